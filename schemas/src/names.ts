@@ -1,0 +1,24 @@
+/** Names shared by everything that writes or reads the trail, and the identity of a log. */
+import { createHash } from 'node:crypto'
+
+export const DEFAULT_TOPIC = 'audit.events'
+export const DEFAULT_CONSUMER_GROUP = 'audit-writer'
+export const DEFAULT_DATABASE = 'audit'
+export const DEFAULT_RETENTION_CLASS = 'default'
+
+export const EVENTS_TABLE = 'audit_events'
+export const SKIPPED_TABLE = 'audit_skipped'
+export const LOGS_TABLE = 'audit_logs'
+
+/**
+ * Names a log: the first 8 bytes of SHA-256 over the Kafka cluster id (or the embedded log's UUID), a NUL and the topic.
+ * Rows of many logs live in one table and are kept apart by it.
+ */
+export function logIdOf(sourceId: string, topic: string): Buffer {
+  return createHash('sha256').update(`${sourceId}\0${topic}`).digest().subarray(0, 8)
+}
+
+/** Topic of a retention class: classes have a topic each, so that one insert touches one partition of the table. */
+export function topicOfClass(topic: string, retentionClass: string): string {
+  return retentionClass === DEFAULT_RETENTION_CLASS ? topic : `${topic}.${retentionClass}`
+}
