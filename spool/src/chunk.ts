@@ -1,0 +1,90 @@
+/** A chunk: the group of records a recorder commits at once, and its form in a row. Pure: no I/O. */
+import { crc32 } from 'node:zlib'
+import { InvalidInputError } from '@agent-audit/schemas'
+
+/** Records as they come from the recorder: bytes back to back, and where each one and its key lie. */
+export interface Chunk {
+  /** Encoded records back to back, nothing between or after them. */
+  readonly bytes: Uint8Array
+  /** End of each record in `bytes`: record i spans `ends[i - 1] ?? 0` to `ends[i]`. One entry a record, at least one. */
+  readonly ends: Uint32Array
+  /** Where each record's message key (session_id, UTF-8) starts in `bytes`; it lies inside its own record. */
+  readonly keyStarts: Uint32Array
+  /** Length of each key in bytes. */
+  readonly keyLengths: Uint32Array
+  /** Kafka partition of each record, chosen once, never changed; 0 or more. */
+  readonly partitions: Int32Array
+  /** run_seq of the first record; the others follow without a gap. */
+  readonly firstSeq: number
+}
+
+const COLUMNS = 4
+
+/** @throws InvalidInputError `OPTIONS_INVALID` when the chunk does not describe its own bytes. */
+export function checkChunk(chunk: Chunk): void {
+  const fault = findFault(chunk)
+  if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `chunk: ${fault}`)
+}
+
+function findFault(chunk: Chunk): string | undefined {
+  const { bytes, ends, keyStarts, keyLengths, partitions, firstSeq } = chunk
+  const count = ends.length
+  if (count === 0) return 'expected at least one record'
+  if (keyStarts.length !== count || keyLengths.length !== count || partitions.length !== count) {
+    return `ends, keyStarts, keyLengths and partitions must have one length, not ${count}, ${keyStarts.length}, ${keyLengths.length}, ${partitions.length}`
+  }
+  if (!Number.isSafeInteger(firstSeq) || firstSeq < 0) return `firstSeq must be a whole number from 0, not ${firstSeq}`
+  let start = 0
+  for (let index = 0; index < count; index++) {
+    const end = ends[index] ?? 0
+    const keyStart = keyStarts[index] ?? 0
+    const keyEnd = keyStart + (keyLengths[index] ?? 0)
+    if (end < start) return `record ${index} ends at ${end}, before its start ${start}`
+    if (keyStart < start || keyEnd > end) return `key of record ${index} lies outside of its record`
+    if ((partitions[index] ?? -1) < 0) return `record ${index} has no partition`
+    start = end
+  }
+  return start === bytes.length ? undefined : `records end at ${start}, the bytes at ${bytes.length}`
+}
+
+/** The four tables of a chunk as one blob, 16 bytes a record, in the byte order of this machine: the file stays on it. */
+export function packLayout(chunk: Chunk): Uint8Array {
+  const count = chunk.ends.length
+  const packed = new Uint32Array(COLUMNS * count)
+  packed.set(chunk.ends, 0)
+  packed.set(chunk.keyStarts, count)
+  packed.set(chunk.keyLengths, 2 * count)
+  packed.set(new Uint32Array(chunk.partitions.buffer, chunk.partitions.byteOffset, count), 3 * count)
+  return new Uint8Array(packed.buffer)
+}
+
+/** The chunk of a row, viewing `layout` and `bytes`; undefined when the layout's size is not `count` records. */
+export function unpackChunk(row: {
+  firstSeq: number
+  count: number
+  layout: Uint8Array
+  bytes: Uint8Array
+}): Chunk | undefined {
+  const { firstSeq, count, bytes } = row
+  if (row.layout.length !== 4 * COLUMNS * count) return undefined
+  // Typed arrays of 4 bytes need an aligned start, which a blob from SQLite does not promise.
+  const layout = row.layout.byteOffset % 4 === 0 ? row.layout : row.layout.slice()
+  const at = (column: number): [ArrayBufferLike, number, number] => [
+    layout.buffer,
+    layout.byteOffset + 4 * column * count,
+    count,
+  ]
+  return {
+    bytes,
+    ends: new Uint32Array(...at(0)),
+    keyStarts: new Uint32Array(...at(1)),
+    keyLengths: new Uint32Array(...at(2)),
+    partitions: new Int32Array(...at(3)),
+    firstSeq,
+  }
+}
+
+/** CRC-32 over everything a chunk's row holds. SQLite checks its write-ahead log, but not the pages of the file. */
+export function chunkChecksum(firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
+  return crc32(bytes, crc32(layout, crc32(String(firstSeq))))
+}

@@ -1,0 +1,11 @@
+/** Durable logs in SQLite files: a producer's disk buffer, and the embedded log that stands in for Kafka. */
+export { adoptSpools } from './adopt-spools.ts'
+export type { Adoption, AdoptOptions } from './adopt-spools.ts'
+export type { Chunk } from './chunk.ts'
+export { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from './embedded-log.ts'
+export type { EmbeddedLog, EmbeddedLogOptions, EmbeddedLogReader } from './embedded-log.ts'
+export type { LogAppend, LogRecord } from './log-batch.ts'
+export type { CommittedOffset } from './log-groups.ts'
+export { lastPartitions, rememberPartitions } from './partition-counts.ts'
+export { openRunSpool } from './run-spool.ts'
+export type { AdoptedSpool, RunSpool, RunSpoolOptions, SpoolStats, StoredChunk } from './run-spool.ts'

@@ -1,0 +1,130 @@
+/**
+ * The disk buffer of one run: a SQLite file with a single writer, a row a chunk. What `append` returned for survives the
+ * process being killed; what the broker acknowledged is trimmed; what is left is drained by whoever adopts the file.
+ * All calls are synchronous: run them on a worker thread.
+ */
+import { existsSync } from 'node:fs'
+import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
+import type { Chunk } from './chunk.ts'
+import { createPrivateFile, Database, makeDirectory } from './database.ts'
+import { RUN_ID, SPOOL, spoolFile } from './spool-file.ts'
+import { SpoolTable } from './spool-table.ts'
+
+export interface StoredChunk {
+  readonly id: number
+  readonly chunk: Chunk
+}
+
+export interface SpoolStats {
+  /** Bytes of the records not trimmed yet and of their layout; the file itself can be larger. */
+  readonly bytes: number
+  readonly chunks: number
+  readonly records: number
+  /** Wall-clock time at which the oldest of them was appended, milliseconds since 1970; null when there is none. */
+  readonly oldestMs: number | null
+}
+
+/** A dead run's spool: to be read, sent and trimmed under the run_id it was written with. */
+export interface AdoptedSpool {
+  /** 32 hex digits. */
+  readonly runId: string
+  /** Path of the file. */
+  readonly file: string
+  /**
+   * Chunks with an id above `afterId`, in order, as many as fit into `maxBytes`, and at least one if there is one.
+   * Chunks before a damaged one are returned first; the error comes when the damaged one would be the first.
+   * @throws IntegrityError `SPOOL_CORRUPT`: deliver nothing from here on, call {@link setAside}.
+   */
+  read(afterId: number, maxBytes: number): StoredChunk[]
+  /** Forgets every chunk up to and with this id: the broker has acknowledged them. */
+  trim(upToId: number): void
+  stats(): SpoolStats
+  /** Lets go of a damaged file: renamed to `<file>.damaged-<time>`, never deleted. Returns the new path if there was a file. */
+  setAside(): string | undefined
+  /** Lets go of the file, and removes it when it is empty. Calling it again does nothing. */
+  close(): void
+}
+
+export interface RunSpool extends AdoptedSpool {
+  /**
+   * Commits the chunk and returns its id; ids rise by one. Once it has returned, the chunk survives the process being
+   * killed, and with `fsync` the loss of power. All or nothing: a refused chunk leaves no trace.
+   *
+   * After `SPOOL_UNAVAILABLE` the outcome is open, since the disk may have kept what it reported as failed: the caller
+   * MUST either append the very same chunk again, or never use its run_seqs for other records.
+   * @throws AuditUnavailableError `SPOOL_FULL` when the chunk would pass `maxBytes` (nothing was tried), or
+   * `SPOOL_UNAVAILABLE` when the disk refuses.
+   * @throws InvalidInputError `OPTIONS_INVALID` when the chunk contradicts itself or uses a run_seq again.
+   */
+  append(chunk: Chunk): number
+}
+
+export interface RunSpoolOptions {
+  /** Made, for its owner only, when it is missing. */
+  readonly directory: string
+  /** 32 hex digits, new for each run. */
+  readonly runId: string
+  /** Most bytes of records not yet acknowledged (as {@link SpoolStats} counts them). */
+  readonly maxBytes: number
+  /** Whether each append also survives the loss of power: one fsync an append. */
+  readonly fsync: boolean
+}
+
+/** How long the owner waits for an adopter that looked at its file while it was still empty. */
+const OWNER_BUSY_TIMEOUT_MS = 5000
+const OPEN_ATTEMPTS = 5
+
+/**
+ * Makes the spool of a new run and holds its lock until {@link RunSpool.close} or the end of the process.
+ * @throws InvalidInputError `OPTIONS_INVALID`: wrong options, or a run_id that has a spool here already.
+ * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
+ */
+export function openRunSpool(options: RunSpoolOptions): RunSpool {
+  const { directory, runId, maxBytes, fsync } = options
+  if (!RUN_ID.test(runId)) {
+    throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
+  }
+  if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
+    throw new InvalidInputError('OPTIONS_INVALID', `maxBytes: expected a whole number from 1, not ${maxBytes}`)
+  }
+  makeDirectory(SPOOL, directory)
+  const file = spoolFile(directory, runId)
+  if (existsSync(file)) {
+    throw new InvalidInputError('OPTIONS_INVALID', `runId: ${file} exists; a run_id is used once`)
+  }
+  const db = openNewFile(file, fsync)
+  try {
+    const insert = db.prepare('INSERT INTO run VALUES (?, ?)')
+    db.use('write', () => insert.run(runId, Date.now()))
+    return new SpoolTable(db, runId, maxBytes)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/**
+ * An adopter may take the new file for that of a dead run: it was created, not yet locked; the adopter locks it, finds
+ * it empty, removes it and lets go; only then does the owner get the lock, on a file without a name, whose records
+ * nobody would find. An adopter removes only while it holds the lock, so whether the name is still there, once we have
+ * the lock, decides.
+ */
+function openNewFile(file: string, fsync: boolean): Database {
+  for (let attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+    createPrivateFile(SPOOL, file)
+    const db = tryOpen(file, fsync)
+    if (db !== undefined && existsSync(file)) return db
+    db?.close()
+  }
+  throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${file} was removed ${OPEN_ATTEMPTS} times while being created`)
+}
+
+/** Undefined when the file was removed meanwhile, which SQLite meets in more than one way. */
+function tryOpen(file: string, fsync: boolean): Database | undefined {
+  try {
+    return new Database(SPOOL, file, { access: 'exclusive', busyTimeoutMs: OWNER_BUSY_TIMEOUT_MS, fsync })
+  } catch (error) {
+    if (existsSync(file)) throw error
+    return undefined
+  }
+}

@@ -1,0 +1,79 @@
+import { DatabaseSync } from 'node:sqlite'
+import { embeddedLogFile, openEmbeddedLog } from '@agent-audit/spool'
+import { expect, it } from 'vitest'
+import { makeTempDirectory, startChild } from './support.ts'
+import type { Child } from './support.ts'
+
+const ALL = 2 ** 40
+
+/** What each acknowledged append must have left behind: offset -> value. */
+function acknowledged(children: readonly Child[]): Map<number, string> {
+  const expected = new Map<number, string>()
+  for (const [number, child] of children.entries()) {
+    for (const line of child.lines) {
+      const [baseOffset = 0, index = 0] = line.split(' ').map(Number)
+      for (let at = 0; at < 1 + (index % 5); at++) {
+        expect(expected.has(baseOffset + at), `offset ${baseOffset + at} was given twice`).toBe(false)
+        expected.set(baseOffset + at, `${number}:${index}`)
+      }
+    }
+  }
+  return expected
+}
+
+it('gives several processes that append at once offsets without gap or repeat, and times that never fall', async () => {
+  const directory = makeTempDirectory()
+  const children = [0, 1, 2].map((number) => startChild(['log-append', directory, number, 300]))
+  for (const child of children) expect(await child.exited()).toBe(0)
+  const expected = acknowledged(children)
+  const log = openEmbeddedLog({ directory })
+  const found = log.read('events', 0, 0, ALL)
+  expect(expected.size).toBe(3 * 900)
+  expect(found.map(({ offset }) => offset)).toEqual(Array.from({ length: 2700 }, (_, offset) => offset))
+  expect(found.map(({ value }) => String(Buffer.from(value ?? [])))).toEqual(
+    found.map(({ offset }) => expected.get(offset)),
+  )
+  expect(found.every(({ appendTimeMs }, index) => appendTimeMs >= (found[index - 1]?.appendTimeMs ?? 0))).toBe(true)
+  log.close()
+})
+
+it('loses nothing acknowledged to processes that are killed, and stays readable beside them', async () => {
+  const directory = makeTempDirectory()
+  const children = [0, 1, 2].map((number) => startChild(['log-append', directory, number, 1e9]))
+  for (const [number, child] of children.entries()) await child.printed(50 + 60 * number)
+  const log = openEmbeddedLog({ directory })
+  const beside = log.read('events', 0, 0, ALL).length
+  expect(beside).toBeGreaterThan(0)
+  await Promise.all(children.map((child) => child.kill('SIGKILL')))
+  const found = log.read('events', 0, 0, ALL)
+  expect(found.length).toBe(log.bounds('events', 0).end)
+  for (const [offset, value] of acknowledged(children)) {
+    expect(String(Buffer.from(found[offset]?.value ?? [])), `offset ${offset}`).toBe(value)
+  }
+  expect(log.append('events', 0, [{ key: null, value: null }]).baseOffset).toBe(found.length)
+  log.close()
+})
+
+it('is made once, though several processes open a new directory at the same moment', async () => {
+  for (let round = 0; round < 5; round++) {
+    const directory = makeTempDirectory()
+    const children = Array.from({ length: 4 }, () => startChild(['log-id', directory]))
+    for (const child of children) expect(await child.exited()).toBe(0)
+    expect(new Set(children.flatMap((child) => child.lines)).size).toBe(1)
+  }
+})
+
+it('says that it is unavailable when another process holds it too long, and goes on afterwards', () => {
+  const directory = makeTempDirectory()
+  const log = openEmbeddedLog({ directory, busyTimeoutMs: 20 })
+  log.createTopic('events', 1)
+  const other = new DatabaseSync(embeddedLogFile(directory))
+  other.exec('BEGIN IMMEDIATE')
+  const append = (): number => log.append('events', 0, [{ key: null, value: null }]).baseOffset
+  expect(append).toThrow(expect.objectContaining({ code: 'LOG_UNAVAILABLE', retryable: true }))
+  expect(log.read('events', 0, 0, ALL), 'reading goes on').toEqual([])
+  other.exec('ROLLBACK')
+  expect(append()).toBe(0)
+  other.close()
+  log.close()
+})

@@ -1,0 +1,250 @@
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { adoptSpools, openRunSpool } from '@agent-audit/spool'
+import type { Chunk, RunSpool, StoredChunk } from '@agent-audit/spool'
+import * as fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { chunkOf, makeTempDirectory, plain, runIdOf, startChild } from './support.ts'
+
+const ALL = 2 ** 40
+
+function openSpool(directory: string, options?: { number?: number; maxBytes?: number; fsync?: boolean }): RunSpool {
+  const { number = 1, maxBytes = ALL, fsync = false } = options ?? {}
+  return openRunSpool({ directory, runId: runIdOf(number), maxBytes, fsync })
+}
+
+function plainAll(chunks: readonly StoredChunk[]): object[] {
+  return chunks.map(({ id, chunk }) => ({ id, ...plain(chunk) }))
+}
+
+function sizeOf(chunk: Chunk): number {
+  return chunk.bytes.length + 16 * chunk.ends.length
+}
+
+const anyRecord = fc.record({ key: fc.uint8Array({ maxLength: 40 }), body: fc.uint8Array({ maxLength: 400 }) })
+const anyRecords = fc.array(fc.tuple(anyRecord, fc.integer({ min: 0, max: 2 ** 31 - 1 })), { minLength: 1 })
+
+/** A chunk of arbitrary bytes, keys and partitions. */
+function buildChunk(records: readonly [{ key: Uint8Array; body: Uint8Array }, number][], firstSeq: number): Chunk {
+  const starts: number[] = []
+  const ends: number[] = []
+  let at = 0
+  for (const [{ key, body }] of records) {
+    starts.push(at)
+    at += key.length + body.length
+    ends.push(at)
+  }
+  return {
+    bytes: Buffer.concat(records.flatMap(([{ key, body }]) => [key, body])),
+    ends: Uint32Array.from(ends),
+    keyStarts: Uint32Array.from(starts),
+    keyLengths: Uint32Array.from(records, ([{ key }]) => key.length),
+    partitions: Int32Array.from(records, ([, partition]) => partition),
+    firstSeq,
+  }
+}
+
+/** What a spool must hold: the chunks appended and not trimmed. */
+function expectedRead(held: readonly StoredChunk[], afterId: number, maxBytes: number): StoredChunk[] {
+  const found: StoredChunk[] = []
+  let bytes = 0
+  for (const stored of held.filter(({ id }) => id > afterId)) {
+    bytes += sizeOf(stored.chunk)
+    if (found.length > 0 && bytes > maxBytes) break
+    found.push(stored)
+  }
+  return found
+}
+
+const anyStep = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('append' as const), records: anyRecords, gap: fc.nat(3) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('trim' as const), upTo: fc.nat(20) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('read' as const), after: fc.nat(20), maxBytes: fc.nat(20_000) }),
+  },
+)
+
+it('gives back what was appended and not trimmed, byte for byte and in order, also after another process life', () => {
+  const directory = makeTempDirectory()
+  let run = 0
+  fc.assert(
+    fc.property(fc.array(anyStep, { maxLength: 20 }), (steps) => {
+      const spool = openSpool(directory, { number: ++run })
+      let held: StoredChunk[] = []
+      let nextSeq = 0
+      const found: StoredChunk[][] = []
+      const expected: StoredChunk[][] = []
+      for (const step of steps) {
+        if (step.do === 'append') {
+          const chunk = buildChunk(step.records, nextSeq + step.gap)
+          nextSeq = chunk.firstSeq + chunk.ends.length
+          held.push({ id: spool.append(chunk), chunk })
+        } else if (step.do === 'trim') {
+          spool.trim(step.upTo)
+          held = held.filter(({ id }) => id > step.upTo)
+        } else {
+          found.push(spool.read(step.after, step.maxBytes))
+          expected.push(expectedRead(held, step.after, step.maxBytes))
+        }
+        expect(spool.stats()).toMatchObject({
+          chunks: held.length,
+          records: held.reduce((sum, { chunk }) => sum + chunk.ends.length, 0),
+          bytes: held.reduce((sum, { chunk }) => sum + sizeOf(chunk), 0),
+        })
+      }
+      spool.close()
+      expect(found.map(plainAll)).toEqual(expected.map(plainAll))
+      const { spools } = adoptSpools({ directory })
+      expect(spools.flatMap((adopted) => plainAll(adopted.read(0, ALL)))).toEqual(plainAll(held))
+      for (const adopted of spools) {
+        adopted.trim(ALL)
+        adopted.close()
+      }
+    }),
+    { numRuns: 60 },
+  )
+  expect(readdirSync(directory)).toEqual([])
+})
+
+it('refuses what passes the limit, keeps nothing of it, and takes it once there is room', () => {
+  const first = chunkOf(0, 10)
+  const second = chunkOf(10, 10)
+  const spool = openSpool(makeTempDirectory(), { maxBytes: sizeOf(first) + sizeOf(second) - 1 })
+  const id = spool.append(first)
+  const before = spool.stats()
+  expect(() => spool.append(second)).toThrow(expect.objectContaining({ code: 'SPOOL_FULL', retryable: true }))
+  expect(spool.stats()).toEqual(before)
+  expect(plainAll(spool.read(0, ALL))).toEqual(plainAll([{ id, chunk: first }]))
+  spool.trim(id)
+  expect(spool.append(second)).toBe(id + 1)
+  expect(plainAll(spool.read(id, ALL))).toEqual(plainAll([{ id: id + 1, chunk: second }]))
+  spool.close()
+})
+
+it('takes a chunk that fills the limit exactly', () => {
+  const chunk = chunkOf(0, 10)
+  const spool = openSpool(makeTempDirectory(), { maxBytes: sizeOf(chunk) })
+  expect(spool.append(chunk)).toBe(1)
+  spool.close()
+})
+
+it('refuses a run_seq that was used before', () => {
+  const spool = openSpool(makeTempDirectory())
+  spool.append(chunkOf(0, 10))
+  expect(() => spool.append(chunkOf(9, 1))).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
+  expect(() => spool.append(chunkOf(0, 10))).toThrow(/run_seq 0/)
+  spool.trim(1)
+  expect(() => spool.append(chunkOf(9, 1)), 'even after it was trimmed').toThrow(/run_seq 9/)
+  expect(spool.append(chunkOf(10, 1))).toBe(2)
+  spool.close()
+})
+
+it.each<[string, Partial<Chunk>]>([
+  [
+    'no records',
+    {
+      ends: new Uint32Array(),
+      keyStarts: new Uint32Array(),
+      keyLengths: new Uint32Array(),
+      partitions: new Int32Array(),
+    },
+  ],
+  ['tables of different lengths', { partitions: Int32Array.of(1) }],
+  ['ends that fall', { ends: Uint32Array.of(20, 10) }],
+  ['bytes after the last record', { ends: Uint32Array.of(10, 29) }],
+  ['ends after the bytes', { ends: Uint32Array.of(10, 31) }],
+  ['a key in another record', { keyStarts: Uint32Array.of(8, 10), keyLengths: Uint32Array.of(4, 4) }],
+  ['a record without a partition', { partitions: Int32Array.of(0, -1) }],
+  ['a firstSeq that is no whole number', { firstSeq: 0.5 }],
+])('refuses a chunk with %s', (_name, wrong) => {
+  const good: Chunk = {
+    bytes: new Uint8Array(30),
+    ends: Uint32Array.of(10, 30),
+    keyStarts: Uint32Array.of(0, 10),
+    keyLengths: Uint32Array.of(4, 4),
+    partitions: Int32Array.of(0, 1),
+    firstSeq: 0,
+  }
+  const spool = openSpool(makeTempDirectory())
+  expect(() => spool.append({ ...good, ...wrong })).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
+  expect(spool.stats().chunks).toBe(0)
+  expect(spool.append(good)).toBe(1)
+  spool.close()
+})
+
+it('says how old the oldest chunk is', () => {
+  const spool = openSpool(makeTempDirectory())
+  expect(spool.stats().oldestMs).toBeNull()
+  const before = Date.now()
+  spool.append(chunkOf(0, 1))
+  const between = Date.now()
+  spool.append(chunkOf(1, 1))
+  const { oldestMs } = spool.stats()
+  expect(oldestMs).toBeGreaterThanOrEqual(before)
+  expect(oldestMs).toBeLessThanOrEqual(between)
+  spool.close()
+})
+
+it('removes its file when it is empty, and keeps it when it is not', () => {
+  const directory = makeTempDirectory()
+  const empty = openSpool(directory, { number: 1 })
+  empty.append(chunkOf(0, 1))
+  empty.trim(1)
+  empty.close()
+  expect(readdirSync(directory)).toEqual([])
+  const full = openSpool(directory, { number: 2, fsync: true })
+  full.append(chunkOf(0, 1))
+  full.close()
+  full.close()
+  expect(existsSync(full.file)).toBe(true)
+  expect(() => full.append(chunkOf(1, 1))).toThrow(expect.objectContaining({ code: 'SPOOL_UNAVAILABLE' }))
+})
+
+it('gives the space of a drained backlog back to the disk', () => {
+  const spool = openSpool(makeTempDirectory())
+  for (let seq = 0; seq < 80; seq++) spool.append(chunkOf(seq, 1, 1024 * 1024))
+  spool.trim(ALL)
+  expect(statSync(spool.file).size).toBeLessThan(1024 * 1024)
+  expect(spool.append(chunkOf(80, 1))).toBe(81)
+  spool.close()
+})
+
+it('lets nobody else read the events', () => {
+  const directory = join(makeTempDirectory(), 'new', 'spool')
+  const spool = openSpool(directory)
+  spool.append(chunkOf(0, 1))
+  expect(statSync(directory).mode & 0o777).toBe(0o700)
+  const modes = readdirSync(directory).map((name) => statSync(join(directory, name)).mode & 0o777)
+  expect(modes).toEqual([0o600, 0o600])
+  spool.close()
+})
+
+it('refuses a run_id that is none or has a spool already, and a directory that is a file', () => {
+  const directory = makeTempDirectory()
+  const spool = openSpool(directory)
+  const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' })
+  expect(() => openSpool(directory)).toThrow(invalid)
+  expect(() => openRunSpool({ directory, runId: '../x', maxBytes: 1, fsync: false })).toThrow(invalid)
+  expect(() => openSpool(directory, { number: 2, maxBytes: 0 })).toThrow(invalid)
+  expect(() => openSpool(spool.file, { number: 2 })).toThrow(expect.objectContaining({ code: 'SPOOL_UNAVAILABLE' }))
+  spool.close()
+})
+
+it('says so when the disk refuses, and keeps all it has acknowledged before', async () => {
+  const directory = makeTempDirectory()
+  // The shell's limit on the size of a file, in blocks of 512 bytes: about 2 MB.
+  const child = startChild(['append-until-refused', directory, 1], 'ulimit -f 4000;')
+  await expect.poll(() => child.lines.includes('SPOOL_UNAVAILABLE'), { timeout: 30_000 }).toBe(true)
+  const refusedAt = child.lines.indexOf('SPOOL_UNAVAILABLE')
+  await child.printed(refusedAt + 2)
+  expect(refusedAt).toBeGreaterThan(20)
+  expect(Number(child.lines[refusedAt + 1]), 'chunks counted').toBe(refusedAt)
+  await child.kill('SIGKILL')
+  const { spools } = adoptSpools({ directory })
+  const stored = spools.flatMap((spool) => spool.read(0, ALL))
+  expect(plainAll(stored).slice(0, refusedAt)).toEqual(
+    Array.from({ length: refusedAt }, (_, index) => ({ id: index + 1, ...plain(chunkOf(index * 20, 20)) })),
+  )
+  for (const spool of spools) spool.close()
+})
