@@ -84,7 +84,7 @@ export function unpackChunk(row: {
   }
 }
 
-/** CRC-32 over everything a chunk's row holds. SQLite checks its write-ahead log, but not the pages of the file. */
-export function chunkChecksum(firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
-  return crc32(bytes, crc32(layout, crc32(String(firstSeq))))
+/** CRC-32 over a chunk's row. SQLite checks its write-ahead log, but not the pages of the file. */
+export function chunkChecksum(id: number, firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
+  return crc32(bytes, crc32(layout, crc32(`${id} ${firstSeq}`)))
 }

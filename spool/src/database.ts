@@ -176,7 +176,7 @@ export class Database {
         throw unavailable(kind, `create ${file}`, error)
       }
     } finally {
-      rmSync(draft, { force: true })
+      for (const suffix of ['', '-wal', '-journal']) rmSync(draft + suffix, { force: true })
     }
   }
 

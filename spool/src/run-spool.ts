@@ -36,7 +36,11 @@ export interface AdoptedSpool {
    * @throws IntegrityError `SPOOL_CORRUPT`: deliver nothing from here on, call {@link setAside}.
    */
   read(afterId: number, maxBytes: number): StoredChunk[]
-  /** Forgets every chunk up to and with this id: the broker has acknowledged them. */
+  /**
+   * Forgets every chunk up to and with this id: the broker has acknowledged them.
+   * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the disk refuses, as a full one does: trim again later, or
+   * close, which removes the file when everything in it was to be forgotten.
+   */
   trim(upToId: number): void
   stats(): SpoolStats
   /** Lets go of a damaged file: renamed to `<file>.damaged-<time>`, never deleted. Returns the new path if there was a file. */

@@ -53,6 +53,8 @@ export class SpoolTable implements RunSpool {
   #nextSeq: number
   /** The chunk whose append ended without a clear answer, the only one whose numbers may come again. */
   #unclear: { firstSeq: number; checksum: number } | undefined
+  /** Everything up to here may go, whether or not the disk let it be deleted. */
+  #acknowledged = 0
   #closed = false
 
   constructor(db: Database, runId: string, maxBytes: number) {
@@ -89,14 +91,14 @@ export class SpoolTable implements RunSpool {
   append(chunk: Chunk): number {
     checkChunk(chunk)
     const layout = packLayout(chunk)
-    const checksum = chunkChecksum(chunk.firstSeq, layout, chunk.bytes)
+    const id = this.#nextId
+    const checksum = chunkChecksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
     const size = layout.length + chunk.bytes.length
     if (this.#bytes + size > this.#maxBytes) {
       const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${this.#maxBytes}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
-    const id = this.#nextId
     const count = chunk.ends.length
     try {
       // A statement of its own is a transaction of its own.
@@ -135,7 +137,6 @@ export class SpoolTable implements RunSpool {
       for (;;) {
         const next = this.#db.use('read', () => this.#peek.get(lastId) as { id: number; size: number } | undefined)
         if (next === undefined || (found.length > 0 && bytes + next.size > maxBytes)) return found
-        if (found.length > 0 && next.id !== lastId + 1) throw this.#damaged(lastId + 1, 'it is missing')
         found.push({ id: next.id, chunk: this.#load(next.id) })
         bytes += next.size
         lastId = next.id
@@ -149,7 +150,7 @@ export class SpoolTable implements RunSpool {
   #load(id: number): Chunk {
     const row = this.#db.use('read', () => this.#select.get(id) as ChunkRow | undefined)
     if (row === undefined) throw this.#damaged(id, 'it is missing')
-    if (chunkChecksum(row.first_seq, row.layout, row.bytes) !== row.checksum) {
+    if (chunkChecksum(row.id, row.first_seq, row.layout, row.bytes) !== row.checksum) {
       throw this.#damaged(id, 'its checksum does not match')
     }
     const chunk = unpackChunk({ firstSeq: row.first_seq, count: row.records, layout: row.layout, bytes: row.bytes })
@@ -162,6 +163,8 @@ export class SpoolTable implements RunSpool {
   }
 
   trim(upToId: number): void {
+    // Never beyond what there is: a chunk appended later is not acknowledged yet.
+    this.#acknowledged = Math.max(this.#acknowledged, Math.min(upToId, this.#nextId - 1))
     const gone = this.#totals(upToId)
     if (gone.chunks === 0) return
     this.#db.use('trim', () => this.#delete.run(upToId))
@@ -198,7 +201,8 @@ export class SpoolTable implements RunSpool {
     if (this.#closed) return
     this.#closed = true
     try {
-      if (this.#chunks === 0) this.#remove()
+      // On a full disk even deleting rows fails, for want of space in the log; removing the file then makes room.
+      if (this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0) this.#remove()
     } finally {
       this.#db.close()
     }

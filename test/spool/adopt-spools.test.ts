@@ -13,7 +13,10 @@ import {
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
+import { IntegrityError } from '@agent-audit/schemas'
 import { adoptSpools, openRunSpool } from '@agent-audit/spool'
+import type { AdoptedSpool, StoredChunk } from '@agent-audit/spool'
+import * as fc from 'fast-check'
 import { expect, it, vi } from 'vitest'
 import { chunkOf, makeTempDirectory, plain, runIdOf, startChild } from './support.ts'
 
@@ -247,6 +250,56 @@ it('delivers the chunks before a damaged one, then says so, and sets the file as
   expect(statSync(aside ?? '').isFile()).toBe(true)
   expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
 })
+
+it('after a torn write or a changed byte anywhere, gives only right chunks, in order, or says that it is damaged', async () => {
+  const source = makeTempDirectory()
+  const child = startChild(['append-and-trim', source, 1])
+  await child.printed(3000) // More than the write-ahead log holds: there is content in both files.
+  await child.kill('SIGKILL')
+  const name = `run-${runIdOf(1)}.spool`
+  const files = { [name]: readFileSync(join(source, name)), [`${name}-wal`]: readFileSync(join(source, `${name}-wal`)) }
+  const target = fc.constantFrom(...Object.keys(files))
+  fc.assert(
+    fc.property(
+      target,
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      fc.nat(255),
+      (where, at, mask) => {
+        const directory = makeTempDirectory()
+        for (const [file, bytes] of Object.entries(files)) writeFileSync(join(directory, file), bytes)
+        const position = Math.floor(at * (files[where]?.length ?? 0))
+        const old = files[where]?.[position] ?? 0
+        // A mask of zero stands for tearing the file off there.
+        if (mask === 0) truncateSync(join(directory, where), position)
+        else overwrite(join(directory, where), position, Uint8Array.of(old ^ mask))
+        const { spools, damaged } = adoptSpools({ directory })
+        const chunks = spools.flatMap(readIntact)
+        expect(spools.length + damaged.length).toBeLessThanOrEqual(1)
+        for (const [index, { id, chunk }] of chunks.entries()) {
+          expect(id).toBe((chunks[0]?.id ?? 0) + index)
+          expect(plain(chunk)).toEqual(plain(chunkOf((id - 1) * 20, 20)))
+        }
+        for (const spool of spools) spool.close()
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+/** What can be read up to the first damage. */
+function readIntact(spool: AdoptedSpool): StoredChunk[] {
+  const chunks: StoredChunk[] = []
+  try {
+    for (;;) {
+      const more = spool.read(chunks.at(-1)?.id ?? 0, 20_000)
+      if (more.length === 0) return chunks
+      chunks.push(...more)
+    }
+  } catch (error) {
+    if (error instanceof IntegrityError && error.code === 'SPOOL_CORRUPT') return chunks
+    throw error
+  }
+}
 
 it('leaves a file of a later release where it is', () => {
   const directory = makeTempDirectory()

@@ -1,5 +1,6 @@
 /** Programs that the tests run in processes of their own, to be killed, stopped or raced. One line of output a step. */
-import { writeSync } from 'node:fs'
+import { existsSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { adoptSpools, openEmbeddedLog, openRunSpool } from '@agent-audit/spool'
 import { chunkOf, runIdOf } from './chunks.ts'
 
@@ -10,6 +11,15 @@ function print(line: string | number): void {
 
 function stayAlive(): void {
   setInterval(() => {}, 60_000)
+}
+
+/** The error's code, or what was returned. */
+function outcomeOf(work: () => unknown): string {
+  try {
+    return String(work())
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  }
 }
 
 const RECORDS = 20
@@ -59,18 +69,26 @@ const commands: Record<string, (directory: string, number: number, count: number
       }
     }
   },
-  /** Appends until the disk refuses; prints the ids, then the code, then what the same append gives again. */
+  /**
+   * Appends until the disk refuses; prints the ids and the code, then the number of chunks, then what the same append,
+   * another one under its run_seqs, trimming all and closing give.
+   */
   'append-until-refused': (directory, number) => {
     const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: 2 ** 40, fsync: false })
-    for (let seq = 0; ; seq += RECORDS) {
-      try {
-        print(spool.append(chunkOf(seq, RECORDS)))
-      } catch (error) {
-        print(error instanceof Error && 'code' in error ? String(error.code) : String(error))
-        break
-      }
-    }
+    let seq = -RECORDS
+    let outcome: string
+    do {
+      seq += RECORDS
+      outcome = outcomeOf(() => spool.append(chunkOf(seq, RECORDS)))
+      print(outcome)
+    } while (!outcome.startsWith('SPOOL'))
     print(spool.stats().chunks)
+    print(outcomeOf(() => spool.append(chunkOf(seq, RECORDS))))
+    print(outcomeOf(() => spool.append(chunkOf(seq, 1))))
+    if (number === 2) {
+      print(outcomeOf(() => spool.trim(seq / RECORDS)))
+      print(outcomeOf(() => spool.close()))
+    }
     stayAlive()
   },
   /** Appends `count` batches of 1 to 5 records to partition 0, printing `baseOffset index` for each. */
@@ -85,12 +103,16 @@ const commands: Record<string, (directory: string, number: number, count: number
     }
     log.close()
   },
-  /** Opens the log and prints its id. */
-  'log-id': (directory) => {
-    const log = openEmbeddedLog({ directory })
-    log.createTopic('events', 4)
-    print(log.id)
-    log.close()
+  /** Opens `count` new logs, each at the same moment as the other of two processes, printing their ids. */
+  'open-logs-together': (directory, number, count) => {
+    for (let index = 0; index < count; index++) {
+      writeFileSync(join(directory, `ready-${number}-${index}`), '')
+      while (!existsSync(join(directory, `ready-${1 - number}-${index}`)));
+      const log = openEmbeddedLog({ directory: join(directory, `data-${index}`) })
+      log.createTopic('events', 4)
+      print(log.id)
+      log.close()
+    }
   },
 }
 

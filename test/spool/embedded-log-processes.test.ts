@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
-import { embeddedLogFile, openEmbeddedLog } from '@agent-audit/spool'
+import { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from '@agent-audit/spool'
 import { expect, it } from 'vitest'
 import { makeTempDirectory, startChild } from './support.ts'
 import type { Child } from './support.ts'
@@ -54,13 +54,24 @@ it('loses nothing acknowledged to processes that are killed, and stays readable 
   log.close()
 })
 
-it('is made once, though several processes open a new directory at the same moment', async () => {
-  for (let round = 0; round < 5; round++) {
-    const directory = makeTempDirectory()
-    const children = Array.from({ length: 4 }, () => startChild(['log-id', directory]))
-    for (const child of children) expect(await child.exited()).toBe(0)
-    expect(new Set(children.flatMap((child) => child.lines)).size).toBe(1)
-  }
+it('can be opened for reading only after its last writer was killed', async () => {
+  const directory = makeTempDirectory()
+  const child = startChild(['log-append', directory, 0, 1e9])
+  await child.printed(20)
+  await child.kill('SIGKILL')
+  const reader = openEmbeddedLogReader({ directory })
+  const offsets = reader.read('events', 0, 0, ALL).map(({ offset }) => offset)
+  expect(offsets).toEqual(Array.from(offsets, (_, index) => index))
+  expect(offsets.length).toBeGreaterThanOrEqual(acknowledged([child]).size)
+  reader.close()
+})
+
+it('is made once, though two processes open a new directory at the same moment', async () => {
+  const directory = makeTempDirectory()
+  const children = [0, 1].map((number) => startChild(['open-logs-together', directory, number, 100]))
+  for (const child of children) expect(await child.exited()).toBe(0)
+  expect(new Set(children[0]?.lines).size).toBe(100)
+  expect(children[1]?.lines).toEqual(children[0]?.lines)
 })
 
 it('says that it is unavailable when another process holds it too long, and goes on afterwards', () => {
