@@ -7,7 +7,7 @@
 --                       log_comment; one that comes too late, or sends none, is refused (docs/architecture.md).
 --   fenced_since_start  an insert whose lease began before this server did; the grain of uptime() is a second.
 --   text_is_utf8        a String takes any bytes, readers do not.
-CREATE TABLE audit_events
+CREATE TABLE IF NOT EXISTS audit_events
 (
   run_id FixedString(16) CODEC(ZSTD(1)),
   run_seq Int64 CODEC(Delta(8), ZSTD(1)),

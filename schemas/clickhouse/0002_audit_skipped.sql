@@ -2,7 +2,7 @@
 --   duplicate  the same (run_id, run_seq) is in audit_events: a producer sent it again
 --   dead       a record that cannot be stored; its bytes are kept in key, value and headers
 --   hole       an offset the broker holds no record for, such as the marker of a transaction
-CREATE TABLE audit_skipped
+CREATE TABLE IF NOT EXISTS audit_skipped
 (
   kind LowCardinality(String),
   reason String CODEC(ZSTD(1)),

@@ -1,6 +1,6 @@
 -- Which log a log_id is, and the one consumer group that may write its rows: a second group would be fenced by nothing.
 -- `agent-audit setup` adds a row for each topic; the consumer refuses to write a log that is not here under its group.
-CREATE TABLE audit_logs
+CREATE TABLE IF NOT EXISTS audit_logs
 (
   log_id FixedString(8),
   source_id String,

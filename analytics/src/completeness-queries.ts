@@ -1,0 +1,97 @@
+/**
+ * The scans behind `verify --completeness`. Whether anything is missing or repeated is told exactly by three numbers a
+ * group: how many rows, how many different positions (a bitmap: exact, a bit a position, unlike a hash set), and from
+ * where to where. Only where they disagree are positions sorted, to name the ranges.
+ */
+import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+
+const EVENTS = `{database:Identifier}.${EVENTS_TABLE}`
+const SKIPPED = `{database:Identifier}.${SKIPPED_TABLE}`
+
+const OFFSETS = `(
+  SELECT log_id, log_partition, log_offset, 'event' AS kind FROM ${EVENTS}
+  UNION ALL SELECT log_id, log_partition, log_offset, toString(kind) FROM ${SKIPPED})`
+
+/** Partitions of all logs. span: positions between the first and the last, both included. */
+export const PARTITIONS: string = `
+  SELECT lower(hex(log_id)) AS log_id_hex, log_partition, count() AS rows, groupBitmap(toUInt64(log_offset)) AS different,
+    min(log_offset) AS first, max(log_offset) AS last, toInt128(last) - first + 1 AS span,
+    countIf(kind = 'event') AS events, countIf(kind = 'duplicate') AS duplicates, countIf(kind = 'dead') AS dead_letters,
+    countIf(kind = 'hole') AS holes
+  FROM ${OFFSETS}
+  GROUP BY log_id, log_partition
+  ORDER BY log_id_hex, log_partition`
+
+const UNEVEN_PARTITIONS = `
+  SELECT log_id, log_partition FROM ${OFFSETS} GROUP BY log_id, log_partition
+  HAVING groupBitmap(toUInt64(log_offset)) != count() OR count() != toInt128(max(log_offset)) - min(log_offset) + 1`
+
+/** Every place in uneven partitions where the next offset is not one higher: a gap before it, or a repeat of it. */
+export const OFFSET_STEPS: string = `
+  SELECT lower(hex(log_id)) AS log_id_hex, log_partition, before, at, count() AS times
+  FROM (
+    SELECT log_id, log_partition, log_offset AS at, lagInFrame(log_offset, 1, log_offset - 1) OVER (
+      PARTITION BY log_id, log_partition ORDER BY log_offset ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+    FROM ${OFFSETS}
+    WHERE (log_id, log_partition) IN (${UNEVEN_PARTITIONS}))
+  WHERE at != before + 1
+  GROUP BY log_id, log_partition, before, at
+  ORDER BY log_id_hex, log_partition, at, before
+  LIMIT {limit:UInt32}`
+
+/** Runs with an event. Their numbers begin at 0. */
+export const RUNS: string = `
+  SELECT lower(hex(run_id)) AS run_id_hex, any(producer_id) AS producer_id, count() AS events,
+    groupBitmap(toUInt64(run_seq)) AS different, min(run_seq) AS first, max(run_seq) AS last,
+    countIf(event_type = 'trail_stopped') > 0 AS closed
+  FROM ${EVENTS}
+  GROUP BY run_id
+  ORDER BY min(timestamp), run_id`
+
+const UNEVEN_RUNS = `
+  SELECT run_id, max(run_seq) AS last FROM ${EVENTS} GROUP BY run_id
+  HAVING groupBitmap(toUInt64(run_seq)) != count() OR count() != toInt128(last) + 1`
+
+/**
+ * Every place in uneven runs where the next number is not one higher. A dead letter fills its place and repeats nothing:
+ * it may have been sent twice, and an event may have been sent again after it. It never extends a run, as the numbers of
+ * a record that could not be stored are not to be relied on.
+ */
+export const RUN_STEPS: string = `
+  SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times
+  FROM (
+    SELECT run_id, run_seq AS at, dead, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
+      PARTITION BY run_id ORDER BY run_seq, dead ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+    FROM (
+      SELECT run_id, run_seq, 0 AS dead FROM ${EVENTS} WHERE run_id IN (SELECT run_id FROM (${UNEVEN_RUNS}))
+      UNION ALL
+      SELECT assumeNotNull(s.run_id) AS run_id, assumeNotNull(s.run_seq) AS run_seq, 1 AS dead
+      FROM ${SKIPPED} AS s INNER JOIN (${UNEVEN_RUNS}) AS r ON s.run_id = r.run_id
+      WHERE s.kind = 'dead' AND s.run_seq >= 0 AND s.run_seq < r.last))
+  WHERE at > before + 1 OR (at = before AND dead = 0)
+  GROUP BY run_id, before, at
+  ORDER BY run_id_hex, at, before
+  LIMIT {limit:UInt32}`
+
+/** Where the copies of repeated events lie. */
+export const COPIES: string = `
+  SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset
+  FROM ${EVENTS}
+  WHERE (run_id, run_seq) IN (
+    SELECT unhex(run.1), run.2 FROM (SELECT arrayJoin({repeats:Array(Tuple(String, Int64))}) AS run))
+  ORDER BY run_id_hex, run_seq, log_id_hex, log_partition, log_offset`
+
+/** Ranges that a run says it gave numbers to and lost. */
+export const LOST: string = `
+  SELECT DISTINCT lower(hex(run_id)) AS run_id_hex, JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
+    JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last
+  FROM ${EVENTS}
+  WHERE event_type = 'events_lost' AND content IS NOT NULL
+  ORDER BY run_id_hex, first`
+
+export const LOGS: string = `
+  SELECT lower(hex(log_id)) AS log_id_hex, argMin(topic, registered_at) AS topic,
+    argMin(source_id, registered_at) AS source_id
+  FROM {database:Identifier}.${LOGS_TABLE}
+  GROUP BY log_id
+  ORDER BY log_id_hex`
