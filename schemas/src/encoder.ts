@@ -4,14 +4,13 @@
  */
 import { NEWEST_SCHEMA, type RecordField } from './avro-schema.ts'
 import type { AuditRecord } from './record.ts'
+import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
 
 /** Writes `record` at `offset` of `target` and returns where it ends. */
 type WriteRecord = (record: AuditRecord, target: Buffer, offset: number) => number
 
 /** Longest text (UTF-16 units) whose length surely takes one varint byte: 21 units are at most 63 UTF-8 bytes. */
 const ONE_BYTE_TEXT = 21
-/** Bytes a number, a length or a branch can take at most. */
-const MAX_VARINT_BYTES = 10
 
 const textFields = NEWEST_SCHEMA.fields.filter((field) => field.kind === 'string' || field.kind === 'uuid')
 const fixedBytes = NEWEST_SCHEMA.fields.reduce((sum, field) => sum + field.size + MAX_VARINT_BYTES + 1, 0)
@@ -77,28 +76,6 @@ function writeText(target: Buffer, offset: number, text: string): number {
   }
   target[offset] = length << 1
   return offset + 1 + length
-}
-
-function writeLong(target: Buffer, offset: number, value: number): number {
-  let position = offset
-  if (value >= -0x40000000 && value < 0x40000000) {
-    let bits = (value << 1) ^ (value >> 31)
-    while (bits & ~0x7f) {
-      target[position++] = (bits & 0x7f) | 0x80
-      bits >>>= 7
-    }
-    target[position++] = bits
-    return position
-  }
-  // Past 31 bits the bit operators would cut. Doubles are exact here: a doubled safe integer loses no bit, and no field
-  // of ours goes below -2^52.
-  let zigzag = value >= 0 ? value * 2 : -value * 2 - 1
-  while (zigzag > 0x7f) {
-    target[position++] = (zigzag % 0x80) | 0x80
-    zigzag = Math.floor(zigzag / 0x80)
-  }
-  target[position++] = zigzag
-  return position
 }
 
 function writeDouble(target: Buffer, offset: number, value: number): number {

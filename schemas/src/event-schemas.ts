@@ -36,7 +36,7 @@ const llmCall = {
   cache_write_tokens: count,
   latency_ms: milliseconds,
   cost_usd: z.number().min(0).nullish(),
-  error: z.unknown(),
+  error: z.unknown().optional(),
 }
 const toolCall = {
   tool_name: name,
@@ -47,8 +47,8 @@ const toolCall = {
 const toolResult = {
   tool_call_id: name,
   tool_name: name,
-  tool_output: z.unknown(),
-  error: z.unknown(),
+  tool_output: z.unknown().optional(),
+  error: z.unknown().optional(),
   execution_time_ms: milliseconds,
   source: optionalText,
   untrusted: z.boolean().optional(),
@@ -62,7 +62,7 @@ const SCHEMAS: InputSchemas = {
     ...common,
     session_id: z.string().min(1).max(200).nullish(),
     user_id: optionalText,
-    user_message: z.unknown(),
+    user_message: z.unknown().optional(),
     tools_available: z.array(text).readonly().optional(),
     agent_id: name.nullish(),
     agent_version: optionalText,
@@ -101,7 +101,7 @@ const SCHEMAS: InputSchemas = {
   }),
 }
 
-/** Types whose value may be anything, but must be there: zod's unknown takes a missing key too. */
+/** Types whose value may be anything, but must be there: zod's unknown takes one that is undefined. */
 const REQUIRED_UNKNOWN: Partial<Record<keyof AllInputs, string>> = {
   user_message: 'message',
   tool_call: 'tool_input',

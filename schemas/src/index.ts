@@ -7,6 +7,7 @@ export {
   type SchemaVersion,
 } from './avro-schema.ts'
 export { findChecker, RecordChecker, type RecordHead } from './checker.ts'
+export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './container.ts'
 export { maxRecordBytes, writeRecord } from './encoder.ts'
 export {
   AuditUnavailableError,
@@ -64,3 +65,4 @@ export {
 } from './names.ts'
 export type { AuditRecord } from './record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './registry.ts'
+export { MAX_VARINT_BYTES, writeBigLong, writeLong } from './varint.ts'

@@ -1,0 +1,66 @@
+/** Stage: is this record one that can be stored? Reads framing and structure, decodes nothing. */
+import {
+  findChecker,
+  findSchema,
+  readFrame,
+  type RecordHead,
+  type SchemaRegistry,
+  type SchemaVersion,
+} from '@agent-audit/schemas'
+import type { LogRecord } from './source.ts'
+
+/** A record that can be stored, or the reason why not. `head` is overwritten by the next check. */
+export type Verdict =
+  | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
+  | { readonly storable: false; readonly reason: string }
+
+export interface RecordCheck {
+  /** Asks the registry for schema ids not met before. Call before {@link check} with the same records. */
+  prepare(records: readonly LogRecord[]): Promise<void>
+  check(record: LogRecord): Verdict
+}
+
+/** @param registry - Without one, records in the Confluent wire format are dead letters. */
+export function createRecordCheck(registry: SchemaRegistry | undefined): RecordCheck {
+  const fingerprints = new Map<number, bigint | undefined>()
+
+  async function prepare(records: readonly LogRecord[]): Promise<void> {
+    if (registry === undefined) return
+    for (const { value } of records) {
+      if (value === null || value[0] !== 0) continue
+      const frame = readFrame(value)
+      if (frame.kind !== 'confluent' || fingerprints.has(frame.registryId)) continue
+      fingerprints.set(frame.registryId, await registry.fingerprintOfId(frame.registryId))
+    }
+  }
+
+  function check({ value }: LogRecord): Verdict {
+    if (value === null) return dead('tombstone: the value is null')
+    const frame = readFrame(value)
+    if (frame.kind === 'unknown') return dead(frame.reason)
+    const fingerprint = frame.kind === 'confluent' ? fingerprints.get(frame.registryId) : frame.fingerprint
+    const checker = fingerprint === undefined ? undefined : findChecker(fingerprint)
+    const version = fingerprint === undefined ? undefined : findSchema(fingerprint)
+    if (checker === undefined || version === undefined) return dead(describeUnknown(frame, registry !== undefined))
+    const fault = checker.check(value, frame.bodyStart, value.length)
+    if (fault !== undefined) return dead(fault)
+    return { storable: true, bodyStart: frame.bodyStart, version, head: checker.head }
+  }
+
+  return { prepare, check }
+}
+
+function dead(reason: string): Verdict {
+  return { storable: false, reason }
+}
+
+function describeUnknown(
+  frame: { kind: string; registryId?: number; fingerprint?: bigint },
+  registry: boolean,
+): string {
+  if (frame.kind === 'single-object') {
+    return `unknown schema fingerprint ${(frame.fingerprint ?? 0n).toString(16).padStart(16, '0')}`
+  }
+  if (!registry) return `schema id ${frame.registryId} cannot be looked up: SCHEMA_REGISTRY_URL is not set`
+  return `unknown schema id ${frame.registryId}`
+}

@@ -1,0 +1,239 @@
+/** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
+import { Readable } from 'node:stream'
+import {
+  AuditUnavailableError,
+  EVENTS_TABLE,
+  excessiveGrants,
+  IntegrityError,
+  LOGS_TABLE,
+  SKIPPED_TABLE,
+} from '@agent-audit/schemas'
+import { ClickHouseError, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import {
+  insertPrefix,
+  type Insert,
+  type InsertAnswer,
+  type OffsetRange,
+  type RecordIdentity,
+  type Sink,
+} from './sink.ts'
+import type { LogPlace } from './source.ts'
+
+export interface ClickHouseOptions {
+  readonly url: string
+  readonly username: string
+  readonly password: string
+  readonly database: string
+  readonly insertTimeoutMs: number
+}
+
+/** A sink, and what is asked of ClickHouse once, at start. */
+export interface ClickHouseSink extends Sink {
+  /**
+   * Checks that the server answers, that the tables are there, and that this user may insert and nothing more.
+   * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `GRANTS_TOO_WIDE`, `STORE_REFUSED`.
+   */
+  checkAccess(): Promise<void>
+  /** Consumer group that a log is registered under; undefined if it is not registered. */
+  registeredGroup(logId: Buffer): Promise<string | undefined>
+  close(): Promise<void>
+}
+
+/**
+ * One block, one part, all or nothing: no squashing into several blocks, no splitting by size, no parallel parsing, no
+ * second partition, nothing left behind on an error, an answer only once the part is there.
+ */
+const ALL_OR_NOTHING: ClickHouseSettings = {
+  async_insert: 0,
+  wait_end_of_query: 1,
+  insert_deduplicate: 1,
+  min_insert_block_size_rows: '1000000000',
+  min_insert_block_size_bytes: '0',
+  max_insert_block_size: '1000000000',
+  input_format_parallel_parsing: 0,
+  input_format_connection_handling: 0,
+  input_format_allow_errors_num: '0',
+  input_format_allow_errors_ratio: 0,
+  max_insert_threads: '1',
+  max_partitions_per_insert_block: '1',
+  throw_on_max_partitions_per_insert_block: 1,
+}
+
+/** Error codes after which the server has surely left no rows: it looked at the insert and refused it. */
+const REFUSED = new Set([
+  '27',
+  '33',
+  '41',
+  '53',
+  '117', // the data does not parse
+  '252', // TOO_MANY_PARTS
+  '469', // VIOLATED_CONSTRAINT
+  '497', // ACCESS_DENIED
+])
+const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
+const QUERY_TIMEOUT_MS = 30_000
+const RANGES = `
+  SELECT toFloat64(min(o)) AS first, toFloat64(max(o)) AS last FROM (
+    SELECT o, o - row_number() OVER (ORDER BY o) AS island FROM (
+      SELECT log_offset AS o FROM ${EVENTS_TABLE}
+      WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset >= {from:Int64}
+      UNION ALL SELECT log_offset AS o FROM ${SKIPPED_TABLE}
+      WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset >= {from:Int64}
+    )
+  ) GROUP BY island ORDER BY first`
+const IDENTITY = ['events', 'skipped'].map(
+  (table) => `
+  SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq FROM audit_${table}
+  WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset = {offset:Int64}
+    AND isNotNull(run_id) AND isNotNull(run_seq)`,
+)
+const IN_PARTITION = 'log_id = unhex({log:String}) AND log_partition = {partition:Int32}'
+
+/** Connects lazily: nothing is asked before the first call. */
+export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink {
+  // No retries anywhere: nothing may repeat a POST by itself between us and the server.
+  const client = createClient({
+    url: options.url,
+    username: options.username,
+    password: options.password,
+    database: options.database,
+    application: 'agent-audit-consumer',
+    max_open_connections: 64,
+    request_timeout: Math.max(QUERY_TIMEOUT_MS, options.insertTimeoutMs),
+    keep_alive: { enabled: true },
+    log: { level: 4 },
+  })
+  const where = `ClickHouse at ${options.url} as ${options.username}`
+
+  async function ask<Row>(query: string, parameters: Record<string, unknown> = {}): Promise<Row[]> {
+    try {
+      const result = await client.query({ query, query_params: parameters, format: 'JSONEachRow' })
+      return await result.json<Row>()
+    } catch (error) {
+      throw describe(error, where)
+    }
+  }
+
+  async function insert(request: Insert): Promise<InsertAnswer> {
+    const abort = AbortSignal.timeout(options.insertTimeoutMs)
+    try {
+      const { stream } = await client.exec({
+        query: `INSERT INTO ${request.table} FORMAT Avro`,
+        values: Readable.from([request.body], { objectMode: false }),
+        query_id: request.queryId,
+        abort_signal: abort,
+        clickhouse_settings: {
+          ...ALL_OR_NOTHING,
+          insert_deduplication_token: request.queryId,
+          log_comment: `${request.fencedAt} ${request.deadline}`,
+          max_execution_time: Math.max(1, Math.floor(options.insertTimeoutMs / 1000)),
+        },
+      })
+      for await (const chunk of stream) void chunk
+      return { kind: 'stored' }
+    } catch (error) {
+      return judge(error, request, abort.aborted)
+    }
+  }
+
+  return {
+    insert,
+    async now() {
+      const [row] = await ask<{ now: number }>('SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now')
+      return row?.now ?? 0
+    },
+    async runningInserts(place) {
+      const query =
+        'SELECT toFloat64(count()) AS running FROM system.processes WHERE startsWith(query_id, {prefix:String})'
+      const [row] = await ask<{ running: number }>(query, { prefix: insertPrefix(place) })
+      return row?.running ?? 0
+    },
+    accounted: (place, from) => ask<OffsetRange>(RANGES, { ...placed(place), from }),
+    async identityAt(place, offset) {
+      for (const query of IDENTITY) {
+        const [row] = await ask<RecordIdentity>(query, { ...placed(place), offset })
+        if (row !== undefined) return row
+      }
+      return undefined
+    },
+    async highestSeqs(place, runIds) {
+      const query = `
+        SELECT lower(hex(run_id)) AS runId, toFloat64(max(run_seq)) AS runSeq FROM ${EVENTS_TABLE}
+        WHERE ${IN_PARTITION} AND run_id IN (SELECT unhex(arrayJoin({runs:Array(String)}))) GROUP BY run_id`
+      const rows = await ask<RecordIdentity>(query, { ...placed(place), runs: runIds })
+      return new Map(rows.map((row) => [row.runId, row.runSeq]))
+    },
+    stored: (place, records) => askStored(ask, placed(place), records),
+    async checkAccess() {
+      const grants = await ask<Record<string, string>>('SHOW GRANTS')
+      const excess = excessiveGrants(
+        grants.map((row) => Object.values(row)[0] ?? ''),
+        options.database,
+      )
+      if (excess.length > 0) {
+        const may = `${where} may do more than insert: ${excess.join('; ')}`
+        throw new IntegrityError('GRANTS_TOO_WIDE', `${may}. Give the consumer a user with the writer's grants only.`)
+      }
+      await ask(`SELECT run_seq FROM ${EVENTS_TABLE} LIMIT 0`)
+      await ask(`SELECT run_seq FROM ${SKIPPED_TABLE} LIMIT 0`)
+    },
+    async registeredGroup(logId) {
+      const query = `SELECT consumer_group FROM ${LOGS_TABLE} WHERE log_id = unhex({log:String}) ORDER BY registered_at LIMIT 1`
+      const [row] = await ask<{ consumer_group: string }>(query, { log: logId.toString('hex') })
+      return row?.consumer_group
+    },
+    close: () => client.close(),
+  }
+}
+
+function placed({ logId, partition }: LogPlace): Record<string, unknown> {
+  return { log: logId.toString('hex'), partition }
+}
+
+type Ask = <Row>(query: string, parameters?: Record<string, unknown>) => Promise<Row[]>
+
+/** Run by run: a batch that needs this at all has records of one run or few. */
+async function askStored(
+  ask: Ask,
+  place: Record<string, unknown>,
+  records: readonly RecordIdentity[],
+): Promise<RecordIdentity[]> {
+  const query = `
+    SELECT toFloat64(run_seq) AS runSeq FROM ${EVENTS_TABLE}
+    WHERE ${IN_PARTITION} AND run_id = unhex({run:String}) AND run_seq IN (SELECT arrayJoin({seqs:Array(Int64)}))`
+  const found: RecordIdentity[] = []
+  for (const [run, wanted] of Map.groupBy(records, (record) => record.runId)) {
+    const rows = await ask<{ runSeq: number }>(query, { ...place, run, seqs: wanted.map((record) => record.runSeq) })
+    found.push(...rows.map((row) => ({ runId: run, runSeq: row.runSeq })))
+  }
+  return found
+}
+
+function judge(error: unknown, request: Insert, timedOut: boolean): InsertAnswer {
+  if (!(error instanceof ClickHouseError)) {
+    return { kind: 'unclear', reason: timedOut ? 'no answer in time' : messageOf(error) }
+  }
+  const reason = `code ${error.code}: ${error.message.slice(0, 300)}`
+  // Too late is no "no": a proxy may have sent the insert twice, and the first copy landed.
+  if (error.code === '469' && request.deadline > 0 && /deadline|fenced_since_start/.test(error.message)) {
+    return { kind: 'unclear', reason }
+  }
+  return { kind: REFUSED.has(error.code) ? 'refused' : 'unclear', reason }
+}
+
+function describe(error: unknown, where: string): Error {
+  if (error instanceof ClickHouseError) {
+    const message = `${where}: ${error.message}`
+    if (ACCESS_CODES.has(error.code)) return new IntegrityError('ACCESS_DENIED', message, { cause: error })
+    if (error.code === '60' || error.code === '81') {
+      return new IntegrityError('STORE_REFUSED', `${message} Run 'agent-audit setup' first.`, { cause: error })
+    }
+    return new AuditUnavailableError('STORE_UNAVAILABLE', message, { cause: error })
+  }
+  return new AuditUnavailableError('STORE_UNAVAILABLE', `${where}: ${messageOf(error)}`, { cause: error })
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join(', ')
+  return error instanceof Error ? error.message : String(error)
+}

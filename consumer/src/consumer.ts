@@ -1,0 +1,148 @@
+/**
+ * The consumer as a whole: the composition root, where stages meet.
+ *
+ *   source → check → batch → duplicates → fence → block → sink
+ */
+import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
+import type { Logger } from 'pino'
+import { createRecordCheck, type RecordCheck } from './check.ts'
+import { type ClickHouseSink, createClickHouseSink } from './clickhouse-sink.ts'
+import { createEmbeddedSource } from './embedded-source.ts'
+import { createKafkaSource } from './kafka-source.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { writePartition, type WriterOptions } from './partition-writer.ts'
+import type { Settings } from './settings.ts'
+import type { Claim, Source } from './source.ts'
+
+export interface Consumer {
+  /** Whether the group is joined and both ends were in reach when last tried; else why not. */
+  readonly status: { readonly ready: boolean; readonly reason: string }
+  readonly metrics: Metrics
+  /**
+   * Consumes until `drain` is aborted. What may pass is tried again for ever, with back-off.
+   * @throws IntegrityError when going on would hide something, or would be refused for ever.
+   */
+  run(drain: AbortSignal): Promise<void>
+}
+
+/** A lease is renewed, and the committed offset moved, at least this often, milliseconds. */
+const MAX_RENEW_MS = 5000
+const BACK_OFF_MS = { first: 250, longest: 10_000 }
+
+export function createConsumer(settings: Settings, log: Logger): Consumer {
+  const metrics = createMetrics()
+  let status = { ready: false, reason: 'starting' }
+
+  async function run(drain: AbortSignal): Promise<void> {
+    const parts = compose(settings)
+    let pause = BACK_OFF_MS.first
+    try {
+      while (!drain.aborted) {
+        try {
+          await checkStart(parts, settings)
+          status = { ready: true, reason: 'consuming' }
+          pause = BACK_OFF_MS.first
+          await parts.source.run((claim) => work(claim, parts), drain)
+        } catch (error) {
+          if (!(error instanceof TrailError && error.retryable)) throw error
+          status = { ready: false, reason: error.message }
+          log.warn({ code: error.code, retryInMs: pause }, error.message)
+          await rest(pause, drain)
+          pause = Math.min(pause * 2, BACK_OFF_MS.longest)
+        }
+      }
+    } finally {
+      status = { ready: false, reason: 'stopped' }
+      await Promise.allSettled([parts.source.close(), parts.sink.close()])
+    }
+  }
+
+  function work(claim: Claim, { sink, check }: Parts): Promise<void> {
+    log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
+    return writePartition(claim, {
+      sink,
+      check,
+      observer: metrics.observe(claim, log),
+      options: writerOptions(settings),
+    })
+  }
+
+  return {
+    run,
+    metrics,
+    get status() {
+      return status
+    },
+  }
+}
+
+interface Parts {
+  readonly source: Source
+  readonly sink: ClickHouseSink
+  readonly check: RecordCheck
+}
+
+function compose(settings: Settings): Parts {
+  const sink = createClickHouseSink({
+    url: settings.CLICKHOUSE_URL,
+    username: settings.CLICKHOUSE_USER,
+    password: settings.CLICKHOUSE_PASSWORD,
+    database: settings.CLICKHOUSE_DATABASE,
+    insertTimeoutMs: settings.INSERT_TIMEOUT_MS,
+  })
+  const registryUrl = settings.SCHEMA_REGISTRY_URL
+  const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))
+  return { source: composeSource(settings), sink, check }
+}
+
+function composeSource(settings: Settings): Source {
+  const group = {
+    topics: settings.AUDIT_TOPICS,
+    groupId: settings.AUDIT_GROUP_ID,
+    sessionTimeoutMs: settings.SESSION_TIMEOUT_MS,
+  }
+  if (settings.KAFKA_BROKERS === undefined)
+    return createEmbeddedSource({ ...group, directory: settings.AUDIT_DATA_DIR })
+  const mechanism = settings.KAFKA_SASL_MECHANISM
+  const username = settings.KAFKA_SASL_USERNAME ?? ''
+  const sasl = mechanism && { mechanism, username, password: settings.KAFKA_SASL_PASSWORD ?? '' }
+  return createKafkaSource({ ...group, brokers: settings.KAFKA_BROKERS, ssl: settings.KAFKA_SSL, sasl })
+}
+
+function writerOptions(settings: Settings): WriterOptions {
+  return {
+    leaseMs: settings.LEASE_MS,
+    marginMs: settings.CLOCK_MARGIN_MS,
+    renewMs: Math.min(settings.LEASE_MS / 2, settings.LEASE_MS - settings.INSERT_TIMEOUT_MS, MAX_RENEW_MS),
+    limits: {
+      maxEvents: settings.BATCH_MAX_EVENTS,
+      maxBytes: settings.BATCH_MAX_BYTES,
+      maxAgeMs: settings.BATCH_MAX_AGE_MS,
+    },
+  }
+}
+
+// Two groups writing one log would not know of each other's leases: the table names the one that may.
+async function checkStart({ source, sink }: Parts, settings: Settings): Promise<void> {
+  await sink.checkAccess()
+  const sourceId = await source.sourceId()
+  for (const topic of settings.AUDIT_TOPICS) {
+    const group = await sink.registeredGroup(logIdOf(sourceId, topic))
+    const which = `topic ${topic} of ${sourceId}`
+    if (group === undefined) {
+      throw new AuditUnavailableError('STORE_UNAVAILABLE', `${which} is not registered: run 'agent-audit setup'`)
+    }
+    if (group !== settings.AUDIT_GROUP_ID) {
+      const other = `${which} is written by group ${group}; a second one, ${settings.AUDIT_GROUP_ID}, would store events twice`
+      throw new IntegrityError('STORE_REFUSED', other)
+    }
+  }
+}
+
+async function rest(ms: number, drain: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  drain.addEventListener('abort', () => resolve(), { once: true })
+  await promise
+  clearTimeout(timer)
+}

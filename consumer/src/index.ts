@@ -1,0 +1,3 @@
+export { type Consumer, createConsumer } from './consumer.ts'
+export { type HttpServer, serveHttp } from './http.ts'
+export { readSettings, type Settings } from './settings.ts'

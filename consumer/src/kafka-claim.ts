@@ -1,0 +1,124 @@
+/** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
+import { IntegrityError } from '@agent-audit/schemas'
+import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
+
+/** What a claim needs of the group member that fetches for it. */
+export interface KafkaPartition {
+  /** Fetches from this offset on, from the next fetch. */
+  seek(offset: number): void
+  pause(): void
+  resume(): void
+  /** Sends one commit under the member's current generation, once. */
+  commit(offset: number, metadata: string): Promise<CommitAnswer>
+  position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
+}
+
+/** A batch as it was fetched. */
+export interface FetchedSlice extends LogSlice {
+  /** The offset that was asked for. */
+  readonly fetchedOffset: number
+  readonly bytes: number
+}
+
+/** Bytes fetched ahead of what is taken, per partition; fetching pauses above it. */
+const READ_AHEAD_BYTES = 4 * 2 ** 20
+
+export class KafkaClaim implements Claim {
+  readonly logId: Buffer
+  readonly topic: string
+  readonly partition: number
+  readonly ended: AbortSignal
+  readonly draining: AbortSignal
+  readonly #kafka: KafkaPartition
+  readonly #waiting: FetchedSlice[] = []
+  #waitingBytes = 0
+  /** Offset the next fetched batch has to begin at; undefined while nobody reads. */
+  #expected: number | undefined
+  #wake: () => void = () => undefined
+  #fault: Error | undefined
+
+  constructor(
+    place: { logId: Buffer; topic: string; partition: number; ended: AbortSignal; draining: AbortSignal },
+    kafka: KafkaPartition,
+  ) {
+    this.logId = place.logId
+    this.topic = place.topic
+    this.partition = place.partition
+    this.ended = place.ended
+    this.draining = place.draining
+    this.#kafka = kafka
+  }
+
+  position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
+    return this.#kafka.position()
+  }
+
+  async commit(offset: number, metadata: string): Promise<CommitAnswer> {
+    return this.ended.aborted ? 'refused' : this.#kafka.commit(offset, metadata)
+  }
+
+  async *read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
+    const stop = AbortSignal.any([this.ended, this.draining, until])
+    const wake = (): void => this.#wake()
+    stop.addEventListener('abort', wake)
+    this.#expected = from
+    this.#kafka.seek(from)
+    this.#kafka.resume()
+    try {
+      while (!stop.aborted) {
+        if (this.#fault !== undefined) throw this.#fault
+        const slice = this.#take()
+        if (slice !== undefined) yield slice
+        else await new Promise<void>((resolve) => (this.#wake = resolve))
+      }
+    } finally {
+      stop.removeEventListener('abort', wake)
+      this.#stopReading()
+    }
+  }
+
+  /** Called by the group member with each batch it fetched, in order. */
+  deliver(slice: FetchedSlice): void {
+    if (this.#expected === undefined || this.ended.aborted) return
+    if (slice.fetchedOffset !== this.#expected) {
+      // Either the answer to a fetch from before the last seek, or kafkajs started elsewhere after an offset out of
+      // range: ask again, and look whether the log still holds what is asked for.
+      this.#kafka.seek(this.#expected)
+      void this.#checkBounds(this.#expected)
+      return
+    }
+    this.#expected = slice.nextOffset
+    this.#waiting.push(slice)
+    this.#waitingBytes += slice.bytes
+    if (this.#waitingBytes > READ_AHEAD_BYTES) this.#kafka.pause()
+    this.#wake()
+  }
+
+  #take(): LogSlice | undefined {
+    const slice = this.#waiting.shift()
+    if (slice === undefined) return undefined
+    const wasFull = this.#waitingBytes > READ_AHEAD_BYTES
+    this.#waitingBytes -= slice.bytes
+    if (wasFull && this.#waitingBytes <= READ_AHEAD_BYTES) this.#kafka.resume()
+    return slice
+  }
+
+  #stopReading(): void {
+    this.#expected = undefined
+    this.#waiting.length = 0
+    this.#waitingBytes = 0
+    if (!this.ended.aborted) this.#kafka.pause()
+  }
+
+  async #checkBounds(offset: number): Promise<void> {
+    try {
+      const { start, end } = await this.#kafka.position()
+      if (offset >= start && offset <= end) return
+      const log = `${this.topic}/${this.partition} holds offsets ${start} to ${end - 1}`
+      this.#fault = new IntegrityError('LOG_TRUNCATED', `${log}; offset ${offset}, which comes next, is gone`)
+      this.#wake()
+    } catch {
+      // The broker is out of reach: the group member meets that itself.
+    }
+  }
+}

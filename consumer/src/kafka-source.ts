@@ -1,0 +1,291 @@
+/**
+ * The source on Kafka. The one file of the consumer that knows kafkajs, and where its faults are worked around:
+ *
+ * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
+ *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
+ * - It has no call for "partitions revoked". An epoch ends at the first sign of another join: the event of a rebalance,
+ *   or any JoinGroup request (it also rejoins on stale metadata, without that event).
+ * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
+ * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
+ * - Of the codecs it brings gzip alone; zstd is registered here.
+ * - Its request queue polls every millisecond and warns about negative timeouts on newer Node: mended here.
+ */
+import { createRequire } from 'node:module'
+import { promisify } from 'node:util'
+import { zstdDecompress } from 'node:zlib'
+import { AuditUnavailableError, IntegrityError, logIdOf } from '@agent-audit/schemas'
+import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type SASLOptions } from 'kafkajs'
+import { KafkaClaim } from './kafka-claim.ts'
+import type { Claim, CommitAnswer, Source } from './source.ts'
+
+export interface KafkaSourceOptions {
+  readonly brokers: readonly string[]
+  readonly ssl: boolean
+  readonly sasl: SASLOptions | undefined
+  readonly topics: readonly string[]
+  readonly groupId: string
+  readonly sessionTimeoutMs: number
+}
+
+/** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
+const FETCH_WAIT_MS = 100
+const MAX_BYTES_PER_PARTITION = 2 ** 20
+const CONNECT_TIMEOUT_MS = 5000
+const REQUEST_TIMEOUT_MS = 15_000
+
+mendKafkajs()
+
+export function createKafkaSource(options: KafkaSourceOptions): Source {
+  const kafka = new kafkajs.Kafka({
+    clientId: 'agent-audit-consumer',
+    brokers: [...options.brokers],
+    ssl: options.ssl,
+    ...(options.sasl === undefined ? {} : { sasl: options.sasl }),
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry: { retries: 2, initialRetryTime: 200 },
+    logLevel: kafkajs.logLevel.NOTHING,
+  })
+  let connected: Promise<Admin> | undefined
+  const admin = (): Promise<Admin> => {
+    connected ??= connectAdmin(kafka).catch((error: unknown) => {
+      connected = undefined
+      throw describe(error, options)
+    })
+    return connected
+  }
+  return {
+    async sourceId() {
+      return (await (await admin()).describeCluster()).clusterId
+    },
+    async run(work, draining) {
+      const clusterId = (await (await admin()).describeCluster()).clusterId
+      await new GroupMember({ kafka, admin: await admin(), clusterId, options, work, draining }).run()
+    },
+    async close() {
+      await (await connected)?.disconnect()
+    },
+  }
+}
+
+async function connectAdmin(kafka: Kafka): Promise<Admin> {
+  const admin = kafka.admin()
+  await admin.connect()
+  return admin
+}
+
+interface MemberParts {
+  readonly kafka: Kafka
+  readonly admin: Admin
+  readonly clusterId: string
+  readonly options: KafkaSourceOptions
+  readonly work: (claim: Claim) => Promise<void>
+  readonly draining: AbortSignal
+}
+
+type SendCommit = EachBatchPayload['commitOffsetsIfNecessary']
+
+/** One membership of the group: from joining to leaving, over any number of epochs. */
+class GroupMember {
+  readonly #parts: MemberParts
+  readonly #consumer: Consumer
+  readonly #claims = new Map<string, KafkaClaim>()
+  readonly #working = new Set<Promise<void>>()
+  readonly #failed = Promise.withResolvers<never>()
+  #epoch = new AbortController()
+  #sendCommit: SendCommit | undefined
+
+  constructor(parts: MemberParts) {
+    this.#parts = parts
+    const { groupId, sessionTimeoutMs } = parts.options
+    this.#consumer = parts.kafka.consumer({
+      groupId,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: sessionTimeoutMs,
+      heartbeatInterval: Math.min(3000, Math.floor(sessionTimeoutMs / 10)),
+      maxWaitTimeInMs: FETCH_WAIT_MS,
+      maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
+      allowAutoTopicCreation: false,
+      // A crash is met by leaving and joining anew, under our own back-off.
+      retry: { retries: 5, initialRetryTime: 100, restartOnFailure: () => Promise.resolve(false) },
+    })
+  }
+
+  async run(): Promise<void> {
+    const { options, draining } = this.#parts
+    this.#failed.promise.catch(() => undefined)
+    this.#listen()
+    try {
+      await this.#consumer.connect()
+      await this.#consumer.subscribe({ topics: [...options.topics], fromBeginning: true })
+      await this.#consumer.run({
+        autoCommit: false,
+        partitionsConsumedConcurrently: 16,
+        eachBatch: (payload) => this.#deliver(payload),
+      })
+      await Promise.race([this.#failed.promise, aborted(draining)])
+      await Promise.race([this.#failed.promise, Promise.all(this.#working)])
+    } catch (error) {
+      throw describe(error, options)
+    } finally {
+      this.#endEpoch()
+      await this.#consumer.disconnect().catch(() => undefined)
+      await Promise.all(this.#working)
+    }
+  }
+
+  #listen(): void {
+    const { events } = this.#consumer
+    this.#consumer.on(events.REBALANCING, () => this.#endEpoch())
+    this.#consumer.on(events.REQUEST, ({ payload }) => {
+      // The new assignment, and with it the new generation, comes after this answer: work of the old epoch that runs in
+      // between must not commit under it.
+      if (payload.apiName === 'JoinGroup') this.#endEpoch()
+    })
+    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => this.#startEpoch(payload.memberAssignment))
+    this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
+    this.#consumer.on(events.START_BATCH_PROCESS, ({ payload }) => {
+      // A batch of control records alone never reaches eachBatch: its offsets are holes.
+      if (payload.batchSize > 0) return
+      const next = Number(payload.lastOffset) + 1
+      this.#claims.get(keyOf(payload))?.deliver({
+        records: [],
+        fetchedOffset: Number(payload.firstOffset),
+        nextOffset: next,
+        logEnd: Math.max(next, Number(payload.highWatermark)),
+        bytes: 0,
+      })
+    })
+  }
+
+  #endEpoch(): void {
+    this.#epoch.abort()
+    this.#claims.clear()
+  }
+
+  #startEpoch(assignment: Record<string, number[]>): void {
+    this.#endEpoch()
+    const { draining, clusterId, work } = this.#parts
+    if (draining.aborted) return
+    this.#epoch = new AbortController()
+    for (const [topic, partitions] of Object.entries(assignment)) {
+      const logId = logIdOf(clusterId, topic)
+      // Nothing is fetched before the claim's reader asks: where to begin is in the tables, not in the group.
+      this.#consumer.pause([{ topic, partitions }])
+      for (const partition of partitions) {
+        const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
+        const claim = new KafkaClaim(place, this.#partition(topic, partition))
+        this.#claims.set(keyOf(claim), claim)
+        const working = work(claim).catch((error: unknown) => this.#failed.reject(error))
+        this.#working.add(working)
+        void working.finally(() => this.#working.delete(working))
+      }
+    }
+  }
+
+  #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaClaim>[1] {
+    const { admin, options } = this.#parts
+    const place = [{ topic, partitions: [partition] }]
+    return {
+      seek: (offset) => this.#consumer.seek({ topic, partition, offset: String(offset) }),
+      pause: () => this.#consumer.pause(place),
+      resume: () => this.#consumer.resume(place),
+      commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
+      async position() {
+        const [groups, offsets] = await Promise.all([
+          admin.fetchOffsets({ groupId: options.groupId, topics: [topic] }),
+          admin.fetchTopicOffsets(topic),
+        ])
+        const found = groups[0]?.partitions.find((item) => item.partition === partition)
+        const bounds = offsets.find((item) => item.partition === partition)
+        const committed =
+          found === undefined || Number(found.offset) < 0
+            ? undefined
+            : { offset: Number(found.offset), metadata: found.metadata ?? '' }
+        return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
+      },
+    }
+  }
+
+  async #commit(commit: { topic: string; partition: number; offset: string; metadata: string }): Promise<CommitAnswer> {
+    const { topic, ...partition } = commit
+    // Known from the first batch on; before it there is nothing to hold a lease for.
+    if (this.#sendCommit === undefined) return 'refused'
+    try {
+      await this.#sendCommit({ topics: [{ topic, partitions: [partition] }] })
+      return 'acknowledged'
+    } catch (error) {
+      const { name, type } = error as { name?: string; type?: string }
+      // An error code is the coordinator's "no", but for the one that says its own log was too slow.
+      return name === 'KafkaJSProtocolError' && type !== 'REQUEST_TIMED_OUT' ? 'refused' : 'unanswered'
+    }
+  }
+
+  async #deliver(payload: EachBatchPayload): Promise<void> {
+    const { batch } = payload
+    this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
+    let bytes = 0
+    const records = batch.messages.map((message) => {
+      bytes += message.value?.length ?? 0
+      return {
+        offset: Number(message.offset),
+        logTimeMs: Number(message.timestamp),
+        key: message.key,
+        value: message.value,
+        headers: message.headers,
+      }
+    })
+    this.#claims.get(keyOf(batch))?.deliver({
+      records,
+      fetchedOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
+      nextOffset: Number(batch.lastOffset()) + 1,
+      logEnd: Number(batch.highWatermark),
+      bytes,
+    })
+  }
+}
+
+function keyOf({ topic, partition }: { topic: string; partition: number }): string {
+  return `${topic}/${partition}`
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+function describe(error: unknown, { brokers, topics }: KafkaSourceOptions): unknown {
+  const { name = '', message = '', type, cause, code } = error as Partial<Record<string, string>> & { cause?: unknown }
+  if (code !== undefined && !name.startsWith('KafkaJS')) return error
+  const where = `Kafka at ${brokers.join(',')}`
+  if (name.includes('SASLAuthentication') || message.includes('SASL') || type === 'SASL_AUTHENTICATION_FAILED') {
+    return new IntegrityError('ACCESS_DENIED', `${where}: ${message}`, { cause })
+  }
+  const missing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || message.includes('does not host this topic')
+  const hint = missing ? ` (topics ${topics.join(', ')}: run 'agent-audit setup' to make them)` : ''
+  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${where}: ${message}${hint}`, { cause: error })
+}
+
+interface RequestQueue {
+  pending: unknown[]
+  throttledUntil: number
+}
+
+function mendKafkajs(): void {
+  const decompress = promisify(zstdDecompress)
+  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
+    compress: () => Promise.reject(new Error('the consumer compresses nothing')),
+    decompress: (bytes: Buffer) => decompress(bytes),
+  })
+  const require = createRequire(import.meta.url)
+  const { prototype } = require('kafkajs/src/network/requestQueue') as {
+    prototype: { scheduleCheckPendingRequests(): void }
+  }
+  // oxlint-disable-next-line typescript/unbound-method -- called with its own receiver below
+  const schedule = prototype.scheduleCheckPendingRequests
+  prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
+    if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this as never)
+  }
+}

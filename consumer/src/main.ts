@@ -1,0 +1,56 @@
+/**
+ * The consumer's process: `npm run consumer`, configured by the environment (settings.ts). SIGTERM and SIGINT drain: what
+ * was fetched is written, partitions are left clean, the group is left. Exit 0 when drained, 2 for wrong settings, 1 for
+ * what must be looked at.
+ */
+import { InvalidInputError, TrailError } from '@agent-audit/schemas'
+import { type Logger, pino } from 'pino'
+import { createConsumer } from './consumer.ts'
+import { serveHttp } from './http.ts'
+import { readSettings, type Settings } from './settings.ts'
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  let settings: Settings
+  try {
+    settings = readSettings(process.env)
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    return 2
+  }
+  const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL })
+  const drain = drainOnSignal(log, settings.SHUTDOWN_TIMEOUT_MS)
+  const consumer = createConsumer(settings, log)
+  const http = await serveHttp(consumer, settings.HTTP_HOST, settings.HTTP_PORT)
+  log.info({ url: http.url, topics: settings.AUDIT_TOPICS, group: settings.AUDIT_GROUP_ID }, 'started')
+  try {
+    await consumer.run(drain)
+    log.info('drained')
+    return 0
+  } catch (error) {
+    if (!(error instanceof TrailError)) throw error
+    log.fatal({ code: error.code }, error.message)
+    return 1
+  } finally {
+    http.close()
+  }
+}
+
+function drainOnSignal(log: Logger, timeoutMs: number): AbortSignal {
+  const drain = new AbortController()
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (drain.signal.aborted) return
+    log.info({ signal }, 'draining')
+    drain.abort()
+    // What is not drained by then is left "busy": the next owner waits for it.
+    setTimeout(() => {
+      log.error({ timeoutMs }, 'not drained in time: leaving')
+      process.exit(1)
+    }, timeoutMs).unref()
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  return drain.signal
+}

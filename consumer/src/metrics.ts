@@ -1,0 +1,93 @@
+/** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Logger } from 'pino'
+import type { Batch } from './batch.ts'
+import type { InsertAnswer, Table } from './sink.ts'
+import type { LogPlace } from './source.ts'
+
+/** What a partition's writer tells of itself. */
+export interface PartitionObserver {
+  written(batch: Batch): void
+  inserted(table: Table, ms: number): void
+  notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
+  recovering(): void
+}
+
+export interface Metrics {
+  readonly registry: Registry
+  observe(place: LogPlace, log: Logger): PartitionObserver
+}
+
+const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const EVENTS = [1, 10, 100, 1000, 5000, 10_000, 25_000, 50_000, 100_000]
+
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const labelNames = ['topic', 'partition'] as const
+  const meters = {
+    stored: new Counter({ name: 'audit_events_stored_total', help: 'Events stored.', labelNames, registers }),
+    skipped: new Counter({
+      name: 'audit_records_skipped_total',
+      help: 'Records that became no event, by kind: duplicate, dead or hole.',
+      labelNames: [...labelNames, 'kind'] as const,
+      registers,
+    }),
+    lag: new Gauge({
+      name: 'audit_lag_records',
+      help: 'Records in the log that are not in the table yet.',
+      labelNames,
+      registers,
+    }),
+    batch: new Histogram({ name: 'audit_batch_events', help: 'Events in a batch.', buckets: EVENTS, registers }),
+    insert: new Histogram({
+      name: 'audit_insert_seconds',
+      help: 'From sending an insert to its answer.',
+      labelNames: ['table'] as const,
+      buckets: SECONDS,
+      registers,
+    }),
+    failed: new Counter({
+      name: 'audit_inserts_not_stored_total',
+      help: 'Inserts refused, or without a clear answer.',
+      labelNames: [...labelNames, 'answer'] as const,
+      registers,
+    }),
+  }
+  return { registry, observe: (place, log) => createObserver(meters, place, log) }
+}
+
+type Meters = {
+  stored: Counter<'topic' | 'partition'>
+  skipped: Counter<'topic' | 'partition' | 'kind'>
+  lag: Gauge<'topic' | 'partition'>
+  batch: Histogram
+  insert: Histogram<'table'>
+  failed: Counter<'topic' | 'partition' | 'answer'>
+}
+
+function createObserver(meters: Meters, { topic, partition }: LogPlace, log: Logger): PartitionObserver {
+  const labels = { topic, partition }
+  return {
+    written(batch) {
+      meters.stored.inc(labels, batch.block.count)
+      meters.batch.observe(batch.block.count)
+      meters.lag.set(labels, Math.max(0, batch.logEnd - batch.next))
+      for (const row of batch.skipped) meters.skipped.inc({ ...labels, kind: row.kind })
+      const dead = batch.skipped.filter((row) => row.kind === 'dead')
+      if (dead.length > 0)
+        log.warn({ ...labels, count: dead.length, first: dead[0]?.offset, reason: dead[0]?.reason }, 'dead letters')
+      log.debug({ ...labels, first: batch.first, next: batch.next, events: batch.block.count }, 'batch stored')
+    },
+    inserted: (table, ms) => meters.insert.observe({ table }, ms / 1000),
+    notInserted(table, answer, offsets) {
+      meters.failed.inc({ ...labels, answer: answer.kind })
+      const reason = answer.kind === 'stored' ? undefined : answer.reason
+      log.error(
+        { ...labels, table, ...offsets, answer: answer.kind, reason },
+        'insert not stored: looking what is in the table',
+      )
+    },
+    recovering: () => log.info(labels, 'recovering the partition'),
+  }
+}

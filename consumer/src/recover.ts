@@ -1,0 +1,108 @@
+/**
+ * Where to go on: steps 2 to 4 of the protocol, run once per claim before anything is inserted. The two tables are the
+ * only record of what is written; the committed offset is only where looking may begin.
+ */
+import { IntegrityError } from '@agent-audit/schemas'
+import { type FenceState, readFence } from './fence.ts'
+import type { OffsetRange, Sink } from './sink.ts'
+import type { Claim } from './source.ts'
+
+export interface RecoverOptions {
+  /** D and M of the protocol, milliseconds. */
+  readonly leaseMs: number
+  readonly marginMs: number
+  /** Waits, or throws once the claim has ended. */
+  readonly sleep: (ms: number) => Promise<void>
+}
+
+/** Where a claim goes on. */
+export interface Resume {
+  /** First offset in neither table. */
+  readonly next: number
+  /** Ranges accounted for above `next`, in order: left out when they are read again. */
+  readonly above: readonly OffsetRange[]
+  /** Offset to read from: `next`, or the one below it where the row there can be compared with the log. */
+  readonly readFrom: number
+}
+
+const POLL_MS = 50
+
+/**
+ * Waits until no insert of an earlier owner can land any more, then looks where the tables end.
+ * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds what comes next, `LOG_REPLACED` if the tables do not
+ * belong to this log.
+ */
+export async function recover(claim: Claim, sink: Sink, options: RecoverOptions): Promise<Resume> {
+  const { committed, start, end } = await claim.position()
+  const joinedAt = await sink.now()
+  const state = readFence(committed?.metadata)
+  // The order matters. Clock first: from then on the server refuses every insert of an earlier owner. Process list
+  // second: what it accepted before may still be writing. Tables last: now they hold all that will ever land.
+  if (state.kind !== 'clean') {
+    const fencedAt = state.kind === 'busy' ? state.fencedAt : joinedAt
+    await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)
+    while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)
+  }
+  const from = scanFrom(state, committed?.offset)
+  const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
+  const ranges = await sink.accounted(claim, from)
+  const resume = findGap(ranges, base)
+  expectCommittedRow(claim, ranges, base, start)
+  checkSanity(claim, resume, state, committed?.offset, { start, end })
+  return { ...resume, readFrom: resume.next > start ? resume.next - 1 : resume.next }
+}
+
+// Below a committed offset with our mark everything is accounted for. Without the mark (a reset by an operator, an
+// expired group) the offset says nothing, and the whole partition is looked at.
+function scanFrom(state: FenceState, committed: number | undefined): number {
+  return state.kind === 'unknown' || committed === undefined ? 0 : Math.max(0, committed - 1)
+}
+
+/** @param base - Offset below which all is accounted for, or below which the log holds nothing. */
+function findGap(ranges: readonly OffsetRange[], base: number): Omit<Resume, 'readFrom'> {
+  const [lowest, ...above] = ranges
+  if (lowest === undefined || lowest.first > base) return { next: base, above: ranges }
+  return { next: lowest.last + 1, above }
+}
+
+// A commit with our mark was acknowledged after the rows below it: a table without the last of them is another table,
+// or an older copy of it. At the start of the log there may be no such row.
+function expectCommittedRow(claim: Claim, ranges: readonly OffsetRange[], base: number, start: number): void {
+  if (base <= start || (ranges[0]?.first ?? base) < base) return
+  const where = `${claim.topic}/${claim.partition}`
+  const missing = `the group has committed offset ${base} of ${where}, but the table has no row at ${base - 1}`
+  throw new IntegrityError('LOG_REPLACED', `${missing}: was it restored or made anew?`)
+}
+
+function checkSanity(
+  claim: Claim,
+  { next, above }: Omit<Resume, 'readFrom'>,
+  state: FenceState,
+  committed: number | undefined,
+  log: { start: number; end: number },
+): void {
+  const where = `${claim.topic}/${claim.partition}`
+  if (next < log.start) {
+    const gone = `offsets ${next} to ${log.start - 1} of ${where} are gone from the log and not in the table`
+    throw new IntegrityError('LOG_TRUNCATED', gone)
+  }
+  const highest = Math.max(next, committed ?? 0, (above.at(-1)?.last ?? -1) + 1)
+  if (highest > log.end) {
+    const ends = `${where} ends at offset ${log.end}, but offset ${highest} was reached before`
+    throw new IntegrityError('LOG_REPLACED', `${ends}: the log was cut or replaced`)
+  }
+  if (state.kind !== 'clean') return
+  if (committed !== next || above.length > 0) {
+    const found = `the table goes on at ${next}${above.length > 0 ? `, with rows from ${above[0]?.first}` : ''}`
+    throw new IntegrityError('LOG_REPLACED', `${where} was left clean at offset ${committed}, but ${found}`)
+  }
+}
+
+/** Waits until the server's clock has passed `time`. Local clocks do not matter; the server's may be stepped. */
+export async function waitForClock(sink: Sink, time: number, options: Pick<RecoverOptions, 'sleep'>): Promise<void> {
+  for (;;) {
+    const left = time - (await sink.now())
+    if (left < 0) return
+    await options.sleep(Math.min(left + 1, 1000))
+  }
+}

@@ -1,0 +1,127 @@
+/** The consumer's settings, from the environment: checked once, at start, every wrong one named. */
+import { readFileSync } from 'node:fs'
+import { DEFAULT_CONSUMER_GROUP, DEFAULT_DATABASE, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
+import { z } from 'zod'
+
+/** Settings with defaults filled in, under the names of their environment variables. */
+export interface Settings {
+  /** `host:port` of brokers; undefined: the embedded log in AUDIT_DATA_DIR. */
+  KAFKA_BROKERS?: string[] | undefined
+  KAFKA_SSL: boolean
+  KAFKA_SASL_MECHANISM?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | undefined
+  KAFKA_SASL_USERNAME?: string | undefined
+  KAFKA_SASL_PASSWORD?: string | undefined
+  /** Needed for records in the Confluent wire format. */
+  SCHEMA_REGISTRY_URL?: string | undefined
+  AUDIT_DATA_DIR: string
+  AUDIT_TOPICS: string[]
+  AUDIT_GROUP_ID: string
+  CLICKHOUSE_URL: string
+  CLICKHOUSE_USER: string
+  CLICKHOUSE_PASSWORD: string
+  CLICKHOUSE_DATABASE: string
+  /** A batch is written at this many events, bytes, or milliseconds after its first record: whichever comes first. */
+  BATCH_MAX_EVENTS: number
+  BATCH_MAX_BYTES: number
+  BATCH_MAX_AGE_MS: number
+  /** How long an insert may take before its answer counts as unclear, milliseconds; below LEASE_MS. */
+  INSERT_TIMEOUT_MS: number
+  /** D of the protocol: how long an insert may live after its lease was taken, milliseconds of ClickHouse's clock. */
+  LEASE_MS: number
+  /** M of the protocol: the largest step back of ClickHouse's clock, milliseconds. */
+  CLOCK_MARGIN_MS: number
+  /** After this long without a heartbeat the group takes the partitions away, milliseconds. */
+  SESSION_TIMEOUT_MS: number
+  /** How long a drain may take before the process leaves all the same, milliseconds. */
+  SHUTDOWN_TIMEOUT_MS: number
+  HTTP_HOST: string
+  /** 0 for any that is free. */
+  HTTP_PORT: number
+  LOG_LEVEL: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
+}
+
+const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
+const whole = (low: number, high: number): z.ZodType<number> =>
+  z.coerce.number(`expected a whole number from ${low} to ${high}`).pipe(z.int().min(low).max(high))
+const flag = z.enum(['true', 'false'], 'expected true or false').transform((text) => text === 'true')
+
+const settings: z.ZodType<Settings> = z
+  .object({
+    KAFKA_BROKERS: list
+      .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'expected host:port, comma separated')).min(1))
+      .optional(),
+    KAFKA_SSL: flag.default(false),
+    KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
+    KAFKA_SASL_USERNAME: z.string().min(1).optional(),
+    KAFKA_SASL_PASSWORD: z.string().optional(),
+    SCHEMA_REGISTRY_URL: z.url().optional(),
+    AUDIT_DATA_DIR: z.string().min(1).default('./.audit-data'),
+    AUDIT_TOPICS: list
+      .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
+      .default([DEFAULT_TOPIC]),
+    AUDIT_GROUP_ID: z.string().min(1).default(DEFAULT_CONSUMER_GROUP),
+    CLICKHOUSE_URL: z.url().default('http://localhost:8123'),
+    CLICKHOUSE_USER: z.string().min(1).default('audit_writer'),
+    CLICKHOUSE_PASSWORD: z.string().default(''),
+    CLICKHOUSE_DATABASE: z
+      .string()
+      .regex(/^\w+$/, 'expected a name of letters, digits and _')
+      .default(DEFAULT_DATABASE),
+    BATCH_MAX_EVENTS: whole(1, 1_000_000).default(50_000),
+    BATCH_MAX_BYTES: whole(1024, 256 * 2 ** 20).default(16 * 2 ** 20),
+    BATCH_MAX_AGE_MS: whole(1, 60_000).default(500),
+    INSERT_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+    LEASE_MS: whole(200, 1_200_000).default(20_000),
+    CLOCK_MARGIN_MS: whole(0, 600_000).default(2000),
+    SESSION_TIMEOUT_MS: whole(1000, 1_800_000).default(30_000),
+    SHUTDOWN_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+    HTTP_HOST: z.string().min(1).default('127.0.0.1'),
+    HTTP_PORT: whole(0, 65_535).default(9464),
+    LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  })
+  .superRefine((value, context) => {
+    const contradict = (path: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [path], message })
+    if (value.INSERT_TIMEOUT_MS >= value.LEASE_MS) {
+      contradict(
+        'INSERT_TIMEOUT_MS',
+        `expected less than LEASE_MS (${value.LEASE_MS}): an insert must not outlive its lease`,
+      )
+    }
+    if (value.INSERT_TIMEOUT_MS >= value.SESSION_TIMEOUT_MS) {
+      contradict('INSERT_TIMEOUT_MS', `expected less than SESSION_TIMEOUT_MS (${value.SESSION_TIMEOUT_MS})`)
+    }
+    if ((value.KAFKA_SASL_MECHANISM === undefined) !== (value.KAFKA_SASL_USERNAME === undefined)) {
+      contradict('KAFKA_SASL_USERNAME', 'expected together with KAFKA_SASL_MECHANISM')
+    }
+  })
+
+const SECRETS = ['KAFKA_SASL_PASSWORD', 'CLICKHOUSE_PASSWORD']
+
+/**
+ * Reads the settings; a secret may also be given as a file, in the variable of its name with `_FILE` added.
+ * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong setting.
+ */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const unreadable = SECRETS.flatMap((name) => readSecret(given, name))
+  const result = settings.safeParse(given)
+  const issues = [
+    ...unreadable,
+    ...(result.error?.issues ?? []).map((issue) => ({ path: String(issue.path[0]), expected: issue.message })),
+  ]
+  if (result.success && issues.length === 0) return result.data
+  const lines = issues.map(({ path, expected }) => `  ${path}: ${expected}`)
+  throw new InvalidInputError('OPTIONS_INVALID', `wrong settings:\n${lines.join('\n')}`, { issues })
+}
+
+function readSecret(given: Record<string, string | undefined>, name: string): { path: string; expected: string }[] {
+  const file = given[`${name}_FILE`]
+  if (file === undefined) return []
+  try {
+    given[name] = readFileSync(file, 'utf8').trimEnd()
+    return []
+  } catch {
+    return [{ path: `${name}_FILE`, expected: `expected a readable file, not ${file}` }]
+  }
+}

@@ -1,0 +1,60 @@
+/** Where rows go, and what the consumer asks about them: ClickHouse, behind the one interface the rest knows. */
+import type { LogPlace } from './source.ts'
+
+/** Offsets `[first, last]`, both accounted for, as everything between. */
+export interface OffsetRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** Identity of a record without its bytes. */
+export interface RecordIdentity {
+  /** 32 hex digits. */
+  readonly runId: string
+  readonly runSeq: number
+}
+
+export type Table = 'audit_events' | 'audit_skipped'
+
+/** One insert: one block of one partition of one table, all or nothing. */
+export interface Insert {
+  readonly table: Table
+  /** An Avro object container with one block. */
+  readonly body: Buffer
+  /** Unique for every send; starts with {@link insertPrefix}. */
+  readonly queryId: string
+  /** F of the lease, and the server time after which ClickHouse refuses the insert. Milliseconds. */
+  readonly fencedAt: number
+  readonly deadline: number
+}
+
+/**
+ * What became of an insert. `refused`: the server looked at it and left no rows, with its reason. `unclear`: no answer,
+ * or one that does not say; it may still land until the deadline has passed.
+ */
+export type InsertAnswer =
+  | { readonly kind: 'stored' }
+  | { readonly kind: 'refused' | 'unclear'; readonly reason: string }
+
+/** All methods but `insert` throw AuditUnavailableError `STORE_UNAVAILABLE` when ClickHouse cannot be reached. */
+export interface Sink {
+  /** The server's clock, milliseconds since 1970. */
+  now(): Promise<number>
+  /** How many inserts for this partition the server is working on. */
+  runningInserts(place: LogPlace): Promise<number>
+  /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
+  accounted(place: LogPlace, from: number): Promise<OffsetRange[]>
+  /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
+  identityAt(place: LogPlace, offset: number): Promise<RecordIdentity | undefined>
+  /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
+  highestSeqs(place: LogPlace, runIds: readonly string[]): Promise<Map<string, number>>
+  /** Those of the records that are in audit_events already. */
+  stored(place: LogPlace, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
+  /** Sends an insert, once. Never throws. */
+  insert(insert: Insert): Promise<InsertAnswer>
+}
+
+/** What the query ids of all inserts for a partition start with: how they are found in the server's process list. */
+export function insertPrefix(place: LogPlace): string {
+  return `audit-${place.logId.toString('hex')}-${place.partition}-`
+}

@@ -1,0 +1,26 @@
+/** Avro object containers of one block: how ClickHouse takes rows (`INSERT … FORMAT Avro`). */
+import avsc from 'avsc'
+import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
+
+/** What stands between the blocks of a container; any 16 bytes do, since ours have one block. */
+export const CONTAINER_SYNC: Buffer = Buffer.from('agent-audit-sync')
+
+/** Everything of a container in front of its block: magic, schema, codec `null`. */
+export function containerHeader(schema: unknown): Buffer {
+  const metadata = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
+  const entries = { 'avro.schema': Buffer.from(JSON.stringify(schema)), 'avro.codec': Buffer.from('null') }
+  return Buffer.concat([Buffer.from('Obj\u0001'), metadata.toBuffer(entries), CONTAINER_SYNC])
+}
+
+/** What stands in front of a block's data: how many records, how many bytes. */
+export function blockLengths(count: number, bytes: number): Buffer {
+  const lengths = Buffer.alloc(2 * MAX_VARINT_BYTES)
+  return lengths.subarray(0, writeLong(lengths, writeLong(lengths, 0, count), bytes))
+}
+
+/** A whole container of values of any Avro schema, for the paths where speed does not matter. */
+export function encodeContainer(schema: avsc.Schema, values: readonly unknown[]): Buffer {
+  const type = avsc.Type.forSchema(schema, { wrapUnions: false })
+  const data = Buffer.concat(values.map((value) => type.toBuffer(value)))
+  return Buffer.concat([containerHeader(schema), blockLengths(values.length, data.length), data, CONTAINER_SYNC])
+}
