@@ -78,7 +78,8 @@ export const COPIES: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset
   FROM ${EVENTS}
   WHERE (run_id, run_seq) IN (
-    SELECT unhex(run.1), run.2 FROM (SELECT arrayJoin({repeats:Array(Tuple(String, Int64))}) AS run))
+    SELECT unhex(run.1), run.2
+    FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {numbers:Array(Int64)})) AS run))
   ORDER BY run_id_hex, run_seq, log_id_hex, log_partition, log_offset`
 
 /** Ranges that a run says it gave numbers to and lost. */

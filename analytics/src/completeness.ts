@@ -178,8 +178,10 @@ function reportRun(row: Row, steps: readonly Row[], lost: readonly Row[], copies
 async function findCopies(analytics: Analytics, steps: readonly Row[]): Promise<Row[]> {
   const repeated = steps.filter((row) => number(row, 'at') === number(row, 'before'))
   if (repeated.length === 0) return []
-  const pairs = repeated.map((row) => `('${runOf(row)}',${String(row['at'])})`)
-  return await analytics.rows<Row>(COPIES, { repeats: `[${pairs.join(',')}]` })
+  return await analytics.rows<Row>(COPIES, {
+    runs: repeated.map(runOf),
+    numbers: repeated.map((row) => number(row, 'at')),
+  })
 }
 
 function placesOf(copies: readonly Row[], runSeq: number): RepeatedEvent['places'] {

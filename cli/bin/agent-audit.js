@@ -1,1 +1,41 @@
 #!/usr/bin/env node
+// Plain JavaScript, so that it runs before anything is built: from source inside the repository, from dist when published.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const [major, minor] = process.versions.node.split('.').map(Number)
+const source = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+
+if (major < 22 || (major === 22 && minor < 15)) {
+  process.stderr.write(
+    `agent-audit: needs Node.js 22.15 or newer, this is ${process.versions.node}; inside of the repository run it as: npx agent-audit\n`,
+  )
+  process.exitCode = 2
+} else if (existsSync(source)) {
+  runSource()
+} else {
+  await import('../dist/main.js')
+}
+
+function runSource() {
+  const flags = ['--conditions=agent-audit-source']
+  const child = spawn(process.execPath, [...flags, source, ...process.argv.slice(2)], { stdio: 'inherit' })
+  // Ctrl-C reaches the child by itself (the terminal signals the whole group); a signal sent to us alone is passed on.
+  process.on('SIGINT', () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) => {
+    process.stderr.write(`agent-audit: cannot start ${process.execPath}: ${error.message}\n`)
+    process.exitCode = 3
+  })
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exitCode = code ?? 3
+    else endBy(signal)
+  })
+}
+
+/** Ends as the child did, so that a shell sees the signal. */
+function endBy(signal) {
+  process.removeAllListeners(signal)
+  process.kill(process.pid, signal)
+}

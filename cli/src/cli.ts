@@ -1,0 +1,67 @@
+/** The `agent-audit` command: its commands, and what its exit code says. */
+import { readFileSync } from 'node:fs'
+import { TrailError } from '@agent-audit/schemas'
+import { Command, CommanderError } from 'commander'
+import { addAgents } from './commands/agents.ts'
+import { addSessions } from './commands/sessions.ts'
+import { addSetup } from './commands/setup.ts'
+import { addTrail } from './commands/trail.ts'
+import { addVerify } from './commands/verify.ts'
+import { EXIT, type Terminal } from './terminal.ts'
+
+const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
+/** What was looked for and must not be: an alarm, unlike a server that cannot be asked. */
+const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+
+const AFTER_HELP = `
+Where the trail is:
+  CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit)
+  or --data-dir DIR, the directory of an embedded trail (npm start), also while it is in use
+
+Exit codes: 0 done, 1 something was found (verify: repeated), 2 wrong use (verify: gaps), 3 could not tell`
+
+/**
+ * Runs one command.
+ * @param args - Without `node` and the script, such as `['trail', 'S1', '--json']`.
+ * @returns The exit code: 0 done, 1 finding, 2 wrong use, 3 cannot tell; `verify` has its own meaning for 1 and 2.
+ */
+export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode: number = EXIT.done
+  const program = createProgram(terminal, (code) => (exitCode = code))
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.wrongUse
+    if (!(error instanceof TrailError)) throw error
+    terminal.err(`agent-audit: ${error.message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
+    if (WRONG_USE.has(error.code)) return EXIT.wrongUse
+    return FINDINGS.has(error.code) ? EXIT.finding : EXIT.cannotTell
+  }
+}
+
+function createProgram(terminal: Terminal, exit: (code: number) => void): Command {
+  const program = new Command('agent-audit')
+    .description('Reads and checks the audit trail of agents.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .addHelpText('after', AFTER_HELP)
+    .showSuggestionAfterError(true)
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .configureOutput({
+      writeOut: terminal.out,
+      writeErr: terminal.err,
+      outputError: (text, write) => write(text.replace(/^error: /, 'agent-audit: ').replaceAll(/\n(?=.)/g, ' ')),
+      getOutHasColors: () => terminal.colors,
+      getErrHasColors: () => false,
+    })
+    .exitOverride()
+  for (const add of [addTrail, addSessions, addAgents, addVerify, addSetup]) add(program, terminal, exit)
+  return program
+}
+
+function version(): string {
+  const file = new URL('../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}

@@ -1,0 +1,57 @@
+/** `agent-audit sessions`. */
+import { sessions, type SessionSummary } from '@agent-audit/analytics'
+import type { Command } from 'commander'
+import { parseCount, parseTime } from '../arguments.ts'
+import type { Terminal } from '../terminal.ts'
+import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { type Column, table } from '../render/table.ts'
+import { counted, dayAndTime, duration, figure, optionalFigure, painter, printable } from '../render/text.ts'
+
+interface Options extends ConnectionOptions {
+  readonly since: Date
+  readonly until?: Date
+  readonly limit: number
+  readonly agent?: string
+  readonly json?: boolean
+}
+
+const COLUMNS: readonly Column<SessionSummary>[] = [
+  { title: 'SESSION', value: (row) => printable(row.session_id) },
+  { title: 'AGENT', value: (row) => printable(row.agent_id) },
+  { title: 'USER', value: (row) => printable(row.user_id ?? '-') },
+  { title: 'STARTED (UTC)', value: (row) => dayAndTime(row.started_at) },
+  { title: 'TOOK', value: (row) => duration(row.started_at, row.last_at), right: true },
+  { title: 'STATE', value: (row) => (row.outcome === null ? row.state : `${row.state}, ${printable(row.outcome)}`) },
+  { title: 'EVENTS', value: (row) => figure(row.events), right: true },
+  { title: 'LLM', value: (row) => figure(row.llm_calls), right: true },
+  { title: 'TOOLS', value: (row) => figure(row.tool_calls), right: true },
+  { title: 'ERRORS', value: (row) => figure(row.errors), right: true },
+  { title: 'TOKENS IN', value: (row) => optionalFigure(row.input_tokens), right: true },
+  { title: 'TOKENS OUT', value: (row) => optionalFigure(row.output_tokens), right: true },
+]
+
+export function addSessions(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('sessions')
+    .description('list the sessions with events in a window, latest first')
+    .option('--since <time>', 'from: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
+    .option('--until <time>', 'up to: as --since (default: now)', parseTime)
+    .option('--limit <n>', 'at most this many', parseCount(1, 100_000), 50)
+    .option('--agent <id>', 'of this agent only')
+    .option('--json', 'one JSON array; tokens that were not recorded are null')
+  withDefaultNote(connectable(command)).action(async (options: Options) => {
+    const found = await withTrail(options, terminal, (analytics) => sessions(analytics, options))
+    if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
+    if (found.length === 0) return terminal.out(`no sessions since ${dayAndTime(options.since.toISOString())} UTC\n`)
+    terminal.out(table(COLUMNS, found, painter(terminal.colors)))
+    if (found.length === options.limit)
+      terminal.out(`the latest ${counted(found.length, 'session')}; --limit shows more\n`)
+  })
+}
+
+/** The default of --since is a time that passes: help names the rule instead. */
+export function withDefaultNote(command: Command): Command {
+  const since = command.options.find(({ long }) => long === '--since')
+  if (since !== undefined) since.defaultValueDescription = '24h'
+  return command
+}

@@ -1,0 +1,157 @@
+/** `agent-audit setup`: everything an operator needs before the first event, as often as one likes. */
+import { checkWriterGrants, connectAnalytics, migrate, type MigrationReport, registerLog } from '@agent-audit/analytics'
+import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
+import type { Command } from 'commander'
+import { collect, parseCount } from '../arguments.ts'
+import type { Terminal } from '../terminal.ts'
+import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
+import { ensureTopic, type KafkaConnection, type TopicReport } from '../kafka-topics.ts'
+import { counted, painter } from '../render/text.ts'
+
+interface Options extends ConnectionOptions {
+  readonly brokers?: string
+  readonly topic?: string[]
+  readonly group: string
+  readonly partitions: number
+  readonly replicationFactor?: number
+  readonly retentionDays: number
+  readonly maxMessageBytes: number
+  readonly json?: boolean
+}
+
+/** One thing that was looked at. */
+interface Step {
+  readonly what: string
+  readonly changed: boolean
+  readonly detail: string
+}
+
+const DAY_MS = 86_400_000
+
+export function addSetup(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('setup')
+    .description('create or check topics, tables and grants; changes nothing that is as it should be')
+    .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS; neither: no topics)')
+    .option('--topic <name>', `topic (default: ${DEFAULT_TOPIC}; may be given more than once)`, collect)
+    .option('--group <id>', 'the one consumer group that may write the topic', DEFAULT_CONSUMER_GROUP)
+    .option('--partitions <n>', 'of a new topic: how many consumers can share it', parseCount(1, 10_000), 12)
+    .option('--replication-factor <n>', 'of a new topic (default: as the brokers say)', parseCount(1, 100))
+    .option('--retention-days <n>', 'how long Kafka keeps what is not read yet', parseCount(1, 36_500), 7)
+    .option('--max-message-bytes <n>', 'largest batch of records', parseCount(65_536, 1_000_000_000), 10_485_760)
+    .option('--json', 'one JSON object')
+    .addHelpText('after', SETUP_HELP)
+  connectable(command).action(async (options: Options) => {
+    const steps =
+      options.dataDir === undefined ? await setUpServers(options, terminal) : await setUpDataDir(options.dataDir)
+    if (options.json === true)
+      terminal.out(`${JSON.stringify({ changed: steps.some(({ changed }) => changed), steps })}\n`)
+    else terminal.out(report(steps, terminal))
+  })
+}
+
+const SETUP_HELP = `
+CLICKHOUSE_USER must be an admin here. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, the consumer's user is
+checked too: it may insert and read its bookkeeping, and nothing more.
+Kafka: KAFKA_BROKERS, KAFKA_SSL=true, KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME,
+KAFKA_SASL_PASSWORD. A password also from the file that its name with _FILE names.`
+
+async function setUpDataDir(dataDir: string): Promise<Step[]> {
+  const { openDataDir } = await importStack()
+  await using opened = await openDataDir(dataDir)
+  return [tablesStep(`data directory ${dataDir}`, opened.migrations)]
+}
+
+async function setUpServers(options: Options, terminal: Terminal): Promise<Step[]> {
+  const kafka = kafkaOf(options, terminal.env)
+  const topics = options.topic ?? [DEFAULT_TOPIC]
+  await using admin = connectServer(terminal.env)
+  const steps: Step[] = [tablesStep(`ClickHouse ${admin.address}, database ${admin.database}`, await migrate(admin))]
+  for (const topic of kafka === undefined ? [] : topics) {
+    const replicationFactor = options.replicationFactor ?? -1
+    const retentionMs = options.retentionDays * DAY_MS
+    const found = await ensureTopic(kafka as KafkaConnection, { ...options, topic, replicationFactor, retentionMs })
+    steps.push(topicStep(topic, options.partitions, found))
+    const { logId, added } = await registerLog(admin, {
+      sourceId: found.clusterId,
+      topic,
+      consumerGroup: options.group,
+    })
+    steps.push({
+      what: `log ${logId}`,
+      changed: added,
+      detail: `topic ${topic} of cluster ${found.clusterId} ${added ? 'registered for' : 'is held by'} consumer group ${options.group}`,
+    })
+  }
+  return [...steps, ...(await checkWriter(admin, terminal.env))]
+}
+
+async function checkWriter(admin: { database: string }, env: Terminal['env']): Promise<Step[]> {
+  const username = env['CLICKHOUSE_WRITER_USER']
+  if (username === undefined) return []
+  const password = secretOf(env, 'CLICKHOUSE_WRITER_PASSWORD') ?? ''
+  const url = env['CLICKHOUSE_URL'] ?? ''
+  await using writer = connectAnalytics({ url, username, password, database: admin.database })
+  await checkWriterGrants(writer)
+  return [{ what: `writer ${username}`, changed: false, detail: 'may do nothing beyond inserting and its bookkeeping' }]
+}
+
+function tablesStep(what: string, { applied, present }: MigrationReport): Step {
+  if (applied.length > 0) return { what, changed: true, detail: `applied ${applied.join(', ')}` }
+  return { what, changed: false, detail: `all ${counted(present, 'migration')} applied before` }
+}
+
+function topicStep(topic: string, wanted: number, found: TopicReport): Step {
+  const what = `topic ${topic}`
+  if (found.created)
+    return { what, changed: true, detail: `created with ${counted(found.partitions, 'partition')}, LogAppendTime` }
+  const partitions =
+    found.partitions === wanted
+      ? counted(found.partitions, 'partition')
+      : `${counted(found.partitions, 'partition')}, not ${wanted}: left as it is (adding some moves sessions to others)`
+  const settings = found.altered.length === 0 ? 'settings as they should be' : `set ${found.altered.join(', ')}`
+  return { what, changed: found.altered.length > 0, detail: `${partitions}; ${settings}` }
+}
+
+function report(steps: readonly Step[], terminal: Terminal): string {
+  const paint = painter(terminal.colors)
+  const lines = steps.map(({ what, changed, detail }) => `${changed ? paint('green', '+') : ' '} ${what}: ${detail}\n`)
+  return `${lines.join('')}${steps.some(({ changed }) => changed) ? '' : 'nothing to do\n'}`
+}
+
+function kafkaOf(options: Options, env: Terminal['env']): KafkaConnection | undefined {
+  const list = options.brokers ?? env['KAFKA_BROKERS'] ?? ''
+  if (list === '') return undefined
+  const brokers = list.split(',').map((broker) => broker.trim())
+  const wrong = brokers.filter((broker) => !/^[^\s:]+:\d{1,5}$/.test(broker))
+  if (wrong.length > 0) {
+    throw new InvalidInputError(
+      'OPTIONS_INVALID',
+      `brokers: expected host:port, separated by commas, got "${wrong.join('", "')}"`,
+    )
+  }
+  return { brokers, ssl: env['KAFKA_SSL'] === 'true', sasl: saslOf(env) }
+}
+
+function saslOf(env: Terminal['env']): KafkaConnection['sasl'] {
+  const mechanism = env['KAFKA_SASL_MECHANISM']
+  if (mechanism === undefined) return undefined
+  const username = env['KAFKA_SASL_USERNAME']
+  const password = secretOf(env, 'KAFKA_SASL_PASSWORD')
+  if (mechanism !== 'plain' && mechanism !== 'scram-sha-256' && mechanism !== 'scram-sha-512') {
+    throw new InvalidInputError(
+      'OPTIONS_INVALID',
+      'KAFKA_SASL_MECHANISM: expected plain, scram-sha-256 or scram-sha-512',
+    )
+  }
+  if (username === undefined || password === undefined) {
+    throw new InvalidInputError(
+      'OPTIONS_INVALID',
+      'KAFKA_SASL_MECHANISM needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD',
+    )
+  }
+  const login = { username, password }
+  // One object a mechanism: kafkajs' type is a union of them.
+  if (mechanism === 'plain') return { mechanism, ...login }
+  return mechanism === 'scram-sha-256' ? { mechanism, ...login } : { mechanism, ...login }
+}

@@ -1,0 +1,69 @@
+/** How a command reaches the trail: a ClickHouse server by environment, or the embedded one of a data directory. */
+import { readFileSync } from 'node:fs'
+import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
+import { InvalidInputError } from '@agent-audit/schemas'
+import type * as Stack from '@agent-audit/stack'
+import type { Command } from 'commander'
+import type { Terminal } from './terminal.ts'
+
+export interface ConnectionOptions {
+  readonly dataDir?: string | undefined
+}
+
+/** Adds the options that say where the trail is. */
+export function connectable(command: Command): Command {
+  return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (else CLICKHOUSE_URL)')
+}
+
+/** Connects for reading, does the work, and closes again, whatever comes. */
+export async function withTrail<T>(
+  options: ConnectionOptions,
+  terminal: Terminal,
+  work: (analytics: Analytics) => Promise<T>,
+): Promise<T> {
+  if (options.dataDir === undefined) {
+    await using analytics = connectServer(terminal.env)
+    return await work(analytics)
+  }
+  const { openDataDir } = await importStack()
+  await using dataDir = await openDataDir(options.dataDir, { create: false })
+  await using analytics = connectAnalytics(dataDir.reader)
+  return await work(analytics)
+}
+
+/** Connects to the server that the environment names. */
+export function connectServer(env: Terminal['env']): Analytics {
+  const url = env['CLICKHOUSE_URL'] ?? ''
+  if (url === '') {
+    const message = 'where is the trail? Set CLICKHOUSE_URL, such as http://localhost:8123, or give --data-dir DIR'
+    throw new InvalidInputError('OPTIONS_INVALID', message)
+  }
+  return connectAnalytics({
+    url,
+    username: env['CLICKHOUSE_USER'] ?? 'default',
+    password: secretOf(env, 'CLICKHOUSE_PASSWORD') ?? '',
+    database: env['CLICKHOUSE_DATABASE'],
+  })
+}
+
+/** A secret from NAME, or from the file that NAME_FILE names. */
+export function secretOf(env: Terminal['env'], name: string): string | undefined {
+  const file = env[`${name}_FILE`]
+  if (env[name] !== undefined || file === undefined) return env[name]
+  try {
+    return readFileSync(file, 'utf8').trimEnd()
+  } catch (cause) {
+    throw new InvalidInputError('OPTIONS_INVALID', `${name}_FILE: cannot read "${file}"`, { cause })
+  }
+}
+
+/** The embedded stack is no dependency of the published command: it comes with the repository. */
+export async function importStack(): Promise<typeof Stack> {
+  try {
+    return await import('@agent-audit/stack')
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
+    const message = '--data-dir needs the embedded ClickHouse, which comes with the repository of agent-audit only'
+    throw new InvalidInputError('OPTIONS_INVALID', message, { cause })
+  }
+}

@@ -1,0 +1,112 @@
+/** Topics as the trail needs them. The one file of the command that knows kafkajs. */
+import { AuditUnavailableError, IntegrityError, type TrailError } from '@agent-audit/schemas'
+import kafkajs, { type Admin, type KafkaConfig } from 'kafkajs'
+
+export interface KafkaConnection {
+  /** `host:port`, at least one. */
+  readonly brokers: readonly string[]
+  readonly ssl: boolean
+  readonly sasl: KafkaConfig['sasl'] | undefined
+}
+
+/** What a topic must be like. */
+export interface TopicPlan {
+  readonly topic: string
+  /** How many consumers can share the work. More may be added later, fewer is not possible. */
+  readonly partitions: number
+  /** -1: the brokers' default. */
+  readonly replicationFactor: number
+  /** How long the log keeps what the consumer has not read yet; -1 for ever. */
+  readonly retentionMs: number
+  /** Largest batch of records, compressed. */
+  readonly maxMessageBytes: number
+}
+
+export interface TopicReport {
+  readonly clusterId: string
+  readonly created: boolean
+  /** Partitions it has now. */
+  readonly partitions: number
+  /** Settings brought into line: `retention.ms from 1000 to 604800000`. */
+  readonly altered: readonly string[]
+}
+
+const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
+/** Set on the topic itself, by AlterConfigs. */
+const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
+const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
+
+/**
+ * Creates the topic, or brings the settings of an existing one into line. Idempotent; partitions are never added, since
+ * that would move keys to other partitions: a difference is only reported by the count.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`.
+ */
+export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan): Promise<TopicReport> {
+  const kafka = new kafkajs.Kafka({
+    clientId: 'agent-audit-setup',
+    brokers: [...connection.brokers],
+    ssl: connection.ssl,
+    ...(connection.sasl === undefined ? {} : { sasl: connection.sasl }),
+    connectionTimeout: 5000,
+    retry: { retries: 3 },
+    logLevel: kafkajs.logLevel.NOTHING,
+  })
+  const admin = kafka.admin()
+  try {
+    await admin.connect()
+    return await ensure(admin, plan)
+  } catch (error) {
+    throw explain(connection, error)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
+  const { clusterId } = await admin.describeCluster()
+  const wanted = settingsOf(plan)
+  const { topic, partitions, replicationFactor } = plan
+  const configEntries = Object.entries(wanted).map(([name, value]) => ({ name, value }))
+  // False if it is there already, also when another setup made it a moment ago.
+  const created = await admin.createTopics({
+    waitForLeaders: true,
+    topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }],
+  })
+  const altered = created ? [] : await alter(admin, topic, wanted)
+  const metadata = await admin.fetchTopicMetadata({ topics: [topic] })
+  return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered }
+}
+
+/** LogAppendTime: the broker's clock, not the producer's, is what log_time and the lease arithmetic rest on. */
+function settingsOf(plan: TopicPlan): Record<string, string> {
+  return {
+    'message.timestamp.type': 'LogAppendTime',
+    'cleanup.policy': 'delete',
+    'retention.ms': String(plan.retentionMs),
+    'retention.bytes': '-1',
+    'max.message.bytes': String(plan.maxMessageBytes),
+  }
+}
+
+async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string, string>>): Promise<string[]> {
+  const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: TOPIC, name: topic }] })
+  const entries = described.resources[0]?.configEntries ?? []
+  const present = new Map(entries.map((entry) => [entry.configName, entry.configValue]))
+  const differing = Object.entries(wanted).filter(([name, value]) => present.get(name) !== value)
+  if (differing.length === 0) return []
+  // AlterConfigs sets the whole list: what it does not name falls back to the default. So the others go along.
+  const kept = entries.filter((entry) => entry.configSource === DYNAMIC_TOPIC_CONFIG)
+  const all = { ...Object.fromEntries(kept.map((entry) => [entry.configName, entry.configValue])), ...wanted }
+  const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
+  await admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name: topic, configEntries }] })
+  return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
+}
+
+function explain({ brokers }: KafkaConnection, cause: unknown): TrailError {
+  const { message, type } = cause as Error & { type?: string }
+  const at = `Kafka at ${brokers.join(', ')}`
+  if (REFUSALS.has(type ?? '') || /SASL|Authentication/.test(message)) {
+    return new IntegrityError('ACCESS_DENIED', `${at} refuses us: ${message}`, { cause })
+  }
+  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${at} cannot be reached: ${message}`, { cause })
+}

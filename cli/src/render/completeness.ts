@@ -1,0 +1,95 @@
+/** The proof of completeness for people: the verdict, a line a partition, then every run that needs a look. */
+import type { Completeness, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
+import { type Column, table } from './table.ts'
+import { counted, figure, type Paint, printable } from './text.ts'
+
+const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
+  { title: 'LOG', value: ({ topic, log_id }) => printable(topic ?? `${log_id} (not registered)`) },
+  { title: 'PARTITION', value: (row) => String(row.partition), right: true },
+  { title: 'OFFSETS', value: (row) => `${row.first_offset}..${row.last_offset}`, right: true },
+  { title: 'EVENTS', value: (row) => figure(row.events), right: true },
+  { title: 'DUPLICATES', value: (row) => figure(row.duplicates), right: true },
+  { title: 'DEAD LETTERS', value: (row) => figure(row.dead_letters), right: true },
+  { title: 'HOLES', value: (row) => figure(row.holes), right: true },
+  { title: 'MISSING', value: (row) => figure(row.missing), right: true },
+  { title: 'REPEATED', value: (row) => figure(row.repeated), right: true },
+]
+/** Named findings of one partition or run, at most; --json has all. */
+const SHOWN = 20
+const SHOWN_RUNS = 50
+
+export function completenessReport(report: Completeness, paint: Paint): string {
+  const open = report.runs.filter(({ state }) => state === 'open')
+  const parts = [
+    verdictLine(report, paint),
+    report.partitions.length === 0 ? '' : `\n${table(PARTITION_COLUMNS, report.partitions, paint)}`,
+    ...report.partitions.map(partitionFindings),
+    `\n${counted(report.runs.length, 'run')}: ${figure(report.runs.length - open.length)} closed, ${figure(open.length)} open\n`,
+    ...report.runs.map(runFindings),
+    openRuns(open),
+    report.truncated ? '\nthere are more gaps or repeats than are named here\n' : '',
+  ]
+  return parts.join('')
+}
+
+function verdictLine(report: Completeness, paint: Paint): string {
+  const missing = total(report.partitions, 'missing')
+  const repeated = total(report.partitions, 'repeated')
+  const runMissing = total(report.runs, 'missing')
+  const runRepeated = total(report.runs, 'repeated')
+  if (report.verdict === 'complete') {
+    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated\n`
+  }
+  const found = [
+    ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
+    ...(runRepeated > 0 ? [`${counted(runRepeated, 'event')} stored again`] : []),
+    ...(missing > 0 ? [`${counted(missing, 'offset')} missing`] : []),
+    ...(runMissing > 0 ? [`${counted(runMissing, 'event')} missing`] : []),
+  ]
+  return `${paint('red', report.verdict.toUpperCase())}  ${counted(report.events, 'event')}, ${found.join(', ')}\n`
+}
+
+function partitionFindings(report: PartitionReport): string {
+  const name = `${printable(report.topic ?? report.log_id)} partition ${report.partition}`
+  const gaps = report.gaps.map((gap) => `${name}: offset ${rangeText(gap)} missing`)
+  const repeats = report.repeats.map(({ offset, times }) => `${name}: offset ${offset} stored ${times} times`)
+  return listed([...repeats, ...gaps])
+}
+
+function runFindings(report: RunReport): string {
+  const name = `run ${report.run_id} (${printable(report.producer_id)}, ${report.state})`
+  const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
+  const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as its events_lost says`)
+  const repeats = report.repeats.map(({ run_seq, times, places }) => {
+    const at = places.map(({ partition, offset }) => `${partition}/${offset}`)
+    return `${name}: run_seq ${run_seq} stored ${times} times, at partition/offset ${at.join(', ')}`
+  })
+  return listed([...repeats, ...gaps, ...lost])
+}
+
+function openRuns(open: readonly RunReport[]): string {
+  const lines = open
+    .slice(0, SHOWN_RUNS)
+    .map(
+      (run) =>
+        `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
+    )
+  if (open.length > SHOWN_RUNS)
+    lines.push(`  and ${counted(open.length - SHOWN_RUNS, 'more open run', 'more open runs')}\n`)
+  if (open.length > 0) lines.push('  (an open run is still at work, or crashed: more may come after its last event)\n')
+  return lines.join('')
+}
+
+function listed(findings: readonly string[]): string {
+  const lines = findings.slice(0, SHOWN).map((finding) => `  ${finding}\n`)
+  if (findings.length > SHOWN) lines.push(`  and ${figure(findings.length - SHOWN)} more; --json names them all\n`)
+  return lines.join('')
+}
+
+function rangeText({ first, last }: Range): string {
+  return first === last ? String(first) : `${first}..${last} (${figure(last - first + 1)})`
+}
+
+function total<Key extends string>(reports: readonly Readonly<Record<Key, number>>[], key: Key): number {
+  return reports.reduce((sum, report) => sum + report[key], 0)
+}

@@ -1,0 +1,72 @@
+/** What an event says, in one piece of text: the field a person looks for first, by event type. */
+import type { TrailEvent } from '@agent-audit/analytics'
+
+/** Unbounded and unsafe to print as it is: cut and cleaned by the caller. */
+export function describeEvent(event: TrailEvent): string {
+  const describe = DESCRIBED[event.event_type]
+  const text = describe === undefined ? '' : describe(event)
+  if (text !== '') return text
+  return (
+    event.error ??
+    event.reason ??
+    event.reasoning ??
+    event.output_text ??
+    (event.content === null ? '' : textOf(event.content))
+  )
+}
+
+const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
+  session_start: (event) => textOf(keyOf(event, 'user_message')),
+  user_message: (event) => textOf(keyOf(event, 'message')),
+  llm_call: describeLlmCall,
+  decision: (event) => event.reasoning ?? '',
+  tool_call: (event) => join([event.reason, textOf(event.tool_input)]),
+  tool_result: (event) => event.error ?? event.tool_output ?? '',
+  approval_request: (event) => join([event.reason, textOf(event.tool_input)]),
+  approval_decision: (event) => join([by(event), event.reason]),
+  human_intervention: (event) => join([by(event), event.reason]),
+  sandbox_crossing: (event) =>
+    join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
+  state_snapshot: (event) => textOf(keyOf(event, 'state')),
+  error: (event) => [event.error_type, event.error].filter((part) => part !== null).join(': '),
+  final_output: (event) => event.output_text ?? '',
+  session_end: (event) => join([event.reason, event.output_text]),
+  session_timeout: (event) => join([event.reason, event.output_text]),
+}
+
+function describeLlmCall(event: TrailEvent): string {
+  const requested = Array.isArray(event.tool_calls_requested) ? (event.tool_calls_requested as unknown[]) : []
+  const calls = requested.map((call) => {
+    const { name, input } = (call ?? {}) as { name?: unknown; input?: unknown }
+    return `${textOf(name)}(${input === undefined ? '' : textOf(input)})`
+  })
+  return join([event.error, event.output_text, calls.length === 0 ? null : `-> ${calls.join(', ')}`])
+}
+
+function by(event: TrailEvent): string | null {
+  return event.approver_id === null ? null : `by ${event.approver_id}`
+}
+
+function keyOf(event: TrailEvent, key: string): unknown {
+  const content = event.content
+  return typeof content === 'object' && content !== null ? (content as Record<string, unknown>)[key] : undefined
+}
+
+/** A message of a person or model: its text where it is one, or holds parts of text; else its JSON. */
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (value === undefined || value === null) return ''
+  if (typeof value === 'object' && 'content' in value && 'role' in value) return textOf(value.content)
+  const parts = Array.isArray(value) ? (value as unknown[]).map(textPart) : []
+  if (parts.length > 0 && parts.every((part) => part !== undefined)) return parts.join(' ')
+  return JSON.stringify(value)
+}
+
+function textPart(part: unknown): string | undefined {
+  const text = (part as { text?: unknown } | null)?.text
+  return typeof text === 'string' ? text : undefined
+}
+
+function join(parts: readonly (string | null)[]): string {
+  return parts.filter((part) => part !== null && part !== '').join(' | ')
+}
