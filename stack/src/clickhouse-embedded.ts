@@ -1,0 +1,224 @@
+/**
+ * A real ClickHouse server from the embedded library, in a child process that holds the lock of its data directory.
+ *
+ * Who starts first owns the directory; everybody else attaches. The race of two starters, step by step: both spawn a
+ * host; one host gets the lock and says `locked`, the other says `busy` and exits. The loser reads the endpoint file
+ * until there is one that answers: the winner's host removed any older file before it said `locked`, and what is read in
+ * between is asked, with the directory's own password, for the directory it serves. If the winner dies before it is
+ * ready, the loser's next try finds the lock free and the loser becomes the owner.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import { type Credentials, runStatement } from './clickhouse-client.ts'
+import {
+  ADMIN,
+  type Endpoint,
+  type HostOrder,
+  paths,
+  readEndpoint,
+  readPasswords,
+  type UserSpec,
+  writeEndpoint,
+} from './clickhouse-files.ts'
+import { tryLock } from './file-lock.ts'
+import { freePorts, isFree } from './free-port.ts'
+
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 20_000
+const POLL_MS = 25
+const PORT_ATTEMPTS = 5
+const ERROR_LINES = 15
+
+/** A server on a data directory, ours or one that we attached to. */
+export interface Running {
+  readonly url: string
+  readonly dataDir: string
+  readonly pid: number
+  readonly attached: boolean
+  readonly credentials: Readonly<Record<string, Credentials>>
+  stop(): Promise<void>
+  kill(): Promise<void>
+}
+
+export interface EmbeddedOptions {
+  readonly library: string
+  readonly dataDir?: string | undefined
+  readonly users: readonly UserSpec[]
+  readonly maxMemoryBytes: number
+}
+
+/** Starts the server, or attaches to the live one of this data directory. */
+export async function startEmbedded(options: EmbeddedOptions): Promise<Running> {
+  const temporary = options.dataDir === undefined
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-clickhouse-')))
+  mkdirSync(join(dataDir, 'clickhouse'), { recursive: true })
+  const order = { ...options, dataDir: realpathSync(dataDir), temporary }
+  const deadline = Date.now() + START_TIMEOUT_MS
+  let failure = 'it did not answer'
+  for (let attempt = 0; attempt < PORT_ATTEMPTS && Date.now() < deadline;) {
+    const outcome = await tryStart({ ...order, httpPort: await choosePort(order.dataDir) }, deadline)
+    if (typeof outcome === 'object') return outcome
+    if (outcome === 'busy') {
+      const attached = await attach(order)
+      if (attached !== undefined) return attached
+      failure = 'another server holds the data directory and is not ready'
+      await sleep(POLL_MS * 4)
+    } else {
+      failure = outcome
+      attempt++
+    }
+  }
+  throw new AuditUnavailableError('PART_UNAVAILABLE', `ClickHouse did not start on ${order.dataDir}: ${failure}`)
+}
+
+/** The port of the directory's last server if it is free: then clients of a crashed server find the next one. */
+async function choosePort(dataDir: string): Promise<number> {
+  const last = readEndpoint(dataDir)
+  const lastPort = last === undefined ? 0 : Number(new URL(last.url).port)
+  if (lastPort !== 0 && (await isFree(lastPort))) return lastPort
+  const [port = 0] = await freePorts(1)
+  return port
+}
+
+/** @returns The server; `busy` when another one holds the directory; else why it failed. */
+async function tryStart(order: HostOrder, deadline: number): Promise<Running | string> {
+  const child = spawnHost(order)
+  const exited = once(child, 'exit')
+  const word = await Promise.race([firstWord(child), exited.then(() => 'dead')])
+  if (word === 'busy') {
+    await exited
+    return 'busy'
+  }
+  const url = `http://127.0.0.1:${order.httpPort}`
+  while (isAlive(child) && Date.now() < deadline) {
+    if (await serves(url, order.dataDir)) return owned(child, order, url)
+    await sleep(POLL_MS)
+  }
+  await end(child, 0)
+  return lastErrors(order.dataDir)
+}
+
+function spawnHost(order: HostOrder): ChildProcess {
+  const host = fileURLToPath(new URL(`clickhouse-host${extname(import.meta.url)}`, import.meta.url))
+  // A file, not a pipe: a parent too busy to read must never hold the server up.
+  const errors = openSync(paths(order.dataDir).errors, 'a', 0o600)
+  try {
+    // Its own process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
+    return spawn(process.execPath, [host, JSON.stringify(order)], {
+      detached: true,
+      stdio: ['pipe', 'pipe', errors, 'pipe'],
+    })
+  } finally {
+    closeSync(errors)
+  }
+}
+
+async function firstWord(child: ChildProcess): Promise<string> {
+  for await (const chunk of child.stdout ?? []) {
+    child.stdout?.resume()
+    return String(chunk).trim().split('\n')[0] ?? ''
+  }
+  return ''
+}
+
+function owned(child: ChildProcess, order: HostOrder, url: string): Running {
+  const users = [ADMIN, ...order.users.map((user) => user.name)]
+  const pid = child.pid ?? 0
+  writeEndpoint(order.dataDir, { url, pid, users })
+  return {
+    url,
+    dataDir: order.dataDir,
+    pid,
+    attached: false,
+    credentials: credentialsOf(order.dataDir, users),
+    stop: async () => {
+      await end(child, STOP_TIMEOUT_MS)
+      if (order.temporary) removeUnused(order.dataDir)
+    },
+    kill: () => end(child, 0),
+  }
+}
+
+async function attach(order: Omit<HostOrder, 'httpPort'>): Promise<Running | undefined> {
+  const endpoint = readEndpoint(order.dataDir)
+  if (endpoint === undefined || !(await serves(endpoint.url, order.dataDir))) return undefined
+  const missing = order.users.filter((user) => !endpoint.users.includes(user.name)).map((user) => user.name)
+  if (missing.length > 0) {
+    const message = `the ClickHouse running on ${order.dataDir} has no user ${missing.join(', ')}: stop it and start again`
+    throw new AuditUnavailableError('PART_UNAVAILABLE', message)
+  }
+  return attachedTo(endpoint, order.dataDir)
+}
+
+function attachedTo(endpoint: Endpoint, dataDir: string): Running {
+  return {
+    url: endpoint.url,
+    dataDir,
+    pid: endpoint.pid,
+    attached: true,
+    credentials: credentialsOf(dataDir, endpoint.users),
+    stop: leaveAlone,
+    kill: leaveAlone,
+  }
+}
+
+function leaveAlone(): Promise<void> {
+  return Promise.resolve()
+}
+
+function credentialsOf(dataDir: string, users: readonly string[]): Record<string, Credentials> {
+  const passwords = readPasswords(dataDir)
+  return Object.fromEntries(users.map((name) => [name, { username: name, password: passwords[name] ?? '' }]))
+}
+
+/**
+ * Whether the server at `url` serves this very directory. Anybody may listen on a port that a dead server left: only a
+ * server with the directory's own password and data path is believed.
+ */
+async function serves(url: string, dataDir: string): Promise<boolean> {
+  const password = readPasswords(dataDir)[ADMIN]
+  if (password === undefined) return false
+  const statement = "SELECT path FROM system.disks WHERE name = 'default'"
+  try {
+    const path = await runStatement(url, { username: ADMIN, password }, statement)
+    return realpathSync(path) === realpathSync(paths(dataDir).data)
+  } catch {
+    return false
+  }
+}
+
+/** Ends the child: in order by closing its input, and by SIGKILL after `graceMs`. */
+async function end(child: ChildProcess, graceMs: number): Promise<void> {
+  if (!isAlive(child)) return
+  const exited = once(child, 'exit')
+  child.stdin?.end()
+  const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
+  if (graceMs === 0) child.kill('SIGKILL')
+  await exited
+  clearTimeout(timer)
+}
+
+function isAlive(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null
+}
+
+/** A temporary directory may have been started again after a crash: what a live server holds stays. */
+function removeUnused(dataDir: string): void {
+  if (!existsSync(dataDir)) return
+  const lock = tryLock(paths(dataDir).lock)
+  if (lock === undefined) return
+  lock.release()
+  rmSync(dataDir, { recursive: true, force: true })
+}
+
+function lastErrors(dataDir: string): string {
+  const lines = readFileSync(paths(dataDir).errors, 'utf8').trim().split('\n')
+  return lines.slice(-ERROR_LINES).join('\n') || 'it ended without a word'
+}

@@ -1,0 +1,5 @@
+export { type Availability, clickHouseAvailability, kafkaAvailability } from './availability.ts'
+export { type ClickHouseOptions, type ClickHouseServer, startClickHouse } from './clickhouse.ts'
+export type { Credentials } from './clickhouse-client.ts'
+export type { UserSpec } from './clickhouse-files.ts'
+export { stopAll } from './lifetime.ts'
