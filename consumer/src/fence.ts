@@ -21,7 +21,7 @@ export type FenceState =
   | { readonly kind: 'busy'; readonly fencedAt: number }
   | { readonly kind: 'unknown' }
 
-const CLEAN = 'clean'
+export const CLEAN: string = 'clean'
 const BUSY = /^busy (\d{1,15})$/
 
 /** Reads the metadata of a commit; anything that is not ours is `unknown`, as when there is none. */

@@ -1,5 +1,5 @@
 /**
- * The source on Kafka. The one file of the consumer that knows kafkajs, and where its faults are worked around:
+ * The source on Kafka: a member of a consumer group, and where the faults of kafkajs's consumer are worked around:
  *
  * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
  *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
@@ -7,21 +7,14 @@
  *   or any JoinGroup request (it also rejoins on stale metadata, without that event).
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
  * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
- * - Of the codecs it brings gzip alone; zstd is registered here.
- * - Its request queue polls every millisecond and warns about negative timeouts on newer Node: mended here.
  */
-import { createRequire } from 'node:module'
-import { promisify } from 'node:util'
-import { zstdDecompress } from 'node:zlib'
-import { AuditUnavailableError, IntegrityError, logIdOf } from '@agent-audit/schemas'
-import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type SASLOptions } from 'kafkajs'
+import { logIdOf } from '@agent-audit/schemas'
+import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { KafkaClaim } from './kafka-claim.ts'
+import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
 
-export interface KafkaSourceOptions {
-  readonly brokers: readonly string[]
-  readonly ssl: boolean
-  readonly sasl: SASLOptions | undefined
+export interface KafkaSourceOptions extends KafkaConnection {
   readonly topics: readonly string[]
   readonly groupId: string
   readonly sessionTimeoutMs: number
@@ -30,27 +23,14 @@ export interface KafkaSourceOptions {
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
 const MAX_BYTES_PER_PARTITION = 2 ** 20
-const CONNECT_TIMEOUT_MS = 5000
-const REQUEST_TIMEOUT_MS = 15_000
-
-mendKafkajs()
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
-  const kafka = new kafkajs.Kafka({
-    clientId: 'agent-audit-consumer',
-    brokers: [...options.brokers],
-    ssl: options.ssl,
-    ...(options.sasl === undefined ? {} : { sasl: options.sasl }),
-    connectionTimeout: CONNECT_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    retry: { retries: 2, initialRetryTime: 200 },
-    logLevel: kafkajs.logLevel.NOTHING,
-  })
+  const kafka = createKafka(options)
   let connected: Promise<Admin> | undefined
   const admin = (): Promise<Admin> => {
     connected ??= connectAdmin(kafka).catch((error: unknown) => {
       connected = undefined
-      throw describe(error, options)
+      throw describeKafkaError(error, options)
     })
     return connected
   }
@@ -126,7 +106,7 @@ class GroupMember {
       await Promise.race([this.#failed.promise, aborted(draining)])
       await Promise.race([this.#failed.promise, Promise.all(this.#working)])
     } catch (error) {
-      throw describe(error, options)
+      throw describeKafkaError(error, options)
     } finally {
       this.#endEpoch()
       await this.#consumer.disconnect().catch(() => undefined)
@@ -254,38 +234,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
-}
-
-function describe(error: unknown, { brokers, topics }: KafkaSourceOptions): unknown {
-  const { name = '', message = '', type, cause, code } = error as Partial<Record<string, string>> & { cause?: unknown }
-  if (code !== undefined && !name.startsWith('KafkaJS')) return error
-  const where = `Kafka at ${brokers.join(',')}`
-  if (name.includes('SASLAuthentication') || message.includes('SASL') || type === 'SASL_AUTHENTICATION_FAILED') {
-    return new IntegrityError('ACCESS_DENIED', `${where}: ${message}`, { cause })
-  }
-  const missing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || message.includes('does not host this topic')
-  const hint = missing ? ` (topics ${topics.join(', ')}: run 'agent-audit setup' to make them)` : ''
-  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${where}: ${message}${hint}`, { cause: error })
-}
-
-interface RequestQueue {
-  pending: unknown[]
-  throttledUntil: number
-}
-
-function mendKafkajs(): void {
-  const decompress = promisify(zstdDecompress)
-  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
-    compress: () => Promise.reject(new Error('the consumer compresses nothing')),
-    decompress: (bytes: Buffer) => decompress(bytes),
-  })
-  const require = createRequire(import.meta.url)
-  const { prototype } = require('kafkajs/src/network/requestQueue') as {
-    prototype: { scheduleCheckPendingRequests(): void }
-  }
-  // oxlint-disable-next-line typescript/unbound-method -- called with its own receiver below
-  const schedule = prototype.scheduleCheckPendingRequests
-  prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
-    if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this as never)
-  }
 }
