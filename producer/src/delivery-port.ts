@@ -1,0 +1,92 @@
+/** Where delivery runs: a worker thread, or this one where there are no workers. The same messages either way. */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { Delivery } from './delivery.ts'
+import type { DeliverySettings, Report, ToDelivery } from './delivery-protocol.ts'
+
+export interface DeliveryHooks {
+  onReport(report: Report): void
+  /** Delivery is gone without having been closed. */
+  onLost(error: unknown): void
+}
+
+export interface DeliveryPort {
+  /** The chunk's memory is gone from this thread afterwards. */
+  post(message: ToDelivery): void
+  /** Whether the process stays alive for what delivery will answer. */
+  hold(alive: boolean): void
+  /** Blocks this thread until `chunks` are settled. For the end of the process only. @returns false when time is up. */
+  waitSettled(chunks: number, timeoutMs: number): boolean
+  /** Frees what is left after the last report. */
+  release(): void
+}
+
+// In the sources .ts, which Node runs as it is; in the package .js.
+const ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? './delivery-worker.ts' : './delivery-worker.js',
+  import.meta.url,
+)
+
+/** Starts delivery. Falls back to this thread where workers are forbidden, or bundling has left the entry file behind. */
+export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
+  const settled = new Int32Array(settings.settled)
+  try {
+    if (existsSync(fileURLToPath(ENTRY))) return startWorker(settings, settled, hooks)
+  } catch {
+    // ERR_ACCESS_DENIED of the permission model, or a host without threads.
+  }
+  return startInline(settings, settled, hooks)
+}
+
+function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
+  const worker = new Worker(ENTRY, { workerData: settings, name: 'agent-audit-delivery' })
+  let released = false
+  worker.on('message', (report: Report) => hooks.onReport(report))
+  worker.on('error', (error) => {
+    released = true
+    hooks.onLost(error)
+  })
+  worker.on('exit', (code) => {
+    if (!released) hooks.onLost(new Error(`the delivery thread ended with exit code ${code}`))
+    released = true
+  })
+  worker.unref()
+  return {
+    post(message) {
+      const memory = message.type === 'chunk' ? [message.chunk.bytes.buffer, message.chunk.ends.buffer] : []
+      worker.postMessage(message, memory)
+    },
+    hold: (alive) => (alive ? worker.ref() : worker.unref()),
+    waitSettled(chunks, timeoutMs) {
+      const deadline = performance.now() + timeoutMs
+      for (;;) {
+        const count = Atomics.load(settled, 0)
+        const left = deadline - performance.now()
+        if (count >= chunks || left <= 0) return count >= chunks
+        Atomics.wait(settled, 0, count, left)
+      }
+    },
+    release() {
+      released = true
+      void worker.terminate()
+    },
+  }
+}
+
+const KEEP_ALIVE_MS = 60_000
+
+function startInline(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
+  const delivery = new Delivery(settings, (report) => hooks.onReport(report))
+  let alive: NodeJS.Timeout | undefined
+  return {
+    post: (message) => delivery.handle(message),
+    hold(held) {
+      clearInterval(alive)
+      alive = held ? setInterval(() => {}, KEEP_ALIVE_MS) : undefined
+    },
+    // The spool commits within `post`; nothing else can happen while this thread waits.
+    waitSettled: (chunks) => Atomics.load(settled, 0) >= chunks,
+    release: () => {},
+  }
+}

@@ -1,0 +1,77 @@
+/** What the agent's thread and the delivery thread tell each other. Structured-cloneable; chunks are transferred. */
+import { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
+import type { ErrorCode } from '@agent-audit/schemas'
+import type { ResolvedOptions } from './options.ts'
+
+/** Records as the recorder hands them over, known by the run_seq of the first; where they go is delivery's affair. */
+export interface SealedChunk {
+  readonly firstSeq: number
+  /** Encoded records, framed as single objects, back to back. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** End of each record in `bytes`. */
+  readonly ends: Uint32Array<ArrayBuffer>
+}
+
+export type DeliverySettings = Pick<
+  ResolvedOptions,
+  'topic' | 'destination' | 'schemaRegistryUrl' | 'durability' | 'fsync' | 'spoolDir' | 'spoolMaxBytes' | 'onFull'
+> & {
+  /** 32 hex digits. */
+  readonly runId: string
+  /** One Int32: chunks settled so far, in the durability of the trail or refused. For who cannot wait for a message. */
+  readonly settled: SharedArrayBuffer
+}
+
+export type ToDelivery = { readonly type: 'chunk'; readonly chunk: SealedChunk } | { readonly type: 'close' }
+
+/** Where the broker keeps the records of a chunk. */
+export interface ChunkAck {
+  readonly firstSeq: number
+  readonly partitions: Int32Array
+  readonly offsets: Float64Array
+}
+
+export interface ChunkRefusal {
+  readonly firstSeq: number
+  readonly problem: Problem
+}
+
+export interface Gauges {
+  readonly spoolBytes: number
+  /** When the oldest event on disk was appended, milliseconds since 1970. */
+  readonly spoolOldestMs: number | null
+  readonly adopted: number
+  readonly connected: boolean
+}
+
+/** What happened since the last report. */
+export interface Report {
+  /** Every chunk that starts at or before this run_seq is in the spool, but for those refused. */
+  readonly storedTo: number
+  readonly refused: readonly ChunkRefusal[]
+  readonly acked: readonly ChunkAck[]
+  readonly problems: readonly Problem[]
+  readonly gauges: Gauges
+  /** Set in the last report. */
+  readonly closed: boolean
+}
+
+/** An error of the tree, as data. */
+export interface Problem {
+  readonly kind: 'unavailable' | 'integrity' | 'invalid'
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** Any error as data: one from outside of the tree counts as trouble of the pipeline. */
+export function toProblem(error: unknown, fallback: ErrorCode): Problem {
+  const message = error instanceof Error ? error.message : String(error)
+  if (!(error instanceof TrailError)) return { kind: 'unavailable', code: fallback, message }
+  const kind = error instanceof IntegrityError ? 'integrity' : error.retryable ? 'unavailable' : 'invalid'
+  return { kind, code: error.code, message }
+}
+
+export function fromProblem({ kind, code, message }: Problem): TrailError {
+  if (kind === 'integrity') return new IntegrityError(code, message)
+  return kind === 'unavailable' ? new AuditUnavailableError(code, message) : new InvalidInputError(code, message)
+}

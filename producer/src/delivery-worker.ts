@@ -1,0 +1,9 @@
+/** Entry of the delivery thread. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { Delivery } from './delivery.ts'
+import type { DeliverySettings, ToDelivery } from './delivery-protocol.ts'
+
+const port = parentPort
+if (port === null) throw new Error('delivery-worker is started by a trail, as a worker thread')
+const delivery = new Delivery(workerData as DeliverySettings, (report) => port.postMessage(report))
+port.on('message', (message: ToDelivery) => delivery.handle(message))

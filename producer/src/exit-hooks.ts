@@ -1,0 +1,51 @@
+/** The end of the process: what was recorded is handed over and committed before it is gone. One set of hooks for all trails. */
+
+/** How a trail meets the end of its process. */
+export interface ExitHandler {
+  /** Nothing is left to do, but the process may go on: wait for what is under way, bounded. */
+  onIdle(): Promise<void>
+  /** The process ends now: block until what was recorded is stored, bounded. */
+  onExit(): void
+}
+
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+
+const handlers = new Set<ExitHandler>()
+
+/** Calls the handler until it is removed; the exit code and other listeners are as they would be without it. */
+export function addExitHandler(handler: ExitHandler): void {
+  if (handlers.size === 0) {
+    process.on('beforeExit', onBeforeExit)
+    process.on('exit', onExit)
+    for (const signal of SIGNALS) process.on(signal, onSignal)
+  }
+  handlers.add(handler)
+}
+
+export function removeExitHandler(handler: ExitHandler): void {
+  handlers.delete(handler)
+  if (handlers.size === 0) removeListeners()
+}
+
+function removeListeners(): void {
+  process.off('beforeExit', onBeforeExit)
+  process.off('exit', onExit)
+  for (const signal of SIGNALS) process.off(signal, onSignal)
+}
+
+function onBeforeExit(): void {
+  for (const handler of handlers) void handler.onIdle()
+}
+
+/** Uncaught errors come here too. */
+function onExit(): void {
+  for (const handler of handlers) handler.onExit()
+}
+
+/** A signal with a listener does not end the process any more: where ours is the only one, it is sent again without it. */
+function onSignal(signal: NodeJS.Signals): void {
+  onExit()
+  if (process.listenerCount(signal) > 1) return
+  process.off(signal, onSignal)
+  process.kill(process.pid, signal)
+}

@@ -1,0 +1,78 @@
+/** Keeps a record below the size limit: its longest texts are cut, and what was cut off is told by length and digest. */
+import { hash } from 'node:crypto'
+import { InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
+import type { AuditRecord } from '@agent-audit/schemas'
+import type { FieldNotes } from './field-writer.ts'
+
+/** Texts that may be cut: what they mean survives it, other than that of a name or an id. */
+const CUTTABLE = [
+  'reason',
+  'reasoning',
+  'output_text',
+  'input_messages',
+  'tool_calls_requested',
+  'tool_input',
+  'tool_output',
+  'error',
+  'content',
+] as const satisfies (keyof AuditRecord)[]
+
+/** Room for a field's note: its name, the digest, and the length. */
+const NOTE_BYTES = 160
+
+export interface FitOptions {
+  readonly maxBytes: number
+  readonly onOversize: 'cut' | 'refuse'
+}
+
+/**
+ * Writes field_notes, and cuts the record if it is too large.
+ * @returns An upper bound of its encoded bytes.
+ * @throws InvalidInputError `RECORD_TOO_LARGE` when it is and may or can not be cut.
+ */
+export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOptions): number {
+  record.field_notes = notes.text()
+  const quick = SINGLE_OBJECT_BYTES + maxRecordBytes(record)
+  if (quick <= options.maxBytes) return quick
+  let bytes = boundBytes(record)
+  if (bytes <= options.maxBytes) return bytes
+  if (options.onOversize === 'refuse') throw tooLarge(record, bytes, options.maxBytes)
+  for (let round = 0; bytes > options.maxBytes; round++) {
+    if (round === CUTTABLE.length) throw tooLarge(record, bytes, options.maxBytes)
+    cutLongest(record, notes, bytes - options.maxBytes)
+    record.field_notes = notes.text()
+    bytes = boundBytes(record)
+  }
+  return bytes
+}
+
+/** As maxRecordBytes, with each text counted in bytes and not by the most its characters could take. */
+function boundBytes(record: AuditRecord): number {
+  let spare = 0
+  for (const value of Object.values(record) as unknown[]) {
+    if (typeof value === 'string') spare += 3 * value.length - Buffer.byteLength(value)
+  }
+  return SINGLE_OBJECT_BYTES + maxRecordBytes(record) - spare
+}
+
+function cutLongest(record: AuditRecord, notes: FieldNotes, excess: number): void {
+  let longest: (typeof CUTTABLE)[number] = 'content'
+  for (const field of CUTTABLE) {
+    if ((record[field]?.length ?? 0) > (record[longest]?.length ?? 0)) longest = field
+  }
+  const bytes = Buffer.from(record[longest] ?? '')
+  notes.add(longest, 'cut', { bytes: bytes.length, sha256: hash('sha256', bytes, 'hex') })
+  record[longest] = bytes.toString('utf8', 0, boundaryBelow(bytes, bytes.length - excess - NOTE_BYTES))
+}
+
+/** The end of the last whole character that ends at or before `end`. */
+function boundaryBelow(bytes: Buffer, end: number): number {
+  let boundary = Math.max(0, end)
+  while (boundary > 0 && ((bytes[boundary] ?? 0) & 0xc0) === 0x80) boundary--
+  return boundary
+}
+
+function tooLarge(record: AuditRecord, bytes: number, maxBytes: number): InvalidInputError {
+  const message = `${record.event_type} not recorded: up to ${bytes} bytes encoded, maxRecordBytes is ${maxBytes}`
+  return new InvalidInputError('RECORD_TOO_LARGE', message)
+}

@@ -1,0 +1,39 @@
+/** The producer: what agents import to record what they do. */
+export type {
+  Acknowledgement,
+  AuditSession,
+  AuditTrail,
+  DrainResult,
+  Receipt,
+  RecordOptions,
+  SessionRef,
+  TrailStats,
+  WaitOptions,
+} from './audit-trail.ts'
+export { currentSession } from './current-session.ts'
+export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options.ts'
+export { createAuditTrail } from './trail.ts'
+export { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
+export type {
+  Common,
+  CustomEvent,
+  Decision,
+  ErrorCode,
+  ErrorEvent,
+  EventInput,
+  FinalOutput,
+  HumanIntervention,
+  Issue,
+  LlmCall,
+  Maybe,
+  Outcome,
+  SandboxCrossing,
+  SessionEnd,
+  SessionStart,
+  SessionTimeout,
+  StateSnapshot,
+  ToolCall,
+  ToolCallRequest,
+  ToolResult,
+  UserMessage,
+} from '@agent-audit/schemas'

@@ -1,0 +1,32 @@
+/** Tells the operator of trouble that no receipt shows, without flooding. */
+import type { ErrorCode, TrailError } from '@agent-audit/schemas'
+
+const PAUSE_MS = 1000
+
+/** Reports at most one problem a second a code. */
+export class ProblemReporter {
+  readonly #report: (problem: TrailError) => void
+  readonly #reportedMs: Map<ErrorCode, number> = new Map<ErrorCode, number>()
+
+  /** @param report - The caller's; by default a warning of the process. What it throws becomes a warning too. */
+  constructor(report: ((problem: TrailError) => void) | undefined) {
+    this.#report = report ?? warn
+  }
+
+  report(problem: TrailError): void {
+    const now = performance.now()
+    const last = this.#reportedMs.get(problem.code)
+    if (last !== undefined && now - last < PAUSE_MS) return
+    this.#reportedMs.set(problem.code, now)
+    try {
+      this.#report(problem)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      process.emitWarning(`onProblem threw ${why} at ${problem.code}`, 'AuditTrailWarning')
+    }
+  }
+}
+
+function warn(problem: TrailError): void {
+  process.emitWarning(problem.message, 'AuditTrailWarning', problem.code)
+}

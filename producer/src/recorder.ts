@@ -1,0 +1,291 @@
+/**
+ * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
+ * root of this thread: the only file that knows the writer of chunks, the port to delivery, and the receipts.
+ */
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { TrailError } from '@agent-audit/schemas'
+import type { DrainResult, Receipt, TrailStats } from './audit-trail.ts'
+import { ChunkState, RecordReceipt } from './chunk-state.ts'
+import { ChunkWriter } from './chunk-writer.ts'
+import { startDelivery } from './delivery-port.ts'
+import type { DeliveryPort } from './delivery-port.ts'
+import { fromProblem } from './delivery-protocol.ts'
+import type { DeliverySettings, Gauges, Report } from './delivery-protocol.ts'
+import type { EventRecord } from './event-record.ts'
+import type { FieldNotes } from './field-writer.ts'
+import { fitRecord } from './fit-record.ts'
+import { LostEvents } from './lost-events.ts'
+import type { LostRange } from './lost-events.ts'
+import type { Durability, ResolvedOptions } from './options.ts'
+import type { ProblemReporter } from './problems.ts'
+import { RunIdentity } from './run-identity.ts'
+import { Waits } from './waits.ts'
+
+/** Longest wait of a record for company before it is handed over, milliseconds. */
+const LINGER_MS = 2
+
+export interface AppendOptions {
+  readonly notes: FieldNotes
+  readonly durability?: Durability | undefined
+  /** Microseconds since 1970, for imports; else the clock. */
+  readonly timestamp?: number | undefined
+  /** The trail's own events are taken even when the buffer is full. */
+  readonly always?: boolean | undefined
+}
+
+export interface RecorderHooks {
+  readonly problems: ProblemReporter
+  /** There is room again: events_lost events can say what was refused before. */
+  explainLost(ranges: readonly LostRange[]): void
+}
+
+export class Recorder {
+  readonly identity: RunIdentity = new RunIdentity()
+  readonly #options: ResolvedOptions
+  readonly #hooks: RecorderHooks
+  readonly #port: DeliveryPort
+  readonly #writer: ChunkWriter = new ChunkWriter()
+  readonly #waits: Waits
+  readonly #lost: LostEvents = new LostEvents()
+  /** The chunk being filled, and those handed over: not stored yet in order, not acknowledged by run_seq. */
+  #open: ChunkState | undefined
+  readonly #unstored: ChunkState[] = []
+  readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
+  #handedOver = 0
+  /** Bytes handed over that do not have the trail's durability yet. */
+  #bufferBytes = 0
+  #recorded = 0
+  #acked = 0
+  #refused = 0
+  #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, adopted: 0, connected: false }
+  #lostDelivery: TrailError | undefined
+  #linger: NodeJS.Timeout | undefined
+  #handOverSoon = false
+
+  constructor(options: ResolvedOptions, hooks: RecorderHooks) {
+    this.#options = options
+    this.#hooks = hooks
+    this.#port = startDelivery(settingsOf(options, this.identity.runIdHex), {
+      onReport: (report) => this.#onReport(report),
+      onLost: (error) => this.#onLost(error),
+    })
+    this.#waits = new Waits((alive) => this.#port.hold(alive))
+  }
+
+  /**
+   * Takes a record whose fields are filled in: numbers it, encodes it, and forgets it.
+   * @throws InvalidInputError `RECORD_TOO_LARGE`; then no number is used.
+   */
+  append(record: EventRecord, options: AppendOptions): Receipt {
+    const maxBytes = fitRecord(record, options.notes, {
+      maxBytes: this.#options.maxRecordBytes,
+      onOversize: this.#options.onOversize,
+    })
+    this.#number(record, options.timestamp)
+    const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
+    const chunk = refusal === undefined ? this.#write(record, maxBytes) : this.#refuse(record.run_seq, refusal)
+    const index = record.run_seq - chunk.firstSeq
+    const { topic, durability } = this.#options
+    return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
+  }
+
+  #number(record: EventRecord, given: number | undefined): void {
+    const now = this.identity.timestamp()
+    const runSeq = this.identity.nextSeq++
+    record.identify(runSeq, this.identity.eventId(runSeq, now), given ?? now)
+    this.#recorded++
+  }
+
+  #findRefusal(): TrailError | undefined {
+    if (this.#lostDelivery !== undefined) return this.#lostDelivery
+    const { maxBufferBytes } = this.#options
+    if (this.#bufferBytes + this.#writer.bytes < maxBufferBytes) return undefined
+    const message = `${this.#bufferBytes} bytes of events wait in memory, maxBufferBytes is ${maxBufferBytes}`
+    return new AuditUnavailableError('BUFFER_FULL', message)
+  }
+
+  #write(record: EventRecord, maxBytes: number): ChunkState {
+    if (!this.#writer.fits(maxBytes)) this.handOver()
+    this.#open ??= this.#openChunk(record.run_seq)
+    this.#writer.append(record, maxBytes)
+    return this.#open
+  }
+
+  #openChunk(firstSeq: number): ChunkState {
+    // One timer for all chunks: refreshing it costs less than making one. It keeps no process alive.
+    if (this.#linger === undefined) this.#linger = setTimeout(() => this.handOver(), LINGER_MS).unref()
+    else this.#linger.refresh()
+    return new ChunkState(firstSeq, {
+      waiting: (chunk) => this.#onWaiting(chunk),
+      answered: () => this.#waits.end(),
+    })
+  }
+
+  /** Somebody waits for a record: it lingers no longer than this turn of the event loop. */
+  #onWaiting(chunk: ChunkState): void {
+    this.#waits.begin()
+    if (chunk !== this.#open || this.#handOverSoon) return
+    this.#handOverSoon = true
+    setImmediate(() => {
+      this.#handOverSoon = false
+      this.handOver()
+    })
+  }
+
+  #refuse(runSeq: number, error: TrailError): ChunkState {
+    // Its number is used: the chunk that is open ends before it.
+    this.handOver()
+    this.#refused++
+    this.#lost.add({ first: runSeq, last: runSeq, reason: error.code })
+    this.#hooks.problems.report(error)
+    const chunk = new ChunkState(runSeq, { waiting: () => {}, answered: () => {} })
+    chunk.fail(error)
+    return chunk
+  }
+
+  /** Gives the open chunk to delivery. */
+  handOver(): void {
+    const state = this.#open
+    if (state === undefined) return
+    this.#open = undefined
+    const chunk = this.#writer.take()
+    state.count = chunk.ends.length
+    state.bytes = chunk.bytes.length
+    if (this.#lostDelivery !== undefined) return this.#fail(state, this.#lostDelivery)
+    this.#bufferBytes += state.bytes
+    this.#handedOver++
+    this.#unacked.set(state.firstSeq, state)
+    if (this.#options.durability === 'disk') this.#unstored.push(state)
+    this.#port.post({ type: 'chunk', chunk })
+  }
+
+  /** A chunk that is lost as a whole. */
+  #fail(state: ChunkState, error: TrailError): void {
+    this.#refused += state.count
+    this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
+    state.fail(error)
+  }
+
+  #onReport(report: Report): void {
+    this.#gauges = report.gauges
+    for (const { firstSeq, problem } of report.refused) this.#onRefused(firstSeq, fromProblem(problem))
+    this.#onStored(report.storedTo)
+    for (const ack of report.acked) {
+      const state = this.#unacked.get(ack.firstSeq)
+      if (state === undefined) continue
+      this.#unacked.delete(ack.firstSeq)
+      this.#acked += state.count
+      if (this.#options.durability !== 'disk') this.#bufferBytes -= state.bytes
+      state.acknowledge(ack)
+    }
+    for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
+    if (report.closed) this.#waits.closed()
+    this.#afterProgress()
+  }
+
+  #onStored(storedTo: number): void {
+    let count = 0
+    for (const state of this.#unstored) {
+      if (state.firstSeq > storedTo && !state.failed) break
+      count++
+      this.#bufferBytes -= state.bytes
+      state.store()
+    }
+    if (count > 0) this.#unstored.splice(0, count)
+  }
+
+  #onRefused(firstSeq: number, error: TrailError): void {
+    const state = this.#unacked.get(firstSeq)
+    if (state === undefined) return
+    this.#unacked.delete(firstSeq)
+    this.#fail(state, error)
+  }
+
+  #afterProgress(): void {
+    if (this.hasRoom) {
+      this.#waits.room()
+      if (!this.#lost.empty && this.#lostDelivery === undefined) this.#hooks.explainLost(this.#lost.take())
+    }
+    const [oldest] = this.#unacked.keys()
+    this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)
+  }
+
+  /** Delivery has died: what it had not stored is lost, and nothing more is taken. */
+  #onLost(cause: unknown): void {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    const code = this.#options.durability === 'disk' ? 'SPOOL_UNAVAILABLE' : 'BROKER_UNAVAILABLE'
+    const error = new AuditUnavailableError(code, `delivery has stopped: ${why}`, { cause })
+    this.#lostDelivery = error
+    this.#hooks.problems.report(error)
+    const unstored = this.#options.durability === 'disk' ? [...this.#unstored] : [...this.#unacked.values()]
+    for (const state of unstored) this.#fail(state, error)
+    for (const state of this.#unacked.values()) state.fail(error)
+    this.#unstored.length = 0
+    this.#unacked.clear()
+    this.#bufferBytes = 0
+    this.#waits.closed()
+    this.#afterProgress()
+  }
+
+  /** Whether new work should be taken: half of the buffer is free. */
+  get hasRoom(): boolean {
+    return this.#bufferBytes < this.#options.maxBufferBytes / 2
+  }
+
+  /** Resolves when {@link hasRoom}. */
+  whenRoom(): Promise<void> {
+    return this.hasRoom ? Promise.resolve() : this.#waits.forRoom()
+  }
+
+  /** Resolves when all recorded before is acknowledged or refused, or time is up. */
+  async drain(timeoutMs: number | undefined): Promise<DrainResult> {
+    this.handOver()
+    if (this.#unacked.size > 0) await this.#waits.forDrain(this.identity.nextSeq, timeoutMs)
+    return this.#drainResult()
+  }
+
+  /** What was refused and not explained yet. */
+  takeLost(): readonly LostRange[] {
+    return this.#lost.take()
+  }
+
+  /** Lets delivery go. Nothing may be appended afterwards. */
+  async close(timeoutMs: number): Promise<void> {
+    clearTimeout(this.#linger)
+    if (this.#lostDelivery === undefined) {
+      this.#port.post({ type: 'close' })
+      await this.#waits.forClose(timeoutMs)
+    }
+    this.#port.release()
+  }
+
+  /** Hands over and blocks until delivery has it in the trail's durability, or time is up. For the end of the process. */
+  handOverNow(timeoutMs: number): boolean {
+    this.handOver()
+    return this.#lostDelivery === undefined && this.#port.waitSettled(this.#handedOver, timeoutMs)
+  }
+
+  #drainResult(): DrainResult {
+    return { acked: this.#acked, pending: this.#recorded - this.#acked - this.#refused, refused: this.#refused }
+  }
+
+  stats(): TrailStats {
+    const { spoolBytes, spoolOldestMs, adopted, connected } = this.#gauges
+    return {
+      ...this.#drainResult(),
+      recorded: this.#recorded,
+      bufferBytes: this.#bufferBytes + this.#writer.bytes,
+      spoolBytes,
+      spoolOldestMs: spoolOldestMs === null ? 0 : Math.max(0, Date.now() - spoolOldestMs),
+      adopted,
+      connected,
+    }
+  }
+}
+
+/** What delivery needs of the options: no function, so that it can be cloned to another thread. */
+function settingsOf(options: ResolvedOptions, runId: string): DeliverySettings {
+  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
+  const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
+  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
+}

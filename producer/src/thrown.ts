@@ -1,0 +1,44 @@
+/** What is kept of something thrown: name, message and code. Never the stack, whose paths and arguments say too much. */
+
+export interface Thrown {
+  readonly message: string
+  /** Class of the error, or the kind of value. */
+  readonly type: string
+  /** The error's `code`, as Node's and most clients' errors carry it. */
+  readonly code: string | number | undefined
+}
+
+/** Describes anything that can be thrown. Never throws itself. */
+export function describeThrown(thrown: unknown): Thrown {
+  if (typeof thrown !== 'object' || thrown === null)
+    return { message: asText(thrown), type: typeof thrown, code: undefined }
+  const message = read(thrown, 'message')
+  const name = read(thrown, 'name')
+  const code = read(thrown, 'code')
+  return {
+    message: typeof message === 'string' ? message : asText(thrown),
+    type: typeof name === 'string' && name !== '' ? name : className(thrown),
+    code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
+  }
+}
+
+function className(thrown: object): string {
+  const { constructor } = thrown
+  return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'object'
+}
+
+function read(thrown: object, key: string): unknown {
+  try {
+    return (thrown as Record<string, unknown>)[key]
+  } catch {
+    return undefined
+  }
+}
+
+function asText(thrown: unknown): string {
+  try {
+    return (typeof thrown === 'object' ? JSON.stringify(thrown) : undefined) ?? String(thrown)
+  } catch {
+    return 'a value that cannot be written'
+  }
+}

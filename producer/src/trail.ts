@@ -1,0 +1,222 @@
+/** A trail: one start of a producer, and the sessions recorded in it. */
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { AuditUnavailableError, checkInput, invalidEvent, InvalidInputError } from '@agent-audit/schemas'
+import type { SessionStart } from '@agent-audit/schemas'
+import type { AuditSession, AuditTrail, DrainResult, SessionRef, TrailStats, WaitOptions } from './audit-trail.ts'
+import { Causes } from './causes.ts'
+import type { Cause } from './causes.ts'
+import type { RunStamps, SessionStamps } from './event-record.ts'
+import { addExitHandler, removeExitHandler } from './exit-hooks.ts'
+import type { ExitHandler } from './exit-hooks.ts'
+import { resolveOptions } from './options.ts'
+import type { AuditTrailOptions, Durability, ResolvedOptions } from './options.ts'
+import { ProblemReporter } from './problems.ts'
+import { Recorder } from './recorder.ts'
+import { RunSession } from './run-session.ts'
+import { checkRef, stampsOf } from './session-ref.ts'
+import { Session } from './session.ts'
+import { SystemPrompts } from './system-prompts.ts'
+import type { TrailContext } from './trail-context.ts'
+
+const CLOSE_TIMEOUT_MS = 10_000
+/** For letting go of client and spool, once the flush is over. */
+const RELEASE_TIMEOUT_MS = 5000
+/** Longest block of a process that ends: its worker may still be starting. */
+const EXIT_TIMEOUT_MS = 3000
+/** How long a process with nothing left to do waits for the broker; what is in the spool goes out with the next run. */
+const IDLE_TIMEOUT_MS = { disk: 2000, broker: 10_000, memory: 10_000 } as const
+
+/**
+ * Opens the spool, returns at once, and dials the broker in the background.
+ * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
+ * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
+ */
+export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
+  const resolved = resolveOptions(options)
+  if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
+  return new Trail(resolved)
+}
+
+function checkDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    accessSync(directory, constants.W_OK)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${directory}: ${why}`, { cause: error })
+  }
+}
+
+class Trail implements AuditTrail {
+  readonly runId: string
+  readonly #options: ResolvedOptions
+  readonly #recorder: Recorder
+  readonly #context: TrailContext
+  readonly #run: RunSession
+  readonly #prompts: SystemPrompts = new SystemPrompts()
+  readonly #exit: ExitHandler
+  #closing: Promise<DrainResult> | undefined
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options
+    const problems = new ProblemReporter(options.onProblem)
+    this.#recorder = new Recorder(options, { problems, explainLost: (ranges) => this.#run.lost(ranges) })
+    this.runId = this.#recorder.identity.runIdHex
+    this.#context = this.#createContext()
+    this.#run = new RunSession(this.#context, options.agentId)
+    this.#run.started(options)
+    this.#exit = {
+      onIdle: async () => void (await this.#recorder.drain(IDLE_TIMEOUT_MS[options.durability])),
+      onExit: () => void this.#recorder.handOverNow(options.durability === 'memory' ? 0 : EXIT_TIMEOUT_MS),
+    }
+    if (options.handleExit) addExitHandler(this.#exit)
+  }
+
+  #createContext(): TrailContext {
+    const { retentionClass, producerId, environment, inputMessages, syntheticTimestamps } = this.#options
+    const stamps: RunStamps = {
+      run_id: this.#recorder.identity.runId,
+      producer_id: producerId.toWellFormed(),
+      retention_class: retentionClass,
+      environment: environment?.toWellFormed() ?? null,
+    }
+    return {
+      runId: this.runId,
+      stamps,
+      inputMessages,
+      syntheticTimestamps,
+      checkOpen: () => this.#checkOpen(),
+      checkDurability: (durability) => this.#checkDurability(durability),
+      traceContext: () => this.#traceContext(),
+      append: (record, options) => this.#recorder.append(record, options),
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new InvalidInputError('TRAIL_CLOSED', `trail ${this.runId} is closed`)
+  }
+
+  #checkDurability(durability: Durability | undefined): void {
+    if (durability === undefined || durability === this.#options.durability) return
+    if (durability === 'disk') {
+      const expected = `expected broker or memory: the trail's durability is ${this.#options.durability}, it has no spool`
+      throw invalidEvent('event', [{ path: 'durability', expected }])
+    }
+    if (durability !== 'broker' && durability !== 'memory') {
+      throw invalidEvent('event', [{ path: 'durability', expected: 'expected disk, broker or memory' }])
+    }
+  }
+
+  #traceContext(): { traceId: string; spanId: string } | undefined {
+    const { traceContext } = this.#options
+    if (traceContext === undefined) return undefined
+    try {
+      const found = traceContext()
+      if (found === undefined) return undefined
+      return { traceId: found.traceId.toLowerCase().toWellFormed(), spanId: found.spanId.toLowerCase().toWellFormed() }
+    } catch {
+      return undefined // The trace is a comfort; the event is not.
+    }
+  }
+
+  startSession(start: SessionStart = {}): AuditSession {
+    return this.#start(start, undefined)
+  }
+
+  #start(given: SessionStart, parent: Session | undefined): Session {
+    this.#checkOpen()
+    const start = checkInput('session_start', given)
+    const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
+    const origin = parent === undefined ? undefined : { event_id: parent.ref.last_event_id, step: 0 }
+    const stamps = this.#stampsOf(start, prompt?.hash ?? null)
+    const session = this.#createSession(stamps, origin)
+    session.begin({ ...start, system_prompt: prompt?.text }, { parent_session_id: parent?.session_id })
+    if (prompt !== undefined) this.#prompts.recorded(prompt)
+    return session
+  }
+
+  #stampsOf(start: SessionStart, systemPromptHash: Uint8Array | null): SessionStamps {
+    const { identity } = this.#recorder
+    const own = this.#options
+    return {
+      // A UUIDv7 like that of its session_start: two sessions of a run never start with the same run_seq.
+      session_id: start.session_id?.toWellFormed() ?? identity.eventId(identity.nextSeq, identity.timestamp()),
+      agent_id: (start.agent_id ?? own.agentId).toWellFormed(),
+      agent_version: (start.agent_version ?? own.agentVersion)?.toWellFormed() ?? null,
+      model_id: (start.model_id ?? own.modelId)?.toWellFormed() ?? null,
+      user_id: start.user_id?.toWellFormed() ?? null,
+      system_prompt_hash: systemPromptHash,
+    }
+  }
+
+  #createSession(stamps: SessionStamps, origin: Cause | undefined): Session {
+    return new Session(this.#context, {
+      stamps,
+      causes: new Causes(origin),
+      startChild: (parent, start) => this.#start(start, parent),
+    })
+  }
+
+  resumeSession(ref: SessionRef): AuditSession {
+    this.#checkOpen()
+    const checked = checkRef(ref)
+    const prompt = this.#prompts.use(this.#options.systemPrompt)
+    const { agentId, agentVersion, modelId } = this.#options
+    const own = { agent_id: agentId, agent_version: agentVersion, model_id: modelId, user_id: null }
+    const stamps = stampsOf(checked, { ...own, system_prompt_hash: prompt?.hash ?? null })
+    const session = this.#createSession(stamps, { event_id: checked.last_event_id, step: checked.step_number })
+    session.recordOwn('session_resumed', { content: { from_run_id: checked.run_id } })
+    return session
+  }
+
+  async withSession<T>(start: SessionStart, work: (session: AuditSession) => T | Promise<T>): Promise<T> {
+    const session = this.#start(start, undefined)
+    try {
+      const result = await session.run(() => work(session))
+      this.#endQuietly(session, () => session.end())
+      return result
+    } catch (error) {
+      this.#endQuietly(session, () => {
+        session.error(error)
+        session.end({ outcome: 'error' })
+      })
+      throw error
+    }
+  }
+
+  /** The work's own outcome must reach its caller: a trail that was closed meanwhile does not replace it. */
+  #endQuietly(session: Session, record: () => void): void {
+    if (!session.ended && this.#closing === undefined) record()
+  }
+
+  stats(): TrailStats {
+    return this.#recorder.stats()
+  }
+
+  writable(): Promise<void> {
+    return this.#recorder.whenRoom()
+  }
+
+  flush(options: WaitOptions = {}): Promise<DrainResult> {
+    return this.#recorder.drain(options.timeoutMs)
+  }
+
+  close(options: WaitOptions = {}): Promise<DrainResult> {
+    this.#closing ??= this.#close(options.timeoutMs ?? CLOSE_TIMEOUT_MS)
+    return this.#closing
+  }
+
+  async #close(timeoutMs: number): Promise<DrainResult> {
+    this.#run.lost(this.#recorder.takeLost())
+    const { acked, pending, refused, recorded } = this.#recorder.stats()
+    this.#run.stopped({ recorded: recorded + 1, acked, pending: pending + 1, refused })
+    const result = await this.#recorder.drain(timeoutMs)
+    await this.#recorder.close(RELEASE_TIMEOUT_MS)
+    removeExitHandler(this.#exit)
+    return result
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

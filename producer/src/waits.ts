@@ -1,0 +1,78 @@
+/** Who waits for delivery, and for what. While anybody does, the process is kept alive; else it may end. */
+
+interface DrainWait {
+  /** Everything below this run_seq. */
+  readonly toSeq: number
+  readonly resolve: () => void
+}
+
+export class Waits {
+  readonly #hold: (alive: boolean) => void
+  #count = 0
+  #room: PromiseWithResolvers<void> | undefined
+  #closed: PromiseWithResolvers<void> | undefined
+  readonly #drains: Set<DrainWait> = new Set<DrainWait>()
+
+  constructor(hold: (alive: boolean) => void) {
+    this.#hold = hold
+  }
+
+  begin(): void {
+    if (this.#count++ === 0) this.#hold(true)
+  }
+
+  end(): void {
+    if (--this.#count === 0) this.#hold(false)
+  }
+
+  forRoom(): Promise<void> {
+    this.#room ??= Promise.withResolvers<void>()
+    return this.#during(this.#room.promise)
+  }
+
+  room(): void {
+    this.#room?.resolve()
+    this.#room = undefined
+  }
+
+  /** Resolves when nothing below `toSeq` is outstanding, or after `timeoutMs`; undefined waits without limit. */
+  async forDrain(toSeq: number, timeoutMs: number | undefined): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wait = { toSeq, resolve }
+    this.#drains.add(wait)
+    await this.#during(orAfter(promise, timeoutMs))
+    this.#drains.delete(wait)
+  }
+
+  /** @param oldestSeq - The oldest run_seq that is outstanding. */
+  drainedTo(oldestSeq: number): void {
+    for (const wait of this.#drains) if (oldestSeq >= wait.toSeq) wait.resolve()
+  }
+
+  forClose(timeoutMs: number): Promise<void> {
+    this.#closed ??= Promise.withResolvers<void>()
+    return this.#during(orAfter(this.#closed.promise, timeoutMs))
+  }
+
+  closed(): void {
+    this.#closed ??= Promise.withResolvers<void>()
+    this.#closed.resolve()
+  }
+
+  async #during(wait: Promise<void>): Promise<void> {
+    this.begin()
+    try {
+      await wait
+    } finally {
+      this.end()
+    }
+  }
+}
+
+async function orAfter(wait: Promise<void>, timeoutMs: number | undefined): Promise<void> {
+  if (timeoutMs === undefined) return wait
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, timeoutMs)
+  await Promise.race([wait, late.promise])
+  clearTimeout(timer)
+}
