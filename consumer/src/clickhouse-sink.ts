@@ -8,7 +8,7 @@ import {
   LOGS_TABLE,
   SKIPPED_TABLE,
 } from '@agent-audit/schemas'
-import { ClickHouseError, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import { ClickHouseError, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
 import {
   insertPrefix,
   type Insert,
@@ -101,7 +101,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     max_open_connections: 64,
     request_timeout: Math.max(QUERY_TIMEOUT_MS, options.insertTimeoutMs),
     keep_alive: { enabled: true },
-    log: { level: 4 },
+    log: { level: ClickHouseLogLevel.OFF },
   })
   const where = `ClickHouse at ${options.url} as ${options.username}`
 

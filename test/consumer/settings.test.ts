@@ -1,0 +1,36 @@
+import { readSettings } from '@agent-audit/consumer'
+import { expect, it } from 'vitest'
+
+it('has a default for everything', () => {
+  expect(readSettings({})).toMatchObject({
+    CLICKHOUSE_URL: 'http://localhost:8123',
+    CLICKHOUSE_USER: 'audit_writer',
+    BATCH_MAX_EVENTS: 50_000,
+    LEASE_MS: 20_000,
+  })
+})
+
+it('names every wrong setting at once', () => {
+  const wrong = {
+    KAFKA_BROKERS: 'kafka',
+    CLICKHOUSE_URL: 'not a url',
+    BATCH_MAX_EVENTS: 'many',
+    HTTP_PORT: '70000',
+    KAFKA_SSL: 'yes',
+    CLICKHOUSE_PASSWORD_FILE: '/does/not/exist',
+  }
+  expect(() => readSettings(wrong)).toThrow(
+    expect.objectContaining({
+      code: 'OPTIONS_INVALID',
+      message: expect.stringMatching(
+        /CLICKHOUSE_PASSWORD_FILE[^]*KAFKA_BROKERS[^]*KAFKA_SSL[^]*CLICKHOUSE_URL[^]*BATCH_MAX_EVENTS[^]*HTTP_PORT/,
+      ),
+    }),
+  )
+})
+
+it('names settings that contradict each other', () => {
+  expect(() => readSettings({ INSERT_TIMEOUT_MS: '30000', LEASE_MS: '20000' })).toThrow(
+    /INSERT_TIMEOUT_MS: expected less than LEASE_MS \(20000\)[^]*INSERT_TIMEOUT_MS: expected less than SESSION_TIMEOUT_MS/,
+  )
+})

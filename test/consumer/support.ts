@@ -1,0 +1,179 @@
+/** What the tests of the consumer share: a store with its tables, logs to fill, and consumers to run. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connectAnalytics, registerLog } from '@agent-audit/analytics'
+import { type Consumer, createConsumer, makeEmbeddedTopic, readSettings } from '@agent-audit/consumer'
+import { logIdOf } from '@agent-audit/schemas'
+import { openEmbeddedLog } from '@agent-audit/spool'
+import { type DataDir, openDataDir } from '@agent-audit/stack'
+import { pino } from 'pino'
+import { afterAll, onTestFinished } from 'vitest'
+
+export const GROUP = 'audit-writer'
+const TOPIC = 'audit.events'
+
+/** A ClickHouse with the trail's tables, for all tests of a file. */
+export interface Store {
+  readonly dataDir: DataDir
+  /** Rows of a query, asked as the admin. */
+  rows<Row = Record<string, unknown>>(query: string, settings?: Record<string, string>): Promise<Row[]>
+  /** Says what a statement is answered when that user sends it: an error text, or the body. */
+  send(
+    statement: string,
+    user: { username: string; password: string },
+    settings?: Record<string, string>,
+  ): Promise<string>
+}
+
+/** Opens a store that is stopped and removed after the last test of the file. */
+export async function openStore(): Promise<Store> {
+  const directory = mkdtempSync(join(tmpdir(), 'consumer-test-'))
+  const dataDir = await openDataDir(directory)
+  afterAll(async () => {
+    await dataDir.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const send: Store['send'] = async (statement, user, settings = {}) => {
+    const parameters = new URLSearchParams({ database: 'audit', ...settings })
+    const headers = { 'X-ClickHouse-User': user.username, 'X-ClickHouse-Key': user.password }
+    const response = await fetch(`${dataDir.admin.url}/?${parameters}`, { method: 'POST', body: statement, headers })
+    return response.text()
+  }
+  return {
+    dataDir,
+    send,
+    async rows<Row>(query: string, settings: Record<string, string> = {}) {
+      const text = await send(`${query} FORMAT JSONEachRow`, dataDir.admin, {
+        output_format_json_quote_64bit_integers: '0',
+        ...settings,
+      })
+      if (/^Code: \d+/.test(text)) throw new Error(text)
+      return text
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as Row)
+    },
+  }
+}
+
+/** A log with a topic of its own, registered with the store and marked clean. */
+export interface TestLog {
+  readonly topic: string
+  readonly sourceId: string
+  /** The consumer's settings that lead to it. */
+  readonly environment: Record<string, string>
+  append(partition: number, values: readonly (Buffer | null)[]): Promise<void>
+}
+
+export async function openLog(store: Store, options: { partitions?: number; clean?: boolean } = {}): Promise<TestLog> {
+  const directory = mkdtempSync(join(tmpdir(), 'consumer-log-'))
+  const partitions = options.partitions ?? 1
+  if (options.clean !== false) makeEmbeddedTopic(directory, { topic: TOPIC, groupId: GROUP }, partitions)
+  const log = openEmbeddedLog({ directory })
+  log.createTopic(TOPIC, partitions)
+  onTestFinished(() => {
+    log.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const place = { sourceId: log.id, topic: TOPIC }
+  await register(store, place)
+  return {
+    ...place,
+    environment: { AUDIT_DATA_DIR: directory },
+    append: async (partition, values) => {
+      log.append(
+        TOPIC,
+        partition,
+        values.map((value) => ({ key: Buffer.from('key'), value })),
+      )
+    },
+  }
+}
+
+export async function register(store: Store, place: { sourceId: string; topic: string }): Promise<void> {
+  await using admin = connectAnalytics(store.dataDir.admin)
+  await registerLog(admin, { ...place, consumerGroup: GROUP })
+}
+
+/** Settings of a consumer of this log: quick batches, and leases short enough for tests to wait them out. */
+export function environmentOf(store: Store, log: TestLog): Record<string, string> {
+  const { url, username, password } = store.dataDir.writer
+  return {
+    ...log.environment,
+    AUDIT_TOPICS: log.topic,
+    AUDIT_GROUP_ID: GROUP,
+    CLICKHOUSE_URL: url,
+    CLICKHOUSE_USER: username,
+    CLICKHOUSE_PASSWORD: password,
+    BATCH_MAX_AGE_MS: '50',
+    INSERT_TIMEOUT_MS: '1500',
+    LEASE_MS: '2000',
+    CLOCK_MARGIN_MS: '100',
+    SESSION_TIMEOUT_MS: '6000',
+    LOG_LEVEL: 'silent',
+  }
+}
+
+export interface Running {
+  readonly consumer: Consumer
+  /** Drains it and waits; rejects with what it failed with. */
+  stop(): Promise<void>
+  /** Resolves with the error it stops with by itself. */
+  readonly failure: Promise<unknown>
+}
+
+/** Runs a consumer in this process; drained after the test. */
+export function runConsumer(environment: Record<string, string>): Running {
+  const settings = readSettings(environment)
+  const consumer = createConsumer(settings, pino({ level: settings.LOG_LEVEL }))
+  const drain = new AbortController()
+  const running = consumer.run(drain.signal)
+  const failure = running.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  const stop = (): Promise<void> => {
+    drain.abort()
+    return running
+  }
+  onTestFinished(async () => {
+    await stop().catch(() => undefined)
+  })
+  return { consumer, stop, failure }
+}
+
+/** Copies rows of one log to another, as an owner before left them there; `filter` says which. */
+export async function copyRows(store: Store, from: TestLog, to: TestLog, filter: string): Promise<void> {
+  const now = Date.now()
+  const answer = await store.send(
+    `INSERT INTO audit_events SELECT * REPLACE (${logIdSql(to)} AS log_id)
+     FROM (SELECT * FROM audit_events WHERE log_id = ${logIdSql(from)} AND ${filter})`,
+    store.dataDir.admin,
+    { log_comment: `${now} ${now + 60_000}` },
+  )
+  if (answer !== '') throw new Error(answer)
+}
+
+function logIdSql(log: TestLog): string {
+  return `unhex('${logIdOf(log.sourceId, log.topic).toString('hex')}')`
+}
+
+/** How the offsets of a log are accounted for: rows of both tables, by partition. */
+export async function accountOf(
+  store: Store,
+  log: TestLog,
+): Promise<{ events: number; skipped: Record<string, number> }> {
+  const where = `log_id = ${logIdSql(log)}`
+  const [events] = await store.rows<{ n: number }>(`SELECT count() AS n FROM audit_events WHERE ${where}`)
+  const skipped = await store.rows<{ kind: string; n: number }>(
+    `SELECT kind, count() AS n FROM audit_skipped WHERE ${where} GROUP BY kind ORDER BY kind`,
+  )
+  return { events: events?.n ?? 0, skipped: Object.fromEntries(skipped.map(({ kind, n }) => [kind, n])) }
+}
+
+/** Rows of one log, in order. */
+export function rowsOf<Row>(store: Store, log: TestLog, table: string, columns: string): Promise<Row[]> {
+  const where = `log_id = ${logIdSql(log)}`
+  return store.rows<Row>(`SELECT ${columns} FROM ${table} WHERE ${where} ORDER BY log_partition, log_offset`)
+}
