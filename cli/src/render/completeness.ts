@@ -14,18 +14,17 @@ const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
   { title: 'MISSING', value: (row) => figure(row.missing), right: true },
   { title: 'REPEATED', value: (row) => figure(row.repeated), right: true },
 ]
-/** Named findings of one partition or run, at most; --json has all. */
-const SHOWN = 20
-const SHOWN_RUNS = 50
+/** Lines of findings in partitions, of findings in runs, and of open runs, at most each; --json has all. */
+const SHOWN = 50
 
 export function completenessReport(report: Completeness, paint: Paint): string {
   const open = report.runs.filter(({ state }) => state === 'open')
   const parts = [
     verdictLine(report, paint),
     report.partitions.length === 0 ? '' : `\n${table(PARTITION_COLUMNS, report.partitions, paint)}`,
-    ...report.partitions.map(partitionFindings),
+    listed(report.partitions.flatMap(partitionFindings)),
     `\n${counted(report.runs.length, 'run')}: ${figure(report.runs.length - open.length)} closed, ${figure(open.length)} open\n`,
-    ...report.runs.map(runFindings),
+    listed(report.runs.flatMap(runFindings)),
     openRuns(open),
     report.truncated ? '\nthere are more gaps or repeats than are named here\n' : '',
   ]
@@ -49,14 +48,14 @@ function verdictLine(report: Completeness, paint: Paint): string {
   return `${paint('red', report.verdict.toUpperCase())}  ${counted(report.events, 'event')}, ${found.join(', ')}\n`
 }
 
-function partitionFindings(report: PartitionReport): string {
+function partitionFindings(report: PartitionReport): string[] {
   const name = `${printable(report.topic ?? report.log_id)} partition ${report.partition}`
   const gaps = report.gaps.map((gap) => `${name}: offset ${rangeText(gap)} missing`)
   const repeats = report.repeats.map(({ offset, times }) => `${name}: offset ${offset} stored ${times} times`)
-  return listed([...repeats, ...gaps])
+  return [...repeats, ...gaps]
 }
 
-function runFindings(report: RunReport): string {
+function runFindings(report: RunReport): string[] {
   const name = `run ${report.run_id} (${printable(report.producer_id)}, ${report.state})`
   const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
   const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as its events_lost says`)
@@ -64,18 +63,17 @@ function runFindings(report: RunReport): string {
     const at = places.map(({ partition, offset }) => `${partition}/${offset}`)
     return `${name}: run_seq ${run_seq} stored ${times} times, at partition/offset ${at.join(', ')}`
   })
-  return listed([...repeats, ...gaps, ...lost])
+  return [...repeats, ...gaps, ...lost]
 }
 
 function openRuns(open: readonly RunReport[]): string {
   const lines = open
-    .slice(0, SHOWN_RUNS)
+    .slice(0, SHOWN)
     .map(
       (run) =>
         `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
     )
-  if (open.length > SHOWN_RUNS)
-    lines.push(`  and ${counted(open.length - SHOWN_RUNS, 'more open run', 'more open runs')}\n`)
+  if (open.length > SHOWN) lines.push(`  and ${counted(open.length - SHOWN, 'more open run', 'more open runs')}\n`)
   if (open.length > 0) lines.push('  (an open run is still at work, or crashed: more may come after its last event)\n')
   return lines.join('')
 }
