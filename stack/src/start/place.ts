@@ -1,0 +1,124 @@
+/** Where a run keeps its data: a ClickHouse with the trail's tables, and a log that the producer fills and the consumer reads. */
+import { join } from 'node:path'
+import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/analytics'
+import type { AuditTrailOptions, SaslOptions } from '@agent-audit/producer'
+import { AuditUnavailableError, DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
+import { type DataDir, openDataDir } from '../data-dir.ts'
+import { startKafka } from '../kafka-cluster.ts'
+import { runCommand } from './command.ts'
+import { importFreshLogs } from './consumer-package.ts'
+
+/** The log, and how to reach it. */
+interface Log {
+  /** 16 hex digits. */
+  readonly logId: string
+  /** For people: `embedded log` or `Kafka at 127.0.0.1:9092`. */
+  readonly name: string
+  readonly producer: Pick<AuditTrailOptions, 'brokers' | 'ssl' | 'sasl' | 'dataDir' | 'spoolDir'>
+  readonly consumer: Readonly<Record<string, string>>
+}
+
+export interface Place extends AsyncDisposable {
+  readonly log: Log
+  /** For people: `ClickHouse at 127.0.0.1:23456`. */
+  readonly store: string
+  readonly reader: Analytics
+  /** The consumer's settings. Its ClickHouse user can insert and read its bookkeeping only. */
+  readonly consumerSettings: Readonly<Record<string, string>>
+  /** What `agent-audit` needs to find this trail: `--data-dir D`, or nothing where CLICKHOUSE_URL names it. */
+  readonly lookArguments: readonly string[]
+}
+
+export interface PlaceOptions {
+  readonly dataDir: string
+  readonly kafka: boolean
+}
+
+/** As many as two cores of a laptop can use. */
+const PARTITIONS = 4
+const FRESH = { topic: DEFAULT_TOPIC, groupId: DEFAULT_CONSUMER_GROUP }
+
+/**
+ * Opens everything a run stands on. What it starts is stopped by `stopAll` of the stack.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if this machine cannot run it, with what to do instead.
+ */
+export async function openPlace(options: PlaceOptions): Promise<Place> {
+  const [dataDir, brokers] = await Promise.all([
+    openDataDir(options.dataDir),
+    options.kafka ? startKafka({ dataDir: join(options.dataDir, 'kafka') }).then((kafka) => kafka.brokers) : undefined,
+  ])
+  const log = await (brokers === undefined
+    ? openEmbeddedLog(options, dataDir)
+    : openKafkaLog(options, dataDir, brokers))
+  const reader = connectAnalytics(dataDir.reader)
+  const { url, username, password, database } = dataDir.writer
+  return {
+    log,
+    store: `ClickHouse at ${reader.address}`,
+    reader,
+    consumerSettings: {
+      ...log.consumer,
+      CLICKHOUSE_URL: url,
+      CLICKHOUSE_USER: username,
+      CLICKHOUSE_PASSWORD: password,
+      CLICKHOUSE_DATABASE: database,
+      BATCH_MAX_AGE_MS: '200',
+      HTTP_PORT: '0',
+      LOG_LEVEL: 'warn',
+    },
+    lookArguments: dataDir.clickhouse.dataDir === '' ? [] : ['--data-dir', options.dataDir],
+    [Symbol.asyncDispose]: () => reader.close(),
+  }
+}
+
+async function openEmbeddedLog(options: PlaceOptions, dataDir: DataDir): Promise<Log> {
+  const freshLogs = await importFreshLogs()
+  const sourceId = freshLogs.makeEmbeddedTopic(dataDir.logDir, FRESH, PARTITIONS)
+  await using admin = connectAnalytics(dataDir.admin)
+  const { logId } = await registerLog(admin, { sourceId, topic: FRESH.topic, consumerGroup: FRESH.groupId })
+  return {
+    logId,
+    name: 'embedded log',
+    producer: { dataDir: dataDir.logDir, spoolDir: join(options.dataDir, 'spool', logId) },
+    consumer: { AUDIT_DATA_DIR: dataDir.logDir },
+  }
+}
+
+/** Sets the topic up with `agent-audit setup`, as an operator does. */
+async function openKafkaLog(options: PlaceOptions, dataDir: DataDir, brokers: readonly string[]): Promise<Log> {
+  const { url, username, password, database } = dataDir.admin
+  const list = brokers.join(',')
+  const setup = await runCommand(['setup', '--brokers', list, '--partitions', String(PARTITIONS), '--json'], {
+    capture: true,
+    env: {
+      CLICKHOUSE_URL: url,
+      CLICKHOUSE_USER: username,
+      CLICKHOUSE_PASSWORD: password,
+      CLICKHOUSE_DATABASE: database,
+    },
+  })
+  const { steps = [] } =
+    setup.exitCode === 0 ? (JSON.parse(setup.output) as { steps: { what: string; changed: boolean }[] }) : {}
+  const registered = steps.find(({ what }) => what.startsWith('log '))
+  if (registered === undefined) {
+    throw new AuditUnavailableError('PART_UNAVAILABLE', `the topic could not be set up on Kafka at ${list}`)
+  }
+  const ssl = process.env['KAFKA_SSL'] === 'true'
+  const sasl = saslOf(process.env)
+  if (registered.changed) await (await importFreshLogs()).markKafkaLogClean({ brokers, ssl, sasl }, FRESH)
+  const logId = registered.what.slice('log '.length)
+  const access = Object.entries(process.env).filter(([name]) => /^KAFKA_(SSL|SASL_)/.test(name))
+  return {
+    logId,
+    name: `Kafka at ${list}`,
+    producer: { brokers, ssl, sasl, spoolDir: join(options.dataDir, 'spool', logId) },
+    consumer: { ...(Object.fromEntries(access) as Record<string, string>), KAFKA_BROKERS: list },
+  }
+}
+
+/** The same variables as the consumer and `agent-audit setup` read, which have checked them by now. */
+function saslOf(env: NodeJS.ProcessEnv): SaslOptions | undefined {
+  const mechanism = env['KAFKA_SASL_MECHANISM'] as SaslOptions['mechanism'] | undefined
+  if (mechanism === undefined) return undefined
+  return { mechanism, username: env['KAFKA_SASL_USERNAME'] ?? '', password: env['KAFKA_SASL_PASSWORD'] ?? '' }
+}

@@ -1,0 +1,64 @@
+/** From the first event to the last row. */
+import { InvalidInputError } from '@agent-audit/schemas'
+import type { ConsumerProcess } from './consumer-process.ts'
+import type { Job } from './jobs.ts'
+import type { Place } from './place.ts'
+import type { Progress } from './progress.ts'
+import { type Recording, startRecording } from './recording.ts'
+import type { Outcome } from './report.ts'
+import { readStoredRun } from './stored.ts'
+import { showWhile, waitUntilStored } from './wait.ts'
+
+export interface MainJob {
+  readonly job: Job
+  readonly place: Place
+  readonly consumer: ConsumerProcess
+  readonly progress: Progress
+  /** Aborted: no more is recorded, the producer is closed, and nothing more is waited for. */
+  readonly stop: AbortSignal
+}
+
+/** For everything recorded to reach the log; what is left then stays in the spool, and goes out with the next run. */
+const FLUSH_TIMEOUT_MS = 120_000
+const HURRIED_FLUSH_TIMEOUT_MS = 10_000
+
+/** Records the job through a producer of its own, and waits until the consumer has stored it. */
+export async function recordAndStore({ job, place, consumer, progress, stop }: MainJob): Promise<Outcome> {
+  const recording = startRecording({
+    ...job.producer,
+    ...place.log.producer,
+    // Signals are ours to handle: the trail is closed in order.
+    handleExit: false,
+    onProblem: (problem) => progress.say(`producer: ${problem.message}`),
+  })
+  const watch = { place, consumer, recording, progress }
+  const began = performance.now()
+  const what = (): string => `${recording.sessions.toLocaleString('en-US')} sessions`
+  const incomplete = await showWhile(watch, what, record(job, recording, stop))
+  if (!stop.aborted) await waitUntilStored(watch, stop)
+  const seconds = (performance.now() - began) / 1000
+  progress.end()
+  const query = { runId: recording.runId, logId: place.log.logId, since: recording.startedAt }
+  const stored = await readStoredRun(place.reader, query)
+  if (stop.aborted) {
+    const left = recording.accepted - recording.acked
+    progress.say(
+      `stopped: ${recording.accepted} events accepted, ${stored.events} stored; the others are safe in the ${left > 0 ? 'spool and the ' : ''}log, and the next start on this directory stores them`,
+    )
+  }
+  return { recording, stored, seconds, incomplete }
+}
+
+/** @returns Why the input was not recorded whole, if so: what came before is closed and stored like any other. */
+async function record(job: Job, recording: Recording, stop: AbortSignal): Promise<string | undefined> {
+  try {
+    await job.run(recording, stop)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error
+    return error.message
+  } finally {
+    // Closing covers the errors too: whatever was accepted goes out.
+    await recording.close(stop.aborted ? HURRIED_FLUSH_TIMEOUT_MS : FLUSH_TIMEOUT_MS)
+  }
+}
