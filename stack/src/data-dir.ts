@@ -97,5 +97,5 @@ async function startHere(dataDir: string): Promise<ClickHouseServer<typeof WRITE
     { name: READER, grants: readerGrants(DEFAULT_DATABASE) },
   ]
   const running = await startEmbedded({ library, dataDir, users, maxMemoryBytes: MAX_MEMORY_BYTES })
-  return track(running) as ClickHouseServer<typeof WRITER | typeof READER>
+  return track(running)
 }

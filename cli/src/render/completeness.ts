@@ -36,6 +36,7 @@ function verdictLine(report: Completeness, paint: Paint): string {
   const repeated = total(report.partitions, 'repeated')
   const runMissing = total(report.runs, 'missing')
   const runRepeated = total(report.runs, 'repeated')
+  if (report.partitions.length === 0 && report.runs.length === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
     return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated\n`
   }

@@ -1,0 +1,290 @@
+/** The proof of completeness finds exactly what is missing and what is there twice. */
+import { completeness, type Completeness } from '@agent-audit/analytics'
+import { EVENTS_TABLE } from '@agent-audit/schemas'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { execute, LOG_ID, runId, type SeedRow, seedEvents, seedSkipped } from './seed.ts'
+import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
+
+/** Events `first` to `last` of run 1 at the same offsets. */
+function run(first: number, last: number, fields: SeedRow = {}): SeedRow[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => ({
+    run_seq: first + index,
+    log_offset: first + index,
+    ...fields,
+  }))
+}
+
+describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''}`, () => {
+  let tests: TestServer
+  beforeAll(async () => {
+    tests = await startTestServer()
+  })
+
+  async function check(events: readonly SeedRow[], skipped: readonly SeedRow[] = []): Promise<Completeness> {
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, events)
+    await seedSkipped(trail.server, skipped)
+    return completeness(trail)
+  }
+
+  it('an empty trail is complete', async () => {
+    expect(await check([])).toMatchObject({ verdict: 'complete', events: 0, partitions: [], runs: [] })
+  })
+
+  it('a closed run and its partition, with every offset accounted for, are complete', async () => {
+    const events = [...run(0, 2), { run_seq: 3, log_offset: 6, event_type: 'trail_stopped', session_id: 'trail:1' }]
+    const report = await check(events, [
+      { kind: 'duplicate', log_offset: 3, run_id: runId(1), run_seq: 0 },
+      { kind: 'dead', log_offset: 4 },
+      { kind: 'hole', log_offset: 5 },
+    ])
+    expect(report).toEqual({
+      verdict: 'complete',
+      events: 4,
+      skipped: { duplicate: 1, dead: 1, hole: 1 },
+      partitions: [
+        {
+          log_id: LOG_ID,
+          topic: 'audit.events',
+          source_id: 'seed-cluster',
+          partition: 0,
+          first_offset: 0,
+          last_offset: 6,
+          events: 4,
+          duplicates: 1,
+          dead_letters: 1,
+          holes: 1,
+          missing: 0,
+          repeated: 0,
+          gaps: [],
+          repeats: [],
+        },
+      ],
+      runs: [
+        {
+          run_id: runId(1),
+          producer_id: 'seed',
+          state: 'closed',
+          first_run_seq: 0,
+          last_run_seq: 3,
+          events: 4,
+          missing: 0,
+          repeated: 0,
+          gaps: [],
+          lost: [],
+          repeats: [],
+        },
+      ],
+      truncated: false,
+    })
+  })
+
+  it('names the gaps of a partition by their exact offsets, and begins at its first offset', async () => {
+    const events = [10, 11, 13, 14, 20].map((offset, index) => ({ run_seq: index, log_offset: offset }))
+    const report = await check(events)
+    expect(report.verdict).toBe('gaps')
+    expect(report.partitions[0]).toMatchObject({
+      first_offset: 10,
+      last_offset: 20,
+      missing: 6,
+      gaps: [
+        { first: 12, last: 12 },
+        { first: 15, last: 19 },
+      ],
+    })
+    expect(report.runs[0]).toMatchObject({ missing: 0, gaps: [] })
+  })
+
+  it('an offset in both tables, or twice in one, is repeated', async () => {
+    const events = [...run(0, 4), { run_seq: 5, log_offset: 2 }]
+    const report = await check(events, [
+      { kind: 'hole', log_offset: 4 },
+      { kind: 'hole', log_offset: 5 },
+      { kind: 'hole', log_offset: 5 },
+      { kind: 'hole', log_offset: 5 },
+    ])
+    expect(report.verdict).toBe('repeated')
+    expect(report.partitions[0]).toMatchObject({
+      repeated: 4,
+      missing: 0,
+      repeats: [
+        { offset: 2, times: 2 },
+        { offset: 4, times: 2 },
+        { offset: 5, times: 3 },
+      ],
+    })
+  })
+
+  it('a repeat does not hide a gap of the same size', async () => {
+    // Four rows from 0 to 3: a count alone says that all is well.
+    const report = await check([0, 1, 1, 3].map((offset, index) => ({ run_seq: index, log_offset: offset })))
+    expect(report.partitions[0]).toMatchObject({ missing: 1, repeated: 1, gaps: [{ first: 2, last: 2 }] })
+  })
+
+  it('partitions and logs are kept apart', async () => {
+    const other = 'ffffffffffffffff'
+    const report = await check([
+      { run_seq: 0, log_offset: 0 },
+      { run_seq: 1, log_offset: 1 },
+      { run_seq: 2, log_offset: 0, log_partition: 1 },
+      { run_seq: 3, log_offset: 2, log_partition: 1 },
+      { run_seq: 4, log_offset: 1, log_id: other },
+    ])
+    expect(report.partitions.map((each) => [each.log_id, each.topic, each.partition, each.gaps])).toEqual([
+      [LOG_ID, 'audit.events', 0, []],
+      [LOG_ID, 'audit.events', 1, [{ first: 1, last: 1 }]],
+      [other, null, 0, []],
+    ])
+  })
+
+  it('a run begins at 0: what is missing before its first event is a gap too', async () => {
+    const report = await check([2, 3, 7].map((sequence, index) => ({ run_seq: sequence, log_offset: index })))
+    expect(report.verdict).toBe('gaps')
+    expect(report.runs[0]).toMatchObject({
+      first_run_seq: 2,
+      last_run_seq: 7,
+      missing: 5,
+      gaps: [
+        { first: 0, last: 1 },
+        { first: 4, last: 6 },
+      ],
+    })
+  })
+
+  it('names where the copies of a repeated event lie', async () => {
+    const report = await check([
+      ...run(0, 3),
+      { run_seq: 2, log_offset: 4 },
+      { run_seq: 2, log_offset: 0, log_partition: 5 },
+    ])
+    expect(report.verdict).toBe('repeated')
+    expect(report.partitions.every(({ repeated }) => repeated === 0)).toBe(true)
+    expect(report.runs[0]).toMatchObject({
+      repeated: 2,
+      repeats: [
+        {
+          run_seq: 2,
+          times: 3,
+          places: [
+            { log_id: LOG_ID, partition: 0, offset: 2 },
+            { log_id: LOG_ID, partition: 0, offset: 4 },
+            { log_id: LOG_ID, partition: 5, offset: 0 },
+          ],
+        },
+      ],
+    })
+  })
+
+  it('what an events_lost event names is explained, and only that', async () => {
+    const lost = { event_type: 'events_lost', reason: 'buffer full', session_id: 'trail:1' }
+    const report = await check([
+      ...run(0, 1),
+      { run_seq: 10, log_offset: 2, ...lost, content: { first_run_seq: 3, last_run_seq: 5, count: 3 } },
+      { run_seq: 11, log_offset: 3, ...lost, content: { first_run_seq: 5, last_run_seq: 7, count: 3 } },
+      {
+        run_id: runId(2),
+        run_seq: 1,
+        log_offset: 4,
+        ...lost,
+        content: { first_run_seq: 9, last_run_seq: 9, count: 1 },
+      },
+    ])
+    expect(report.verdict).toBe('gaps')
+    expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
+      missing: 3,
+      gaps: [
+        { first: 2, last: 2 },
+        { first: 8, last: 9 },
+      ],
+      lost: [{ first: 3, last: 7 }],
+    })
+    expect(report.runs.find(({ run_id: id }) => id === runId(2))).toMatchObject({ gaps: [{ first: 0, last: 0 }] })
+  })
+
+  it('a gap wholly explained is no gap', async () => {
+    const content = { first_run_seq: 2, last_run_seq: 4, count: 3 }
+    const report = await check([...run(0, 1), { run_seq: 5, log_offset: 2, event_type: 'events_lost', content }])
+    expect(report).toMatchObject({
+      verdict: 'complete',
+      runs: [{ missing: 0, gaps: [], lost: [{ first: 2, last: 4 }] }],
+    })
+  })
+
+  it('a dead letter fills its place, twice as well as once, and does not extend the run', async () => {
+    const dead = { kind: 'dead', run_id: runId(1) }
+    const report = await check(
+      [...run(0, 1), { run_seq: 3, log_offset: 3 }],
+      [
+        { ...dead, log_offset: 2, run_seq: 2 },
+        { ...dead, log_offset: 4, run_seq: 2 },
+        { ...dead, log_offset: 5, run_seq: 3 },
+        { ...dead, log_offset: 6, run_seq: 900 },
+        { kind: 'dead', log_offset: 7, run_id: runId(99), run_seq: 5 },
+        { kind: 'dead', log_offset: 8 },
+      ],
+    )
+    expect(report).toMatchObject({ verdict: 'complete', skipped: { dead: 6 } })
+    expect(report.runs.map(({ run_id: id, last_run_seq: last }) => [id, last])).toEqual([[runId(1), 3]])
+  })
+
+  it('a duplicate fills no place: its first copy must be there', async () => {
+    const report = await check(
+      [...run(0, 0), { run_seq: 2, log_offset: 2 }],
+      [{ kind: 'duplicate', log_offset: 1, run_id: runId(1), run_seq: 1 }],
+    )
+    expect(report).toMatchObject({ verdict: 'gaps', runs: [{ state: 'open', gaps: [{ first: 1, last: 1 }] }] })
+  })
+
+  it('says when it names fewer findings than there are; the counts stay exact', async () => {
+    const trail = await tests.newTrail()
+    await seedEvents(
+      trail.server,
+      [0, 2, 4, 6].map((offset, index) => ({ run_seq: index, log_offset: offset })),
+    )
+    const report = await completeness(trail, { maxFindings: 2 })
+    expect(report.truncated).toBe(true)
+    expect(report.partitions[0]).toMatchObject({ missing: 3, gaps: [{ first: 1 }, { first: 3 }] })
+  })
+
+  it('agrees with a plain count over random histories', async () => {
+    const seed = Math.floor(Math.random() * 2 ** 31)
+    const random = mulberry32(seed)
+    const offsets = Array.from({ length: 400 }, () => Math.floor(random() * 300)).toSorted((a, b) => a - b)
+    const report = await check(offsets.map((offset, index) => ({ run_seq: index, log_offset: offset })))
+    const there = new Set(offsets)
+    const [first = 0, last = 0] = [offsets[0], offsets.at(-1)]
+    const missing = Array.from({ length: last - first + 1 }, (_, index) => first + index).filter((at) => !there.has(at))
+    const named = report.partitions[0]?.gaps.flatMap((gap) =>
+      Array.from({ length: gap.last - gap.first + 1 }, (_, index) => gap.first + index),
+    )
+    expect(named, `seed ${seed}`).toEqual(missing)
+    expect(report.partitions[0], `seed ${seed}`).toMatchObject({
+      missing: missing.length,
+      repeated: offsets.length - there.size,
+    })
+    expect(report.runs[0]?.missing).toBe(0)
+  })
+
+  it('tells that an admin removed a row', async () => {
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, run(0, 9))
+    expect((await completeness(trail)).verdict).toBe('complete')
+    await execute(trail.server, `ALTER TABLE ${EVENTS_TABLE} DELETE WHERE run_seq = 4`, { mutations_sync: '1' })
+    const report = await completeness(trail)
+    expect(report).toMatchObject({
+      verdict: 'gaps',
+      partitions: [{ missing: 1 }],
+      runs: [{ gaps: [{ first: 4, last: 4 }] }],
+    })
+  })
+})
+
+function mulberry32(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
