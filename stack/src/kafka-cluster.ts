@@ -1,0 +1,121 @@
+/** One way to a real Kafka: the brokers KAFKA_BROKERS names, else a local one from Kafka's jars. */
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
+import { kafkaAvailability } from './availability.ts'
+import { tryLock } from './file-lock.ts'
+import { freePorts } from './free-port.ts'
+import { fetchKafkaJars } from './kafka-jars.ts'
+import { KafkaNode, type NodeOptions } from './kafka-node.ts'
+import { track } from './lifetime.ts'
+
+const PORT_ATTEMPTS = 3
+
+export interface KafkaOptions {
+  /** Nodes of a local cluster, each broker and controller. @defaultValue 1 */
+  readonly brokers?: 1 | 3 | undefined
+  /** Settings of the nodes over our own, such as `{ 'group.min.session.timeout.ms': '1000' }`. */
+  readonly properties?: Readonly<Record<string, string>> | undefined
+  /** Where a local cluster keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
+  readonly dataDir?: string | undefined
+}
+
+export interface KafkaCluster extends AsyncDisposable {
+  /** Bootstrap addresses, `host:port`. */
+  readonly brokers: readonly string[]
+  /** Whether somebody else runs it: then `nodes` is empty and `stop` leaves it alone. */
+  readonly attached: boolean
+  /** The processes of a local cluster, for fault tests. */
+  readonly nodes: readonly KafkaNode[]
+  /** Ends all nodes in order, or by SIGKILL after 15 s. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a real Kafka, or names the running one of KAFKA_BROKERS (addresses parted by commas).
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if there is none to be had, saying what to install or to set.
+ */
+export async function startKafka(options: KafkaOptions = {}): Promise<KafkaCluster> {
+  const named = process.env['KAFKA_BROKERS']
+  if (named) return attach(named.split(',').map((address) => address.trim()))
+  // A container runtime, once there is one, is asked here, before the jars.
+  const availability = kafkaAvailability()
+  if (!availability.available) throw new AuditUnavailableError('PART_UNAVAILABLE', availability.reason)
+  return startLocal(options, await fetchKafkaJars())
+}
+
+function attach(brokers: readonly string[]): KafkaCluster {
+  return track({ brokers, attached: true, nodes: [], stop: () => Promise.resolve() })
+}
+
+async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaCluster> {
+  const temporary = options.dataDir === undefined
+  const dataDir = resolve(options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-kafka-'))))
+  await mkdir(dataDir, { recursive: true })
+  // Kafka locks its data itself; this keeps a second cluster from writing over the settings of the first.
+  const lock = tryLock(join(dataDir, 'owner.lock'))
+  if (lock === undefined) {
+    throw new InvalidInputError('OPTIONS_INVALID', `Kafka data directory ${dataDir} is in use by another process`)
+  }
+  const leave = async (): Promise<void> => {
+    lock.release()
+    if (temporary) await rm(dataDir, { recursive: true, force: true })
+  }
+  try {
+    const shared = { properties: options.properties ?? {}, clusterId: await clusterIdOf(dataDir), libs, temporary }
+    const nodes = await startNodes(dataDir, options.brokers ?? 1, shared)
+    const stop = async (): Promise<void> => {
+      await Promise.all(nodes.map((node) => node.stop()))
+      await leave()
+    }
+    return track({ brokers: nodes.map((node) => node.address), attached: false, nodes, stop })
+  } catch (error) {
+    await leave()
+    throw error
+  }
+}
+
+type SharedOptions = Omit<NodeOptions, 'place' | 'allPlaces'>
+
+/** Between finding a free port and its use another process may take it: then once more, with other ports. */
+async function startNodes(dataDir: string, count: number, shared: SharedOptions): Promise<KafkaNode[]> {
+  for (let attempt = 1; ; attempt++) {
+    const nodes = await placeNodes(dataDir, count, shared)
+    try {
+      await Promise.all(nodes.map((node) => node.prepare()))
+      await Promise.all(nodes.map((node) => node.launch()))
+      await Promise.all(nodes.map((node) => node.ready(count)))
+      return nodes
+    } catch (error) {
+      await Promise.all(nodes.map((node) => node.kill()))
+      const portTaken = /address already in use/i.test(String(error))
+      if (!portTaken || attempt === PORT_ATTEMPTS) throw error
+    }
+  }
+}
+
+async function placeNodes(dataDir: string, count: number, shared: SharedOptions): Promise<KafkaNode[]> {
+  const ports = await freePorts(count * 2)
+  const places = Array.from({ length: count }, (_, index) => ({
+    id: index + 1,
+    clientPort: ports[index * 2] ?? 0,
+    controllerPort: ports[index * 2 + 1] ?? 0,
+    dir: join(dataDir, `node-${index + 1}`),
+  }))
+  return places.map((place) => new KafkaNode({ ...shared, place, allPlaces: places }))
+}
+
+/** The cluster's id, made at the first start of a data directory: 16 random bytes, the form that Kafka takes. */
+async function clusterIdOf(dataDir: string): Promise<string> {
+  const file = join(dataDir, 'cluster-id')
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const id = randomBytes(16).toString('base64url')
+    await writeFile(file, id)
+    return id
+  }
+}

@@ -1,0 +1,56 @@
+/** The settings of a local Kafka: KRaft, every node both broker and controller, on loopback. */
+import { join } from 'node:path'
+
+/** Above the consumer's and producer's own limits, so that ours are the ones that speak. */
+const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+
+export interface NodePlace {
+  readonly id: number
+  readonly clientPort: number
+  readonly controllerPort: number
+  /** The node's own directory: settings, output, data. */
+  readonly dir: string
+}
+
+/** Writes the text of a node's server.properties. `extra` wins over what stands here. */
+export function serverProperties(
+  place: NodePlace,
+  nodes: readonly NodePlace[],
+  extra: Readonly<Record<string, string>>,
+): string {
+  const replicas = String(nodes.length)
+  const inSync = nodes.length > 1 ? '2' : '1'
+  const settings: Record<string, string> = {
+    'process.roles': 'broker,controller',
+    'node.id': String(place.id),
+    listeners: `CLIENT://127.0.0.1:${place.clientPort},CONTROLLER://127.0.0.1:${place.controllerPort}`,
+    'advertised.listeners': `CLIENT://127.0.0.1:${place.clientPort}`,
+    'listener.security.protocol.map': 'CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'CLIENT',
+    'controller.listener.names': 'CONTROLLER',
+    // Voters by settings, not kept in the data: the ports may be others at the next start.
+    'controller.quorum.voters': nodes.map((node) => `${node.id}@127.0.0.1:${node.controllerPort}`).join(','),
+    'log.dirs': join(place.dir, 'data'),
+    'num.partitions': '1',
+    'default.replication.factor': replicas,
+    'auto.create.topics.enable': 'false',
+    'message.max.bytes': String(MAX_MESSAGE_BYTES),
+    'replica.fetch.max.bytes': String(MAX_MESSAGE_BYTES),
+    'offsets.topic.num.partitions': '4',
+    'offsets.topic.replication.factor': replicas,
+    'transaction.state.log.num.partitions': '4',
+    'transaction.state.log.replication.factor': replicas,
+    'transaction.state.log.min.isr': inSync,
+    'share.coordinator.state.topic.num.partitions': '4',
+    'share.coordinator.state.topic.replication.factor': replicas,
+    'share.coordinator.state.topic.min.isr': inSync,
+    'group.initial.rebalance.delay.ms': '0',
+    // A killed broker may come back only when its old session has expired (9 s otherwise).
+    'broker.session.timeout.ms': '5000',
+    'broker.heartbeat.interval.ms': '1000',
+    ...extra,
+  }
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
+}
