@@ -217,14 +217,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       [
         { ...dead, log_offset: 2, run_seq: 2 },
         { ...dead, log_offset: 4, run_seq: 2 },
-        { ...dead, log_offset: 5, run_seq: 3 },
+        { ...dead, log_offset: 5, run_seq: 1 },
         { ...dead, log_offset: 6, run_seq: 900 },
         { kind: 'dead', log_offset: 7, run_id: runId(99), run_seq: 5 },
         { kind: 'dead', log_offset: 8 },
       ],
     )
     expect(report).toMatchObject({ verdict: 'complete', skipped: { dead: 6 } })
-    expect(report.runs.map(({ run_id: id, last_run_seq: last }) => [id, last])).toEqual([[runId(1), 3]])
+    expect(report.runs).toMatchObject([{ run_id: runId(1), last_run_seq: 3, repeated: 0, repeats: [], gaps: [] }])
   })
 
   it('a duplicate fills no place: its first copy must be there', async () => {

@@ -12,7 +12,7 @@ export interface Server {
 export type SeedRow = Readonly<Record<string, unknown>>
 
 const LEASE_MS = 20_000
-const BINARY = ['run_id', 'system_prompt_hash', 'arguments_sha256', 'log_id']
+const BINARY = new Set(['run_id', 'system_prompt_hash', 'arguments_sha256', 'log_id'])
 
 export const SOURCE_ID = 'seed-cluster'
 export const TOPIC = 'audit.events'
@@ -94,5 +94,5 @@ function literal(column: string, value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   const quoted = `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
-  return BINARY.includes(column) ? `unhex(${quoted})` : quoted
+  return BINARY.has(column) ? `unhex(${quoted})` : quoted
 }
