@@ -41,7 +41,13 @@ export function makeEmbeddedTopic(directory: string, { topic, groupId }: FreshLo
 export async function markKafkaLogClean(connection: KafkaConnection, { topic, groupId }: FreshLog): Promise<void> {
   const kafka = createKafka(connection)
   const admin = kafka.admin()
-  const consumer = kafka.consumer({ groupId, sessionTimeout: SESSION_TIMEOUT_MS, allowAutoTopicCreation: false })
+  const consumer = kafka.consumer({
+    groupId,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    // Leaving waits for the fetch under way.
+    maxWaitTimeInMs: 100,
+    allowAutoTopicCreation: false,
+  })
   const assigned: number[] = []
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     assigned.push(...(payload.memberAssignment[topic] ?? []))

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { encodeRecord, makeRecord } from '../support/records.ts'
-import { accountOf, environmentOf, openLog, openStore, rowsOf, runConsumer } from './support.ts'
+import { accountOf, environmentOf, openEmbedded, openStore, rowsOf, runConsumer } from './support.ts'
 
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
@@ -48,7 +48,7 @@ const cases: readonly [name: string, value: Buffer | null, reason: string | RegE
 it.each(cases)(
   'keeps %s as a dead letter, with its reason and bytes, and stores its neighbours',
   async (_, value, reason) => {
-    const log = await openLog(store)
+    const log = await openEmbedded(store)
     const neighbours = [encodeRecord(makeRecord('n', 0)), encodeRecord(makeRecord('n', 1))] as const
     await log.append(0, [neighbours[0], value, neighbours[1]])
     runConsumer(environmentOf(store, log))

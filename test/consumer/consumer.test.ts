@@ -1,156 +1,178 @@
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { expect, it, vi } from 'vitest'
+import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
-import { accountOf, copyRows, environmentOf, openLog, openStore, rowsOf, runConsumer } from './support.ts'
+import {
+  accountOf,
+  copyRows,
+  environmentOf,
+  openEmbedded,
+  openOnKafka,
+  openStore,
+  type OpenLog,
+  rowsOf,
+  runConsumer,
+} from './support.ts'
 
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 
-it('stores each record once, with its place in the log and the schema it was written with', async () => {
-  const log = await openLog(store, { partitions: 2 })
-  await log.append(0, encodeRun('a', 0, 2))
-  await log.append(1, encodeRun('b', 0, 1))
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
-  const columns = 'log_partition, log_offset, run_id_hex, run_seq, reasoning, reinterpretAsUInt64(writer_schema) = '
-  const rows = await rowsOf(store, log, 'audit_events', `${columns}${NEWEST_SCHEMA.fingerprint} AS newest`)
-  expect(rows[4]).toEqual({
-    log_partition: 1,
-    log_offset: 1,
-    run_id_hex: runIdOf('b').toString('hex'),
-    run_seq: 1,
-    reasoning: 'record 1 of b',
-    newest: 1,
+const kafka = kafkaAvailability()
+const kinds: [name: string, openLog: OpenLog][] = [['the embedded log', openEmbedded]]
+
+if (kafka.available) {
+  const cluster = await startKafka()
+  afterAll(() => cluster.stop())
+  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
+} else it.skip(`on Kafka: ${kafka.reason}`)
+
+describe.each(kinds)('on %s', (_, openLog) => {
+  it('stores each record once, with its place in the log and the schema it was written with', async () => {
+    const log = await openLog(store, { partitions: 2 })
+    await log.append(0, encodeRun('a', 0, 2))
+    await log.append(1, encodeRun('b', 0, 1))
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
+    const columns = 'log_partition, log_offset, run_id_hex, run_seq, reasoning, reinterpretAsUInt64(writer_schema) = '
+    const rows = await rowsOf(store, log, 'audit_events', `${columns}${NEWEST_SCHEMA.fingerprint} AS newest`)
+    expect(rows[4]).toEqual({
+      log_partition: 1,
+      log_offset: 1,
+      run_id_hex: runIdOf('b').toString('hex'),
+      run_seq: 1,
+      reasoning: 'record 1 of b',
+      newest: 1,
+    })
   })
-})
 
-it('turns what a producer sent again into skipped rows, within a batch and across batches', async () => {
-  const log = await openLog(store)
-  await log.append(0, [...encodeRun('a', 0, 4), ...encodeRun('a', 3, 6)])
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 7, skipped: { duplicate: 2 } })
-  await log.append(0, encodeRun('a', 2, 8))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 9, skipped: { duplicate: 7 } })
-  const rows = await rowsOf<{ run_seq: number }>(store, log, 'audit_events', 'run_seq')
-  expect(rows.map((row) => row.run_seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
-})
-
-it('stores a record that comes out of order: only what is in the table is a duplicate', async () => {
-  const log = await openLog(store)
-  await log.append(0, [...encodeRun('a', 5, 9)])
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
-  await log.append(0, encodeRun('a', 0, 5))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: { duplicate: 1 } })
-})
-
-it('knows duplicates of runs that an earlier consumer wrote', async () => {
-  const log = await openLog(store)
-  await log.append(0, encodeRun('a', 0, 9))
-  const first = runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: {} })
-  await first.stop()
-  await log.append(0, encodeRun('a', 8, 12))
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 13, skipped: { duplicate: 2 } })
-})
-
-it('leaves the partitions clean, so that the next consumer does not wait for a lease to run out', async () => {
-  const log = await openLog(store)
-  const patient = { ...environmentOf(store, log), LEASE_MS: '1000000' }
-  await log.append(0, encodeRun('a', 0, 9))
-  const first = runConsumer(patient)
-  await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
-  await first.stop()
-  await log.append(0, encodeRun('a', 10, 19))
-  runConsumer(patient)
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 20, skipped: {} })
-})
-
-it('waits out the lease of an unknown owner before it looks at the tables', async () => {
-  const log = await openLog(store, { clean: false })
-  await log.append(0, encodeRun('a', 0, 9))
-  const startedAt = performance.now()
-  runConsumer({ ...environmentOf(store, log), LEASE_MS: '3000' })
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: {} })
-  // A lower bound is no timed test: a slow machine only makes it later.
-  expect(performance.now() - startedAt).toBeGreaterThan(3000)
-})
-
-it('goes on at the first gap, and leaves out what an owner before it wrote above', async () => {
-  const log = await openLog(store, { clean: false })
-  const records = encodeRun('a', 0, 9)
-  await log.append(0, records)
-  const first = runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
-  await first.stop()
-  // As a crash between two inserts leaves it: offsets 4 and 5 are missing, those above are there.
-  const lost = await openLog(store, { clean: false })
-  await lost.append(0, records)
-  await copyRows(store, log, lost, 'log_offset NOT IN (4, 5)')
-  await expect(accountOf(store, lost)).resolves.toMatchObject({ events: 8 })
-  runConsumer(environmentOf(store, lost))
-  await expect.poll(() => accountOf(store, lost), WAIT).toEqual({ events: 10, skipped: {} })
-  const rows = await rowsOf<{ log_offset: number }>(store, lost, 'audit_events', 'log_offset')
-  expect(rows.map((row) => row.log_offset)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-})
-
-it('splits a batch where the retention class changes, and stores all of it', async () => {
-  const log = await openLog(store)
-  const classes = ['default', 'default', 'hipaa', 'default', 'hipaa']
-  await log.append(
-    0,
-    classes.map((retention_class, seq) => encodeRecord(makeRecord('a', seq, { retention_class }))),
-  )
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
-  const rows = await rowsOf<{ retention_class: string }>(store, log, 'audit_events', 'retention_class')
-  expect(rows.map((row) => row.retention_class)).toEqual(classes)
-})
-
-it('stops loudly when the log is not the one in the table', async () => {
-  const log = await openLog(store)
-  await log.append(0, encodeRun('a', 0, 9))
-  const first = runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
-  await first.stop()
-  // The row at the newest offset is another record now: what a log of the same name and other content looks like.
-  const other = await openLog(store, { clean: false })
-  await other.append(0, [...encodeRun('b', 0, 9), ...encodeRun('b', 10, 10)])
-  await copyRows(store, log, other, '1')
-  const second = runConsumer({ ...environmentOf(store, other), AUDIT_GROUP_ID: 'audit-writer' })
-  await expect(second.failure).resolves.toMatchObject({ code: 'LOG_REPLACED' })
-  await expect(accountOf(store, other)).resolves.toEqual({ events: 10, skipped: {} })
-})
-
-it('refuses to write a log that another group writes', async () => {
-  const log = await openLog(store)
-  const { failure } = runConsumer({ ...environmentOf(store, log), AUDIT_GROUP_ID: 'another-group' })
-  await expect(failure).resolves.toMatchObject({
-    code: 'STORE_REFUSED',
-    message: expect.stringContaining('audit-writer'),
+  it('turns what a producer sent again into skipped rows, within a batch and across batches', async () => {
+    const log = await openLog(store)
+    await log.append(0, [...encodeRun('a', 0, 4), ...encodeRun('a', 3, 6)])
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 7, skipped: { duplicate: 2 } })
+    await log.append(0, encodeRun('a', 2, 8))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 9, skipped: { duplicate: 7 } })
+    const rows = await rowsOf<{ run_seq: number }>(store, log, 'audit_events', 'run_seq')
+    expect(rows.map((row) => row.run_seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
-})
 
-it('refuses to start as a user that may do more than insert', async () => {
-  const log = await openLog(store)
-  const { username, password } = store.dataDir.admin
-  const environment = { ...environmentOf(store, log), CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
-  await expect(runConsumer(environment).failure).resolves.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
-})
-
-it('takes a wrong password as final', async () => {
-  const log = await openLog(store)
-  const { failure } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_PASSWORD: 'wrong' })
-  await expect(failure).resolves.toMatchObject({
-    code: 'ACCESS_DENIED',
-    message: expect.stringContaining('audit_writer'),
+  it('stores a record that comes out of order: only what is in the table is a duplicate', async () => {
+    const log = await openLog(store)
+    await log.append(0, [...encodeRun('a', 5, 9)])
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
+    await log.append(0, encodeRun('a', 0, 5))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: { duplicate: 1 } })
   })
-})
 
-it('keeps trying while ClickHouse is out of reach, and says which address', async () => {
-  const log = await openLog(store)
-  const { consumer } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_URL: 'http://127.0.0.1:9' })
-  await vi.waitFor(() => expect(consumer.status.reason).toContain('http://127.0.0.1:9'), WAIT)
-  expect(consumer.status.ready).toBe(false)
+  it('knows duplicates of runs that an earlier consumer wrote', async () => {
+    const log = await openLog(store)
+    await log.append(0, encodeRun('a', 0, 9))
+    const first = runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: {} })
+    await first.stop()
+    await log.append(0, encodeRun('a', 8, 12))
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 13, skipped: { duplicate: 2 } })
+  })
+
+  it('leaves the partitions clean, so that the next consumer does not wait for a lease to run out', async () => {
+    const log = await openLog(store)
+    const patient = { ...environmentOf(store, log), LEASE_MS: '1000000' }
+    await log.append(0, encodeRun('a', 0, 9))
+    const first = runConsumer(patient)
+    await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
+    await first.stop()
+    await log.append(0, encodeRun('a', 10, 19))
+    runConsumer(patient)
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 20, skipped: {} })
+  })
+
+  it('waits out the lease of an unknown owner before it looks at the tables', async () => {
+    const log = await openLog(store, { clean: false })
+    await log.append(0, encodeRun('a', 0, 9))
+    const startedAt = performance.now()
+    runConsumer({ ...environmentOf(store, log), LEASE_MS: '3000' })
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: {} })
+    // A lower bound is no timed test: a slow machine only makes it later.
+    expect(performance.now() - startedAt).toBeGreaterThan(3000)
+  })
+
+  it('goes on at the first gap, and leaves out what an owner before it wrote above', async () => {
+    const log = await openLog(store, { clean: false })
+    const records = encodeRun('a', 0, 9)
+    await log.append(0, records)
+    const first = runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
+    await first.stop()
+    // As a crash between two inserts leaves it: offsets 4 and 5 are missing, those above are there.
+    const lost = await openLog(store, { clean: false })
+    await lost.append(0, records)
+    await copyRows(store, log, lost, 'log_offset NOT IN (4, 5)')
+    await expect(accountOf(store, lost)).resolves.toMatchObject({ events: 8 })
+    runConsumer(environmentOf(store, lost))
+    await expect.poll(() => accountOf(store, lost), WAIT).toEqual({ events: 10, skipped: {} })
+    const rows = await rowsOf<{ log_offset: number }>(store, lost, 'audit_events', 'log_offset')
+    expect(rows.map((row) => row.log_offset)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  })
+
+  it('splits a batch where the retention class changes, and stores all of it', async () => {
+    const log = await openLog(store)
+    const classes = ['default', 'default', 'hipaa', 'default', 'hipaa']
+    await log.append(
+      0,
+      classes.map((retention_class, seq) => encodeRecord(makeRecord('a', seq, { retention_class }))),
+    )
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
+    const rows = await rowsOf<{ retention_class: string }>(store, log, 'audit_events', 'retention_class')
+    expect(rows.map((row) => row.retention_class)).toEqual(classes)
+  })
+
+  it('stops loudly when the log is not the one in the table', async () => {
+    const log = await openLog(store)
+    await log.append(0, encodeRun('a', 0, 9))
+    const first = runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
+    await first.stop()
+    // The row at the newest offset is another record now: what a log of the same name and other content looks like.
+    const other = await openLog(store, { clean: false })
+    await other.append(0, [...encodeRun('b', 0, 9), ...encodeRun('b', 10, 10)])
+    await copyRows(store, log, other, '1')
+    const second = runConsumer(environmentOf(store, other))
+    await expect(second.failure).resolves.toMatchObject({ code: 'LOG_REPLACED' })
+    await expect(accountOf(store, other)).resolves.toEqual({ events: 10, skipped: {} })
+  })
+
+  it('refuses to write a log that another group writes', async () => {
+    const log = await openLog(store)
+    const { failure } = runConsumer({ ...environmentOf(store, log), AUDIT_GROUP_ID: 'another-group' })
+    await expect(failure).resolves.toMatchObject({
+      code: 'STORE_REFUSED',
+      message: expect.stringContaining(log.group),
+    })
+  })
+
+  it('refuses to start as a user that may do more than insert', async () => {
+    const log = await openLog(store)
+    const { username, password } = store.dataDir.admin
+    const environment = { ...environmentOf(store, log), CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
+    await expect(runConsumer(environment).failure).resolves.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
+  })
+
+  it('takes a wrong password as final', async () => {
+    const log = await openLog(store)
+    const { failure } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_PASSWORD: 'wrong' })
+    await expect(failure).resolves.toMatchObject({
+      code: 'ACCESS_DENIED',
+      message: expect.stringContaining('audit_writer'),
+    })
+  })
+
+  it('keeps trying while ClickHouse is out of reach, and says which address', async () => {
+    const log = await openLog(store)
+    const { consumer } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_URL: 'http://127.0.0.1:9' })
+    await vi.waitFor(() => expect(consumer.status.reason).toContain('http://127.0.0.1:9'), WAIT)
+    expect(consumer.status.ready).toBe(false)
+  })
 })

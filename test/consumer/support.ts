@@ -3,15 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectAnalytics, registerLog } from '@agent-audit/analytics'
-import { type Consumer, createConsumer, makeEmbeddedTopic, readSettings } from '@agent-audit/consumer'
+import {
+  type Consumer,
+  createConsumer,
+  makeEmbeddedTopic,
+  markKafkaLogClean,
+  readSettings,
+} from '@agent-audit/consumer'
 import { logIdOf } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/stack'
+import kafkajs from 'kafkajs'
 import { pino } from 'pino'
 import { afterAll, onTestFinished } from 'vitest'
-
-export const GROUP = 'audit-writer'
-const TOPIC = 'audit.events'
 
 /** A ClickHouse with the trail's tables, for all tests of a file. */
 export interface Store {
@@ -57,33 +61,45 @@ export async function openStore(): Promise<Store> {
   }
 }
 
-/** A log with a topic of its own, registered with the store and marked clean. */
+/** A log with a topic and a group of its own, registered with the store and, unless asked otherwise, marked clean. */
 export interface TestLog {
   readonly topic: string
+  readonly group: string
   readonly sourceId: string
   /** The consumer's settings that lead to it. */
   readonly environment: Record<string, string>
   append(partition: number, values: readonly (Buffer | null)[]): Promise<void>
 }
 
-export async function openLog(store: Store, options: { partitions?: number; clean?: boolean } = {}): Promise<TestLog> {
+export interface LogOptions {
+  /** @defaultValue 1 */
+  readonly partitions?: number
+  /** @defaultValue true */
+  readonly clean?: boolean
+}
+
+/** Makes logs of one kind: what is promised of the consumer holds on all kinds. */
+export type OpenLog = (store: Store, options?: LogOptions) => Promise<TestLog>
+
+export async function openEmbedded(store: Store, options: LogOptions = {}): Promise<TestLog> {
   const directory = mkdtempSync(join(tmpdir(), 'consumer-log-'))
   const partitions = options.partitions ?? 1
-  if (options.clean !== false) makeEmbeddedTopic(directory, { topic: TOPIC, groupId: GROUP }, partitions)
+  const place = { topic: 'audit.events', group: 'audit-writer' }
+  if (options.clean !== false) makeEmbeddedTopic(directory, { topic: place.topic, groupId: place.group }, partitions)
   const log = openEmbeddedLog({ directory })
-  log.createTopic(TOPIC, partitions)
+  log.createTopic(place.topic, partitions)
   onTestFinished(() => {
     log.close()
     rmSync(directory, { recursive: true, force: true })
   })
-  const place = { sourceId: log.id, topic: TOPIC }
-  await register(store, place)
+  await register(store, { ...place, sourceId: log.id })
   return {
     ...place,
+    sourceId: log.id,
     environment: { AUDIT_DATA_DIR: directory },
     append: async (partition, values) => {
       log.append(
-        TOPIC,
+        place.topic,
         partition,
         values.map((value) => ({ key: Buffer.from('key'), value })),
       )
@@ -91,9 +107,44 @@ export async function openLog(store: Store, options: { partitions?: number; clea
   }
 }
 
-export async function register(store: Store, place: { sourceId: string; topic: string }): Promise<void> {
+let topics = 0
+
+/** Logs on a real Kafka. */
+export function openOnKafka(brokers: readonly string[]): OpenLog {
+  return async (store, options = {}) => {
+    const kafka = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const name = `${process.pid}-${Date.now()}-${topics++}`
+    const place = { topic: `audit.${name}`, group: `writer-${name}` }
+    const [admin, producer] = [kafka.admin(), kafka.producer({ allowAutoTopicCreation: false })]
+    await Promise.all([admin.connect(), producer.connect()])
+    onTestFinished(async () => {
+      await Promise.all([admin.disconnect(), producer.disconnect()])
+    })
+    const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: [{ topic: place.topic, numPartitions: options.partitions ?? 1, configEntries }],
+    })
+    const sourceId = (await admin.describeCluster()).clusterId
+    await register(store, { ...place, sourceId })
+    if (options.clean !== false) {
+      await markKafkaLogClean({ brokers, ssl: false, sasl: undefined }, { topic: place.topic, groupId: place.group })
+    }
+    return {
+      ...place,
+      sourceId,
+      environment: { KAFKA_BROKERS: brokers.join(',') },
+      append: async (partition, values) => {
+        const messages = values.map((value) => ({ key: 'key', value, partition }))
+        await producer.send({ topic: place.topic, messages })
+      },
+    }
+  }
+}
+
+async function register(store: Store, place: { sourceId: string; topic: string; group: string }): Promise<void> {
   await using admin = connectAnalytics(store.dataDir.admin)
-  await registerLog(admin, { ...place, consumerGroup: GROUP })
+  await registerLog(admin, { ...place, consumerGroup: place.group })
 }
 
 /** Settings of a consumer of this log: quick batches, and leases short enough for tests to wait them out. */
@@ -102,7 +153,7 @@ export function environmentOf(store: Store, log: TestLog): Record<string, string
   return {
     ...log.environment,
     AUDIT_TOPICS: log.topic,
-    AUDIT_GROUP_ID: GROUP,
+    AUDIT_GROUP_ID: log.group,
     CLICKHOUSE_URL: url,
     CLICKHOUSE_USER: username,
     CLICKHOUSE_PASSWORD: password,
