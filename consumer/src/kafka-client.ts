@@ -18,12 +18,14 @@ export interface KafkaConnection {
 const CONNECT_TIMEOUT_MS = 5000
 const REQUEST_TIMEOUT_MS = 15_000
 
+const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
+
 mendKafkajs()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {
   return new kafkajs.Kafka({
-    clientId: 'agent-audit-consumer',
+    clientId: 'agent-audit',
     brokers: [...brokers],
     ssl,
     ...(sasl === undefined ? {} : { sasl }),
@@ -39,7 +41,7 @@ export function describeKafkaError(error: unknown, { brokers }: KafkaConnection)
   const { name = '', message = '', type, cause } = error as Partial<Record<string, string>> & { cause?: unknown }
   if (error instanceof TrailError) return error
   const where = `Kafka at ${brokers.join(',')}`
-  if (name.includes('SASLAuthentication') || message.includes('SASL') || type === 'SASL_AUTHENTICATION_FAILED') {
+  if (name.includes('SASLAuthentication') || message.includes('SASL') || REFUSALS.has(type ?? '')) {
     return new IntegrityError('ACCESS_DENIED', `${where}: ${message}`, { cause })
   }
   const missing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || message.includes('does not host this topic')

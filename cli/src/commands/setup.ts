@@ -1,11 +1,18 @@
 /** `agent-audit setup`: everything an operator needs before the first event, as often as one likes. */
-import { checkWriterGrants, connectAnalytics, migrate, type MigrationReport, registerLog } from '@agent-audit/analytics'
+import {
+  type Analytics,
+  checkWriterGrants,
+  connectAnalytics,
+  migrate,
+  type MigrationReport,
+  registerLog,
+} from '@agent-audit/analytics'
+import { ensureTopic, type KafkaConnection, markKafkaLogClean, type TopicReport } from '@agent-audit/consumer'
 import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
-import { ensureTopic, type KafkaConnection, type TopicReport } from '../kafka-topics.ts'
 import { counted, painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
@@ -67,23 +74,23 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
   const topics = options.topic ?? [DEFAULT_TOPIC]
   await using admin = connectServer(terminal.env)
   const steps: Step[] = [tablesStep(`ClickHouse ${admin.address}, database ${admin.database}`, await migrate(admin))]
-  for (const topic of kafka === undefined ? [] : topics) {
-    const replicationFactor = options.replicationFactor ?? -1
-    const retentionMs = options.retentionDays * DAY_MS
-    const found = await ensureTopic(kafka as KafkaConnection, { ...options, topic, replicationFactor, retentionMs })
-    steps.push(topicStep(topic, options.partitions, found))
-    const { logId, added } = await registerLog(admin, {
-      sourceId: found.clusterId,
-      topic,
-      consumerGroup: options.group,
-    })
-    steps.push({
-      what: `log ${logId}`,
-      changed: added,
-      detail: `topic ${topic} of cluster ${found.clusterId} ${added ? 'registered for' : 'is held by'} consumer group ${options.group}`,
-    })
+  if (kafka !== undefined) {
+    for (const topic of topics) steps.push(...(await setUpLog(kafka, topic, options, admin)))
   }
   return [...steps, ...(await checkWriter(admin, terminal.env))]
+}
+
+async function setUpLog(kafka: KafkaConnection, topic: string, options: Options, admin: Analytics): Promise<Step[]> {
+  const replicationFactor = options.replicationFactor ?? -1
+  const retentionMs = options.retentionDays * DAY_MS
+  const found = await ensureTopic(kafka, { ...options, topic, replicationFactor, retentionMs })
+  const { clusterId: sourceId } = found
+  const { logId, added } = await registerLog(admin, { sourceId, topic, consumerGroup: options.group })
+  // Registered just now: no consumer can have written it, since none would have started.
+  if (added) await markKafkaLogClean(kafka, { topic, groupId: options.group })
+  const registered = `${added ? 'registered for' : 'is held by'} consumer group ${options.group}`
+  const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
+  return [topicStep(topic, options.partitions, found), { what: `log ${logId}`, changed: added, detail }]
 }
 
 async function checkWriter(admin: { database: string }, env: Terminal['env']): Promise<Step[]> {

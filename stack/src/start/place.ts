@@ -1,12 +1,12 @@
 /** Where a run keeps its data: a ClickHouse with the trail's tables, and a log that the producer fills and the consumer reads. */
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/analytics'
+import { makeEmbeddedTopic } from '@agent-audit/consumer'
 import type { AuditTrailOptions, SaslOptions } from '@agent-audit/producer'
 import { AuditUnavailableError, DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import { type DataDir, openDataDir } from '../data-dir.ts'
 import { startKafka } from '../kafka-cluster.ts'
 import { runCommand } from './command.ts'
-import { importFreshLogs } from './consumer-package.ts'
 
 /** The log, and how to reach it. */
 interface Log {
@@ -72,8 +72,7 @@ export async function openPlace(options: PlaceOptions): Promise<Place> {
 }
 
 async function openEmbeddedLog(options: PlaceOptions, dataDir: DataDir): Promise<Log> {
-  const freshLogs = await importFreshLogs()
-  const sourceId = freshLogs.makeEmbeddedTopic(dataDir.logDir, FRESH, PARTITIONS)
+  const sourceId = makeEmbeddedTopic(dataDir.logDir, FRESH, PARTITIONS)
   await using admin = connectAnalytics(dataDir.admin)
   const { logId } = await registerLog(admin, { sourceId, topic: FRESH.topic, consumerGroup: FRESH.groupId })
   return {
@@ -105,7 +104,6 @@ async function openKafkaLog(options: PlaceOptions, dataDir: DataDir, brokers: re
   }
   const ssl = process.env['KAFKA_SSL'] === 'true'
   const sasl = saslOf(process.env)
-  if (registered.changed) await (await importFreshLogs()).markKafkaLogClean({ brokers, ssl, sasl }, FRESH)
   const logId = registered.what.slice('log '.length)
   const access = Object.entries(process.env).filter(([name]) => /^KAFKA_(SSL|SASL_)/.test(name))
   return {

@@ -5,7 +5,7 @@ import type { Job } from './jobs.ts'
 import type { Place } from './place.ts'
 import type { Progress } from './progress.ts'
 import { type Recording, startRecording } from './recording.ts'
-import type { Outcome } from './report.ts'
+import { figure, type Outcome } from './report.ts'
 import { readStoredRun } from './stored.ts'
 import { showWhile, waitUntilStored } from './wait.ts'
 
@@ -33,18 +33,19 @@ export async function recordAndStore({ job, place, consumer, progress, stop }: M
   })
   const watch = { place, consumer, recording, progress }
   const began = performance.now()
-  const what = (): string => `${recording.sessions.toLocaleString('en-US')} sessions`
+  const what = (): string => `${figure(recording.sessions)} sessions`
   const incomplete = await showWhile(watch, what, record(job, recording, stop))
   if (!stop.aborted) await waitUntilStored(watch, stop)
+  // Interrupted: what the consumer has in hand is written before it is counted.
+  if (stop.aborted) await consumer.stop()
   const seconds = (performance.now() - began) / 1000
   progress.end()
   const query = { runId: recording.runId, logId: place.log.logId, since: recording.startedAt }
   const stored = await readStoredRun(place.reader, query)
   if (stop.aborted) {
-    const left = recording.accepted - recording.acked
-    progress.say(
-      `stopped: ${recording.accepted} events accepted, ${stored.events} stored; the others are safe in the ${left > 0 ? 'spool and the ' : ''}log, and the next start on this directory stores them`,
-    )
+    const left = recording.accepted - stored.events
+    const rest = left === 0 ? '' : `; the other ${figure(left)} are safe, the next start on this directory stores them`
+    progress.say(`stopped: ${figure(recording.accepted)} events accepted, ${figure(stored.events)} stored${rest}`)
   }
   return { recording, stored, seconds, incomplete }
 }

@@ -1,13 +1,6 @@
-/** Topics as the trail needs them. The one file of the command that knows kafkajs. */
-import { AuditUnavailableError, IntegrityError, type TrailError } from '@agent-audit/schemas'
-import kafkajs, { type Admin, type KafkaConfig } from 'kafkajs'
-
-export interface KafkaConnection {
-  /** `host:port`, at least one. */
-  readonly brokers: readonly string[]
-  readonly ssl: boolean
-  readonly sasl: KafkaConfig['sasl'] | undefined
-}
+/** Topics as the trail needs them: what `agent-audit setup` makes of Kafka. */
+import kafkajs, { type Admin } from 'kafkajs'
+import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
 
 /** What a topic must be like. */
 export interface TopicPlan {
@@ -34,7 +27,6 @@ export interface TopicReport {
 const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
 /** Set on the topic itself, by AlterConfigs. */
 const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
-const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
 /**
  * Creates the topic, or brings the settings of an existing one into line. Idempotent; partitions are never added, since
@@ -42,21 +34,12 @@ const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAI
  * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`.
  */
 export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan): Promise<TopicReport> {
-  const kafka = new kafkajs.Kafka({
-    clientId: 'agent-audit-setup',
-    brokers: [...connection.brokers],
-    ssl: connection.ssl,
-    ...(connection.sasl === undefined ? {} : { sasl: connection.sasl }),
-    connectionTimeout: 5000,
-    retry: { retries: 3 },
-    logLevel: kafkajs.logLevel.NOTHING,
-  })
-  const admin = kafka.admin()
+  const admin = createKafka(connection).admin()
   try {
     await admin.connect()
     return await ensure(admin, plan)
   } catch (error) {
-    throw explain(connection, error)
+    throw describeKafkaError(error, connection)
   } finally {
     await admin.disconnect()
   }
@@ -100,13 +83,4 @@ async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string
   const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
   await admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name: topic, configEntries }] })
   return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
-}
-
-function explain({ brokers }: KafkaConnection, cause: unknown): TrailError {
-  const { message, type } = cause as Error & { type?: string }
-  const at = `Kafka at ${brokers.join(', ')}`
-  if (REFUSALS.has(type ?? '') || /SASL|Authentication/.test(message)) {
-    return new IntegrityError('ACCESS_DENIED', `${at} refuses us: ${message}`, { cause })
-  }
-  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${at} cannot be reached: ${message}`, { cause })
 }
