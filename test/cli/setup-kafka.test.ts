@@ -1,0 +1,108 @@
+/** `agent-audit setup` with a real Kafka: topics as the trail needs them, and what is there is left alone. */
+import { randomBytes } from 'node:crypto'
+import { runCli } from '@agent-audit/cli'
+import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import kafkajs, { type Admin } from 'kafkajs'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
+
+const kafka = kafkaAvailability()
+const MISSING = NO_CLICKHOUSE ?? (kafka.available ? undefined : kafka.reason)
+
+describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () => {
+  let tests: TestServer
+  let cluster: KafkaCluster
+  let admin: Admin
+
+  beforeAll(async () => {
+    tests = await startTestServer()
+    cluster = await startKafka()
+    admin = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel: kafkajs.logLevel.NOTHING }).admin()
+    await admin.connect()
+    afterAll(async () => {
+      await admin.disconnect()
+      await cluster.stop()
+    })
+  })
+
+  const newTopic = (): string => {
+    const topic = `audit.test-${randomBytes(4).toString('hex')}`
+    onTestFinished(() => admin.deleteTopics({ topics: [topic] }).catch(() => undefined))
+    return topic
+  }
+  const setup = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
+    let out = ''
+    let err = ''
+    const { url, username, password, database } = tests.server()
+    const code = await runCli(['setup', '--brokers', cluster.brokers.join(','), ...args], {
+      out: (text) => (out += text),
+      err: (text) => (err += text),
+      env: {
+        CLICKHOUSE_URL: url,
+        CLICKHOUSE_USER: username,
+        CLICKHOUSE_PASSWORD: password,
+        CLICKHOUSE_DATABASE: database,
+      },
+      colors: false,
+    })
+    return { code, out, err }
+  }
+  const settingsOf = async (topic: string): Promise<Record<string, string>> => {
+    const resources = [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }]
+    const described = await admin.describeConfigs({ includeSynonyms: false, resources })
+    const entries = described.resources[0]?.configEntries ?? []
+    return Object.fromEntries(entries.map((entry) => [entry.configName, entry.configValue]))
+  }
+  const partitionsOf = async (topic: string): Promise<number> =>
+    (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.length ?? 0
+
+  it('creates the topic, registers its log, and has nothing to do the second time', async () => {
+    const topic = newTopic()
+    const first = await setup('--topic', topic, '--partitions', '3', '--retention-days', '2')
+    expect([first.code, first.err]).toEqual([0, ''])
+    expect(first.out).toMatch(new RegExp(`\\+ topic ${topic}: created with 3 partitions, LogAppendTime`))
+    expect(first.out).toMatch(/\+ log [0-9a-f]{16}: .*registered for consumer group audit-writer/)
+    expect(await partitionsOf(topic)).toBe(3)
+    expect(await settingsOf(topic)).toMatchObject({
+      'message.timestamp.type': 'LogAppendTime',
+      'retention.ms': String(2 * 86_400_000),
+      'max.message.bytes': '10485760',
+      'cleanup.policy': 'delete',
+    })
+    const second = await setup('--topic', topic, '--partitions', '3', '--retention-days', '2')
+    expect(second.out).toMatch(/nothing to do\n$/)
+  })
+
+  it('brings the settings of an existing topic into line, keeps its others, and only reports its partitions', async () => {
+    const topic = newTopic()
+    const configEntries = [
+      { name: 'message.timestamp.type', value: 'CreateTime' },
+      { name: 'segment.ms', value: '123456789' },
+    ]
+    await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2, configEntries }] })
+    const { out } = await setup('--topic', topic, '--partitions', '6')
+    expect(out).toContain(`2 partitions, not 6: left as it is`)
+    expect(out).toContain('message.timestamp.type from CreateTime to LogAppendTime')
+    expect(await partitionsOf(topic)).toBe(2)
+    expect(await settingsOf(topic)).toMatchObject({
+      'message.timestamp.type': 'LogAppendTime',
+      'segment.ms': '123456789',
+    })
+    expect((await setup('--topic', topic, '--partitions', '2')).out).toMatch(/nothing to do\n$/)
+  })
+
+  it('refuses a second consumer group for a log', async () => {
+    const topic = newTopic()
+    await setup('--topic', topic)
+    const refused = await setup('--topic', topic, '--group', 'second')
+    expect([refused.code, refused.out]).toEqual([2, ''])
+    expect(refused.err).toMatch(/^agent-audit: [^\n]*consumer group "audit-writer", not "second"[^\n]*\n$/)
+  })
+
+  it('brokers that cannot be reached: one line that names them, exit 3; brokers that are none: exit 2', async () => {
+    const away = await setup('--brokers', '127.0.0.1:1')
+    expect([away.code, away.out]).toEqual([3, ''])
+    expect(away.err).toMatch(/^agent-audit: Kafka at 127\.0\.0\.1:1 cannot be reached: [^\n]+\n$/)
+    expect((await setup('--brokers', 'kafka')).err).toMatch(/expected host:port/)
+  })
+})
