@@ -34,12 +34,17 @@ async function main(args: readonly string[]): Promise<number> {
     }
     return await runMainJob(options, interruption)
   } catch (error) {
-    if (!(error instanceof TrailError)) throw error
+    if (!(error instanceof TrailError || isOfTheSystem(error))) throw error
     process.stderr.write(`npm start: ${error.message}\n`)
     return interruption.exitCode ?? (error instanceof InvalidInputError ? EXIT.wrongInput : EXIT.incomplete)
   } finally {
     await stopAll()
   }
+}
+
+/** A directory that cannot be made or written, and the like: its message says all there is to say. */
+function isOfTheSystem(error: unknown): error is Error {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
 }
 
 async function runMainJob(options: StartOptions, interruption: Interruption): Promise<number> {

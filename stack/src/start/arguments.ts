@@ -76,7 +76,8 @@ function parse(args: readonly string[]): Values {
     const { message, code } = error as Error & { code?: string }
     if (code?.startsWith('ERR_PARSE_ARGS') !== true) throw error
     // Node adds advice on `--` that is about other programs.
-    throw wrong((message.split(/\. |\n/)[0] ?? message).replace(/\.$/, ''))
+    const said = (message.split(/\. |\n/)[0] ?? message).replace(/\.$/, '')
+    throw wrong(said.replace(/argument is ambiguous$/, 'needs a value'))
   }
 }
 

@@ -7,8 +7,9 @@ import { fileURLToPath } from 'node:url'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 
 export interface ConsumerProcess {
-  readonly pid: number
-  /** @throws AuditUnavailableError `PART_UNAVAILABLE` if it has ended by itself, with its last words. */
+  /** Aborted once it has ended. */
+  readonly ended: AbortSignal
+  /** @throws AuditUnavailableError `PART_UNAVAILABLE` if it has ended, with its last words. */
   check(): void
   /** Drains it (SIGTERM) and waits; by SIGKILL when that takes longer than its own limit. Idempotent. */
   stop(): Promise<void>
@@ -44,9 +45,11 @@ export function startConsumer({ settings, onWarning }: ConsumerOptions): Consume
     onWarning(message)
   }
   readLog(child, say)
+  const ended = new AbortController()
+  child.once('exit', () => ended.abort())
   let stopping: Promise<void> | undefined
   return {
-    pid: child.pid ?? 0,
+    ended: ended.signal,
     check() {
       if (isAlive(child)) return
       const how = child.signalCode ?? `exit code ${child.exitCode}`

@@ -34,7 +34,7 @@ export async function recordAndStore({ job, place, consumer, progress, stop }: M
   const watch = { place, consumer, recording, progress }
   const began = performance.now()
   const what = (): string => `${figure(recording.sessions)} sessions`
-  const incomplete = await showWhile(watch, what, record(job, recording, stop))
+  const incomplete = await showWhile(watch, (until) => record(job, recording, until), { what, stop })
   if (!stop.aborted) await waitUntilStored(watch, stop)
   // Interrupted: what the consumer has in hand is written before it is counted.
   if (stop.aborted) await consumer.stop()

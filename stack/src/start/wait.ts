@@ -15,24 +15,39 @@ export interface Watch {
 }
 
 const POLL_MS = 200
-/** Longest time without a new row: above the wait of a consumer for the lease of one that was killed. */
-const STALL_MS = 60_000
+/** Longest time without a new row, seconds: above the wait of a consumer for the lease of one that was killed. */
+const STALL_S = 60
+/** After so many seconds without one, the reader is told why that can be. */
+const PATIENCE_S = 3
+const WHY_NOTHING_IS_NEW = 'after a kill, the consumer lets the lease of the killed one run out'
 
-/** Shows how far everything is while `work` goes on. */
-export async function showWhile<T>(watch: Watch, what: () => string, work: Promise<T>): Promise<T> {
+/**
+ * Shows how far everything is while `work` goes on. The signal it is given is aborted with `stop`, and when a part it
+ * needs is lost.
+ * @throws What `work` throws; TrailError of the part that was lost, once `work` has ended.
+ */
+export async function showWhile<T>(
+  watch: Watch,
+  work: (stop: AbortSignal) => Promise<T>,
+  { what, stop }: { readonly what: () => string; readonly stop: AbortSignal },
+): Promise<T> {
+  const { place, consumer, recording } = watch
   const done = new AbortController()
+  const lost = new AbortController()
   const watching = (async () => {
     while (!done.signal.aborted) {
-      const { events } = await countStored(watch.place.reader, watch.recording.runId)
+      const { events } = await countStored(place.reader, recording.runId)
       show(watch, what(), events)
+      consumer.check()
       await sleep(POLL_MS, undefined, { signal: done.signal }).catch(() => undefined)
     }
-  })()
+  })().catch((error: unknown) => lost.abort(error))
   try {
-    return await work
+    return await work(AbortSignal.any([stop, lost.signal]))
   } finally {
     done.abort()
     await watching
+    if (!stop.aborted) lost.signal.throwIfAborted()
   }
 }
 
@@ -47,11 +62,12 @@ export async function waitUntilStored(watch: Watch, stop: AbortSignal): Promise<
   let movedAt = performance.now()
   while (!stop.aborted) {
     const { events } = await countStored(place.reader, recording.runId)
-    show(watch, 'writing', events)
-    if (events >= recording.accepted) return true
     if (events > before) movedAt = performance.now()
     before = events
-    if (performance.now() - movedAt > STALL_MS) return false
+    const idleS = Math.floor((performance.now() - movedAt) / 1000)
+    show(watch, idleS < PATIENCE_S ? 'writing' : `nothing new for ${idleS} s (${WHY_NOTHING_IS_NEW})`, events)
+    if (events >= recording.accepted) return true
+    if (idleS > STALL_S) return false
     consumer.check()
     await sleep(POLL_MS, undefined, { signal: stop }).catch(() => undefined)
   }

@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { makeDirectory, start, writeRecording } from './support.ts'
+
+it.each([
+  [['--colour'], "Unknown option '--colour'"],
+  [['file.jsonl'], "Unexpected argument 'file.jsonl'"],
+  [['--sessions', '0'], '--sessions: expected a whole number from 1 to 100000, got "0"'],
+  [['--seed', '1.5'], '--seed: expected a whole number from 0 to 4294967295, got "1.5"'],
+  [['--replay', 'a.jsonl', '--seed', '1'], 'not together with --replay'],
+  [['--replay'], "Option '--replay <value>' argument missing"],
+  [['--replay', '--json'], "Option '--replay' needs a value"],
+])('says in one line what is wrong with %j, and starts nothing', async (args, message) => {
+  const dataDir = join(makeDirectory(), 'data')
+  const run = await start(['--data-dir', dataDir, ...args])
+  expect(run).toMatchObject({ exitCode: 2, stdout: '' })
+  expect(run.stderr).toContain(message)
+  expect(run.stderr.trimEnd().split('\n')).toHaveLength(1)
+  expect(existsSync(dataDir)).toBe(false)
+})
+
+it('lists its options with --help', async () => {
+  const run = await start(['--help'])
+  expect(run).toMatchObject({ exitCode: 0, stderr: '' })
+  for (const option of ['--replay', '--kafka', '--data-dir', '--sessions', '--seed', '--json'])
+    expect(run.stdout).toContain(option)
+})
+
+it('says in one line that a data directory cannot be used', async () => {
+  const file = writeRecording('file', '')
+  const run = await start(['--data-dir', file])
+  expect(run).toMatchObject({ exitCode: 1, stdout: '' })
+  expect(run.stderr).toMatch(/^npm start: .*file/m)
+  expect(run.stderr).not.toMatch(/^ +at /m)
+})

@@ -1,0 +1,66 @@
+import { describe, expect, it, vi } from 'vitest'
+import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from './support.ts'
+
+/** More than is recorded before the test stops it. */
+const ENDLESS = ['--sessions', '100000', '--json']
+const WAIT = { timeout: 40_000, interval: 50 }
+
+describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE ?? ''}`, () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('ends in order on %s: what was accepted is stored, nothing is left running', async (signal, exitCode) => {
+    const dataDir = makeDirectory()
+    const running = launch(['--data-dir', dataDir, ...ENDLESS])
+    await running.said(/ [1-9][\d,]* stored/)
+    const children = childrenOf(running.child.pid ?? 0)
+    running.child.kill(signal)
+    const run = await running.ended
+    expect(run.exitCode).toBe(exitCode)
+    expect(run.stderr).toMatch(/^stopped: ([\d,]+) events accepted, \1 stored$/m)
+    expect(children.filter(isAlive)).toEqual([])
+    const verified = await command(dataDir, ['verify', '--completeness', '--json'])
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ state: 'closed', missing: 0 }] })
+  })
+
+  it('takes its children along when it is killed, and the next run stores what was left', async () => {
+    const dataDir = makeDirectory()
+    const running = launch(['--data-dir', dataDir, ...ENDLESS])
+    await running.said(/ [1-9][\d,]* stored/)
+    const children = childrenOf(running.child.pid ?? 0)
+    expect(children).toHaveLength(2)
+    running.child.kill('SIGKILL')
+    await running.ended
+    await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([]), WAIT)
+    expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'])).toMatchObject({ exitCode: 0 })
+    const verified = await command(dataDir, ['verify', '--completeness', '--json'])
+    const { verdict, runs } = JSON.parse(verified.stdout) as { verdict: string; runs: { missing: number }[] }
+    expect(verdict).toBe('complete')
+    expect(runs.map(({ missing }) => missing)).toEqual([0, 0])
+  })
+
+  it.each([
+    ['consumer', 1, /^npm start: the consumer has ended \(SIGKILL\)/m],
+    ['ClickHouse', 0, /^npm start: ClickHouse at 127\.0\.0\.1:\d+ cannot be reached/m],
+  ])('fails when its %s is killed, and the next run stores what was accepted', async (_, place, message) => {
+    const dataDir = makeDirectory()
+    const running = launch(['--data-dir', dataDir, ...ENDLESS])
+    await running.said(/ [1-9][\d,]* stored/)
+    process.kill(childrenOf(running.child.pid ?? 0)[place] ?? 0, 'SIGKILL')
+    const run = await running.ended
+    expect(run).toMatchObject({ exitCode: 1 })
+    expect(run.stderr).toMatch(message)
+    expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'])).toMatchObject({ exitCode: 0 })
+    const verified = await command(dataDir, ['verify', '--completeness', '--json'])
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ missing: 0 }, { missing: 0 }] })
+  })
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
