@@ -71,8 +71,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     record.content = fields.content(input.content, { state: input.state })
   },
   error(record, input, fields) {
-    // Null, too, can be thrown.
-    const code = fillError(record, { error: input.error ?? 'null' }, fields)
+    const code = describeError(record, input.error, fields)
     record.error_type = fields.text('error_type', input.error_type) ?? record.error_type
     record.content = fields.content(input.content, code)
   },
@@ -144,10 +143,17 @@ type ErrorCodeContent = { readonly error_code: string | number }
 /** Every key may be missing, or undefined. */
 type Loose<T> = { readonly [Key in keyof T]?: T[Key] | undefined }
 
-/** Returns the error's code for the record's content, if it has one. */
-function fillError(record: EventRecord, input: { error?: unknown }, fields: FieldWriter): ErrorCodeContent | undefined {
-  if (input.error === undefined || input.error === null) return undefined
-  const { message, type, code } = describeThrown(input.error)
+/** Most events have no error; returns its code for the record's content, if there is one. */
+function fillError(
+  record: EventRecord,
+  { error }: { readonly error?: unknown },
+  fields: FieldWriter,
+): ErrorCodeContent | undefined {
+  return error === undefined || error === null ? undefined : describeError(record, error, fields)
+}
+
+function describeError(record: EventRecord, thrown: unknown, fields: FieldWriter): ErrorCodeContent | undefined {
+  const { message, type, code } = describeThrown(thrown)
   record.error = fields.text('error', message)
   record.error_type = fields.text('error_type', type)
   return code === undefined ? undefined : { error_code: code }

@@ -23,7 +23,7 @@ export function describeThrown(thrown: unknown): Thrown {
 }
 
 function className(thrown: object): string {
-  const { constructor } = thrown
+  const constructor = read(thrown, 'constructor')
   return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'object'
 }
 

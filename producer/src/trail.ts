@@ -56,6 +56,7 @@ class Trail implements AuditTrail {
   readonly #prompts: SystemPrompts = new SystemPrompts()
   readonly #exit: ExitHandler
   #closing: Promise<DrainResult> | undefined
+  #drainedAt = -1
 
   constructor(options: ResolvedOptions) {
     this.#options = options
@@ -66,10 +67,21 @@ class Trail implements AuditTrail {
     this.#run = new RunSession(this.#context, options.agentId)
     this.#run.started(options)
     this.#exit = {
-      onIdle: async () => void (await this.#recorder.drain(IDLE_TIMEOUT_MS[options.durability])),
+      onIdle: () => this.#drainOnce(),
       onExit: () => void this.#recorder.handOverNow(options.durability === 'memory' ? 0 : EXIT_TIMEOUT_MS),
     }
     if (options.handleExit) addExitHandler(this.#exit)
+  }
+
+  /**
+   * Waiting gives the process something to do, so it runs out of it once more afterwards: what was waited for in vain is
+   * not waited for again.
+   */
+  async #drainOnce(): Promise<void> {
+    const { recorded } = this.#recorder.stats()
+    if (recorded === this.#drainedAt) return
+    this.#drainedAt = recorded
+    await this.#recorder.drain(IDLE_TIMEOUT_MS[this.#options.durability])
   }
 
   #createContext(): TrailContext {

@@ -1,0 +1,63 @@
+/** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
+import { writeSync } from 'node:fs'
+import { createAuditTrail } from '@agent-audit/producer'
+
+/** Written before the next step begins: what was printed has happened, whenever the process ends. */
+function print(line: string): void {
+  writeSync(1, `${line}\n`)
+}
+
+const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
+/** Nothing listens there: what is recorded can only be kept. */
+const NOWHERE = ['127.0.0.1:1']
+
+/** A trail whose records stay in its spool. A count of partitions must be known: see seedPartitions in the test. */
+function openTrail(handleExit = true): ReturnType<typeof createAuditTrail> {
+  return createAuditTrail({
+    agentId: 'child',
+    brokers: NOWHERE,
+    spoolDir: `${dataDir}/spool`,
+    handleExit,
+    onProblem: () => {},
+  })
+}
+
+const commands: Record<string, () => void | Promise<void>> = {
+  /** Records for ever; prints each event_id once it is stored. */
+  'record-forever': async () => {
+    const session = openTrail().startSession({ session_id: 'forever' })
+    for (let number = 0; ; number++) {
+      const burst = Array.from({ length: 20 }, (_, index) => session.decision({ reasoning: `${number}.${index}` }))
+      for (const receipt of burst) {
+        await receipt.stored
+        print(receipt.event_id)
+      }
+    }
+  },
+  /** Records, and ends as `how` says, without a turn of the event loop in between. */
+  'record-and-end': () => {
+    const session = openTrail().startSession({ session_id: 'ending' })
+    if (how === 'other-listener') process.on('SIGTERM', () => process.exit(7))
+    for (let number = 0; number < 700; number++) session.decision({ reasoning: `decision ${number}` })
+    print('recorded')
+    if (how === 'exit') process.exit(3)
+    if (how === 'throw') throw new Error('uncaught')
+    if (how === 'SIGTERM' || how === 'SIGINT') process.kill(process.pid, how)
+    if (how === 'other-listener') process.kill(process.pid, 'SIGTERM')
+    if (how === 'SIGTERM' || how === 'SIGINT' || how === 'other-listener') setInterval(() => {}, 60_000)
+  },
+  /** Uses the embedded log, never closes, and has nothing left to do. */
+  'run-out': () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir })
+    trail.startSession({ session_id: 'running-out' }).decision({ reasoning: 'the last one' })
+  },
+  /** Waits for a receipt with nothing else to keep the process alive. */
+  'await-receipt': async () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false })
+    const receipt = trail.startSession({}).decision({ reasoning: 'waited for' })
+    await receipt.acked
+    print('acknowledged')
+  },
+}
+
+await commands[command]?.()

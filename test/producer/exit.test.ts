@@ -1,0 +1,56 @@
+import { join } from 'node:path'
+import { rememberPartitions } from '@agent-audit/spool'
+import { expect, it, vi } from 'vitest'
+import { makeTempDirectory, openTrail, readRows, startChild } from './support.ts'
+
+it.each([
+  ['exit', { code: 3, signal: null }],
+  ['throw', { code: 1, signal: null }],
+  ['SIGTERM', { code: null, signal: 'SIGTERM' }],
+  ['SIGINT', { code: null, signal: 'SIGINT' }],
+  ['other-listener', { code: 7, signal: null }],
+])(
+  'what was recorded right before the process ends by %s is on disk, and the exit is as without us',
+  async (how, exit) => {
+    const dataDir = makeTempDirectory()
+    const spoolDir = join(dataDir, 'spool')
+    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
+    const child = startChild('record-and-end', dataDir, how)
+    expect(await child.exited()).toMatchObject(exit)
+    const trail = openTrail({ dataDir, spoolDir })
+    await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(702)
+    const rows = readRows(dataDir).filter((row) => row['run_id'] !== trail.runId)
+    expect(rows.map((row) => row.run_seq)).toEqual(Array.from({ length: 702 }, (_, seq) => seq))
+  },
+)
+
+it('a process with nothing left to do sends what it has recorded and ends', async () => {
+  const dataDir = makeTempDirectory()
+  expect(await startChild('run-out', dataDir).exited()).toMatchObject({ code: 0, stderr: '' })
+  expect(readRows(dataDir).map((row) => row.event_type)).toEqual(['trail_started', 'session_start', 'decision'])
+})
+
+it('a process that waits for a receipt lives until it is resolved, and then ends', async () => {
+  const child = startChild('await-receipt', makeTempDirectory())
+  expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+  expect(child.lines).toEqual(['acknowledged'])
+})
+
+it('a broker that is out of reach keeps no finished process alive', async () => {
+  const dataDir = makeTempDirectory()
+  rememberPartitions(join(dataDir, 'spool', 'audit.events'), 'audit.events', 4)
+  const started = performance.now()
+  const child = startChild('record-and-end', dataDir)
+  expect(await child.exited()).toMatchObject({ code: 0, signal: null })
+  expect(performance.now() - started).toBeLessThan(15_000)
+})
+
+const count = (): number => process.listenerCount('SIGTERM') + process.listenerCount('exit')
+
+it('listeners for signals are there while a trail is open, and gone afterwards', async () => {
+  const before = count()
+  const trails = [1, 2, 3].map(() => openTrail({ dataDir: makeTempDirectory(), handleExit: true }))
+  expect(count()).toBe(before + 2)
+  await Promise.all(trails.map((trail) => trail.close()))
+  await vi.waitFor(() => expect(count()).toBe(before))
+})

@@ -1,0 +1,138 @@
+/** What the tests of the producer share: directories, trails over the embedded log, and the rows that landed there. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type AuditTrail, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
+import { findSchema, readFrame } from '@agent-audit/schemas'
+import { embeddedLogFile, openEmbeddedLogReader } from '@agent-audit/spool'
+import { existsSync } from 'node:fs'
+import { onTestFinished, vi } from 'vitest'
+
+/** A directory that is removed after the test. */
+export function makeTempDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'producer-test-'))
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }))
+  return directory
+}
+
+/** A trail over an embedded log in `dataDir`, closed after the test. */
+export function openTrail(options: Partial<AuditTrailOptions>): AuditTrail {
+  const trail = createAuditTrail({ agentId: 'agent-1', handleExit: false, ...options })
+  onTestFinished(async () => void (await trail.close()))
+  return trail
+}
+
+/** A decoded record, with JSON fields parsed, bytes as hex, and fields that are null left out. */
+export type Row = Record<string, unknown> & {
+  readonly event_type: string
+  readonly event_id: string
+  readonly session_id: string
+  readonly run_seq: number
+  readonly session_seq: number
+  readonly step_number: number
+  readonly timestamp: number
+  readonly partition: number
+  readonly offset: number
+}
+
+const JSON_FIELDS = new Set(['content', 'field_notes', 'input_messages', 'tool_calls_requested', 'tool_input'])
+
+/** Decodes a message in single-object encoding, with the schema its header names. */
+export function decodeRow(value: Uint8Array, place: { partition: number; offset: number }): Row {
+  const message = Buffer.from(value)
+  const frame = readFrame(message)
+  if (frame.kind !== 'single-object') throw new Error(`not in single-object encoding: ${frame.kind}`)
+  const fields = findSchema(frame.fingerprint)?.avroType.fromBuffer(message.subarray(frame.bodyStart)) as object
+  const row: Record<string, unknown> = { ...place }
+  for (const [name, field] of Object.entries(fields) as [string, unknown][]) {
+    if (field === null) continue
+    if (Buffer.isBuffer(field)) row[name] = field.toString('hex')
+    else row[name] = JSON_FIELDS.has(name) ? tryParse(field as string) : field
+  }
+  return row as Row
+}
+
+/** A cut field is no JSON any more. */
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** Everything in the embedded log of a directory, in the order of run_seq (and of runs, if there are several). */
+export function readRows(dataDir: string, topic = 'audit.events'): Row[] {
+  if (!existsSync(embeddedLogFile(dataDir))) return []
+  const log = openEmbeddedLogReader({ directory: dataDir })
+  try {
+    const rows: Row[] = []
+    for (let partition = 0; partition < (log.partitions(topic) ?? 0); partition++) {
+      const { start, end } = log.bounds(topic, partition)
+      for (let next = start; next < end;) {
+        for (const { offset, value } of log.read(topic, partition, next, 2 ** 20)) {
+          rows.push(decodeRow(value ?? new Uint8Array(), { partition, offset }))
+          next = offset + 1
+        }
+      }
+    }
+    return rows.toSorted((one, other) => one.run_seq - other.run_seq)
+  } finally {
+    log.close()
+  }
+}
+
+/** The rows of sessions, without those of the trail's own. */
+export function sessionRows(dataDir: string): Row[] {
+  return readRows(dataDir).filter(({ session_id: id }) => !id.startsWith('trail:'))
+}
+
+export interface Child {
+  readonly process: ChildProcess
+  /** Whole lines printed so far. */
+  readonly lines: string[]
+  /** Waits until it has printed as many lines. */
+  printed(count: number): Promise<void>
+  /** Waits until it is gone; every line it wrote has arrived then. */
+  exited(): Promise<{ code: number | null; signal: NodeJS.Signals | null; stderr: string }>
+}
+
+const PROGRAM = fileURLToPath(new URL('child.ts', import.meta.url))
+
+/** Runs a command of child.ts in a process of its own; killed after the test if it still runs. */
+export function startChild(...args: readonly string[]): Child {
+  const command = ['--conditions=agent-audit-source', PROGRAM, ...args]
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const closed = once(child, 'close')
+  const lines: string[] = []
+  let rest = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (rest + text).split('\n')
+    rest = parts.pop() ?? ''
+    lines.push(...parts)
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await closed
+  })
+  return {
+    process: child,
+    lines,
+    exited: async () => {
+      await closed
+      return { code: child.exitCode, signal: child.signalCode, stderr }
+    },
+    printed: (count) =>
+      vi.waitFor(
+        () => {
+          if (lines.length < count) throw new Error(`child printed ${lines.length} lines, not ${count}: ${stderr}`)
+        },
+        { timeout: 30_000, interval: 5 },
+      ),
+  }
+}
