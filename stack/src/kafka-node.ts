@@ -79,7 +79,7 @@ export class KafkaNode {
   /** Waits until this node answers and knows of `count` brokers. */
   async ready(count: number): Promise<void> {
     const deadline = Date.now() + START_TIMEOUT_MS
-    while (!(await hasBrokers([this.address], count))) {
+    while (!(await hasBrokers(this.address, count))) {
       const alive = this.#process?.isAlive === true
       if (alive && Date.now() < deadline) {
         await sleep(POLL_MS)
