@@ -23,6 +23,9 @@ const NO_SESSIONS = existsSync(SESSIONS_FILE)
 const kafka = kafkaAvailability()
 const NO_KAFKA = kafka.available ? undefined : `(skipped: ${kafka.reason})`
 
+/** Kafka's jars may have to be fetched first. */
+const KAFKA_TIMEOUT_MS = 240_000
+
 /** What the 100 sessions hold: 100 system, 686 user, 1163 assistant and 577 tool messages. */
 const EXPECTED = {
   final_output: 100,
@@ -189,6 +192,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
         partitions: 4,
       })
     },
+    KAFKA_TIMEOUT_MS,
   )
 })
 
