@@ -7,7 +7,7 @@ import {
   type MigrationReport,
   registerLog,
 } from '@agent-audit/analytics'
-import { ensureTopic, type KafkaConnection, markKafkaLogClean, type TopicReport } from '@agent-audit/consumer'
+import type { KafkaConnection, TopicReport } from '@agent-audit/consumer'
 import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
@@ -81,6 +81,8 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
 }
 
 async function setUpLog(kafka: KafkaConnection, topic: string, options: Options, admin: Analytics): Promise<Step[]> {
+  // Loaded only here: the other commands need no Kafka client, and start sooner without.
+  const { ensureTopic, markKafkaLogClean } = await import('@agent-audit/consumer')
   const replicationFactor = options.replicationFactor ?? -1
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, replicationFactor, retentionMs })
