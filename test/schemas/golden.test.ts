@@ -1,0 +1,260 @@
+/** What the contract promises of bytes: the same for ever, the same as any Avro library, and nothing else accepted. */
+import { readdirSync, readFileSync } from 'node:fs'
+import {
+  type AuditRecord,
+  findChecker,
+  findSchema,
+  fingerprint64,
+  maxRecordBytes,
+  NEWEST_SCHEMA,
+  readFrame,
+  type RecordField,
+  reframeToConfluent,
+  SCHEMA_VERSIONS,
+  SINGLE_OBJECT_BYTES,
+  singleObjectHeader,
+  writeRecord,
+} from '@agent-audit/schemas'
+import avsc from 'avsc'
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FULL, LEAST } from './records.ts'
+
+const GOLDEN = new URL('golden/', import.meta.url)
+const { fields, avroType } = NEWEST_SCHEMA
+
+/** A record in single-object encoding. */
+function encode(record: AuditRecord): Buffer {
+  const bytes = Buffer.alloc(SINGLE_OBJECT_BYTES + maxRecordBytes(record))
+  singleObjectHeader(NEWEST_SCHEMA).copy(bytes)
+  return bytes.subarray(0, writeRecord(record, bytes, SINGLE_OBJECT_BYTES))
+}
+
+function check(body: Buffer): string | undefined {
+  const checker = findChecker(NEWEST_SCHEMA.fingerprint)
+  if (checker === undefined) throw new Error('no checker of the newest version')
+  return checker.check(body, 0, body.length)
+}
+
+/** Fixed fields as Buffers: avsc takes and gives nothing else. */
+function asAvsc(record: AuditRecord): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]: [string, unknown]) => [
+      name,
+      value instanceof Uint8Array ? Buffer.from(value) : value,
+    ]),
+  )
+}
+
+describe('golden bytes', () => {
+  it.each([
+    ['0001-least.bin', LEAST],
+    ['0001-full.bin', FULL],
+  ])('the encoder writes what is in %s', (file, record) => {
+    const golden = readFileSync(new URL(file, GOLDEN))
+    // A later version writes these records with its new fields, one null byte each, behind.
+    const added = Buffer.alloc(fields.length - (SCHEMA_VERSIONS[0]?.fields.length ?? 0))
+    const body = encode(record).subarray(SINGLE_OBJECT_BYTES)
+    expect(body.equals(Buffer.concat([golden.subarray(SINGLE_OBJECT_BYTES), added]))).toBe(true)
+    const frame = readFrame(golden)
+    if (frame.kind !== 'single-object') throw new Error(frame.kind)
+    const decoded = findSchema(frame.fingerprint)?.avroType.fromBuffer(golden.subarray(frame.bodyStart)) as object
+    expect({ ...decoded }).toEqual(asAvsc(record))
+  })
+
+  it('every version of the schema has some, which the checker accepts', () => {
+    const files = readdirSync(GOLDEN)
+    for (const { version, fingerprint } of SCHEMA_VERSIONS) {
+      const own = files.filter((file) => file.startsWith(String(version).padStart(4, '0')))
+      expect(own.length).toBeGreaterThan(0)
+      for (const file of own) {
+        const bytes = readFileSync(new URL(file, GOLDEN))
+        expect(readFrame(bytes)).toMatchObject({ kind: 'single-object', fingerprint })
+        expect(findChecker(fingerprint)?.check(bytes, SINGLE_OBJECT_BYTES, bytes.length)).toBeUndefined()
+      }
+    }
+  })
+})
+
+describe('the schema', () => {
+  it('says of every field what it means', () => {
+    const undocumented = fields.filter(({ doc }) => !/\w.*\.$/.test(doc)).map(({ name }) => name)
+    expect(undocumented).toEqual([])
+  })
+
+  it('a version only appends optional fields to the one before', () => {
+    for (const [index, { fields: own }] of SCHEMA_VERSIONS.entries()) {
+      const before = SCHEMA_VERSIONS[index - 1]?.fields ?? own
+      expect(own.slice(0, before.length)).toEqual(before)
+      expect(own.slice(before.length).filter((field) => !field.optional)).toEqual([])
+    }
+  })
+
+  it('the newest version of the history is the schema file itself', () => {
+    const directory = new URL('../../schemas/avro/', import.meta.url)
+    const newest = readdirSync(new URL('history/', directory)).toSorted().at(-1) ?? ''
+    const text = (file: string): string => readFileSync(new URL(file, directory), 'utf8')
+    expect(text(`history/${newest}`)).toBe(text('audit-event.avsc'))
+  })
+
+  it('fingerprints are CRC-64-AVRO', () => {
+    // From the Avro project's own test data, share/test/data/schema-tests.txt.
+    expect(BigInt.asIntN(64, fingerprint64('"null"'))).toBe(7195948357588979594n)
+    expect(BigInt.asIntN(64, fingerprint64('"int"'))).toBe(8247732601305521295n)
+    expect(BigInt.asIntN(64, fingerprint64('{"name":"foo","type":"fixed","size":15}'))).toBe(1756455273707447556n)
+  })
+})
+
+/** As avsc decodes, but longs of all 64 bits: after damage there are some. */
+const wholeLongs = avsc.Type.forSchema(JSON.parse(NEWEST_SCHEMA.text) as avsc.Schema, {
+  wrapUnions: false,
+  registry: {
+    // oxlint-disable-next-line no-underscore-dangle -- its name in avsc
+    long: avsc.types.LongType.__with({
+      fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
+      toBuffer: (value: bigint) => {
+        const bytes = Buffer.alloc(8)
+        bytes.writeBigInt64LE(value)
+        return bytes
+      },
+      fromJSON: BigInt,
+      toJSON: Number,
+      isValid: (value: unknown) => typeof value === 'bigint',
+      compare: (one: bigint, other: bigint) => Number(one - other),
+    }),
+  },
+})
+
+/** Avsc takes none beyond these. */
+const safeLong = fc.integer({ min: 0, max: 2 ** 53 - 2 })
+
+/** Any value of a field, extremes included. */
+function valueOf(field: RecordField): fc.Arbitrary<unknown> {
+  const value = contentOf(field)
+  return field.optional ? fc.option(value, { nil: null }) : value
+}
+
+function contentOf({ name, kind, size }: RecordField): fc.Arbitrary<unknown> {
+  if (name === 'timestamp') return fc.integer({ min: -2e15, max: 2 ** 53 - 2 })
+  if (name === 'run_seq') return safeLong
+  switch (kind) {
+    case 'string':
+      return fc.oneof(
+        fc.string(),
+        fc.string({ unit: 'binary', maxLength: 100 }),
+        fc.string({ minLength: 20, maxLength: 80 }),
+      )
+    case 'uuid':
+      return fc.uuid()
+    case 'long':
+      return fc.oneof(safeLong, fc.integer(), fc.integer({ min: -(2 ** 52), max: 2 ** 52 }))
+    case 'double':
+      return fc.double()
+    case 'boolean':
+      return fc.boolean()
+    case 'fixed':
+      return fc.uint8Array({ minLength: size, maxLength: size })
+  }
+}
+
+const records = fc.record(
+  Object.fromEntries(fields.map((field) => [field.name, valueOf(field)])),
+) as unknown as fc.Arbitrary<AuditRecord>
+
+describe('any record', () => {
+  it('is written as avsc writes it, within the bound, and the checker accepts it', () => {
+    fc.assert(
+      fc.property(records, (record) => {
+        const body = encode(record).subarray(SINGLE_OBJECT_BYTES)
+        expect(body.equals(avroType.toBuffer(asAvsc(record)))).toBe(true)
+        expect(check(body)).toBeUndefined()
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('goes into the Confluent wire format and back without a change', () => {
+    fc.assert(
+      fc.property(records, fc.nat(), (record, id) => {
+        const body = Buffer.from(encode(record).subarray(SINGLE_OBJECT_BYTES))
+        const message = reframeToConfluent(encode(record), id)
+        expect(readFrame(message)).toEqual({ kind: 'confluent', registryId: id, bodyStart: 5 })
+        expect(message.subarray(5).equals(body)).toBe(true)
+        // A resend frames it again, in place.
+        const again = encode(record)
+        reframeToConfluent(again, id)
+        expect(reframeToConfluent(again, id).equals(message)).toBe(true)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('cut anywhere is refused, naming a field, and so are bytes after its end', () => {
+    const body = encode(FULL).subarray(SINGLE_OBJECT_BYTES)
+    for (let end = 0; end < body.length; end++)
+      expect(check(Buffer.from(body.subarray(0, end)))).toMatch(/\(field \w+\)$/)
+    expect(check(Buffer.concat([body, Buffer.of(0)]))).toBe('1 bytes after the last field')
+  })
+
+  it('with any damage is refused, or is still a record that comes back the same', () => {
+    const body = encode(FULL).subarray(SINGLE_OBJECT_BYTES)
+    fc.assert(
+      fc.property(fc.nat({ max: body.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, bits) => {
+        const damaged = Buffer.from(body)
+        damaged[at] = (damaged[at] ?? 0) ^ bits
+        const fault = check(damaged)
+        const comesBack = fault === undefined && wholeLongs.toBuffer(wholeLongs.fromBuffer(damaged)).equals(damaged)
+        expect(comesBack ? 'comes back' : fault).toMatch(/^comes back$|\(field \w+\)$|^\d+ bytes after the last field$/)
+      }),
+      { numRuns: 3000 },
+    )
+  })
+})
+
+/** The bytes of a record, with the value of one text replaced. */
+function replaced(marker: string, by: Buffer): Buffer {
+  const body = encode({ ...LEAST, reasoning: marker }).subarray(SINGLE_OBJECT_BYTES)
+  const at = body.indexOf(marker)
+  return Buffer.concat([body.subarray(0, at), by, body.subarray(at + marker.length)])
+}
+
+function encodeBody(record: AuditRecord): Buffer {
+  return encode(record).subarray(SINGLE_OBJECT_BYTES)
+}
+
+function upperCaseId(): Buffer {
+  return encodeBody({ ...LEAST, event_id: '0197A0B2-1234-7abc-8def-0123456789ab' })
+}
+
+/** The one byte of a field, counted from the end: in LEAST every field after event_id is a byte. */
+function replaceByte(record: AuditRecord, name: string, value: number): Buffer {
+  const body = Buffer.from(encodeBody(record))
+  const fromEnd = fields.length - fields.findIndex((field) => field.name === name)
+  body[body.length - fromEnd] = value
+  return body
+}
+
+function longNumber(): Buffer {
+  const body = encodeBody(LEAST)
+  return Buffer.concat([body.subarray(0, 16), Buffer.of(0x80, 0x00), body.subarray(17)])
+}
+
+describe('the checker names what is wrong and where', () => {
+  it.each([
+    ['invalid UTF-8', replaced('abcd', Buffer.of(0x61, 0xff, 0xfe, 0x62)), 'invalid UTF-8 (field reasoning)'],
+    ['an encoded surrogate', replaced('abc', Buffer.of(0xed, 0xa0, 0x80)), 'invalid UTF-8 (field reasoning)'],
+    ['a UUID in upper case', upperCaseId(), 'expected a UUID in lower case (field event_id)'],
+    ['a union branch that is none', replaceByte(LEAST, 'environment', 4), 'no such union branch (field environment)'],
+    ['a boolean of 2', replaceByte(LEAST, 'requires_approval', 2), 'a boolean is 0 or 1 (field requires_approval)'],
+    ['a negative run_seq', encodeBody({ ...LEAST, run_seq: -1 }), 'expected 0 to 2^53 - 1 (field run_seq)'],
+    [
+      'a timestamp of the year 2300',
+      encodeBody({ ...LEAST, timestamp: 1.05e16 }),
+      'expected 1900 to 2299 (field timestamp)',
+    ],
+    ['a number in a longer form', longNumber(), 'number is not in its shortest form (field run_seq)'],
+    ['nothing', Buffer.alloc(0), 'record ends early (field run_id)'],
+  ])('%s', (_what, body, fault) => {
+    expect(check(body)).toBe(fault)
+  })
+})
