@@ -1,6 +1,6 @@
 /** From what a caller says of an event to the fields of its record, type by type. */
 import { hash } from 'node:crypto'
-import type { Common, CustomEvent, EventInputs, Maybe, SessionInputs } from '@agent-audit/schemas'
+import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs } from '@agent-audit/schemas'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
 import type { FieldWriter } from './field-writer.ts'
@@ -43,14 +43,14 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   tool_call(record, input, fields) {
     fillToolCall(record, input, fields)
     record.tool_call_id ??= UNNAMED
-    record.outcome ??= 'allowed'
+    record.outcome = outcomeOf(input, 'allowed')
     record.content = fields.content(input.content)
   },
   tool_result(record, input, fields) {
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
     record.tool_name = fields.text('tool_name', input.tool_name)
     const code = fillToolResult(record, input, fields)
-    record.outcome ??= record.error === null ? 'success' : 'error'
+    record.outcome = outcomeOf(input, record.error === null ? 'success' : 'error')
     const { source, untrusted } = input
     const own =
       source === undefined && untrusted === undefined ? code : { source: source ?? undefined, untrusted, ...code }
@@ -81,12 +81,12 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
   session_end(record, input, fields) {
     record.output_text = fields.text('output_text', input.output_text)
-    record.outcome ??= 'success'
+    record.outcome = outcomeOf(input, 'success')
     record.content = fields.content(input.content)
   },
   session_timeout(record, input, fields) {
     record.output_text = fields.text('output_text', input.output_text)
-    record.outcome ??= 'error'
+    record.outcome = outcomeOf(input, 'error')
     record.content = fields.content(input.content)
   },
   custom(record, input, fields) {
@@ -161,4 +161,9 @@ function describeError(record: EventRecord, thrown: unknown, fields: FieldWriter
 
 function round(milliseconds: Maybe<number>): number | null {
   return milliseconds === null || milliseconds === undefined ? null : Math.round(milliseconds)
+}
+
+/** A caller who says null does not know: imports of recordings that lack it. Who says nothing means the usual. */
+function outcomeOf(input: Common, usual: Outcome): Outcome | null {
+  return input.outcome === undefined ? usual : input.outcome
 }

@@ -14,7 +14,7 @@ import {
 } from '@agent-audit/schemas'
 import { clickHouseAvailability, findLibrary } from './availability.ts'
 import { startEmbedded } from './clickhouse-embedded.ts'
-import type { ClickHouseServer } from './clickhouse-server.ts'
+import { type ClickHouseServer, startClickHouse } from './clickhouse-server.ts'
 import { track } from './lifetime.ts'
 
 /** A user of the embedded ClickHouse, ready to connect with. */
@@ -41,8 +41,19 @@ export interface DataDir extends AsyncDisposable {
   close(): Promise<void>
 }
 
+export interface DataDirOptions {
+  /** Whether a directory without a trail becomes one. @defaultValue true */
+  readonly create?: boolean | undefined
+  /** Whether the server that CLICKHOUSE_URL names is taken, if it names one. @defaultValue false: who names a directory means that one */
+  readonly namedServer?: boolean | undefined
+}
+
 const WRITER = 'audit_writer'
 const READER = 'audit_reader'
+const USERS = [
+  { name: WRITER, grants: writerGrants(DEFAULT_DATABASE) },
+  { name: READER, grants: readerGrants(DEFAULT_DATABASE) },
+] as const
 const MAX_MEMORY_BYTES = 4_000_000_000
 
 /**
@@ -52,14 +63,13 @@ const MAX_MEMORY_BYTES = 4_000_000_000
  * @throws InvalidInputError `OPTIONS_INVALID` if there is no trail and none is to be made; AuditUnavailableError
  * `PART_UNAVAILABLE` if the server does not start here.
  */
-export async function openDataDir(
-  dataDir: string,
-  options: { readonly create?: boolean | undefined } = {},
-): Promise<DataDir> {
+export async function openDataDir(dataDir: string, options: DataDirOptions = {}): Promise<DataDir> {
   if (options.create === false && !existsSync(join(dataDir, 'clickhouse'))) {
     throw new InvalidInputError('OPTIONS_INVALID', `no trail in "${dataDir}": expected the data directory of npm start`)
   }
-  const clickhouse = await startHere(dataDir)
+  const clickhouse = await (options.namedServer === true
+    ? startClickHouse({ dataDir, users: USERS })
+    : startHere(dataDir))
   const user = (name: 'admin' | typeof WRITER | typeof READER): DataDirUser => ({
     url: clickhouse.url,
     database: DEFAULT_DATABASE,
@@ -84,7 +94,7 @@ export async function openDataDir(
   }
 }
 
-/** The directory's own server, also where CLICKHOUSE_URL names another: who names a directory means that one. */
+/** The directory's own server, also where CLICKHOUSE_URL names another. */
 async function startHere(dataDir: string): Promise<ClickHouseServer<typeof WRITER | typeof READER>> {
   const library = findLibrary()
   if (library === undefined) {
@@ -92,10 +102,6 @@ async function startHere(dataDir: string): Promise<ClickHouseServer<typeof WRITE
     const reason = availability.available ? 'the embedded ClickHouse is not installed here' : availability.reason
     throw new AuditUnavailableError('PART_UNAVAILABLE', `data directory "${dataDir}": ${reason}`)
   }
-  const users = [
-    { name: WRITER, grants: writerGrants(DEFAULT_DATABASE) },
-    { name: READER, grants: readerGrants(DEFAULT_DATABASE) },
-  ]
-  const running = await startEmbedded({ library, dataDir, users, maxMemoryBytes: MAX_MEMORY_BYTES })
+  const running = await startEmbedded({ library, dataDir, users: USERS, maxMemoryBytes: MAX_MEMORY_BYTES })
   return track(running)
 }

@@ -110,6 +110,15 @@ describe('each method records its row', () => {
     expect(row).toMatchObject({ tool_call_id: id, event_id: id, tool_input: null })
   })
 
+  it('an outcome of null is not known, which is not the usual one', async () => {
+    const [result, end] = await record((session) => {
+      session.toolResult({ tool_call_id: 'c1', tool_name: 'search', tool_output: 'found', outcome: null })
+      session.end({ outcome: null })
+    })
+    expect(result).toMatchObject({ event_type: 'tool_result', outcome: null })
+    expect(end).toMatchObject({ event_type: 'session_end', outcome: null })
+  })
+
   it('toolResult: text stays text, anything else is JSON, an error is its outcome', async () => {
     const rows = await record((session) => {
       const call = { tool_call_id: 'c1', tool_name: 't' }

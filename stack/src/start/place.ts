@@ -44,7 +44,7 @@ const FRESH = { topic: DEFAULT_TOPIC, groupId: DEFAULT_CONSUMER_GROUP }
  */
 export async function openPlace(options: PlaceOptions): Promise<Place> {
   const [dataDir, brokers] = await Promise.all([
-    openDataDir(options.dataDir),
+    openDataDir(options.dataDir, { namedServer: true }),
     options.kafka ? startKafka({ dataDir: join(options.dataDir, 'kafka') }).then((kafka) => kafka.brokers) : undefined,
   ])
   const log = await (brokers === undefined
