@@ -115,8 +115,8 @@ describe('each method records its row', () => {
       session.toolResult({ tool_call_id: 'c1', tool_name: 'search', tool_output: 'found', outcome: null })
       session.end({ outcome: null })
     })
-    expect(result).toMatchObject({ event_type: 'tool_result', outcome: null })
-    expect(end).toMatchObject({ event_type: 'session_end', outcome: null })
+    expect([result?.['event_type'], end?.['event_type']]).toEqual(['tool_result', 'session_end'])
+    expect([result?.['outcome'], end?.['outcome']]).toEqual([undefined, undefined]) // Nulls are left out of a row here.
   })
 
   it('toolResult: text stays text, anything else is JSON, an error is its outcome', async () => {
