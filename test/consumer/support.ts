@@ -41,7 +41,11 @@ export async function openStore(): Promise<Store> {
   const send: Store['send'] = async (statement, user, settings = {}) => {
     const parameters = new URLSearchParams({ database: 'audit', ...settings })
     const headers = { 'X-ClickHouse-User': user.username, 'X-ClickHouse-Key': user.password }
-    const response = await fetch(`${dataDir.admin.url}/?${parameters}`, { method: 'POST', body: statement, headers })
+    const response = await fetch(`${dataDir.admin.url}/?${parameters.toString()}`, {
+      method: 'POST',
+      body: statement,
+      headers,
+    })
     return response.text()
   }
   return {
