@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { rememberPartitions } from '@agent-audit/spool'
 import { expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, startChild } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from './support.ts'
 
 it.each([
   ['exit', { code: 3, signal: null }],
@@ -34,6 +34,14 @@ it('a process that waits for a receipt lives until it is resolved, and then ends
   const child = startChild('await-receipt', makeTempDirectory())
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
   expect(child.lines).toEqual(['acknowledged'])
+})
+
+it('without worker threads the same is recorded, on the one thread there is', async () => {
+  const dataDir = makeTempDirectory()
+  const child = startChildWithoutWorkers('await-receipt', dataDir)
+  expect(await child.exited()).toMatchObject({ code: 0 })
+  expect(child.lines).toEqual(['acknowledged'])
+  expect(readRows(dataDir).map((row) => row.event_type)).toEqual(['trail_started', 'session_start', 'decision'])
 })
 
 it('a broker that is out of reach keeps no finished process alive', async () => {

@@ -104,7 +104,16 @@ const PROGRAM = fileURLToPath(new URL('child.ts', import.meta.url))
 
 /** Runs a command of child.ts in a process of its own; killed after the test if it still runs. */
 export function startChild(...args: readonly string[]): Child {
-  const command = ['--conditions=agent-audit-source', PROGRAM, ...args]
+  return startNode([], args)
+}
+
+/** The same where Node forbids worker threads. */
+export function startChildWithoutWorkers(...args: readonly string[]): Child {
+  return startNode(['--permission', '--allow-fs-read=*', '--allow-fs-write=*'], args)
+}
+
+function startNode(nodeOptions: readonly string[], args: readonly string[]): Child {
+  const command = [...nodeOptions, '--conditions=agent-audit-source', PROGRAM, ...args]
   const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] })
   const closed = once(child, 'close')
   const lines: string[] = []
