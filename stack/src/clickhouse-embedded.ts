@@ -35,6 +35,7 @@ const STOP_TIMEOUT_MS = 20_000
 const POLL_MS = 25
 const PORT_ATTEMPTS = 5
 const ERROR_LINES = 15
+const BUSY = 'another process holds the data directory, and its server does not answer'
 
 /** A server on a data directory, ours or one that we attached to. */
 export interface Running {
@@ -61,20 +62,24 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Running> 
   mkdirSync(join(dataDir, 'clickhouse'), { recursive: true })
   const order = { ...options, dataDir: realpathSync(dataDir), temporary }
   const deadline = Date.now() + START_TIMEOUT_MS
-  let failure = 'it did not answer'
-  for (let attempt = 0; attempt < PORT_ATTEMPTS && Date.now() < deadline;) {
-    const outcome = await tryStart({ ...order, httpPort: await choosePort(order.dataDir) }, deadline)
+  let failure = ''
+  let portsTaken = 0
+  while (portsTaken < PORT_ATTEMPTS && Date.now() < deadline) {
+    const httpPort = await choosePort(order.dataDir)
+    const outcome = await tryStart({ ...order, httpPort }, deadline)
     if (typeof outcome === 'object') return outcome
-    if (outcome === 'busy') {
+    failure = outcome
+    if (outcome === BUSY) {
       const attached = await attach(order)
       if (attached !== undefined) return attached
-      failure = 'another server holds the data directory and is not ready'
       await sleep(POLL_MS * 4)
     } else {
-      failure = outcome
-      attempt++
+      // Between its choice and its use another process may have taken the port: then once more, with another one.
+      if (!/address already in use/i.test(outcome)) break
+      portsTaken++
     }
   }
+  if (temporary) removeUnused(order.dataDir)
   throw new AuditUnavailableError('PART_UNAVAILABLE', `ClickHouse did not start on ${order.dataDir}: ${failure}`)
 }
 
@@ -87,14 +92,16 @@ async function choosePort(dataDir: string): Promise<number> {
   return port
 }
 
-/** @returns The server; `busy` when another one holds the directory; else why it failed. */
+/** @returns The server; {@link BUSY} when another one holds the directory; else why it failed. */
 async function tryStart(order: HostOrder, deadline: number): Promise<Running | string> {
   const child = spawnHost(order)
   const exited = once(child, 'exit')
-  const word = await Promise.race([firstWord(child), exited.then(() => 'dead')])
+  const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), exited.then(() => [])])
+  const word = String((await said)[0] ?? '').trim()
+  child.stdout?.resume()
   if (word === 'busy') {
     await exited
-    return 'busy'
+    return BUSY
   }
   const url = `http://127.0.0.1:${order.httpPort}`
   while (isAlive(child) && Date.now() < deadline) {
@@ -118,14 +125,6 @@ function spawnHost(order: HostOrder): ChildProcess {
   } finally {
     closeSync(errors)
   }
-}
-
-async function firstWord(child: ChildProcess): Promise<string> {
-  for await (const chunk of child.stdout ?? []) {
-    child.stdout?.resume()
-    return String(chunk).trim().split('\n')[0] ?? ''
-  }
-  return ''
 }
 
 function owned(child: ChildProcess, order: HostOrder, url: string): Running {

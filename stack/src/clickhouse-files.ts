@@ -23,7 +23,7 @@ export interface HostOrder {
   readonly httpPort: number
   readonly maxMemoryBytes: number
   readonly users: readonly UserSpec[]
-  /** Remove the data directory once the server has ended. */
+  /** Remove the data directory once the server has ended, if the parent is no longer there to do it. */
   readonly temporary: boolean
 }
 
@@ -108,14 +108,16 @@ function writeWhole(path: string, text: string): void {
   renameSync(draft, path)
 }
 
-/** Small pools and caches: the server shares a developer's machine with Kafka, the consumer and the tests. */
+/**
+ * Small pools and caches, short idle connections (an orderly stop waits for them, but they must outlive the 2.5 s after
+ * which the client gives an idle one up): the server shares a developer's machine with Kafka, the consumer and the tests. */
 function serverConfig(order: HostOrder, usersFile: string): string {
   return `<clickhouse>
   <listen_host>127.0.0.1</listen_host>
   <http_port>${order.httpPort}</http_port>
   <logger><level>none</level></logger>
   <users_config>${escapeXml(usersFile)}</users_config>
-  <shutdown_wait_unfinished>1</shutdown_wait_unfinished>
+  <keep_alive_timeout>4</keep_alive_timeout>
   <max_server_memory_usage>${order.maxMemoryBytes}</max_server_memory_usage>
   <mark_cache_size>67108864</mark_cache_size>
   <index_mark_cache_size>16777216</index_mark_cache_size>

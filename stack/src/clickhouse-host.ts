@@ -30,9 +30,10 @@ if (lock === undefined) {
   // Only under the lock: the endpoint left by a dead owner goes, and passwords are made by one process only.
   prepareDataDir(order)
   writeSync(1, 'locked\n')
-  watchLifeline()
+  const lifeline = watchLifeline()
   process.exitCode = await serve()
-  if (order.temporary) rmSync(order.dataDir, { recursive: true, force: true })
+  // A parent that lives removes it itself, after it has read what the server said.
+  if (order.temporary && lifeline.destroyed) rmSync(order.dataDir, { recursive: true, force: true })
   process.exit()
 }
 
@@ -57,9 +58,10 @@ function serve(): Promise<number> {
 }
 
 /** The library ends by itself when standard input does; this bounds how long that may take once the parent is gone. */
-function watchLifeline(): void {
+function watchLifeline(): Socket {
   const lifeline = new Socket({ fd: LIFELINE })
   lifeline.on('error', () => {})
   lifeline.on('close', () => setTimeout(() => process.kill(process.pid, 'SIGKILL'), ORPHAN_GRACE_MS))
   lifeline.resume()
+  return lifeline
 }

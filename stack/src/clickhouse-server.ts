@@ -1,5 +1,5 @@
 /** One way to a real ClickHouse: the server CLICKHOUSE_URL names, else the embedded one. */
-import { AuditUnavailableError } from '@agent-audit/schemas'
+import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import { clickHouseAvailability, findLibrary } from './availability.ts'
 import type { Credentials } from './clickhouse-client.ts'
 import { type Running, startEmbedded } from './clickhouse-embedded.ts'
@@ -8,6 +8,7 @@ import type { UserSpec } from './clickhouse-files.ts'
 import { track } from './lifetime.ts'
 
 const MAX_MEMORY_BYTES = 4_000_000_000
+const USER_NAME = /^(?!(default|admin)$)[a-z_]\w*$/i
 
 export interface ClickHouseOptions<Name extends string = string> {
   /** Where the embedded server keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
@@ -18,7 +19,7 @@ export interface ClickHouseOptions<Name extends string = string> {
   readonly maxMemoryBytes?: number | undefined
 }
 
-export interface ClickHouseServer<Name extends string = string> extends AsyncDisposable {
+export interface ClickHouseServer<Name extends string = never> extends AsyncDisposable {
   /** Such as `http://127.0.0.1:23456`. A server started again on its data directory has the same one if it is still free. */
   readonly url: string
   /** Directory of the data; empty for a server named by CLICKHOUSE_URL. */
@@ -38,11 +39,17 @@ export interface ClickHouseServer<Name extends string = string> extends AsyncDis
 /**
  * Starts a real ClickHouse, or attaches to one: the server CLICKHOUSE_URL names (administered as CLICKHOUSE_USER with
  * CLICKHOUSE_PASSWORD; the users are made there), or the live one of the same data directory.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if there is none to be had, saying what to install or to set.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if there is none to be had, saying what to install or to set;
+ * InvalidInputError `OPTIONS_INVALID` for a user name that is none.
  */
 export async function startClickHouse<const Name extends string = never>(
   options: ClickHouseOptions<Name>,
 ): Promise<ClickHouseServer<Name>> {
+  const wrong = options.users.find((user) => !USER_NAME.test(user.name))
+  if (wrong !== undefined) {
+    const message = `user name "${wrong.name}": expected letters, digits and underscores, and neither default nor admin`
+    throw new InvalidInputError('OPTIONS_INVALID', message)
+  }
   const running = await open(options)
   return track({ ...running, credentials: running.credentials as Record<Name | 'admin', Credentials> })
 }

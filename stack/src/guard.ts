@@ -6,7 +6,7 @@
  * standard output. Its exit code is the program's.
  */
 import { spawn } from 'node:child_process'
-import { openSync, rmdirSync, rmSync, writeSync } from 'node:fs'
+import { openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { GuardOrder } from './guarded-process.ts'
 
@@ -40,12 +40,15 @@ function end(): void {
   setTimeout(() => child.kill('SIGKILL'), order.graceMs)
 }
 
-/** The directory, and the one around it if that is empty then. */
+/** The node's directory; the last node to go takes the cluster's along, where only small files of the parent are left. */
 function removeTemporary(directory: string): void {
   rmSync(directory, { recursive: true, force: true })
+  const cluster = dirname(directory)
   try {
-    rmdirSync(dirname(directory))
-  } catch {
-    // Another node of the cluster is still in it, and removes it in its turn.
+    const hasNodes = readdirSync(cluster, { withFileTypes: true }).some((entry) => entry.isDirectory())
+    if (!hasNodes) rmSync(cluster, { recursive: true, force: true })
+  } catch (error) {
+    // Two last nodes at once: the other one was quicker.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }

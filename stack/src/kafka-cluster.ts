@@ -57,7 +57,7 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
   // Kafka locks its data itself; this keeps a second cluster from writing over the settings of the first.
   const lock = tryLock(join(dataDir, 'owner.lock'))
   if (lock === undefined) {
-    throw new InvalidInputError('OPTIONS_INVALID', `Kafka data directory ${dataDir} is in use by another process`)
+    throw new InvalidInputError('OPTIONS_INVALID', `Kafka data directory ${dataDir} is in use by another cluster`)
   }
   const leave = async (): Promise<void> => {
     lock.release()

@@ -1,6 +1,6 @@
 /** Kafka's own jars from Maven Central, fetched once into the checkout's cache. */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,13 +8,13 @@ import { promisify } from 'node:util'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { waitForLock } from './file-lock.ts'
 
-/** The same as in kafka/pom.xml; a test compares the two. */
-export const KAFKA_VERSION = '4.3.1'
 const FETCH_TIMEOUT_MS = 600_000
 
 const STACK: string = fileURLToPath(new URL('..', import.meta.url))
+const POM: string = join(STACK, 'kafka', 'pom.xml')
+const VERSION: string = /<kafka\.version>(.+)<\/kafka\.version>/.exec(readFileSync(POM, 'utf8'))?.[1] ?? ''
 /** Folder of the jars: there and whole, or not there. */
-export const KAFKA_LIBS: string = join(STACK, '..', 'node_modules', '.cache', 'agent-audit', `kafka-${KAFKA_VERSION}`)
+export const KAFKA_LIBS: string = join(STACK, '..', 'node_modules', '.cache', 'agent-audit', `kafka-${VERSION}`)
 
 /** Fetches the jars unless they are there. Two processes at once: one fetches, the other waits for it. */
 export async function fetchKafkaJars(): Promise<string> {
@@ -33,8 +33,7 @@ export async function fetchKafkaJars(): Promise<string> {
 async function fetchInto(target: string): Promise<void> {
   const draft = `${target}.draft`
   await rm(draft, { recursive: true, force: true })
-  const pom = join(STACK, 'kafka', 'pom.xml')
-  const args = ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${draft}`]
+  const args = ['-q', '-B', '-f', POM, 'dependency:copy-dependencies', `-DoutputDirectory=${draft}`]
   try {
     await promisify(execFile)('mvn', args, { timeout: FETCH_TIMEOUT_MS })
   } catch (error) {

@@ -32,12 +32,15 @@ export class KafkaNode {
   readonly id: number
   /** `host:port` for clients; the same over all starts of this object. */
   readonly address: string
+  /** The node's own directory: its settings, its output (`server.out`), its data. */
+  readonly directory: string
   readonly #options: NodeOptions
   #process: GuardedProcess | undefined
 
   constructor(options: NodeOptions) {
     this.#options = options
     this.id = options.place.id
+    this.directory = options.place.dir
     this.address = `127.0.0.1:${options.place.clientPort}`
   }
 

@@ -1,0 +1,18 @@
+/** A program that starts a part, says which processes and directory it has, and then does nothing until it is killed. */
+import { writeSync } from 'node:fs'
+import { startClickHouse, startKafka } from '@agent-audit/stack'
+
+const [part, directory] = process.argv.slice(2)
+const dataDir = directory === '' ? undefined : directory
+
+async function startPart(): Promise<{ pids: number[]; directory: string }> {
+  if (part === 'clickhouse') {
+    const server = await startClickHouse({ dataDir, users: [] })
+    return { pids: [server.pid], directory: server.dataDir }
+  }
+  const { nodes } = await startKafka({ dataDir })
+  return { pids: nodes.map((node) => node.pid), directory: nodes[0]?.directory ?? '' }
+}
+
+writeSync(1, `${JSON.stringify(await startPart())}\n`)
+setInterval(() => {}, 60_000)

@@ -1,0 +1,212 @@
+/** The embedded ClickHouse: who may do what, one server a data directory, and what outlives which end. */
+import { existsSync } from 'node:fs'
+import { chmod, readdir, stat } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { ask, expectGone, isRunning, makeDirectory, NO_CLICKHOUSE, startProgram } from './support.ts'
+
+const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec
+
+async function start(dataDir?: string): Promise<ClickHouseServer<'writer'>> {
+  const server = await startClickHouse({ dataDir, users: [WRITER] })
+  onTestFinished(() => server.stop())
+  return server
+}
+
+async function makeNotes(server: ClickHouseServer): Promise<void> {
+  const { admin } = server.credentials
+  await ask(server.url, admin, 'CREATE DATABASE audit')
+  await ask(server.url, admin, 'CREATE TABLE audit.notes (n UInt32) ENGINE = MergeTree ORDER BY n')
+}
+
+function addNote(server: ClickHouseServer<'writer'>, note: number): Promise<string> {
+  return ask(server.url, server.credentials.writer, `INSERT INTO audit.notes VALUES (${note})`)
+}
+
+function readNotes(server: ClickHouseServer): Promise<string> {
+  return ask(server.url, server.credentials.admin, 'SELECT groupArray(n) FROM (SELECT n FROM audit.notes ORDER BY n)')
+}
+
+describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ?? ''}`, () => {
+  it('gives a user the rights it was given and no others', async () => {
+    const server = await start()
+    await makeNotes(server)
+    expect(await addNote(server, 1)).toBe('')
+    const refused = [
+      'SELECT * FROM audit.notes',
+      'ALTER TABLE audit.notes DELETE WHERE n = 1',
+      'DELETE FROM audit.notes WHERE n = 1',
+      'TRUNCATE TABLE audit.notes',
+      'DROP TABLE audit.notes',
+    ]
+    for (const statement of refused) {
+      expect(await ask(server.url, server.credentials.writer, statement)).toContain('ACCESS_DENIED')
+    }
+    expect(await readNotes(server)).toBe('[1]')
+  })
+
+  it('lets nobody without a password read or drop a table', async () => {
+    const server = await start()
+    await makeNotes(server)
+    const nobody = { username: 'default', password: '' }
+    expect(await ask(server.url, nobody, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, nobody, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, { username: 'admin', password: '' }, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
+  })
+
+  it('gives a user its settings', async () => {
+    const server = await startClickHouse({ users: [{ name: 'reader', grants: [], settings: { max_threads: '1' } }] })
+    onTestFinished(() => server.stop())
+    const setting = await ask(server.url, server.credentials.reader, "SELECT getSetting('max_threads')")
+    expect(setting).toBe('1')
+  })
+
+  it('attaches to the live server of a data directory, and leaves it alone', async () => {
+    const dataDir = await makeDirectory()
+    const owner = await start(dataDir)
+    await makeNotes(owner)
+    await addNote(owner, 1)
+    const guest = await start(dataDir)
+    expect([owner.attached, guest.attached, guest.url]).toEqual([false, true, owner.url])
+    await addNote(guest, 2)
+    await guest.stop()
+    await guest.kill()
+    expect(await readNotes(owner)).toBe('[1,2]')
+  })
+
+  it('lets one of several starters at once win, and attaches the others', async () => {
+    const dataDir = await makeDirectory()
+    const servers = await Promise.all([start(dataDir), start(dataDir), start(dataDir)])
+    expect(servers.filter((server) => !server.attached)).toHaveLength(1)
+    expect(new Set(servers.map((server) => server.url)).size).toBe(1)
+  })
+
+  it('says so when the live server lacks a user that is asked for', async () => {
+    const dataDir = await makeDirectory()
+    await start(dataDir)
+    const other = startClickHouse({ dataDir, users: [{ name: 'auditor', grants: [] }] })
+    await expect(other).rejects.toThrow(/has no user auditor/)
+  })
+
+  it('keeps data, passwords and address over a stop and over a crash', async () => {
+    const dataDir = await makeDirectory()
+    const first = await start(dataDir)
+    await makeNotes(first)
+    await addNote(first, 1)
+    await first.stop()
+    const second = await start(dataDir)
+    expect([second.url, second.credentials]).toEqual([first.url, first.credentials])
+    await addNote(second, 2)
+    await second.kill()
+    expect(isRunning(second.pid)).toBe(false)
+    const third = await start(dataDir)
+    expect([third.attached, third.url]).toEqual([false, second.url])
+    expect(await readNotes(third)).toBe('[1,2]')
+  })
+
+  it('does not take a stranger on the port of a dead server for the server', async () => {
+    const dataDir = await makeDirectory()
+    const dead = await start(dataDir)
+    await dead.kill()
+    const stranger = createServer((_, response) => response.end(join(dataDir, 'clickhouse', 'data')))
+    await new Promise<void>((resolve) => stranger.listen(Number(new URL(dead.url).port), '127.0.0.1', resolve))
+    onTestFinished(() => {
+      stranger.close()
+      stranger.closeAllConnections()
+    })
+    const server = await start(dataDir)
+    expect(server.attached).toBe(false)
+    expect(server.url).not.toBe(dead.url)
+    expect(await ask(server.url, server.credentials.admin, 'SELECT 1')).toBe('1')
+  })
+
+  it('keeps passwords from other users of the machine', async () => {
+    const dataDir = await makeDirectory()
+    await chmod(dataDir, 0o755)
+    await start(dataDir)
+    const home = join(dataDir, 'clickhouse')
+    for (const name of ['passwords.json', 'users.xml']) {
+      expect((await stat(join(home, name))).mode & 0o077).toBe(0)
+    }
+  })
+
+  it('runs two servers side by side, each with its own data and passwords', async () => {
+    const [one, two] = await Promise.all([start(), start()])
+    await Promise.all([makeNotes(one), makeNotes(two)])
+    await addNote(one, 1)
+    await addNote(two, 2)
+    expect([await readNotes(one), await readNotes(two)]).toEqual(['[1]', '[2]'])
+    expect(await ask(two.url, one.credentials.admin, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
+    await one.stop()
+    expect(await readNotes(two)).toBe('[2]')
+  })
+
+  it('tells what the server said when it does not start', async () => {
+    const broken = startClickHouse({ users: [{ name: 'writer', grants: [], settings: { no_such_setting: '1' } }] })
+    await expect(broken).rejects.toThrow(/Unknown setting 'no_such_setting'/)
+    await expect(broken).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })
+  })
+
+  it.each(['admin', 'default', 'a b', ''])('refuses %j as the name of a user', async (name) => {
+    await expect(startClickHouse({ users: [{ name, grants: [] }] })).rejects.toMatchObject({ code: 'OPTIONS_INVALID' })
+  })
+
+  it('removes a temporary directory when it stops', async () => {
+    const server = await start()
+    expect(await readdir(server.dataDir)).not.toEqual([])
+    await server.stop()
+    expect(existsSync(server.dataDir)).toBe(false)
+    expect(isRunning(server.pid)).toBe(false)
+  })
+
+  it('ends when its parent is killed, and the directory can be started at once', async () => {
+    const dataDir = await makeDirectory()
+    const program = await startProgram('clickhouse', dataDir)
+    process.kill(program.pid, 'SIGKILL')
+    await expectGone(program.part.pids)
+    expect((await start(dataDir)).attached).toBe(false)
+  })
+
+  it('takes over when the owner is killed while others wait to attach', async () => {
+    const dataDir = await makeDirectory()
+    const program = await startProgram('clickhouse', dataDir)
+    process.kill(program.pid, 'SIGKILL')
+    // At once: the old server may still be ending, and its endpoint file still be there.
+    const server = await start(dataDir)
+    await expectGone(program.part.pids)
+    expect(await ask(server.url, server.credentials.writer, 'SELECT 1')).toBe('1')
+  })
+
+  it('leaves no temporary directory behind a killed parent', async () => {
+    const program = await startProgram('clickhouse')
+    process.kill(program.pid, 'SIGKILL')
+    await expectGone(program.part.pids)
+    await expect.poll(() => existsSync(program.part.directory), { timeout: 30_000 }).toBe(false)
+  })
+})
+
+describe('a ClickHouse named by CLICKHOUSE_URL', () => {
+  it.skipIf(NO_CLICKHOUSE !== undefined)(`is used as it is, and left alone ${NO_CLICKHOUSE ?? ''}`, async () => {
+    const running = await start()
+    vi.stubEnv('CLICKHOUSE_URL', running.url)
+    vi.stubEnv('CLICKHOUSE_USER', running.credentials.admin.username)
+    vi.stubEnv('CLICKHOUSE_PASSWORD', running.credentials.admin.password)
+    onTestFinished(() => {
+      vi.stubEnv('CLICKHOUSE_URL', undefined)
+    })
+    const server = await startClickHouse({ users: [] })
+    expect([server.attached, server.url]).toEqual([true, running.url])
+    await server.stop()
+    expect(await ask(server.url, server.credentials.admin, 'SELECT 1')).toBe('1')
+  })
+
+  it('is named in the error when it does not answer', async () => {
+    vi.stubEnv('CLICKHOUSE_URL', 'http://127.0.0.1:9')
+    onTestFinished(() => {
+      vi.stubEnv('CLICKHOUSE_URL', undefined)
+    })
+    await expect(startClickHouse({ users: [] })).rejects.toThrow(/CLICKHOUSE_URL http:\/\/127.0.0.1:9 cannot be used/)
+  })
+})

@@ -1,0 +1,66 @@
+/** Words to the real servers, and programs that start them and are killed. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@agent-audit/stack'
+import { expect, onTestFinished, vi } from 'vitest'
+
+// These tests are about what this machine starts itself.
+vi.stubEnv('CLICKHOUSE_URL', undefined)
+vi.stubEnv('KAFKA_BROKERS', undefined)
+
+const clickHouse = clickHouseAvailability()
+const kafka = kafkaAvailability()
+/** Why these tests cannot run here; undefined if they can. */
+export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : `(skipped: ${clickHouse.reason})`
+export const NO_KAFKA: string | undefined = kafka.available ? undefined : `(skipped: ${kafka.reason})`
+
+/** A directory that goes when the test has finished, after what it started has been stopped. */
+export async function makeDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'agent-audit-test-'))
+  onTestFinished(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/** Runs a statement over HTTP. @returns The answer, or the server's refusal. */
+export async function ask(url: string, user: Credentials, statement: string): Promise<string> {
+  const headers = { 'X-ClickHouse-User': user.username, 'X-ClickHouse-Key': user.password, connection: 'close' }
+  const response = await fetch(url, { method: 'POST', body: statement, headers })
+  return (await response.text()).trim()
+}
+
+export interface Program {
+  readonly pid: number
+  /** What the program said about the part it started. */
+  readonly part: { readonly pids: readonly number[]; readonly directory: string }
+}
+
+/** Starts `test/stack/child.ts` and waits until its part runs. It is killed when the test has finished. */
+export async function startProgram(part: 'clickhouse' | 'kafka', directory = ''): Promise<Program> {
+  const script = fileURLToPath(new URL('child.ts', import.meta.url))
+  const args = ['--conditions=agent-audit-source', script, part, directory]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+  return { pid: child.pid ?? 0, part: JSON.parse(line) as Program['part'] }
+}
+
+/** Waits until none of the processes is there any more. */
+export async function expectGone(pids: readonly number[]): Promise<void> {
+  await expect.poll(() => pids.filter(isRunning), { timeout: 30_000 }).toEqual([])
+}
+
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
