@@ -3,6 +3,7 @@
  * consumer cannot tell a new log from one whose committed offsets were lost, and waits until no insert of an earlier owner
  * could land any more. The caller MUST know that the log is new: it was made, or registered, a moment ago.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { CLEAN } from './fence.ts'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
@@ -14,6 +15,9 @@ export interface FreshLog {
 }
 
 const SESSION_TIMEOUT_MS = 10_000
+/** How long a broker may take to get its group coordinator ready: its first group makes the topic of offsets. */
+const COORDINATOR_START_MS = 20_000
+const COORDINATOR_POLL_MS = 200
 
 /**
  * Makes a topic of the embedded log, marked clean; does nothing if there is one.
@@ -55,7 +59,8 @@ export async function markKafkaLogClean(connection: KafkaConnection, { topic, gr
   })
   try {
     await admin.connect()
-    const committed = (await admin.fetchOffsets({ groupId, topics: [topic] }))[0]?.partitions ?? []
+    const offsets = await whenCoordinated(() => admin.fetchOffsets({ groupId, topics: [topic] }))
+    const committed = offsets[0]?.partitions ?? []
     const known = new Set(committed.filter(({ offset }) => Number(offset) >= 0).map(({ partition }) => partition))
     const starts = (await admin.fetchTopicOffsets(topic)).filter(({ partition }) => !known.has(partition))
     if (starts.length === 0) return
@@ -68,5 +73,18 @@ export async function markKafkaLogClean(connection: KafkaConnection, { topic, gr
     throw describeKafkaError(error, connection)
   } finally {
     await Promise.allSettled([consumer.disconnect(), admin.disconnect()])
+  }
+}
+
+/** Asks again while the coordinator is loading or moving: kafkajs does so for members of a group, not for an admin. */
+async function whenCoordinated<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + COORDINATOR_START_MS
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if ((error as { retriable?: boolean }).retriable !== true || performance.now() > deadline) throw error
+      await sleep(COORDINATOR_POLL_MS)
+    }
   }
 }
