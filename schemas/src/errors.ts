@@ -31,7 +31,6 @@ export type ErrorCode =
   | 'GRANTS_TOO_WIDE'
   | 'MIGRATION_CHANGED'
   | 'STORE_REFUSED'
-  | 'DEAD_LETTERS_IN_A_ROW'
 
 /** One wrong field or option: where it is, and what was expected there. */
 export interface Issue {

@@ -1,0 +1,117 @@
+/** The arrows between packages, as docs/architecture.md draws them. */
+import { basename } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { filesBelow, isPackage, type Package, packageOf, PACKAGES, readText } from './sources.ts'
+
+const OWN = '@agent-audit/'
+/** What a package may import beside Node. */
+const ARROWS: Record<Package, readonly string[]> = {
+  schemas: ['avsc', 'zod'],
+  spool: ['@agent-audit/schemas'],
+  producer: ['@agent-audit/schemas', '@agent-audit/spool', 'canonicalize', 'kafkajs', 'zod'],
+  consumer: [
+    '@agent-audit/schemas',
+    '@agent-audit/spool',
+    '@clickhouse/client',
+    'kafkajs',
+    'pino',
+    'prom-client',
+    'zod',
+  ],
+  analytics: ['@agent-audit/schemas', '@clickhouse/client'],
+  cli: [
+    '@agent-audit/analytics',
+    '@agent-audit/consumer',
+    '@agent-audit/producer',
+    '@agent-audit/schemas',
+    'commander',
+  ],
+  stack: [
+    '@agent-audit/analytics',
+    '@agent-audit/consumer',
+    '@agent-audit/producer',
+    '@agent-audit/schemas',
+    '@agent-audit/spool',
+    'ffi-rs',
+  ],
+}
+/** The private stack is no dependency of the published command: it is loaded where it is there, and only then. */
+const ONLY_DYNAMIC: Partial<Record<Package, string>> = { cli: '@agent-audit/stack' }
+const MAX_LINES = 300
+
+interface Manifest {
+  dependencies?: Record<string, string>
+  optionalDependencies?: Record<string, string>
+}
+
+describe.each(PACKAGES)('%s', (name) => {
+  const files = filesBelow(`${name}/src`)
+  const imported = files.flatMap(({ path, imports }) =>
+    imports.filter(({ specifier }) => isPackage(specifier)).map((found) => ({ path, ...found })),
+  )
+  const manifest = JSON.parse(readText(`${name}/package.json`)) as Manifest
+  const declared = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+
+  it('imports only what its arrows allow', () => {
+    const allowed = new Set(ARROWS[name])
+    const wrong = imported.filter(
+      ({ specifier, kind }) =>
+        !allowed.has(packageOf(specifier)) && !(specifier === ONLY_DYNAMIC[name] && kind !== 'static'),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('reaches its own files by path, the others by their entries', () => {
+    const wrong = imported.filter(({ specifier }) => specifier.startsWith(OWN) && specifier.split('/').length > 2)
+    const paths = files.flatMap(({ path, imports }) =>
+      imports.flatMap(({ specifier }) => (specifier.startsWith('.') ? [{ path, specifier }] : [])),
+    )
+    const outside = paths.filter(
+      ({ path, specifier }) => !new URL(specifier, `file:///${path}`).pathname.startsWith(`/${name}/src/`),
+    )
+    expect([...wrong, ...outside]).toEqual([])
+  })
+
+  it('declares what it imports', () => {
+    const needed = new Set(imported.map(({ specifier }) => packageOf(specifier)))
+    expect([...needed].filter((each) => each !== ONLY_DYNAMIC[name] && !declared.includes(each))).toEqual([])
+  })
+
+  it('uses what it declares', () => {
+    // Any mention counts: a package may be found by its name at run time, as the embedded library is.
+    const unused = declared.filter((each) => !files.some(({ text }) => text.includes(`'${each}`)))
+    expect(unused).toEqual([])
+  })
+
+  it(`has no file above ${MAX_LINES} lines`, () => {
+    const long = files.filter(({ text }) => text.split('\n').length - 1 > MAX_LINES)
+    expect(long.map(({ path }) => path)).toEqual([])
+  })
+})
+
+const sources = PACKAGES.flatMap((name) => filesBelow(`${name}/src`))
+
+function importersOf(name: string): string[] {
+  const files = sources.filter(({ imports }) => imports.some(({ specifier }) => packageOf(specifier) === name))
+  return files.map(({ path }) => path)
+}
+
+it('kafkajs is known to files named kafka-*.ts of producer and consumer alone', () => {
+  const importers = importersOf('kafkajs')
+  expect(importers).toContain('producer/src/kafka-sender.ts')
+  const allowed = importers.filter((path) => /^(producer|consumer)\//.test(path) && basename(path).startsWith('kafka-'))
+  expect(importers).toEqual(allowed)
+})
+
+it('@clickhouse/client is known to one file of the consumer and one of analytics', () => {
+  expect(importersOf('@clickhouse/client')).toEqual(['consumer/src/clickhouse-sink.ts', 'analytics/src/clickhouse.ts'])
+})
+
+it.each(['test', 'bench'])('%s goes through public entries', (folder) => {
+  const wrong = filesBelow(folder).flatMap(({ path, imports }) =>
+    imports.flatMap(({ specifier }) =>
+      /(^|\/)src\/|dist\//.test(specifier) && !specifier.startsWith('kafkajs/') ? [{ path, specifier }] : [],
+    ),
+  )
+  expect(wrong).toEqual([])
+})
