@@ -132,7 +132,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       for await (const chunk of stream) void chunk
       return { kind: 'stored' }
     } catch (error) {
-      return judge(error, request, abort.aborted)
+      return judge(error, abort.aborted)
     }
   }
 
@@ -209,13 +209,13 @@ async function askStored(
   return found
 }
 
-function judge(error: unknown, request: Insert, timedOut: boolean): InsertAnswer {
+function judge(error: unknown, timedOut: boolean): InsertAnswer {
   if (!(error instanceof ClickHouseError)) {
     return { kind: 'unclear', reason: timedOut ? 'no answer in time' : messageOf(error) }
   }
   const reason = `code ${error.code}: ${error.message.slice(0, 300)}`
   // Too late is no "no": a proxy may have sent the insert twice, and the first copy landed.
-  if (error.code === '469' && request.deadline > 0 && /deadline|fenced_since_start/.test(error.message)) {
+  if (error.code === '469' && /deadline|fenced_since_start/.test(error.message)) {
     return { kind: 'unclear', reason }
   }
   return { kind: REFUSED.has(error.code) ? 'refused' : 'unclear', reason }

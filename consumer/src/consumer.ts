@@ -1,7 +1,7 @@
 /**
  * The consumer as a whole: the composition root, where stages meet.
  *
- *   source → check → batch → duplicates → fence → block → sink
+ *   source → check → batch (into a block) → duplicates → fence → sink
  */
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'

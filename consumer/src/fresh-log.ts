@@ -14,6 +14,8 @@ export interface FreshLog {
   readonly groupId: string
 }
 
+type Admin = ReturnType<ReturnType<typeof createKafka>['admin']>
+
 const SESSION_TIMEOUT_MS = 10_000
 /** How long a broker may take to get its group coordinator ready: its first group makes the topic of offsets. */
 const COORDINATOR_START_MS = 20_000
@@ -59,14 +61,12 @@ export async function markKafkaLogClean(connection: KafkaConnection, { topic, gr
   })
   try {
     await admin.connect()
-    const offsets = await whenCoordinated(() => admin.fetchOffsets({ groupId, topics: [topic] }))
-    const committed = offsets[0]?.partitions ?? []
-    const known = new Set(committed.filter(({ offset }) => Number(offset) >= 0).map(({ partition }) => partition))
-    const starts = (await admin.fetchTopicOffsets(topic)).filter(({ partition }) => !known.has(partition))
-    if (starts.length === 0) return
+    if ((await findUncommitted(admin, { topic, groupId })).length === 0) return
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
     await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
+    // Asked again as a member: what a consumer before us has committed stands by now, and it can commit no more.
+    const starts = await findUncommitted(admin, { topic, groupId })
     const mine = starts.filter(({ partition }) => assigned.includes(partition))
     await consumer.commitOffsets(mine.map(({ partition, low }) => ({ topic, partition, offset: low, metadata: CLEAN })))
   } catch (error) {
@@ -74,6 +74,17 @@ export async function markKafkaLogClean(connection: KafkaConnection, { topic, gr
   } finally {
     await Promise.allSettled([consumer.disconnect(), admin.disconnect()])
   }
+}
+
+/** Partitions that the group has committed nothing of, and the first offset of each. */
+async function findUncommitted(
+  admin: Admin,
+  { topic, groupId }: FreshLog,
+): Promise<{ partition: number; low: string }[]> {
+  const offsets = await whenCoordinated(() => admin.fetchOffsets({ groupId, topics: [topic] }))
+  const committed = (offsets[0]?.partitions ?? []).filter(({ offset }) => Number(offset) >= 0)
+  const known = new Set(committed.map(({ partition }) => partition))
+  return (await admin.fetchTopicOffsets(topic)).filter(({ partition }) => !known.has(partition))
 }
 
 /** Asks again while the coordinator is loading or moving: kafkajs does so for members of a group, not for an admin. */

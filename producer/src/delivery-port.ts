@@ -28,6 +28,8 @@ const ENTRY = new URL(
   import.meta.url,
 )
 
+const RELEASE_TIMEOUT_MS = 10_000
+
 /** Starts delivery. Falls back to this thread where workers are forbidden, or bundling has left the entry file behind. */
 export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
   const settled = new Int32Array(settings.settled)
@@ -69,7 +71,10 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
     },
     release() {
       released = true
-      void worker.terminate()
+      // It ends by itself after its last report. Ending it from here would be done at any point of what it is doing,
+      // inside a call into SQLite too: only for a thread that something holds up.
+      const held = setTimeout(() => void worker.terminate(), RELEASE_TIMEOUT_MS).unref()
+      worker.once('exit', () => clearTimeout(held))
     },
   }
 }

@@ -5,5 +5,9 @@ import type { DeliverySettings, ToDelivery } from './delivery-protocol.ts'
 
 const port = parentPort
 if (port === null) throw new Error('delivery-worker is started by a trail, as a worker thread')
-const delivery = new Delivery(workerData as DeliverySettings, (report) => port.postMessage(report))
+const delivery = new Delivery(workerData as DeliverySettings, (report) => {
+  port.postMessage(report)
+  // The last one: the thread ends by itself, once what it has opened is closed.
+  if (report.closed) port.close()
+})
 port.on('message', (message: ToDelivery) => delivery.handle(message))

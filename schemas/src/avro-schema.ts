@@ -26,7 +26,7 @@ export interface SchemaVersion {
   readonly version: number
   /** CRC-64-AVRO of the canonical form. */
   readonly fingerprint: bigint
-  /** The schema as it is registered: canonical form, logical types and docs included. */
+  /** The schema as it is registered, as JSON: logical types, docs and units included. */
   readonly text: string
   readonly fields: readonly RecordField[]
   /** Fields the newest version has beyond this one; each is one 0x00 byte (null) appended to a record. */

@@ -1,7 +1,7 @@
 /** A client of the Confluent Schema Registry API: registering the record's schema and looking schemas up by id. */
 import { z } from 'zod'
 import { fingerprintOf, type SchemaVersion } from './avro-schema.ts'
-import { AuditUnavailableError, InvalidInputError } from './errors.ts'
+import { AuditUnavailableError, IntegrityError, InvalidInputError, type TrailError } from './errors.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
@@ -13,14 +13,17 @@ const errorAnswer = z.object({ error_code: z.number().optional(), message: z.str
 export interface SchemaRegistry {
   /** Registers a version under `<topic>-value` and returns its id; the same id if it is there already. */
   register(topic: string, version: SchemaVersion): Promise<number>
-  /** Fingerprint of the schema with this id, or undefined if the registry has none; answers are kept, ids never change. */
+  /**
+   * Fingerprint of the schema with this id, or undefined if the registry has none, or none that stands by itself. What
+   * was found is kept, since ids never change; what was not found is asked again, since it may be registered later.
+   */
   fingerprintOfId(id: number): Promise<bigint | undefined>
 }
 
 /**
  * @param url - Root of the API, such as `http://localhost:8081` or `…/apis/ccompat/v7`.
- * All methods throw AuditUnavailableError `REGISTRY_UNAVAILABLE` naming the address, or InvalidInputError
- * `SCHEMA_UNKNOWN` with the registry's words if it refuses the schema.
+ * All methods throw AuditUnavailableError `REGISTRY_UNAVAILABLE` naming the address, IntegrityError
+ * `ACCESS_DENIED`, or InvalidInputError `SCHEMA_UNKNOWN` with the registry's words if it refuses the schema.
  */
 export function createSchemaRegistry(url: string): SchemaRegistry {
   const root = url.replace(/\/+$/, '')
@@ -42,10 +45,19 @@ export function createSchemaRegistry(url: string): SchemaRegistry {
       if (!response.ok) throw await refusal(root, path, response)
       const answer = schemaAnswer.parse(await response.json())
       if (answer.schemaType !== undefined && answer.schemaType !== 'AVRO') return undefined
-      const fingerprint = fingerprintOf(answer.schema)
-      known.set(id, fingerprint)
+      const fingerprint = tryFingerprint(answer.schema)
+      if (fingerprint !== undefined) known.set(id, fingerprint)
       return fingerprint
     },
+  }
+}
+
+/** A schema that refers to others, or that avsc does not take, is none of ours: one such id must not stop its reader. */
+function tryFingerprint(schemaText: string): bigint | undefined {
+  try {
+    return fingerprintOf(schemaText)
+  } catch {
+    return undefined
   }
 }
 
@@ -61,8 +73,10 @@ async function request(root: string, path: string, init: RequestInit = {}): Prom
   }
 }
 
-async function refusal(root: string, path: string, response: Response): Promise<InvalidInputError> {
+async function refusal(root: string, path: string, response: Response): Promise<TrailError> {
   const answer = errorAnswer.safeParse(await response.json().catch(() => undefined))
   const why = answer.success ? answer.data.message : 'no reason given'
-  return new InvalidInputError('SCHEMA_UNKNOWN', `schema registry ${root}${path} answered ${response.status}: ${why}`)
+  const message = `schema registry ${root}${path} answered ${response.status}: ${why}`
+  if (response.status === 401 || response.status === 403) return new IntegrityError('ACCESS_DENIED', message)
+  return new InvalidInputError('SCHEMA_UNKNOWN', message)
 }

@@ -4,7 +4,15 @@ import { createAuditTrail } from '@agent-audit/producer'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
 function print(line: string): void {
-  writeSync(1, `${line}\n`)
+  // The pipe may be full while a busy machine keeps the reader waiting.
+  for (;;) {
+    try {
+      writeSync(1, `${line}\n`)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    }
+  }
 }
 
 const [command = '', dataDir = '', how = ''] = process.argv.slice(2)

@@ -6,7 +6,15 @@ import { chunkOf, runIdOf } from './chunks.ts'
 
 /** Written before the next step begins: what was printed has happened, whenever the process is killed. */
 function print(line: string | number): void {
-  writeSync(1, `${line}\n`)
+  // The pipe may be full while a busy machine keeps the reader waiting.
+  for (;;) {
+    try {
+      writeSync(1, `${line}\n`)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    }
+  }
 }
 
 function stayAlive(): void {
