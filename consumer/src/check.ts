@@ -15,7 +15,7 @@ export type Verdict =
   | { readonly storable: false; readonly reason: string }
 
 export interface RecordCheck {
-  /** Asks the registry for schema ids not met before. Call before {@link check} with the same records. */
+  /** Asks the registry for schema ids it is not known to have. Call before {@link check} with the same records. */
   prepare(records: readonly LogRecord[]): Promise<void>
   check(record: LogRecord): Verdict
 }
@@ -26,10 +26,14 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
 
   async function prepare(records: readonly LogRecord[]): Promise<void> {
     if (registry === undefined) return
+    const asked = new Set<number>()
     for (const { value } of records) {
       if (value === null || value[0] !== 0) continue
       const frame = readFrame(value)
-      if (frame.kind !== 'confluent' || fingerprints.has(frame.registryId)) continue
+      if (frame.kind !== 'confluent' || asked.has(frame.registryId)) continue
+      // An id that was unknown is asked again: a stray message must not condemn those of a schema registered after it.
+      if (fingerprints.get(frame.registryId) !== undefined) continue
+      asked.add(frame.registryId)
       fingerprints.set(frame.registryId, await registry.fingerprintOfId(frame.registryId))
     }
   }

@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
 import { KAFKA_LIBS } from './kafka-jars.ts'
+import { REGISTRY_FILES } from './schema-registry-files.ts'
 
 export type Availability = { readonly available: true } | { readonly available: false; readonly reason: string }
 
@@ -41,15 +42,25 @@ export function findLibrary(): string | undefined {
 export function kafkaAvailability(): Availability {
   if (process.env['KAFKA_BROKERS']) return AVAILABLE
   const instead = "or set KAFKA_BROKERS (docker-compose.yml brings one up: 'docker compose up -d --wait kafka')"
+  return javaAvailability({ what: 'A local Kafka', part: "Kafka's jars", files: KAFKA_LIBS, instead })
+}
+
+/** Whether {@link startSchemaRegistry} can work here: by SCHEMA_REGISTRY_URL, or as {@link kafkaAvailability}. */
+export function schemaRegistryAvailability(): Availability {
+  if (process.env['SCHEMA_REGISTRY_URL']) return AVAILABLE
+  const instead = 'or set SCHEMA_REGISTRY_URL'
+  return javaAvailability({ what: 'A local schema registry', part: 'it', files: REGISTRY_FILES, instead })
+}
+
+function javaAvailability(need: { what: string; part: string; files: string; instead: string }): Availability {
+  const { what, part, files, instead } = need
   const java = javaVersion()
   if (java < OLDEST_JAVA) {
     const found = java === 0 ? 'no Java was found' : `Java ${java} is too old`
-    return refuse(`A local Kafka needs Java ${OLDEST_JAVA} or newer, and ${found}: install Java and Maven, ${instead}`)
+    return refuse(`${what} needs Java ${OLDEST_JAVA} or newer, and ${found}: install Java and Maven, ${instead}`)
   }
-  if (!existsSync(KAFKA_LIBS) && findExecutable('mvn') === undefined) {
-    return refuse(
-      `A local Kafka needs Maven once, to fetch Kafka's jars, and mvn was not found: install Maven, ${instead}`,
-    )
+  if (!existsSync(files) && findExecutable('mvn') === undefined) {
+    return refuse(`${what} needs Maven once, to fetch ${part}, and mvn was not found: install Maven, ${instead}`)
   }
   return AVAILABLE
 }

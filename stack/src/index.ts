@@ -1,4 +1,9 @@
-export { type Availability, clickHouseAvailability, kafkaAvailability } from './availability.ts'
+export {
+  type Availability,
+  clickHouseAvailability,
+  kafkaAvailability,
+  schemaRegistryAvailability,
+} from './availability.ts'
 export type { Credentials } from './clickhouse-client.ts'
 export type { UserSpec } from './clickhouse-files.ts'
 export { type ClickHouseOptions, type ClickHouseServer, startClickHouse } from './clickhouse-server.ts'
@@ -6,3 +11,4 @@ export { type DataDir, type DataDirUser, openDataDir } from './data-dir.ts'
 export { type KafkaCluster, type KafkaOptions, startKafka } from './kafka-cluster.ts'
 export type { KafkaNode } from './kafka-node.ts'
 export { stopAll } from './lifetime.ts'
+export { type SchemaRegistryServer, startSchemaRegistry } from './schema-registry.ts'

@@ -55,7 +55,8 @@ export class KafkaNode {
     await mkdir(place.dir, { recursive: true })
     await writeFile(this.#settingsFile, serverProperties(place, allPlaces, properties))
     if (existsSync(join(place.dir, 'data', 'meta.properties'))) return
-    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', this.#settingsFile]
+    // One id in 64 begins with a dash: as an argument of its own it would be taken for an option.
+    const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', this.#settingsFile]
     const args = ['-Xmx128m', '-XX:TieredStopAtLevel=1', '-cp', join(libs, '*'), ...format]
     try {
       await promisify(execFile)(javaCommand(), args, { timeout: FORMAT_TIMEOUT_MS })
