@@ -1,0 +1,66 @@
+/** The consumer as `npm run consumer` starts it: a process of its own, told everything by its environment. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, vi } from 'vitest'
+
+export interface ConsumerProcess {
+  readonly stdout: string
+  readonly stderr: string
+  /** Its exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>
+  /** Where it serves health and metrics; waits until it says so. */
+  url(): Promise<string>
+  kill(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>
+}
+
+const MAIN = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url))
+/** Ends the process when the test's own process is gone: the channel between them closes. */
+const LIFELINE = `data:text/javascript,process.once('disconnect',()=>process.exit(9));process.channel.unref()`
+const OURS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
+const START_TIMEOUT_MS = 20_000
+
+/** Starts it on a free port; killed after the test if it still runs. */
+export function startConsumerProcess(environment: Record<string, string>): ConsumerProcess {
+  const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name))
+  const child = spawn(process.execPath, ['--conditions=agent-audit-source', '--import', LIFELINE, MAIN], {
+    env: { ...Object.fromEntries(inherited), HTTP_PORT: '0', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  const output = { stdout: '', stderr: '' }
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
+  // Once its output is read to the end, not only once it is gone.
+  const exited = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals)
+  const kill: ConsumerProcess['kill'] = (signal) => {
+    child.kill(signal)
+    return exited
+  }
+  onTestFinished(async () => void (await kill('SIGKILL')))
+  return {
+    exited,
+    kill,
+    get stdout() {
+      return output.stdout
+    },
+    get stderr() {
+      return output.stderr
+    },
+    url: () =>
+      vi.waitFor(
+        () => {
+          const url = /"url":"(http:[^"]+)"/.exec(output.stdout)?.[1]
+          expect(url, `the consumer has not started: ${output.stderr}`).toBeDefined()
+          return url ?? ''
+        },
+        { timeout: START_TIMEOUT_MS, interval: 20 },
+      ),
+  }
+}
+
+/** Sums the samples of a metric over those of its labels that are not asked for; undefined if there are none. */
+export function readMetric(text: string, name: string, label = ''): number | undefined {
+  const samples = text.split('\n').filter((line) => /^\w+/.exec(line)?.[0] === name && line.includes(label))
+  if (samples.length === 0) return undefined
+  return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
+}
