@@ -1,0 +1,47 @@
+/** The machine and the versions that a run was measured with. */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism, cpus, release, totalmem } from 'node:os'
+
+export interface Environment {
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGb: number; readonly kernel: string }
+  readonly versions: Readonly<Record<string, string>>
+}
+
+export interface ServerVersions {
+  readonly clickhouse: string
+  /** Whether somebody else runs the Kafka: its version cannot be asked for then. */
+  readonly kafkaAttached: boolean
+}
+
+export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersions): Environment {
+  const cpu = cpus()[0]?.model ?? 'unknown'
+  return {
+    machine: {
+      cpu,
+      cores: availableParallelism(),
+      memoryGb: Math.round(totalmem() / 2 ** 30),
+      kernel: release(),
+    },
+    versions: {
+      node: process.versions.node,
+      kafka: kafkaAttached ? 'that of KAFKA_BROKERS' : jarsVersion(),
+      clickhouse,
+      kafkajs: packageVersion('kafkajs'),
+      '@clickhouse/client': packageVersion('@clickhouse/client'),
+      avsc: packageVersion('avsc'),
+    },
+  }
+}
+
+function jarsVersion(): string {
+  const pom = readFileSync(new URL('../stack/kafka/pom.xml', import.meta.url), 'utf8')
+  return /<artifactId>kafka_[\d.]+<\/artifactId>\s*<version>([^<]+)/.exec(pom)?.[1] ?? 'unknown'
+}
+
+function packageVersion(name: string): string {
+  // Some packages do not export their package.json: look for it above their entry.
+  const entry = createRequire(import.meta.url).resolve(name)
+  const root = `${entry.slice(0, entry.lastIndexOf(`node_modules/${name}/`))}node_modules/${name}/package.json`
+  return (JSON.parse(readFileSync(root, 'utf8')) as { version: string }).version
+}

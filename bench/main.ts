@@ -1,0 +1,108 @@
+/**
+ * `npm run bench`: our consumer and producer beside what one would write first, on a real Kafka and a real ClickHouse.
+ * Results go to bench/results, and docs/performance.md is written anew from the newest. A quick look, with fewer events
+ * or rounds than the default, leaves no results.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openDataDir, startKafka, stopAll } from '@agent-audit/stack'
+import { benchmarkConsumers } from './consumer-benchmark.ts'
+import { writeDocument } from './document.ts'
+import { describeEnvironment } from './environment.ts'
+import { stopMeasured } from './measured-process.ts'
+import { benchmarkProducers } from './producer-benchmark.ts'
+import { type Results, saveResults } from './results.ts'
+import { readSizeMix } from './size-mix.ts'
+import { openStore } from './store.ts'
+
+const USAGE = `npm run bench -- [--only consumer|producer|document] [--events N] [--rounds N] [--profile DIR]
+  --only      one part; document: write docs/performance.md anew from bench/results
+  --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
+  --rounds    rounds, of which medians are taken (default 3)
+  --profile   takes CPU profiles of our consumer into this folder
+Recorded sessions for the size mix: AUDIT_SESSIONS_FILE; without it made-up ones of the same sizes.
+With --events, --rounds or --profile nothing is saved.
+`
+const DEFAULTS = { events: 1_000_000, rounds: 3 }
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    void Promise.allSettled([stopMeasured(), stopAll()]).then(() => process.exit(130))
+  })
+}
+process.exitCode = await main()
+
+interface Order {
+  readonly only: string | undefined
+  readonly events: number
+  readonly rounds: number
+  readonly profileDir: string | undefined
+  readonly quick: boolean
+}
+
+async function main(): Promise<number> {
+  const order = readOrder()
+  if (order === undefined) {
+    process.stderr.write(USAGE)
+    return 2
+  }
+  if (order.only === 'document') {
+    writeDocument()
+    return 0
+  }
+  const results = await run(order)
+  if (order.quick) say(JSON.stringify(results, undefined, 2))
+  else {
+    say(`saved ${saveResults(results)}`)
+    writeDocument()
+    say('wrote docs/performance.md')
+  }
+  return 0
+}
+
+function readOrder(): Order | undefined {
+  const text = { type: 'string' } as const
+  try {
+    const { values } = parseArgs({ options: { only: text, events: text, rounds: text, profile: text } })
+    const events = Number(values.events ?? DEFAULTS.events)
+    const rounds = Number(values.rounds ?? DEFAULTS.rounds)
+    if (![undefined, 'consumer', 'producer', 'document'].includes(values.only)) return undefined
+    if (!Number.isInteger(events) || events < 10 || !Number.isInteger(rounds) || rounds < 1) return undefined
+    const quick = [values.events, values.rounds, values.profile].some((value) => value !== undefined)
+    return { only: values.only, events, rounds, profileDir: values.profile, quick }
+  } catch {
+    return undefined
+  }
+}
+
+async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
+  const startedAt = new Date().toISOString()
+  const directory = await mkdtemp(join(tmpdir(), 'agent-audit-bench-'))
+  try {
+    await using kafka = await startKafka()
+    await using dataDir = await openDataDir(directory)
+    await using store = await openStore(dataDir)
+    const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
+    say(`size mix: ${sizeMix.source} sessions`)
+    const { brokers } = kafka
+    const shared = { brokers, sizeMix, rounds, say }
+    const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
+    const wants = (part: string): boolean => only === undefined || only === part
+    return {
+      startedAt,
+      environment,
+      consumer: wants('consumer')
+        ? await benchmarkConsumers({ ...shared, dataDir, store, events, profileDir })
+        : undefined,
+      producer: wants('producer')
+        ? await benchmarkProducers({ ...shared, scale: events / DEFAULTS.events, directory })
+        : undefined,
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}

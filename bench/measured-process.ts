@@ -1,0 +1,115 @@
+/** A process under measurement: what it has used is read from /proc, so nothing in it has to be changed. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export interface Usage {
+  /** User and system time since its start, microseconds; in steps of 10 ms. */
+  readonly cpuUs: number
+  /** The most memory it has held so far, bytes. */
+  readonly peakRssBytes: number
+}
+
+/** When a line was met, and what the process had used then. */
+export interface Mark extends Usage {
+  /** By performance.now() of this process. */
+  readonly at: number
+}
+
+export interface ProcessOptions {
+  /** Path below the checkout. */
+  readonly script: string
+  readonly args?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  readonly nodeOptions?: readonly string[]
+}
+
+/** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's own tick. */
+const TICK_US = 10_000
+const STOP_GRACE_MS = 30_000
+const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
+const LIFELINE = fileURLToPath(new URL('./end-with-parent.ts', import.meta.url))
+const running = new Set<MeasuredProcess>()
+
+export class MeasuredProcess {
+  readonly startedAt: number = performance.now()
+  readonly #child: ChildProcess
+  readonly #lines: string[] = []
+  readonly #waiting: { pattern: RegExp; resolve: (mark: Mark & { line: string }) => void }[] = []
+  readonly #exited: Promise<unknown>
+
+  constructor({ script, args = [], env = {}, nodeOptions = [] }: ProcessOptions) {
+    const node = ['--conditions=agent-audit-source', '--import', LIFELINE, ...nodeOptions]
+    this.#child = spawn(process.execPath, [...node, script, ...args], {
+      cwd: CHECKOUT,
+      env: { ...process.env, ...env },
+      // What it says of itself is shown when it fails.
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    this.#exited = once(this.#child, 'exit').finally(() => running.delete(this))
+    running.add(this)
+    for (const output of [this.#child.stdout, this.#child.stderr]) {
+      if (output !== null) createInterface(output).on('line', (line) => this.#take(line))
+    }
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  #take(line: string): void {
+    this.#lines.push(line)
+    for (const waiting of this.#waiting.splice(0)) {
+      if (waiting.pattern.test(line)) waiting.resolve({ line, ...this.mark() })
+      else this.#waiting.push(waiting)
+    }
+  }
+
+  /** What it has used by now. Throws once it is gone. */
+  mark(): Mark {
+    const at = performance.now()
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')
+    // The name in brackets may hold spaces; utime and stime are the 14th and 15th field.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
+    const peak = /^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]
+    return { at, cpuUs: (Number(fields[11]) + Number(fields[12])) * TICK_US, peakRssBytes: Number(peak) * 1024 }
+  }
+
+  /** The first line from now on that matches. @throws Error with its last lines if the process ends before. */
+  async line(pattern: RegExp): Promise<Mark & { line: string }> {
+    const found = new Promise<Mark & { line: string }>((resolve) => this.#waiting.push({ pattern, resolve }))
+    return Promise.race([
+      found,
+      this.#exited.then(() => {
+        throw new Error(`the process under measurement ended:\n${this.lastLines()}`)
+      }),
+    ])
+  }
+
+  lastLines(): string {
+    return this.#lines.slice(-20).join('\n')
+  }
+
+  /** Waits for its own end. @throws Error if it failed. */
+  async ended(): Promise<void> {
+    await this.#exited
+    if (this.#child.exitCode !== 0) throw new Error(`exit code ${this.#child.exitCode}:\n${this.lastLines()}`)
+  }
+
+  /** Ends it by SIGTERM, by SIGKILL after 30 s. */
+  async stop(): Promise<void> {
+    if (!this.isAlive) return
+    this.#child.kill('SIGTERM')
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_GRACE_MS)
+    await this.#exited
+    clearTimeout(timer)
+  }
+}
+
+/** Ends every process still under measurement. */
+export async function stopMeasured(): Promise<void> {
+  await Promise.all([...running].map((child) => child.stop()))
+}
