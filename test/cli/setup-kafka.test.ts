@@ -21,7 +21,10 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
   beforeAll(async () => {
     tests = await startTestServer()
     cluster = await startKafka()
-    admin = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel: kafkajs.logLevel.NOTHING }).admin()
+    // A broker that has just started may still be choosing leaders.
+    const retry = { retries: 10, initialRetryTime: 100 }
+    const { NOTHING: logLevel } = kafkajs.logLevel
+    admin = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel, retry }).admin()
     await admin.connect()
     afterAll(async () => {
       await admin.disconnect()

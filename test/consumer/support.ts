@@ -116,7 +116,8 @@ let topics = 0
 /** Logs on a real Kafka. */
 export function openOnKafka(brokers: readonly string[]): OpenLog {
   return async (store, options = {}) => {
-    const kafka = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING })
+    const retry = { retries: 10, initialRetryTime: 100 }
+    const kafka = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING, retry })
     const name = `${process.pid}-${Date.now()}-${topics++}`
     const place = { topic: `audit.${name}`, group: `writer-${name}` }
     const [admin, producer] = [kafka.admin(), kafka.producer({ allowAutoTopicCreation: false })]
