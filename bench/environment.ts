@@ -36,7 +36,7 @@ export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersion
 
 function jarsVersion(): string {
   const pom = readFileSync(new URL('../stack/kafka/pom.xml', import.meta.url), 'utf8')
-  return /<artifactId>kafka_[\d.]+<\/artifactId>\s*<version>([^<]+)/.exec(pom)?.[1] ?? 'unknown'
+  return /<kafka\.version>([^<]+)/.exec(pom)?.[1] ?? 'unknown'
 }
 
 function packageVersion(name: string): string {

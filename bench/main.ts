@@ -29,12 +29,20 @@ const DEFAULTS = { events: 1_000_000, rounds: 3 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
+/** Tables and spools of this run. */
+const directory = await mkdtemp(join(tmpdir(), 'agent-audit-bench-'))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
-    void Promise.allSettled([stopMeasured(), stopAll()]).then(() => process.exit(130))
+    void Promise.allSettled([stopMeasured(), stopAll()])
+      .then(() => rm(directory, { recursive: true, force: true }))
+      .finally(() => process.exit(130))
   })
 }
-process.exitCode = await main()
+try {
+  process.exitCode = await main()
+} finally {
+  await rm(directory, { recursive: true, force: true })
+}
 
 interface Order {
   readonly only: string | undefined
@@ -81,28 +89,22 @@ function readOrder(): Order | undefined {
 
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
   const startedAt = new Date().toISOString()
-  const directory = await mkdtemp(join(tmpdir(), 'agent-audit-bench-'))
-  try {
-    await using kafka = await startKafka()
-    await using dataDir = await openDataDir(directory)
-    await using store = await openStore(dataDir)
-    const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
-    say(`size mix: ${sizeMix.source} sessions`)
-    const { brokers } = kafka
-    const shared = { brokers, sizeMix, rounds, say }
-    const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
-    const wants = (part: string): boolean => only === undefined || only === part
-    return {
-      startedAt,
-      environment,
-      consumer: wants('consumer')
-        ? await benchmarkConsumers({ ...shared, dataDir, store, events, profileDir })
-        : undefined,
-      producer: wants('producer')
-        ? await benchmarkProducers({ ...shared, scale: events / DEFAULTS.events, directory })
-        : undefined,
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true })
+  await using kafka = await startKafka()
+  await using dataDir = await openDataDir(join(directory, 'data'))
+  await using store = await openStore(dataDir)
+  const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
+  say(`size mix: ${sizeMix.source} sessions`)
+  const shared = { brokers: kafka.brokers, sizeMix, rounds, say }
+  const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
+  const wants = (part: string): boolean => only === undefined || only === part
+  return {
+    startedAt,
+    environment,
+    consumer: wants('consumer')
+      ? await benchmarkConsumers({ ...shared, dataDir, store, events, profileDir })
+      : undefined,
+    producer: wants('producer')
+      ? await benchmarkProducers({ ...shared, scale: events / DEFAULTS.events, directory })
+      : undefined,
   }
 }

@@ -78,6 +78,7 @@ export function saveResults(results: Results): string {
 
 /** The newest results that have this part. Names sort by time. */
 export function newestWith(part: 'consumer' | 'producer'): { file: string; results: Results } | undefined {
+  mkdirSync(FOLDER, { recursive: true })
   const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'))
   for (const file of files.toSorted().toReversed()) {
     const results = JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as Results
