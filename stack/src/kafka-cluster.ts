@@ -114,7 +114,8 @@ async function clusterIdOf(dataDir: string): Promise<string> {
     return await readFile(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    const id = randomBytes(16).toString('base64url')
+    // Kafka's tool would take an id that begins with a dash for an option.
+    const id = randomBytes(16).toString('base64url').replace(/^-/, 'a')
     await writeFile(file, id)
     return id
   }
