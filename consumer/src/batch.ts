@@ -104,6 +104,7 @@ export class Batch {
 
   /** Turns events into skipped rows of kind duplicate. */
   markDuplicates(positions: ReadonlySet<number>): void {
+    if (positions.size === 0) return
     for (const position of positions) {
       const event = this.events[position]
       if (event === undefined) continue

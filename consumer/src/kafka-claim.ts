@@ -21,7 +21,7 @@ export interface FetchedSlice extends LogSlice {
 }
 
 /** Bytes fetched ahead of what is taken, per partition; fetching pauses above it. */
-const READ_AHEAD_BYTES = 4 * 2 ** 20
+const READ_AHEAD_BYTES = 2 ** 20
 
 export class KafkaClaim implements Claim {
   readonly logId: Buffer

@@ -17,6 +17,8 @@ export interface KafkaConnection {
 
 const CONNECT_TIMEOUT_MS = 5000
 const REQUEST_TIMEOUT_MS = 15_000
+/** Node's own default is 16 KiB: a batch of records would come in dozens of pieces, each with its own call back. */
+const DECOMPRESS_CHUNK_BYTES = 256 * 1024
 
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
@@ -58,7 +60,7 @@ function mendKafkajs(): void {
   const decompress = promisify(zstdDecompress)
   kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
     compress: () => Promise.reject(new Error('the consumer compresses nothing')),
-    decompress: (bytes: Buffer) => decompress(bytes),
+    decompress: (bytes: Buffer) => decompress(bytes, { chunkSize: DECOMPRESS_CHUNK_BYTES }),
   })
   const require = createRequire(import.meta.url)
   const { prototype } = require('kafkajs/src/network/requestQueue') as {

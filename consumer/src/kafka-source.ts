@@ -22,7 +22,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
 
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
-const MAX_BYTES_PER_PARTITION = 2 ** 20
+/** Compressed. Each message is a JavaScript object of its own: what is fetched at once weighs many times its bytes. */
+const MAX_BYTES_PER_PARTITION = 2 ** 18
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
   const kafka = createKafka(options)
