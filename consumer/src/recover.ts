@@ -99,7 +99,7 @@ function checkSanity(
 }
 
 /** Waits until the server's clock has passed `time`. Local clocks do not matter; the server's may be stepped. */
-export async function waitForClock(sink: Sink, time: number, options: Pick<RecoverOptions, 'sleep'>): Promise<void> {
+async function waitForClock(sink: Sink, time: number, options: Pick<RecoverOptions, 'sleep'>): Promise<void> {
   for (;;) {
     const left = time - (await sink.now())
     if (left < 0) return
