@@ -3,8 +3,9 @@
  * event, or a skipped row that says why it is none. All rows of a batch lie in one ClickHouse partition per table, so
  * each table takes one insert.
  */
-import type { RecordCheck } from './check.ts'
 import { EventBlock, type SkippedRow } from './block.ts'
+import type { RecordCheck } from './check.ts'
+import type { Clock } from './clock.ts'
 import type { OffsetRange } from './sink.ts'
 import type { LogPlace, LogRecord, LogSlice } from './source.ts'
 
@@ -45,13 +46,15 @@ export class Batch {
   /** Offset after the last one in the batch. */
   next: number
   logEnd: number = 0
+  readonly #clock: Clock
   #startedAt = 0
   #month: string | undefined
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(block: EventBlock, first: number) {
+  constructor(block: EventBlock, first: number, clock: Clock) {
     block.reset()
+    this.#clock = clock
     this.block = block
     this.first = first
     this.next = first
@@ -62,7 +65,7 @@ export class Batch {
   }
 
   ageMs(): number {
-    return performance.now() - this.#startedAt
+    return this.#clock.now() - this.#startedAt
   }
 
   isFull(limits: BatchLimits): boolean {
@@ -117,7 +120,7 @@ export class Batch {
   }
 
   #advance(offset: number): void {
-    if (this.isEmpty) this.#startedAt = performance.now()
+    if (this.isEmpty) this.#startedAt = this.#clock.now()
     this.next = offset + 1
   }
 
@@ -144,6 +147,7 @@ export interface CutInput {
   readonly above: readonly OffsetRange[]
   readonly check: RecordCheck
   readonly limits: BatchLimits
+  readonly clock: Clock
 }
 
 const TIME_IS_UP = Symbol('time is up')
@@ -155,12 +159,13 @@ const TIME_IS_UP = Symbol('time is up')
 export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, void, void> {
   const blocks = [new EventBlock(input.place), new EventBlock(input.place)] as const
   let turn = 0
-  let batch = new Batch(blocks[0], input.next)
-  const startNext = (): Batch => new Batch(blocks[++turn % 2 === 0 ? 0 : 1], batch.next)
+  let batch = new Batch(blocks[0], input.next, input.clock)
+  const startNext = (): Batch => new Batch(blocks[++turn % 2 === 0 ? 0 : 1], batch.next, input.clock)
   const cursor = new Cursor(input)
   let pending = input.slices.next()
   for (;;) {
-    const slice = await orTimeIsUp(pending, batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs())
+    const left = batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs()
+    const slice = await orTimeIsUp(pending, left, input.clock)
     if (slice === TIME_IS_UP || slice.done === true) {
       if (!batch.isEmpty) yield batch
       if (slice !== TIME_IS_UP) return
@@ -216,7 +221,7 @@ class Cursor {
   /** An offset without a record: accounted for already, or a hole. False if it belongs to the next batch. */
   #stepOver(batch: Batch, following: LogRecord | undefined): boolean {
     if (this.#isAccounted(batch)) return true
-    const logTimeMs = following?.logTimeMs ?? this.#slice.records.at(-1)?.logTimeMs ?? Date.now()
+    const logTimeMs = following?.logTimeMs ?? this.#slice.records.at(-1)?.logTimeMs ?? this.#input.clock.wallMs()
     if (!batch.admits(monthOf(logTimeMs), undefined)) return false
     const reason = 'the log has no record at this offset'
     batch.skip({ kind: 'hole', reason, identity: undefined, offset: batch.next, logTimeMs, record: undefined })
@@ -257,15 +262,17 @@ function monthOf(logTimeMs: number): string {
   return cachedMonth.key
 }
 
-async function orTimeIsUp<T>(promise: Promise<T>, ms: number | undefined): Promise<T | typeof TIME_IS_UP> {
+async function orTimeIsUp<T>(
+  promise: Promise<T>,
+  ms: number | undefined,
+  clock: Clock,
+): Promise<T | typeof TIME_IS_UP> {
   if (ms === undefined) return promise
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<typeof TIME_IS_UP>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, ms), TIME_IS_UP)
-  })
+  const settled = new AbortController()
+  const timeout = clock.sleep(Math.max(0, ms), settled.signal).then((): typeof TIME_IS_UP => TIME_IS_UP)
   try {
     return await Promise.race([promise, timeout])
   } finally {
-    clearTimeout(timer)
+    settled.abort()
   }
 }

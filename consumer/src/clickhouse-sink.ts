@@ -119,7 +119,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     try {
       const { stream } = await client.exec({
         query: `INSERT INTO ${request.table} FORMAT Avro`,
-        values: Readable.from([request.body], { objectMode: false }),
+        values: Readable.from(request.body, { objectMode: false }),
         query_id: request.queryId,
         abort_signal: abort,
         clickhouse_settings: {

@@ -7,6 +7,7 @@ import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, T
 import type { Logger } from 'pino'
 import { createRecordCheck, type RecordCheck } from './check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './clickhouse-sink.ts'
+import { type Clock, systemClock } from './clock.ts'
 import { createEmbeddedSource } from './embedded-source.ts'
 import { createKafkaSource } from './kafka-source.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -29,7 +30,15 @@ export interface Consumer {
 const MAX_RENEW_MS = 5000
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 
-export function createConsumer(settings: Settings, log: Logger): Consumer {
+/**
+ * @param compose - Makes the parts of a run; simulations and fault tests put their own in their place.
+ * @defaultValue the real ones, as the settings say
+ */
+export function createConsumer(
+  settings: Settings,
+  log: Logger,
+  compose: (settings: Settings) => ConsumerParts = composeParts,
+): Consumer {
   const metrics = createMetrics()
   let status = { ready: false, reason: 'starting' }
 
@@ -47,7 +56,7 @@ export function createConsumer(settings: Settings, log: Logger): Consumer {
           if (!(error instanceof TrailError && error.retryable)) throw error
           status = { ready: false, reason: error.message }
           log.warn({ code: error.code, retryInMs: pause }, error.message)
-          await rest(pause, drain)
+          await parts.clock.sleep(pause, drain)
           pause = Math.min(pause * 2, BACK_OFF_MS.longest)
         }
       }
@@ -57,10 +66,11 @@ export function createConsumer(settings: Settings, log: Logger): Consumer {
     }
   }
 
-  function work(claim: Claim, { sink, check }: Parts): Promise<void> {
+  function work(claim: Claim, { sink, clock, check }: ConsumerParts): Promise<void> {
     log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
     return writePartition(claim, {
       sink,
+      clock,
       check,
       observer: metrics.observe(claim, log),
       options: writerOptions(settings),
@@ -76,13 +86,16 @@ export function createConsumer(settings: Settings, log: Logger): Consumer {
   }
 }
 
-interface Parts {
+/** What a consumer is put together from. */
+export interface ConsumerParts {
   readonly source: Source
   readonly sink: ClickHouseSink
+  readonly clock: Clock
   readonly check: RecordCheck
 }
 
-function compose(settings: Settings): Parts {
+/** The real parts. Nothing is connected before its first use. */
+export function composeParts(settings: Settings): ConsumerParts {
   const sink = createClickHouseSink({
     url: settings.CLICKHOUSE_URL,
     username: settings.CLICKHOUSE_USER,
@@ -92,7 +105,7 @@ function compose(settings: Settings): Parts {
   })
   const registryUrl = settings.SCHEMA_REGISTRY_URL
   const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))
-  return { source: composeSource(settings), sink, check }
+  return { source: composeSource(settings), sink, clock: systemClock, check }
 }
 
 function composeSource(settings: Settings): Source {
@@ -123,7 +136,7 @@ function writerOptions(settings: Settings): WriterOptions {
 }
 
 // Two groups writing one log would not know of each other's leases: the table names the one that may.
-async function checkStart({ source, sink }: Parts, settings: Settings): Promise<void> {
+async function checkStart({ source, sink }: ConsumerParts, settings: Settings): Promise<void> {
   await sink.checkAccess()
   const sourceId = await source.sourceId()
   for (const topic of settings.AUDIT_TOPICS) {
@@ -137,12 +150,4 @@ async function checkStart({ source, sink }: Parts, settings: Settings): Promise<
       throw new IntegrityError('STORE_REFUSED', other)
     }
   }
-}
-
-async function rest(ms: number, drain: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  drain.addEventListener('abort', () => resolve(), { once: true })
-  await promise
-  clearTimeout(timer)
 }

@@ -6,6 +6,7 @@
  * Metadata is "busy F" while inserts may be under way and "clean" when none is: then the next owner need not wait.
  */
 import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { Clock } from './clock.ts'
 import type { Sink } from './sink.ts'
 import type { Claim, CommitAnswer } from './source.ts'
 
@@ -42,13 +43,15 @@ export interface FenceOptions {
 export class Fence {
   readonly #claim: Claim
   readonly #sink: Sink
+  readonly #clock: Clock
   readonly #options: FenceOptions
   #lease: Lease | undefined
   #renewAt = 0
 
-  constructor(claim: Claim, sink: Sink, options: FenceOptions) {
+  constructor(claim: Claim, { sink, clock }: { sink: Sink; clock: Clock }, options: FenceOptions) {
     this.#claim = claim
     this.#sink = sink
+    this.#clock = clock
     this.#options = options
   }
 
@@ -56,7 +59,7 @@ export class Fence {
     return this.#lease !== undefined
   }
 
-  /** When the lease should be renewed or given up, by the local monotonic clock; Infinity without one. */
+  /** When the lease should be renewed or given up, by {@link Clock.now}; Infinity without one. */
   get renewAt(): number {
     return this.#lease === undefined ? Number.POSITIVE_INFINITY : this.#renewAt
   }
@@ -66,9 +69,9 @@ export class Fence {
    * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin.
    */
   async hold(next: number): Promise<Lease> {
-    if (this.#lease !== undefined && performance.now() < this.#renewAt && !this.#claim.ended.aborted) return this.#lease
+    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#claim.ended.aborted) return this.#lease
     // The local clock is read first: what the server's answer takes to arrive only shortens the lease.
-    const asked = performance.now()
+    const asked = this.#clock.now()
     const fencedAt = await this.#sink.now()
     // The old lease ends here: whether the commit lands or not, its F is no longer the one in the metadata.
     this.#lease = undefined

@@ -16,6 +16,7 @@ import { IntegrityError } from '@agent-audit/schemas'
 import { type Batch, type BatchLimits, cutBatches } from './batch.ts'
 import { encodeSkipped } from './block.ts'
 import type { RecordCheck } from './check.ts'
+import type { Clock } from './clock.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { Fence, type FenceOptions } from './fence.ts'
 import type { PartitionObserver } from './metrics.ts'
@@ -31,6 +32,7 @@ export interface WriterOptions extends FenceOptions {
 
 export interface WriterParts {
   readonly sink: Sink
+  readonly clock: Clock
   readonly check: RecordCheck
   readonly observer: PartitionObserver
   readonly options: WriterOptions
@@ -62,17 +64,17 @@ class PartitionWriter {
   constructor(claim: Claim, parts: WriterParts) {
     this.#claim = claim
     this.#parts = parts
-    this.#fence = new Fence(claim, parts.sink, parts.options)
+    this.#fence = new Fence(claim, parts, parts.options)
     this.#filter = new DuplicateFilter(claim, parts.sink)
   }
 
   /** Returns true when the log has drained, false when an insert went unclear: recover and go on. */
   async run(): Promise<boolean> {
-    const { check, sink, options } = this.#parts
+    const { check, sink, clock, options } = this.#parts
     const resume = await recover(this.#claim, sink, { ...options, sleep: (ms) => this.#sleep(ms) })
     const reading = new AbortController()
     const slices = this.#verified(resume, reading.signal)
-    const batches = cutBatches({ place: this.#claim, slices, ...resume, check, limits: options.limits })
+    const batches = cutBatches({ place: this.#claim, slices, ...resume, check, clock, limits: options.limits })
     let next = resume.next
     try {
       // One batch is made while the one before is inserted.
@@ -99,8 +101,8 @@ class PartitionWriter {
     if (!this.#fence.held) return following
     const idle = Symbol('idle')
     const wait = new AbortController()
-    const timer = sleepUnless(wait.signal, Math.max(0, this.#fence.renewAt - performance.now())).then(() => idle)
-    timer.catch(() => undefined)
+    const { clock } = this.#parts
+    const timer = clock.sleep(Math.max(0, this.#fence.renewAt - clock.now()), wait.signal).then(() => idle)
     try {
       const first = await Promise.race([following, timer])
       if (first !== idle) return first as T
@@ -119,24 +121,24 @@ class PartitionWriter {
   async #write(batch: Batch): Promise<boolean> {
     batch.markDuplicates(await this.#filter.find(batch))
     if (batch.skipped.length > 0) {
-      if (!(await this.#insert('audit_skipped', encodeSkipped(this.#claim, batch.skipped), batch))) return false
+      if (!(await this.#insert('audit_skipped', [encodeSkipped(this.#claim, batch.skipped)], batch))) return false
     }
     if (batch.block.count > 0) {
-      if (!(await this.#insert('audit_events', batch.block.close(), batch))) return false
+      if (!(await this.#insert('audit_events', [batch.block.close()], batch))) return false
     }
     this.#filter.noteStored(batch)
     this.#parts.observer.written(batch)
     return true
   }
 
-  async #insert(table: Table, body: Buffer, batch: Batch): Promise<boolean> {
-    const { sink, observer } = this.#parts
+  async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<boolean> {
+    const { sink, clock, observer } = this.#parts
     const lease = await this.#fence.hold(batch.first)
     const queryId = `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
-    const startedAt = performance.now()
+    const startedAt = clock.now()
     const answer = await sink.insert({ table, body, queryId, ...lease })
     if (answer.kind === 'stored') {
-      observer.inserted(table, performance.now() - startedAt)
+      observer.inserted(table, clock.now() - startedAt)
       return true
     }
     observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
@@ -144,8 +146,10 @@ class PartitionWriter {
     return false
   }
 
-  #sleep(ms: number): Promise<void> {
-    return sleepUnless(AbortSignal.any([this.#claim.ended, this.#claim.draining]), ms)
+  async #sleep(ms: number): Promise<void> {
+    const stop = AbortSignal.any([this.#claim.ended, this.#claim.draining])
+    await this.#parts.clock.sleep(ms, stop)
+    if (stop.aborted) throw new Stopped('stopped waiting')
   }
 
   /**
@@ -178,19 +182,3 @@ class PartitionWriter {
 
 /** Waiting was given up, since the claim has ended or the consumer drains. */
 class Stopped extends Error {}
-
-/** Resolves after `ms`, rejects with {@link Stopped} once the signal is aborted. */
-function sleepUnless(signal: AbortSignal, ms: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer)
-      reject(new Stopped('stopped waiting'))
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop)
-      resolve()
-    }, ms)
-    if (signal.aborted) stop()
-    else signal.addEventListener('abort', stop, { once: true })
-  })
-}

@@ -19,8 +19,8 @@ export type Table = 'audit_events' | 'audit_skipped'
 /** One insert: one block of one partition of one table, all or nothing. */
 export interface Insert {
   readonly table: Table
-  /** An Avro object container with one block. */
-  readonly body: Buffer
+  /** An Avro object container with one block, in pieces. */
+  readonly body: readonly Buffer[]
   /** Unique for every send; starts with {@link insertPrefix}. */
   readonly queryId: string
   /** F of the lease, and the server time after which ClickHouse refuses the insert. Milliseconds. */

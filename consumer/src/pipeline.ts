@@ -1,0 +1,21 @@
+/**
+ * The consumer without its process, for simulations, fault tests and benchmarks: its composition over any source, sink and
+ * clock, and the interfaces these have to honour.
+ */
+export { CLEAN, readFence } from './fence.ts'
+export { createRecordCheck, type RecordCheck } from './check.ts'
+export { type ClickHouseSink } from './clickhouse-sink.ts'
+export { type Clock, systemClock } from './clock.ts'
+export { composeParts, type ConsumerParts } from './consumer.ts'
+export type { PartitionObserver } from './metrics.ts'
+export { writePartition, type WriterOptions, type WriterParts } from './partition-writer.ts'
+export {
+  type Insert,
+  type InsertAnswer,
+  insertPrefix,
+  type OffsetRange,
+  type RecordIdentity,
+  type Sink,
+  type Table,
+} from './sink.ts'
+export type { Claim, CommitAnswer, Committed, LogPlace, LogRecord, LogSlice, Source } from './source.ts'
