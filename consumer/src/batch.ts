@@ -5,7 +5,7 @@
  */
 import { EventBlock, type SkippedRow } from './block.ts'
 import type { RecordCheck } from './check.ts'
-import type { Clock } from './clock.ts'
+import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
 import type { OffsetRange } from './sink.ts'
 import type { LogPlace, LogRecord, LogSlice } from './source.ts'
 
@@ -15,6 +15,15 @@ export interface BatchLimits {
   readonly maxBytes: number
   /** From the first offset in the batch, milliseconds. */
   readonly maxAgeMs: number
+  /** Dead letters that may follow one another; what lies between two batches counts on. */
+  readonly maxDeadInARow: number
+}
+
+/** Why cutting ended though the log goes on: this record would be one dead letter too many in a row. */
+export interface DeadStop {
+  readonly offset: number
+  /** Why the record cannot be stored. */
+  readonly reason: string
 }
 
 /** A run that has events in a batch. */
@@ -46,6 +55,8 @@ export class Batch {
   /** Offset after the last one in the batch. */
   next: number
   logEnd: number = 0
+  /** Dead letters in a row at its end. */
+  deadInARow: number = 0
   readonly #clock: Clock
   #startedAt = 0
   #month: string | undefined
@@ -145,18 +156,19 @@ export interface CutInput {
   readonly slices: AsyncGenerator<LogSlice, void, void>
   readonly next: number
   readonly above: readonly OffsetRange[]
+  /** Dead letters in a row just below `next`. */
+  readonly deadInARow: number
   readonly check: RecordCheck
   readonly limits: BatchLimits
   readonly clock: Clock
 }
 
-const TIME_IS_UP = Symbol('time is up')
-
 /**
  * Yields batches, each whole: its offsets follow on the batch before, but for those in `above`. A batch uses the memory
  * of the one before the last, so at most two may be in use.
+ * @returns undefined at the end of the log; else why the record after the last batch must not be taken.
  */
-export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, void, void> {
+export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadStop | undefined, void> {
   const blocks = [new EventBlock(input.place), new EventBlock(input.place)] as const
   let turn = 0
   let batch = new Batch(blocks[0], input.next, input.clock)
@@ -168,15 +180,18 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, void, 
     const slice = await orTimeIsUp(pending, left, input.clock)
     if (slice === TIME_IS_UP || slice.done === true) {
       if (!batch.isEmpty) yield batch
-      if (slice !== TIME_IS_UP) return
+      if (slice !== TIME_IS_UP) return undefined
       batch = startNext()
       continue
     }
     pending = input.slices.next()
+    // Its failure is met when it is awaited; until then it must not count as unhandled.
+    pending.catch(() => undefined)
     await input.check.prepare(slice.value.records)
     cursor.take(slice.value)
     while (!cursor.fill(batch)) {
-      yield batch
+      if (!batch.isEmpty) yield batch
+      if (cursor.stop !== undefined) return cursor.stop
       batch = startNext()
     }
   }
@@ -188,10 +203,14 @@ class Cursor {
   #above: readonly OffsetRange[]
   #slice: LogSlice = { records: [], nextOffset: 0, logEnd: 0 }
   #index = 0
+  #deadInARow: number
+  /** Set once a record came that must not be taken: nothing is taken from then on. */
+  stop: DeadStop | undefined
 
   constructor(input: CutInput) {
     this.#input = input
     this.#above = input.above
+    this.#deadInARow = input.deadInARow
   }
 
   take(slice: LogSlice): void {
@@ -203,6 +222,7 @@ class Cursor {
   fill(batch: Batch): boolean {
     const { limits } = this.#input
     batch.logEnd = this.#slice.logEnd
+    batch.deadInARow = this.#deadInARow
     for (;;) {
       const record = this.#slice.records[this.#index]
       const target = record?.offset ?? this.#slice.nextOffset
@@ -241,11 +261,17 @@ class Cursor {
     const { value, offset, logTimeMs } = record
     const verdict = this.#input.check.check(record)
     const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
+    if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
+      this.stop = { offset, reason: verdict.reason }
+      return false
+    }
     if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false
     if (verdict.storable && value !== null) batch.addEvent(record, value, verdict)
     else if (!verdict.storable) {
-      batch.skip({ kind: 'dead', reason: verdict.reason, identity: undefined, offset, logTimeMs, record })
+      batch.skip({ kind: 'dead', reason: verdict.reason, identity: verdict.identity, offset, logTimeMs, record })
     }
+    this.#deadInARow = verdict.storable ? 0 : this.#deadInARow + 1
+    batch.deadInARow = this.#deadInARow
     return true
   }
 }
@@ -260,19 +286,4 @@ function monthOf(logTimeMs: number): string {
     cachedMonth = { from: Date.UTC(year, month), to: Date.UTC(year, month + 1), key: `${year}-${month + 1}` }
   }
   return cachedMonth.key
-}
-
-async function orTimeIsUp<T>(
-  promise: Promise<T>,
-  ms: number | undefined,
-  clock: Clock,
-): Promise<T | typeof TIME_IS_UP> {
-  if (ms === undefined) return promise
-  const settled = new AbortController()
-  const timeout = clock.sleep(Math.max(0, ms), settled.signal).then((): typeof TIME_IS_UP => TIME_IS_UP)
-  try {
-    return await Promise.race([promise, timeout])
-  } finally {
-    settled.abort()
-  }
 }

@@ -3,6 +3,8 @@ import {
   findChecker,
   findSchema,
   readFrame,
+  type ReadIdentity,
+  readIdentity,
   type RecordHead,
   type SchemaRegistry,
   type SchemaVersion,
@@ -12,7 +14,7 @@ import type { LogRecord } from './source.ts'
 /** A record that can be stored, or the reason why not. `head` is overwritten by the next check. */
 export type Verdict =
   | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
-  | { readonly storable: false; readonly reason: string }
+  | { readonly storable: false; readonly reason: string; readonly identity: ReadIdentity | undefined }
 
 export interface RecordCheck {
   /** Asks the registry for schema ids it is not known to have. Call before {@link check} with the same records. */
@@ -39,23 +41,27 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
   }
 
   function check({ value }: LogRecord): Verdict {
-    if (value === null) return dead('tombstone: the value is null')
+    if (value === null) return dead('tombstone: the value is null', undefined)
     const frame = readFrame(value)
-    if (frame.kind === 'unknown') return dead(frame.reason)
+    if (frame.kind === 'unknown') return dead(frame.reason, undefined)
     const fingerprint = frame.kind === 'confluent' ? fingerprints.get(frame.registryId) : frame.fingerprint
     const checker = fingerprint === undefined ? undefined : findChecker(fingerprint)
     const version = fingerprint === undefined ? undefined : findSchema(fingerprint)
-    if (checker === undefined || version === undefined) return dead(describeUnknown(frame, registry !== undefined))
+    // Also of a schema not known here: every version of ours begins with the identity.
+    const identity = (): ReadIdentity | undefined => readIdentity(value, frame.bodyStart)
+    if (checker === undefined || version === undefined) {
+      return dead(describeUnknown(frame, registry !== undefined), identity())
+    }
     const fault = checker.check(value, frame.bodyStart, value.length)
-    if (fault !== undefined) return dead(fault)
+    if (fault !== undefined) return dead(fault, identity())
     return { storable: true, bodyStart: frame.bodyStart, version, head: checker.head }
   }
 
   return { prepare, check }
 }
 
-function dead(reason: string): Verdict {
-  return { storable: false, reason }
+function dead(reason: string, identity: ReadIdentity | undefined): Verdict {
+  return { storable: false, reason, identity }
 }
 
 function describeUnknown(

@@ -59,16 +59,47 @@ const ALL_OR_NOTHING: ClickHouseSettings = {
   throw_on_max_partitions_per_insert_block: 1,
 }
 
-/** Error codes after which the server has surely left no rows: it looked at the insert and refused it. */
-const REFUSED = new Set([
-  '27',
-  '33',
-  '41',
-  '53',
-  '117', // the data does not parse
-  '252', // TOO_MANY_PARTS
+/**
+ * Error codes that blame the rows: they could not be read out of the block, or do not fit their columns. The server throws
+ * them before it writes a part. Codes that blame the block's schema (8, 44, 53) are not among them: those are the table's.
+ */
+const BAD_DATA = new Set([
+  '6', // CANNOT_PARSE_TEXT
+  '25', // CANNOT_PARSE_ESCAPE_SEQUENCE
+  '26', // CANNOT_PARSE_QUOTED_STRING
+  '27', // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+  '32', // ATTEMPT_TO_READ_AFTER_EOF
+  '33', // CANNOT_READ_ALL_DATA
+  '38', // CANNOT_PARSE_DATE
+  '41', // CANNOT_PARSE_DATETIME
+  '69', // ARGUMENT_OUT_OF_BOUND
+  '70', // CANNOT_CONVERT_TYPE
+  '72', // CANNOT_PARSE_NUMBER
+  '117', // INCORRECT_DATA
+  '131', // TOO_LARGE_STRING_SIZE
+  '349', // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+  '376', // CANNOT_PARSE_UUID
   '469', // VIOLATED_CONSTRAINT
+])
+/** Error codes that blame anything else, after which the server has surely left no rows: it never began to write. */
+const REFUSED = new Set([
+  '8', // THERE_IS_NO_COLUMN
+  '16', // NO_SUCH_COLUMN_IN_TABLE
+  '44', // ILLEGAL_COLUMN
+  '53', // TYPE_MISMATCH
+  '60', // UNKNOWN_TABLE
+  '81', // UNKNOWN_DATABASE
+  '115', // UNKNOWN_SETTING
+  '164', // READONLY
+  '192', // UNKNOWN_USER
+  '193', // WRONG_PASSWORD
+  '202', // TOO_MANY_SIMULTANEOUS_QUERIES
+  '242', // TABLE_IS_READ_ONLY
+  '243', // NOT_ENOUGH_SPACE
+  '252', // TOO_MANY_PARTS
+  '452', // SETTING_CONSTRAINT_VIOLATION
   '497', // ACCESS_DENIED
+  '516', // AUTHENTICATION_FAILED
 ])
 const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
 const QUERY_TIMEOUT_MS = 30_000
@@ -88,6 +119,15 @@ const IDENTITY = ['events', 'skipped'].map(
     AND isNotNull(run_id) AND isNotNull(run_seq)`,
 )
 const IN_PARTITION = 'log_id = unhex({log:String}) AND log_partition = {partition:Int32}'
+/** Offset of the last row of a table below another offset, or -1: read from the end of the primary key. */
+const lastBelow = (table: string, condition: string): string => `ifNull((
+    SELECT log_offset FROM ${table} WHERE ${IN_PARTITION} AND log_offset < {below:Int64} AND ${condition}
+    ORDER BY log_id DESC, log_partition DESC, log_offset DESC LIMIT 1), -1)`
+const DEAD_IN_A_ROW = `
+  SELECT toFloat64(count()) AS dead FROM (
+    SELECT log_offset FROM ${SKIPPED_TABLE} WHERE ${IN_PARTITION} AND kind = 'dead' AND log_offset < {below:Int64}
+      AND log_offset > ${lastBelow(EVENTS_TABLE, '1')} AND log_offset > ${lastBelow(SKIPPED_TABLE, `kind = 'duplicate'`)}
+    LIMIT {limit:UInt32})`
 
 /** Connects lazily: nothing is asked before the first call. */
 export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink {
@@ -149,6 +189,10 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (place, from) => ask<OffsetRange>(RANGES, { ...placed(place), from }),
+    async deadInARow(place, below, limit) {
+      const [row] = await ask<{ dead: number }>(DEAD_IN_A_ROW, { ...placed(place), below, limit })
+      return row?.dead ?? 0
+    },
     async identityAt(place, offset) {
       for (const query of IDENTITY) {
         const [row] = await ask<RecordIdentity>(query, { ...placed(place), offset })
@@ -211,14 +255,23 @@ async function askStored(
 
 function judge(error: unknown, timedOut: boolean): InsertAnswer {
   if (!(error instanceof ClickHouseError)) {
-    return { kind: 'unclear', reason: timedOut ? 'no answer in time' : messageOf(error) }
+    const said = messageOf(error)
+    // Its Avro reader answers in a form of its own, and before anything is written.
+    if (/type: avro::Exception/.test(said)) return { kind: 'bad-data', reason: withoutContent(said) }
+    return { kind: 'unclear', reason: timedOut ? 'no answer in time' : said }
   }
-  const reason = `code ${error.code}: ${error.message.slice(0, 300)}`
+  const reason = `code ${error.code}: ${withoutContent(error.message)}`
   // Too late is no "no": a proxy may have sent the insert twice, and the first copy landed.
-  if (error.code === '469' && /deadline|fenced_since_start/.test(error.message)) {
+  if (error.code === '469' && /^Constraint `(deadline|fenced_since_start)`/.test(error.message)) {
     return { kind: 'unclear', reason }
   }
+  if (BAD_DATA.has(error.code)) return { kind: 'bad-data', reason }
   return { kind: REFUSED.has(error.code) ? 'refused' : 'unclear', reason }
+}
+
+/** A violated constraint is told with the values that violate it: those are for nobody's log. */
+function withoutContent(message: string): string {
+  return message.replace(/\.? Column values: [^]*$/, '').slice(0, 300)
 }
 
 function describe(error: unknown, where: string): Error {

@@ -24,3 +24,22 @@ export const systemClock: Clock = {
       else signal?.addEventListener('abort', wake, { once: true })
     }),
 }
+
+/** What {@link orTimeIsUp} gives in place of the result. */
+export const TIME_IS_UP: unique symbol = Symbol('time is up')
+
+/** Waits for a result, but no longer than `ms`; undefined: for as long as it takes. */
+export async function orTimeIsUp<T>(
+  promise: Promise<T>,
+  ms: number | undefined,
+  clock: Clock,
+): Promise<T | typeof TIME_IS_UP> {
+  if (ms === undefined) return promise
+  const settled = new AbortController()
+  const timeout = clock.sleep(Math.max(0, ms), settled.signal).then((): typeof TIME_IS_UP => TIME_IS_UP)
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    settled.abort()
+  }
+}

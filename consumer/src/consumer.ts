@@ -16,7 +16,7 @@ import type { Settings } from './settings.ts'
 import type { Claim, Source } from './source.ts'
 
 export interface Consumer {
-  /** Whether the group is joined and both ends were in reach when last tried; else why not. */
+  /** Whether the group is joined, both ends were in reach when last tried, and no partition is stopped; else why not. */
   readonly status: { readonly ready: boolean; readonly reason: string }
   readonly metrics: Metrics
   /**
@@ -66,22 +66,23 @@ export function createConsumer(
     }
   }
 
-  function work(claim: Claim, { sink, clock, check }: ConsumerParts): Promise<void> {
+  async function work(claim: Claim, { sink, clock, check }: ConsumerParts): Promise<void> {
     log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
-    return writePartition(claim, {
-      sink,
-      clock,
-      check,
-      observer: metrics.observe(claim, log),
-      options: writerOptions(settings),
-    })
+    const observer = metrics.observe(claim, log)
+    try {
+      await writePartition(claim, { sink, clock, check, observer, options: writerOptions(settings) })
+    } finally {
+      observer.ended()
+    }
   }
 
   return {
     run,
     metrics,
     get status() {
-      return status
+      if (!status.ready || metrics.stopped.size === 0) return status
+      const reasons = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+      return { ready: false, reason: reasons.join('\n') }
     },
   }
 }
@@ -131,6 +132,7 @@ function writerOptions(settings: Settings): WriterOptions {
       maxEvents: settings.BATCH_MAX_EVENTS,
       maxBytes: settings.BATCH_MAX_BYTES,
       maxAgeMs: settings.BATCH_MAX_AGE_MS,
+      maxDeadInARow: settings.DEAD_LETTER_MAX_CONSECUTIVE,
     },
   }
 }

@@ -1,7 +1,7 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
-import type { Batch } from './batch.ts'
+import type { Batch, DeadStop } from './batch.ts'
 import type { InsertAnswer, Table } from './sink.ts'
 import type { LogPlace } from './source.ts'
 
@@ -11,10 +11,16 @@ export interface PartitionObserver {
   inserted(table: Table, ms: number): void
   notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
   recovering(): void
+  /** The next record would be one dead letter too many after so many in a row: nothing is taken until it is good. */
+  stopped(at: DeadStop, deadInARow: number): void
+  /** The claim has ended: what comes is another owner's to tell. */
+  ended(): void
 }
 
 export interface Metrics {
   readonly registry: Registry
+  /** Partitions that take nothing more, and why, by `topic/partition`. */
+  readonly stopped: ReadonlyMap<string, string>
   observe(place: LogPlace, log: Logger): PartitionObserver
 }
 
@@ -53,8 +59,15 @@ export function createMetrics(): Metrics {
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
+    stopped: new Gauge({
+      name: 'audit_partition_stopped',
+      help: '1 while a partition takes nothing, after too many dead letters in a row.',
+      labelNames,
+      registers,
+    }),
   }
-  return { registry, observe: (place, log) => createObserver(meters, place, log) }
+  const stopped = new Map<string, string>()
+  return { registry, stopped, observe: (place, log) => createObserver(meters, stopped, place, log) }
 }
 
 type Meters = {
@@ -64,12 +77,31 @@ type Meters = {
   batch: Histogram
   insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
+  stopped: Gauge<'topic' | 'partition'>
 }
 
-function createObserver(meters: Meters, { topic, partition }: LogPlace, log: Logger): PartitionObserver {
+const NOT_STORED: Record<InsertAnswer['kind'], string> = {
+  stored: '',
+  refused: 'insert refused: sending it again after a rest',
+  'bad-data': 'insert refused for its data: looking for the records that cause it',
+  unclear: 'insert without a clear answer: looking what is in the table',
+}
+
+function createObserver(
+  meters: Meters,
+  stopped: Map<string, string>,
+  { topic, partition }: LogPlace,
+  log: Logger,
+): PartitionObserver {
   const labels = { topic, partition }
+  const goesOn = (): void => {
+    meters.stopped.set(labels, 0)
+    stopped.delete(`${topic}/${partition}`)
+  }
+  goesOn()
   return {
     written(batch) {
+      goesOn()
       meters.stored.inc(labels, batch.block.count)
       meters.batch.observe(batch.block.count)
       meters.lag.set(labels, Math.max(0, batch.logEnd - batch.next))
@@ -83,11 +115,15 @@ function createObserver(meters: Meters, { topic, partition }: LogPlace, log: Log
     notInserted(table, answer, offsets) {
       meters.failed.inc({ ...labels, answer: answer.kind })
       const reason = answer.kind === 'stored' ? undefined : answer.reason
-      log.error(
-        { ...labels, table, ...offsets, answer: answer.kind, reason },
-        'insert not stored: looking what is in the table',
-      )
+      log.error({ ...labels, table, ...offsets, answer: answer.kind, reason }, NOT_STORED[answer.kind])
     },
     recovering: () => log.info(labels, 'recovering the partition'),
+    stopped({ offset, reason }, deadInARow) {
+      const why = `${deadInARow} dead letters in a row, and offset ${offset} is none the better: ${reason}`
+      stopped.set(`${topic}/${partition}`, why)
+      meters.stopped.set(labels, 1)
+      log.fatal({ ...labels, offset, deadInARow, reason }, 'partition stopped: too many dead letters in a row')
+    },
+    ended: goesOn,
   }
 }

@@ -5,15 +5,21 @@
  *   cut       the next range of offsets, checked record by record
  *   dedupe    what is in the table already becomes skipped rows
  *   fence     hold a lease acknowledged for this epoch
- *   insert    skipped rows first, then events: one block, one partition, all or nothing
+ *   insert    events first, then skipped rows: one block, one partition, all or nothing
  *   release   idle or draining: mark the partition clean, so that the next owner need not wait
  *
- * After an unclear insert the partition is recovered as if from another owner: only it waits, and only until what was
- * sent can no longer land.
+ * And where that does not go smoothly:
+ *
+ *   unclear    recover as if from another owner: only this partition waits, and only until what was sent cannot land
+ *   refused    nothing landed, and not because of the data: rest, longer each time, and send again
+ *   bad data   nothing landed: find the offenders (bad-data.ts), make them dead letters, go on
+ *   stopped    too many dead letters in a row are no bad records but a broken deployment: leave the partition clean and
+ *              take nothing more, but look now and then whether the next record has become good
  */
 import { randomBytes } from 'node:crypto'
 import { IntegrityError } from '@agent-audit/schemas'
-import { type Batch, type BatchLimits, cutBatches } from './batch.ts'
+import { type BadData, sift, type Sifted, type Written } from './bad-data.ts'
+import { type Batch, type BatchLimits, cutBatches, type DeadStop } from './batch.ts'
 import { encodeSkipped } from './block.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
@@ -38,8 +44,13 @@ export interface WriterParts {
   readonly options: WriterOptions
 }
 
-/** How long a refused insert rests before it is tried again, milliseconds. */
-const REFUSED_REST_MS = 1000
+/** How long a refused insert rests before it is sent again, milliseconds: the first time, and at most. */
+const REFUSED_REST_MS = { first: 250, longest: 10_000 }
+/** How long a stopped partition rests before its next record is looked at again, milliseconds. */
+const STOPPED_REST_MS = 30_000
+
+/** Why a stretch of work ended. */
+type Ending = Exclude<Written | Sifted, { kind: 'stored' }>
 
 /**
  * Writes the partition until the claim ends or its log drains; then, if it still may, leaves it clean.
@@ -48,7 +59,7 @@ const REFUSED_REST_MS = 1000
 export async function writePartition(claim: Claim, parts: WriterParts): Promise<void> {
   const writer = new PartitionWriter(claim, parts)
   try {
-    while (!(await writer.run())) parts.observer.recovering()
+    await writer.run()
   } catch (error) {
     // What fails because the claim has ended is nobody's fault: the partition belongs to somebody else now.
     if (!claim.ended.aborted && !(error instanceof Stopped)) throw error
@@ -60,6 +71,8 @@ class PartitionWriter {
   readonly #parts: WriterParts
   readonly #fence: Fence
   readonly #filter: DuplicateFilter
+  /** How far the tables are; moves with each batch. */
+  #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
 
   constructor(claim: Claim, parts: WriterParts) {
     this.#claim = claim
@@ -68,36 +81,75 @@ class PartitionWriter {
     this.#filter = new DuplicateFilter(claim, parts.sink)
   }
 
-  /** Returns true when the log has drained, false when an insert went unclear: recover and go on. */
-  async run(): Promise<boolean> {
-    const { check, sink, clock, options } = this.#parts
-    const resume = await recover(this.#claim, sink, { ...options, sleep: (ms) => this.#sleep(ms) })
+  async run(): Promise<void> {
+    await this.#recover()
+    let ending = await this.#writeOn()
+    while (ending.kind !== 'drained') ending = await this.#goOnAfter(ending)
+    await this.#leaveClean()
+  }
+
+  async #recover(): Promise<void> {
+    const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
+    this.#at = await recover(this.#claim, this.#parts.sink, options)
+  }
+
+  async #goOnAfter(ending: Ending): Promise<Ending> {
+    const { observer } = this.#parts
+    if (ending.kind === 'unclear') {
+      observer.recovering()
+      await this.#recover()
+    } else if (ending.kind === 'stopped') {
+      await this.#leaveClean()
+      observer.stopped(ending, this.#at.deadInARow)
+      await this.#sleep(STOPPED_REST_MS)
+    } else if (ending.kind === 'bad-data') {
+      const sifted = await this.#sift(ending)
+      if (sifted.kind !== 'stored') return sifted
+    }
+    return this.#writeOn()
+  }
+
+  /** Writes batch after batch, until the log drains or one of them needs more than that. */
+  async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
-    const slices = this.#verified(resume, reading.signal)
-    const batches = cutBatches({ place: this.#claim, slices, ...resume, check, clock, limits: options.limits })
-    let next = resume.next
+    const batches = this.#cut(this.#verified(reading.signal))
     try {
       // One batch is made while the one before is inserted.
       let following = batches.next()
       for (;;) {
-        const cut = await this.#nextOrIdle(following, next, resume)
-        if (cut.done === true) break
+        const cut = await this.#nextOrIdle(following)
+        if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
         following = batches.next()
         // Its failure is met when it is awaited; until then it must not count as unhandled.
         following.catch(() => undefined)
-        if (!(await this.#write(cut.value))) return false
-        next = cut.value.next
+        const written = await this.#write(cut.value)
+        if (written.kind !== 'stored') return written
       }
-      if (this.#mayRelease(next, resume)) await this.#fence.release(next)
-      return true
     } finally {
       reading.abort()
-      await batches.return().catch(() => undefined)
+      await batches.return(undefined).catch(() => undefined)
     }
   }
 
+  #cut(
+    slices: AsyncGenerator<LogSlice, void, void>,
+    check = this.#parts.check,
+  ): AsyncGenerator<Batch, DeadStop | undefined, void> {
+    const { clock, options } = this.#parts
+    return cutBatches({ place: this.#claim, slices, ...this.#at, check, clock, limits: options.limits })
+  }
+
+  #sift(refused: BadData): Promise<Sifted> {
+    return sift(refused, {
+      claim: this.#claim,
+      check: this.#parts.check,
+      cut: (slice, check) => this.#cut(oneSlice(slice), check),
+      write: (batch) => this.#write(batch),
+    })
+  }
+
   // While nothing comes, the lease is given up: an idle partition is clean, and no commit is sent for nothing.
-  async #nextOrIdle<T>(following: Promise<T>, next: number, resume: Resume): Promise<T> {
+  async #nextOrIdle<T>(following: Promise<T>): Promise<T> {
     if (!this.#fence.held) return following
     const idle = Symbol('idle')
     const wait = new AbortController()
@@ -109,41 +161,53 @@ class PartitionWriter {
     } finally {
       wait.abort()
     }
-    if (this.#mayRelease(next, resume)) await this.#fence.release(next)
+    await this.#leaveClean()
     return following
   }
 
-  #mayRelease(next: number, resume: Resume): boolean {
-    return this.#fence.held && !this.#claim.ended.aborted && next > (resume.above.at(-1)?.last ?? -1)
+  /** Marks the partition clean, unless a row stands above the first gap: to be called with nothing in flight. */
+  async #leaveClean(): Promise<void> {
+    const { next, above } = this.#at
+    if (!this.#fence.held || this.#claim.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
+    await this.#fence.release(next)
   }
 
-  /** Returns false if an insert went unclear or was refused: what of the batch is in the table must be looked up. */
-  async #write(batch: Batch): Promise<boolean> {
+  async #write(batch: Batch): Promise<Written> {
     batch.markDuplicates(await this.#filter.find(batch))
-    if (batch.skipped.length > 0) {
-      if (!(await this.#insert('audit_skipped', [encodeSkipped(this.#claim, batch.skipped)], batch))) return false
-    }
+    // Events first: when they are refused for their data, nothing of the batch is in a table yet.
     if (batch.block.count > 0) {
-      if (!(await this.#insert('audit_events', [batch.block.close()], batch))) return false
+      const events = await this.#insert('audit_events', [batch.block.close()], batch)
+      if (events.kind !== 'stored') return events
     }
+    if (batch.skipped.length > 0) {
+      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#claim, batch.skipped)], batch)
+      if (skipped.kind !== 'stored') return skipped
+    }
+    this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
     this.#filter.noteStored(batch)
     this.#parts.observer.written(batch)
-    return true
+    return { kind: 'stored' }
   }
 
-  async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<boolean> {
+  async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
     const { sink, clock, observer } = this.#parts
-    const lease = await this.#fence.hold(batch.first)
-    const queryId = `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
-    const startedAt = clock.now()
-    const answer = await sink.insert({ table, body, queryId, ...lease })
-    if (answer.kind === 'stored') {
-      observer.inserted(table, clock.now() - startedAt)
-      return true
+    for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
+      const lease = await this.#fence.hold(batch.first)
+      const queryId = `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
+      const startedAt = clock.now()
+      const answer = await sink.insert({ table, body, queryId, ...lease })
+      if (answer.kind === 'stored') {
+        observer.inserted(table, clock.now() - startedAt)
+        return answer
+      }
+      observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
+      if (answer.kind === 'unclear') return { kind: 'unclear' }
+      // A dead letter that is refused has nowhere else to go: it waits for somebody to mend the table.
+      if (answer.kind === 'bad-data' && table === 'audit_events') {
+        return { kind: 'bad-data', first: batch.first, next: batch.next, reason: answer.reason }
+      }
+      await this.#sleep(restMs)
     }
-    observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
-    if (answer.kind === 'refused') await this.#sleep(REFUSED_REST_MS)
-    return false
   }
 
   async #sleep(ms: number): Promise<void> {
@@ -153,10 +217,11 @@ class PartitionWriter {
   }
 
   /**
-   * The slices from `readFrom` on. Where that is the offset below `next`, its record is compared with the row there and
+   * The slices from where the tables are. Where that is the offset below `next`, its record is compared with the row there and
    * left out: a log that was replaced by another of the same name shows here.
    */
-  async *#verified({ next, readFrom }: Resume, until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
+  async *#verified(until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
+    const { next, readFrom } = this.#at
     let compared = readFrom === next
     for await (const slice of this.#claim.read(readFrom, until)) {
       if (!compared) await this.#expectSame(slice, readFrom)
@@ -178,6 +243,10 @@ class PartitionWriter {
     const where = `offset ${offset} of ${this.#claim.topic}/${this.#claim.partition}`
     throw new IntegrityError('LOG_REPLACED', `the record at ${where} is not the one in the table: the log was replaced`)
   }
+}
+
+async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> {
+  yield slice
 }
 
 /** Waiting was given up, since the claim has ended or the consumer drains. */

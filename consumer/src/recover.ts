@@ -11,6 +11,7 @@ export interface RecoverOptions {
   /** D and M of the protocol, milliseconds. */
   readonly leaseMs: number
   readonly marginMs: number
+  readonly limits: { readonly maxDeadInARow: number }
   /** Waits, or throws once the claim has ended. */
   readonly sleep: (ms: number) => Promise<void>
 }
@@ -23,7 +24,12 @@ export interface Resume {
   readonly above: readonly OffsetRange[]
   /** Offset to read from: `next`, or the one below it where the row there can be compared with the log. */
   readonly readFrom: number
+  /** Dead letters in a row just below `next`. */
+  readonly deadInARow: number
 }
+
+/** First gap, and what lies above it. */
+type Gap = Pick<Resume, 'next' | 'above'>
 
 const POLL_MS = 50
 
@@ -46,10 +52,11 @@ export async function recover(claim: Claim, sink: Sink, options: RecoverOptions)
   const from = scanFrom(state, committed?.offset)
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
   const ranges = await sink.accounted(claim, from)
-  const resume = findGap(ranges, base)
+  const gap = findGap(ranges, base)
   expectCommittedRow(claim, ranges, base, start)
-  checkSanity(claim, resume, state, committed?.offset, { start, end })
-  return { ...resume, readFrom: resume.next > start ? resume.next - 1 : resume.next }
+  checkSanity(claim, gap, state, committed?.offset, { start, end })
+  const readFrom = gap.next > start ? gap.next - 1 : gap.next
+  return { ...gap, readFrom, deadInARow: await sink.deadInARow(claim, gap.next, options.limits.maxDeadInARow) }
 }
 
 // Below a committed offset with our mark everything is accounted for. Without the mark (a reset by an operator, an
@@ -59,7 +66,7 @@ function scanFrom(state: FenceState, committed: number | undefined): number {
 }
 
 /** @param base - Offset below which all is accounted for, or below which the log holds nothing. */
-function findGap(ranges: readonly OffsetRange[], base: number): Omit<Resume, 'readFrom'> {
+function findGap(ranges: readonly OffsetRange[], base: number): Gap {
   const [lowest, ...above] = ranges
   if (lowest === undefined || lowest.first > base) return { next: base, above: ranges }
   return { next: lowest.last + 1, above }
@@ -76,7 +83,7 @@ function expectCommittedRow(claim: Claim, ranges: readonly OffsetRange[], base: 
 
 function checkSanity(
   claim: Claim,
-  { next, above }: Omit<Resume, 'readFrom'>,
+  { next, above }: Gap,
   state: FenceState,
   committed: number | undefined,
   log: { start: number; end: number },

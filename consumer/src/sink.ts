@@ -29,12 +29,13 @@ export interface Insert {
 }
 
 /**
- * What became of an insert. `refused`: the server looked at it and left no rows, with its reason. `unclear`: no answer,
- * or one that does not say; it may still land until the deadline has passed.
+ * What became of an insert, with the server's reason. After `bad-data` and `refused` it surely left no rows: the first
+ * blames what is in the block, and would be the answer again; the second blames anything else, and may pass. `unclear`: no
+ * answer, or one that does not say; the insert may still land until the deadline has passed.
  */
 export type InsertAnswer =
   | { readonly kind: 'stored' }
-  | { readonly kind: 'refused' | 'unclear'; readonly reason: string }
+  | { readonly kind: 'bad-data' | 'refused' | 'unclear'; readonly reason: string }
 
 /** All methods but `insert` throw AuditUnavailableError `STORE_UNAVAILABLE` when ClickHouse cannot be reached. */
 export interface Sink {
@@ -44,6 +45,8 @@ export interface Sink {
   runningInserts(place: LogPlace): Promise<number>
   /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
   accounted(place: LogPlace, from: number): Promise<OffsetRange[]>
+  /** How many dead letters, at most `limit`, follow one another just below an offset; holes between them do not count. */
+  deadInARow(place: LogPlace, below: number, limit: number): Promise<number>
   /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
   identityAt(place: LogPlace, offset: number): Promise<RecordIdentity | undefined>
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */

@@ -8,6 +8,7 @@ export {
 } from './avro-schema.ts'
 export { findChecker, RecordChecker, type RecordHead } from './checker.ts'
 export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './container.ts'
+export { decodeRecord } from './decoder.ts'
 export { maxRecordBytes, writeRecord } from './encoder.ts'
 export {
   AuditUnavailableError,
@@ -51,6 +52,7 @@ export {
   singleObjectHeader,
 } from './framing.ts'
 export { excessiveGrants, readerGrants, writerGrants } from './grants.ts'
+export { type ReadIdentity, readIdentity } from './identity.ts'
 export { type Migration, readMigrations } from './migrations.ts'
 export {
   DEFAULT_CONSUMER_GROUP,

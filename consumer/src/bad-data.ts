@@ -1,0 +1,129 @@
+/**
+ * A range that the server refuses because of its data, though every record of it passed the check: what the check does not
+ * know, such as a constraint somebody added to the table.
+ *
+ *   read     the range once more: a batch keeps no records, and this is rare
+ *   decode   each of them, once; what does not decode is an offender, all of them at a stroke
+ *   write    the range anew, without the offenders
+ *   halve    what is still refused, until one record alone is: that one is an offender, with the server's reason
+ *
+ * Offenders are dead letters as any other. Parts are written in the order of the log, so that what is below the part in
+ * hand is accounted for, and nothing above it is.
+ */
+import { decodeRecord, readIdentity } from '@agent-audit/schemas'
+import type { Batch, DeadStop } from './batch.ts'
+import type { RecordCheck } from './check.ts'
+import type { Claim, LogRecord, LogSlice } from './source.ts'
+
+/** Offsets `[first, next)` that were refused, and the server's reason. */
+export interface BadData {
+  readonly kind: 'bad-data'
+  readonly first: number
+  readonly next: number
+  readonly reason: string
+}
+
+/** What became of a batch. After `bad-data` none of its rows is in a table. */
+export type Written = { readonly kind: 'stored' } | { readonly kind: 'unclear' } | BadData
+
+export interface SiftParts {
+  readonly claim: Claim
+  readonly check: RecordCheck
+  /** Cuts what comes next of the log into batches. */
+  readonly cut: (slice: LogSlice, check: RecordCheck) => AsyncGenerator<Batch, DeadStop | undefined, void>
+  readonly write: (batch: Batch) => Promise<Written>
+}
+
+type Range = Pick<BadData, 'first' | 'next'>
+export type Sifted =
+  | { readonly kind: 'stored' }
+  | { readonly kind: 'unclear' }
+  | { readonly kind: 'drained' }
+  | ({ readonly kind: 'stopped' } & DeadStop)
+
+/** Writes a refused range, its offenders as dead letters. `drained`: the claim gave no more records, nothing is pending. */
+export async function sift(refused: BadData, parts: SiftParts): Promise<Sifted> {
+  const slice = await readAgain(parts.claim, refused)
+  if (slice === undefined) return { kind: 'drained' }
+  const offenders = new Map<number, string>()
+  await findUndecodable(slice.records, parts.check, offenders)
+  const check = condemning(parts.check, offenders)
+  const waiting = offenders.size > 0 ? [refused] : narrow(refused, offenders)
+  for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+    const batches = parts.cut(within(slice, part), check)
+    for (;;) {
+      const { value, done } = await batches.next()
+      if (done === true) {
+        if (value !== undefined) return { kind: 'stopped', ...value }
+        break
+      }
+      const written = await parts.write(value)
+      if (written.kind === 'unclear') return { kind: 'unclear' }
+      if (written.kind === 'stored') continue
+      // What follows it is cut anew, too: how many dead letters precede it is not known before.
+      waiting.unshift(...narrow(written, offenders), { first: written.next, next: part.next })
+      break
+    }
+  }
+  return { kind: 'stored' }
+}
+
+function narrow({ first, next, reason }: BadData, offenders: Map<number, string>): Range[] {
+  if (next - first > 1) {
+    const middle = first + Math.floor((next - first) / 2)
+    return [
+      { first, next: middle },
+      { first: middle, next },
+    ]
+  }
+  offenders.set(first, `refused by ClickHouse: ${reason}`)
+  return [{ first, next }]
+}
+
+async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice | undefined> {
+  const until = new AbortController()
+  const records: LogRecord[] = []
+  try {
+    for await (const slice of claim.read(first, until.signal)) {
+      records.push(...slice.records.filter(({ offset }) => offset < next))
+      if (slice.nextOffset >= next) return { records, nextOffset: next, logEnd: slice.logEnd }
+    }
+    return undefined
+  } finally {
+    until.abort()
+  }
+}
+
+function within(slice: LogSlice, { first, next }: Range): LogSlice {
+  const records = slice.records.filter(({ offset }) => offset >= first && offset < next)
+  return { records, nextOffset: next, logEnd: slice.logEnd }
+}
+
+async function findUndecodable(
+  records: readonly LogRecord[],
+  check: RecordCheck,
+  offenders: Map<number, string>,
+): Promise<void> {
+  await check.prepare(records)
+  for (const record of records) {
+    const verdict = check.check(record)
+    if (!verdict.storable || record.value === null) continue
+    try {
+      decodeRecord(verdict.version, record.value, verdict.bodyStart)
+    } catch (error) {
+      offenders.set(record.offset, `does not decode: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+}
+
+function condemning(check: RecordCheck, offenders: ReadonlyMap<number, string>): RecordCheck {
+  return {
+    prepare: (records) => check.prepare(records),
+    check(record) {
+      const verdict = check.check(record)
+      const reason = offenders.get(record.offset)
+      if (reason === undefined || !verdict.storable || record.value === null) return verdict
+      return { storable: false, reason, identity: readIdentity(record.value, verdict.bodyStart) }
+    },
+  }
+}

@@ -1,0 +1,35 @@
+/** Decoding for the paths where speed does not matter: dead letters, and ranges that the server refused. */
+import avsc from 'avsc'
+import type { SchemaVersion } from './avro-schema.ts'
+
+/** Longs as numbers where a number holds them, else as bigints: avsc by itself refuses the latter. */
+// oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
+const exactLong = avsc.types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => {
+    const value = bytes.readBigInt64LE()
+    return Number.isSafeInteger(Number(value)) ? Number(value) : value
+  },
+  toBuffer: (value: number | bigint) => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigInt64LE(BigInt(value))
+    return bytes
+  },
+  fromJSON: (value: number) => value,
+  toJSON: (value: number | bigint) => Number(value),
+  isValid: (value: unknown) => typeof value === 'bigint' || Number.isSafeInteger(value),
+  compare: (a: number | bigint, b: number | bigint) => (a < b ? -1 : Number(a > b)),
+})
+
+const types = new WeakMap<SchemaVersion, avsc.Type>()
+
+/**
+ * Reads the fields of a record of this version.
+ * @throws Error if the bytes are not one whole record.
+ */
+export function decodeRecord(version: SchemaVersion, message: Buffer, bodyStart: number): Record<string, unknown> {
+  const known = types.get(version)
+  const options = { wrapUnions: false, registry: { long: exactLong } }
+  const type = known ?? avsc.Type.forSchema(JSON.parse(version.text) as avsc.Schema, options)
+  if (known === undefined) types.set(version, type)
+  return { ...(type.fromBuffer(message.subarray(bodyStart)) as Record<string, unknown>) }
+}
