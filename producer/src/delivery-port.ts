@@ -44,7 +44,12 @@ export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks):
 function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
   const worker = new Worker(ENTRY, { workerData: settings, name: 'agent-audit-delivery' })
   let released = false
-  worker.on('message', (report: Report) => hooks.onReport(report))
+  worker.on('message', (report: Report) => {
+    // A thread that has ended already gives its last report right before its exit, without a turn in which anybody could
+    // call `release`.
+    released ||= report.closed
+    hooks.onReport(report)
+  })
   worker.on('error', (error) => {
     released = true
     hooks.onLost(error)

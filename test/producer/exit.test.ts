@@ -62,3 +62,20 @@ it('listeners for signals are there while a trail is open, and gone afterwards',
   await Promise.all(trails.map((trail) => trail.close()))
   await vi.waitFor(() => expect(count()).toBe(before))
 })
+
+it('a thread that is too busy to see delivery end in its own time is told of no trouble', async () => {
+  const problems: unknown[] = []
+  const trail = openTrail({ dataDir: makeTempDirectory(), onProblem: (problem) => problems.push(problem) })
+  trail.startSession({ session_id: 's1' }).decision({ reasoning: 'the last one' })
+  const closed = trail.close()
+  const state = { closed: false }
+  void closed.then(() => (state.closed = true))
+  const idle = new Int32Array(new SharedArrayBuffer(4))
+  while (!state.closed) {
+    // Delivery's last report and its exit come together then.
+    Atomics.wait(idle, 0, 0, 100)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect(await closed).toEqual({ acked: 4, pending: 0, refused: 0 })
+  expect(problems).toEqual([])
+})
