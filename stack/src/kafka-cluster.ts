@@ -9,6 +9,7 @@ import { tryLock } from './file-lock.ts'
 import { freePorts } from './free-port.ts'
 import { fetchKafkaJars } from './kafka-jars.ts'
 import { KafkaNode, type NodeOptions } from './kafka-node.ts'
+import type { NodePlace } from './kafka-properties.ts'
 import { track } from './lifetime.ts'
 
 const PORT_ATTEMPTS = 3
@@ -20,6 +21,11 @@ export interface KafkaOptions {
   readonly properties?: Readonly<Record<string, string>> | undefined
   /** Where a local cluster keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
+  /**
+   * Puts something in front of a node, such as a proxy that cuts connections: takes the address the node listens at, and
+   * resolves to the one that clients are told. @defaultValue the same
+   */
+  readonly advertise?: ((address: string) => Promise<string>) | undefined
 }
 
 export interface KafkaCluster extends AsyncDisposable {
@@ -65,7 +71,7 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
   }
   try {
     const shared = { properties: options.properties ?? {}, clusterId: await clusterIdOf(dataDir), libs, temporary }
-    const nodes = await startNodes(dataDir, options.brokers ?? 1, shared)
+    const nodes = await startNodes(dataDir, options, shared)
     const stop = async (): Promise<void> => {
       await Promise.all(nodes.map((node) => node.stop()))
       await leave()
@@ -80,9 +86,11 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
 type SharedOptions = Omit<NodeOptions, 'place' | 'allPlaces'>
 
 /** Between finding a free port and its use another process may take it: then once more, with other ports. */
-async function startNodes(dataDir: string, count: number, shared: SharedOptions): Promise<KafkaNode[]> {
+async function startNodes(dataDir: string, options: KafkaOptions, shared: SharedOptions): Promise<KafkaNode[]> {
+  const count = options.brokers ?? 1
   for (let attempt = 1; ; attempt++) {
-    const nodes = await placeNodes(dataDir, count, shared)
+    const places = await placeNodes(dataDir, count, options.advertise)
+    const nodes = places.map((place) => new KafkaNode({ ...shared, place, allPlaces: places }))
     try {
       await Promise.all(nodes.map((node) => node.prepare()))
       await Promise.all(nodes.map((node) => node.launch()))
@@ -96,15 +104,17 @@ async function startNodes(dataDir: string, count: number, shared: SharedOptions)
   }
 }
 
-async function placeNodes(dataDir: string, count: number, shared: SharedOptions): Promise<KafkaNode[]> {
-  const ports = await freePorts(count * 2)
-  const places = Array.from({ length: count }, (_, index) => ({
-    id: index + 1,
-    clientPort: ports[index * 2] ?? 0,
-    controllerPort: ports[index * 2 + 1] ?? 0,
-    dir: join(dataDir, `node-${index + 1}`),
-  }))
-  return places.map((place) => new KafkaNode({ ...shared, place, allPlaces: places }))
+const PORTS_PER_NODE = 3
+
+async function placeNodes(dataDir: string, count: number, advertise: KafkaOptions['advertise']): Promise<NodePlace[]> {
+  const ports = await freePorts(count * PORTS_PER_NODE)
+  const place = async (_: unknown, index: number): Promise<NodePlace> => {
+    const [clientPort = 0, brokerPort = 0, controllerPort = 0] = ports.slice(index * PORTS_PER_NODE)
+    const listening = `127.0.0.1:${clientPort}`
+    const address = (await advertise?.(listening)) ?? listening
+    return { id: index + 1, clientPort, brokerPort, controllerPort, address, dir: join(dataDir, `node-${index + 1}`) }
+  }
+  return Promise.all(Array.from({ length: count }, place))
 }
 
 /** The cluster's id, made at the first start of a data directory: 16 random bytes, the form that Kafka takes. */

@@ -41,7 +41,7 @@ export class KafkaNode {
     this.#options = options
     this.id = options.place.id
     this.directory = options.place.dir
-    this.address = `127.0.0.1:${options.place.clientPort}`
+    this.address = options.place.address
   }
 
   /** Id of the Java process; 0 before the first start. */
@@ -83,7 +83,7 @@ export class KafkaNode {
   /** Waits until this node answers and knows of `count` brokers. */
   async ready(count: number): Promise<void> {
     const deadline = Date.now() + START_TIMEOUT_MS
-    while (!(await hasBrokers(this.address, count))) {
+    while (!(await hasBrokers(this.#listening, { advertised: this.address, count }))) {
       const alive = this.#process?.isAlive === true
       if (alive && Date.now() < deadline) {
         await sleep(POLL_MS)
@@ -120,6 +120,10 @@ export class KafkaNode {
   /** Ends the process in order, or by SIGKILL after 15 s. */
   async stop(): Promise<void> {
     await this.#process?.stop()
+  }
+
+  get #listening(): string {
+    return `127.0.0.1:${this.#options.place.clientPort}`
   }
 
   get #settingsFile(): string {

@@ -9,11 +9,14 @@ const CORRELATION_ID = 1
 const REQUEST_BYTES = 18
 const LENGTH_BYTES = 4
 
-/** Whether the broker at `address` (`host:port`) answers and knows of `count` or more live brokers, itself among them. */
-export async function hasBrokers(address: string, count: number): Promise<boolean> {
+/**
+ * Whether the broker listening at `address` (`host:port`) answers and knows of `count` or more live brokers, itself, by
+ * the address it is `advertised` at, among them.
+ */
+export async function hasBrokers(address: string, known: { advertised: string; count: number }): Promise<boolean> {
   try {
     const addresses = readBrokers(await exchange(address, metadataRequest()))
-    return addresses.length >= count && addresses.includes(address)
+    return addresses.length >= known.count && addresses.includes(known.advertised)
   } catch {
     return false
   }

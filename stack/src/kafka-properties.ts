@@ -7,7 +7,11 @@ const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 export interface NodePlace {
   readonly id: number
   readonly clientPort: number
+  /** For the other nodes, which so never meet a proxy in front of `clientPort`. */
+  readonly brokerPort: number
   readonly controllerPort: number
+  /** `host:port` that clients are told to use. */
+  readonly address: string
   /** The node's own directory: settings, output, data. */
   readonly dir: string
 }
@@ -23,10 +27,14 @@ export function serverProperties(
   const settings: Record<string, string> = {
     'process.roles': 'broker,controller',
     'node.id': String(place.id),
-    listeners: `CLIENT://127.0.0.1:${place.clientPort},CONTROLLER://127.0.0.1:${place.controllerPort}`,
-    'advertised.listeners': `CLIENT://127.0.0.1:${place.clientPort}`,
-    'listener.security.protocol.map': 'CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    'inter.broker.listener.name': 'CLIENT',
+    listeners: [
+      `CLIENT://127.0.0.1:${place.clientPort}`,
+      `BROKER://127.0.0.1:${place.brokerPort}`,
+      `CONTROLLER://127.0.0.1:${place.controllerPort}`,
+    ].join(),
+    'advertised.listeners': `CLIENT://${place.address},BROKER://127.0.0.1:${place.brokerPort}`,
+    'listener.security.protocol.map': 'CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'BROKER',
     'controller.listener.names': 'CONTROLLER',
     // Voters by settings, not kept in the data: the ports may be others at the next start.
     'controller.quorum.voters': nodes.map((node) => `${node.id}@127.0.0.1:${node.controllerPort}`).join(','),

@@ -2,32 +2,18 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { promisify } from 'node:util'
-import { zstdDecompress } from 'node:zlib'
 import { randomUUID } from 'node:crypto'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { NEWEST_SCHEMA, readFrame } from '@agent-audit/schemas'
 import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
-import kafkajs from 'kafkajs'
+import kafkajs, { type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
 import { decodeRow, makeTempDirectory, openTrail, type Row } from './support.ts'
-
-const { CompressionCodecs, CompressionTypes, Kafka, logLevel, Partitioners } = kafkajs
-CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: () => Promise.reject(new Error('these tests only read')),
-  decompress: promisify(zstdDecompress),
-})
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
 const reason = availability.available ? '' : ` (skipped: ${availability.reason})`
-
-interface Message {
-  readonly partition: number
-  readonly offset: number
-  readonly key: string
-  readonly value: Buffer
-}
 
 function rowsOf(messages: readonly Message[]): Row[] {
   return messages
@@ -37,58 +23,32 @@ function rowsOf(messages: readonly Message[]): Row[] {
 
 describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
   let kafka: KafkaCluster
-  let client: InstanceType<typeof Kafka>
+  let client: Kafka
 
   beforeAll(async () => {
     kafka = await startKafka()
-    client = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING })
+    client = connectKafka(kafka.brokers)
   })
   afterAll(() => kafka.stop())
 
-  /** A topic of its own for a test. */
-  async function makeTopic(): Promise<string> {
-    const topic = `test-${randomUUID()}`
-    const admin = client.admin()
-    await admin.connect()
-    const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
-    await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS, configEntries }], waitForLeaders: true })
-    await admin.disconnect()
-    return topic
-  }
+  const makeTestTopic = (): Promise<string> => makeTopic(client, { numPartitions: PARTITIONS })
 
   function openKafkaTrail(topic: string, options: Partial<AuditTrailOptions> = {}): ReturnType<typeof openTrail> {
     return openTrail({ brokers: kafka.brokers, topic, spoolDir: makeTempDirectory(), ...options })
   }
 
-  /** Reads a topic from its start until `enough` says so. */
-  async function readMessages(topic: string, enough: (messages: readonly Message[]) => boolean): Promise<Message[]> {
-    const messages: Message[] = []
-    const consumer = client.consumer({ groupId: `read-${randomUUID()}` })
-    await consumer.connect()
-    await consumer.subscribe({ topic, fromBeginning: true })
-    await consumer.run({
-      autoCommit: false,
-      eachMessage: async ({ partition, message: { offset, key, value } }) => {
-        messages.push({ partition, offset: Number(offset), key: String(key), value: value ?? Buffer.alloc(0) })
-      },
-    })
-    await vi.waitFor(() => expect(enough(messages)).toBe(true), { timeout: 30_000, interval: 50 })
-    await consumer.disconnect()
-    return messages
-  }
-
   it('every record lands once, in order, keyed by its session, where every Kafka client would put it', async () => {
-    const topic = await makeTopic()
+    const topic = await makeTestTopic()
     const trail = openKafkaTrail(topic)
     const sessions = Array.from({ length: 40 }, (_, index) => trail.startSession({ session_id: `sesión-${index}` }))
     const receipts = Array.from({ length: 3000 }, (_, index) =>
       sessions[index % 40]?.decision({ reasoning: `${index}` }),
     )
     expect(await trail.close()).toEqual({ acked: 3042, pending: 0, refused: 0 })
-    const messages = await readMessages(topic, (read) => read.length >= 3042)
+    const messages = await readMessages(client, topic, (read) => read.length >= 3042)
     const rows = rowsOf(messages)
     expect(rows.map((row) => row.run_seq)).toEqual(Array.from({ length: 3042 }, (_, seq) => seq))
-    const partitionOf = Partitioners.DefaultPartitioner()
+    const partitionOf = kafkajs.Partitioners.DefaultPartitioner()
     const partitionMetadata = Array.from(
       { length: PARTITIONS },
       (_, partitionId) => ({ partitionId, leader: 0 }) as never,
@@ -112,14 +72,14 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     }).listen(0, '127.0.0.1')
     await once(registry, 'listening')
     onTestFinished(() => void registry.close())
-    const topic = await makeTopic()
+    const topic = await makeTestTopic()
     const trail = openKafkaTrail(topic, {
       schemaRegistryUrl: `http://127.0.0.1:${(registry.address() as AddressInfo).port}`,
     })
     trail.startSession().decision({ reasoning: 'framed' })
     await trail.close()
     expect(asked).toContain(`POST /subjects/${topic}-value/versions`)
-    const messages = await readMessages(topic, (read) => read.length >= 4)
+    const messages = await readMessages(client, topic, (read) => read.length >= 4)
     for (const { value } of messages) {
       expect(readFrame(value)).toEqual({ kind: 'confluent', registryId: 4711, bodyStart: 5 })
       expect(NEWEST_SCHEMA.avroType.fromBuffer(value.subarray(5))).toHaveProperty('producer_id', 'agent-1')
@@ -134,17 +94,14 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     await vi.waitFor(() => expect(problems).not.toEqual([]), { timeout: 20_000 })
     expect(problems[0]).toMatchObject({ code: 'BROKER_UNAVAILABLE', retryable: true })
     expect(problems[0]?.message).toContain(`has no topic ${topic}`)
-    const admin = client.admin()
-    await admin.connect()
-    await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true })
-    await admin.disconnect()
+    await makeTopic(client, { topic, numPartitions: 1 })
     expect(await acked).toMatchObject({ topic, partition: 0 })
   })
 
   it('a broker that dies and comes back loses nothing and changes no order', async (context) => {
     const [node] = kafka.nodes
     if (node === undefined) return context.skip('needs a Kafka of our own to kill')
-    const topic = await makeTopic()
+    const topic = await makeTestTopic()
     const problems: TrailError[] = []
     const trail = openKafkaTrail(topic, { onProblem: (problem) => problems.push(problem) })
     const session = trail.startSession({ session_id: 's1' })
@@ -163,7 +120,11 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     await node.start()
     await record(10_000)
     expect(await trail.flush()).toEqual({ acked: 15_002, pending: 0, refused: 0 })
-    const messages = await readMessages(topic, (read) => new Set(rowsOf(read).map((row) => row.run_seq)).size >= 15_002)
+    const messages = await readMessages(
+      client,
+      topic,
+      (read) => new Set(rowsOf(read).map((row) => row.run_seq)).size >= 15_002,
+    )
     // A resend may have made duplicates: the consumer removes them by (run_id, run_seq).
     const seen = new Set<number>()
     const firsts = messages
@@ -178,7 +139,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
   it('a broker that is down at start gets everything once it is up', async (context) => {
     const [node] = kafka.nodes
     if (node === undefined) return context.skip('needs a Kafka of our own to kill')
-    const topic = await makeTopic()
+    const topic = await makeTestTopic()
     await node.kill()
     const problems: TrailError[] = []
     const trail = openKafkaTrail(topic, { durability: 'broker', onProblem: (problem) => problems.push(problem) })

@@ -1,0 +1,78 @@
+/** Topics on a real Kafka: made for a test, and read back whole. */
+import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
+import { zstdDecompress } from 'node:zlib'
+import kafkajs, { type Admin, type ITopicConfig, type Kafka } from 'kafkajs'
+import { expect } from 'vitest'
+
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
+  compress: () => Promise.reject(new Error('tests compress nothing')),
+  decompress: promisify(zstdDecompress),
+})
+
+/** A message as it stands in the log. */
+export interface Message {
+  readonly partition: number
+  readonly offset: number
+  readonly key: string
+  readonly value: Buffer
+}
+
+/** kafkajs as it comes, but for a codec, and silent. */
+export function connectKafka(brokers: readonly string[]): Kafka {
+  return new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING })
+}
+
+export async function withAdmin<T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    return await work(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+/** Makes a topic, with a name of its own unless it is given one. */
+export async function makeTopic(
+  kafka: Kafka,
+  config: Omit<ITopicConfig, 'topic'> & { topic?: string },
+): Promise<string> {
+  const topic = config.topic ?? `test-${randomUUID()}`
+  const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
+  await withAdmin(kafka, (admin) =>
+    admin.createTopics({ topics: [{ configEntries, ...config, topic }], waitForLeaders: true }),
+  )
+  return topic
+}
+
+/** Reads a topic from its start until `enough` says so. */
+export async function readMessages(
+  kafka: Kafka,
+  topic: string,
+  enough: (messages: readonly Message[]) => boolean,
+): Promise<Message[]> {
+  const messages: Message[] = []
+  const consumer = kafka.consumer({ groupId: `read-${randomUUID()}` })
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  await consumer.run({
+    autoCommit: false,
+    eachMessage: async ({ partition, message: { offset, key, value } }) => {
+      messages.push({ partition, offset: Number(offset), key: String(key), value: value ?? Buffer.alloc(0) })
+    },
+  })
+  try {
+    await expect.poll(() => enough(messages), { timeout: 30_000, interval: 50 }).toBe(true)
+  } finally {
+    await consumer.disconnect()
+  }
+  return messages
+}
+
+/** Reads a topic from its start to where it ends now. */
+export async function readWholeTopic(kafka: Kafka, topic: string): Promise<Message[]> {
+  const ends = await withAdmin(kafka, (admin) => admin.fetchTopicOffsets(topic))
+  const count = ends.reduce((sum, { high }) => sum + Number(high), 0)
+  return readMessages(kafka, topic, (messages) => messages.length >= count)
+}
