@@ -8,8 +8,9 @@
  * ready, the loser's next try finds the lock free and the loser becomes the owner.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
@@ -94,28 +95,39 @@ async function choosePort(dataDir: string): Promise<number> {
 
 /** @returns The server; {@link BUSY} when another one holds the directory; else why it failed. */
 async function tryStart(order: HostOrder, deadline: number): Promise<Running | string> {
-  const child = spawnHost(order)
+  const { errors } = paths(order.dataDir)
+  // A file of its own until it holds the lock: of several starters at once each one reads what its own host has said.
+  const words = `${errors}.${randomUUID()}`
+  const child = spawnHost(order, words)
   const exited = once(child, 'exit')
   const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), exited.then(() => [])])
   const word = String((await said)[0] ?? '').trim()
   child.stdout?.resume()
   if (word === 'busy') {
     await exited
+    rmSync(words)
     return BUSY
   }
   const url = `http://127.0.0.1:${order.httpPort}`
   while (isAlive(child) && Date.now() < deadline) {
-    if (await serves(url, order.dataDir)) return owned(child, order, url)
+    if (await serves(url, order.dataDir)) {
+      renameSync(words, errors)
+      return owned(child, order, url)
+    }
     await sleep(POLL_MS)
   }
+  const how = isAlive(child)
+    ? `no answer for ${START_TIMEOUT_MS / 1000} s`
+    : `it ended (${child.signalCode ?? `exit code ${child.exitCode}`})`
   await end(child, 0)
-  return lastErrors(order.dataDir)
+  renameSync(words, errors)
+  return [how, ...lastLines(errors)].join('\n')
 }
 
-function spawnHost(order: HostOrder): ChildProcess {
+/** @param words - The file its errors go to: a pipe would hold the server up when the parent is too busy to read. */
+function spawnHost(order: HostOrder, words: string): ChildProcess {
   const host = fileURLToPath(new URL(`clickhouse-host${extname(import.meta.url)}`, import.meta.url))
-  // A file, not a pipe: a parent too busy to read must never hold the server up.
-  const errors = openSync(paths(order.dataDir).errors, 'a', 0o600)
+  const errors = openSync(words, 'wx', 0o600)
   try {
     // Its own process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
     return spawn(process.execPath, [host, JSON.stringify(order)], {
@@ -217,7 +229,7 @@ function removeUnused(dataDir: string): void {
   rmSync(dataDir, { recursive: true, force: true })
 }
 
-function lastErrors(dataDir: string): string {
-  const lines = readFileSync(paths(dataDir).errors, 'utf8').trim().split('\n')
-  return lines.slice(-ERROR_LINES).join('\n') || 'it ended without a word'
+function lastLines(file: string): string[] {
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+  return lines.slice(-ERROR_LINES).filter((line) => line !== '')
 }

@@ -5,7 +5,7 @@
  * Started by clickhouse-embedded.ts with one argument, a {@link HostOrder} as JSON. It says one word on standard output:
  * `busy` (another process holds the data directory; it exits) or `locked` (the directory is ours, configuration follows).
  */
-import { ftruncateSync, rmSync, writeSync } from 'node:fs'
+import { rmSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { DataType, load, open } from 'ffi-rs'
 import { type HostOrder, paths, prepareDataDir } from './clickhouse-files.ts'
@@ -26,7 +26,6 @@ const lock = tryLock(files.lock)
 if (lock === undefined) {
   writeSync(1, 'busy\n')
 } else {
-  ftruncateSync(2)
   // Only under the lock: the endpoint left by a dead owner goes, and passwords are made by one process only.
   prepareDataDir(order)
   writeSync(1, 'locked\n')

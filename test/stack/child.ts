@@ -5,7 +5,14 @@ import { startClickHouse, startKafka } from '@agent-audit/stack'
 const [part, directory] = process.argv.slice(2)
 const dataDir = directory === '' ? undefined : directory
 
-async function startPart(): Promise<{ pids: number[]; directory: string }> {
+/** Starts a server that cannot start, and gives the reason. */
+async function startBroken(): Promise<string> {
+  const users = [{ name: 'writer', grants: [], settings: { no_such_setting: '1' } }] as const
+  return startClickHouse({ dataDir, users }).then(() => 'it started', String)
+}
+
+async function startPart(): Promise<{ pids: number[]; directory: string } | string> {
+  if (part === 'broken-clickhouse') return startBroken()
   if (part === 'clickhouse') {
     const server = await startClickHouse({ dataDir, users: [] })
     return { pids: [server.pid], directory: server.dataDir }

@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { ask, expectGone, isRunning, makeDirectory, NO_CLICKHOUSE, startProgram } from './support.ts'
+import { ask, expectGone, isRunning, makeDirectory, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
 
 const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec
+const WAIT = { timeout: 30_000, interval: 2 }
 
 async function start(dataDir?: string): Promise<ClickHouseServer<'writer'>> {
   const server = await startClickHouse({ dataDir, users: [WRITER] })
@@ -155,6 +156,17 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     const broken = startClickHouse({ users: [{ name: 'writer', grants: [], settings: { no_such_setting: '1' } }] })
     await expect(broken).rejects.toThrow(/Unknown setting 'no_such_setting'/)
     await expect(broken).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })
+  })
+
+  it('tells a starter what its own server said, though the next one has started meanwhile', async () => {
+    const dataDir = await makeDirectory()
+    const { child, said } = spawnProgram('broken-clickhouse', dataDir)
+    await expect.poll(() => existsSync(join(dataDir, 'clickhouse', 'owner.lock')), WAIT).toBe(true)
+    child.kill('SIGSTOP')
+    // Its host fails, which frees the directory.
+    await start(dataDir)
+    child.kill('SIGCONT')
+    expect(await said).toContain("Unknown setting 'no_such_setting'")
   })
 
   it.each(['admin', 'default', 'a b', ''])('refuses %j as the name of a user', async (name) => {

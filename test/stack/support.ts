@@ -1,5 +1,5 @@
 /** Words to the real servers, and programs that start them and are killed. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -41,14 +41,19 @@ export interface Program {
 
 /** Starts `test/stack/child.ts` and waits until its part runs. It is killed when the test has finished. */
 export async function startProgram(part: 'clickhouse' | 'kafka', directory = ''): Promise<Program> {
+  const { child, said } = spawnProgram(part, directory)
+  return { pid: child.pid ?? 0, part: JSON.parse(await said) as Program['part'] }
+}
+
+/** Starts it; `said` is its first line. */
+export function spawnProgram(part: string, directory: string): { child: ChildProcess; said: Promise<string> } {
   const script = fileURLToPath(new URL('child.ts', import.meta.url))
   const args = ['--conditions=agent-audit-source', script, part, directory]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => {
     child.kill('SIGKILL')
   })
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
-  return { pid: child.pid ?? 0, part: JSON.parse(line) as Program['part'] }
+  return { child, said: once(createInterface(child.stdout), 'line').then(([line]) => String(line)) }
 }
 
 /** Waits until none of the processes is there any more. */

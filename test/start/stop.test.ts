@@ -5,6 +5,8 @@ import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from
 const ENDLESS = ['--sessions', '100000', '--json']
 /** A killed consumer's lease has to run out before the next one writes: some 22 s. */
 const LEASE_TIMEOUT_MS = 150_000
+/** So small inserts that at any moment there are events in the log which the consumer has not read. */
+const SLOW_CONSUMER = { BATCH_MAX_EVENTS: '50' }
 const WAIT = { timeout: 40_000, interval: 50 }
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE ?? ''}`, () => {
@@ -13,7 +15,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     ['SIGTERM', 143],
   ] as const)('ends in order on %s: what was accepted is stored, nothing is left running', async (signal, exitCode) => {
     const dataDir = makeDirectory()
-    const running = launch(['--data-dir', dataDir, ...ENDLESS])
+    const running = launch(['--data-dir', dataDir, ...ENDLESS], SLOW_CONSUMER)
     await running.said(/ [1-9][\d,]* stored/)
     const children = childrenOf(running.child.pid ?? 0)
     running.child.kill(signal)

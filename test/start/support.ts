@@ -7,11 +7,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TrailEvent } from '@agent-audit/analytics'
 import { clickHouseAvailability } from '@agent-audit/stack'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, vi } from 'vitest'
 
 const START = fileURLToPath(new URL('../../stack/src/start.ts', import.meta.url))
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const SOURCE = '--conditions=agent-audit-source'
+
+// Each of them starts ClickHouse, a consumer and more: on a busy machine that takes many times what it takes on an idle one.
+vi.setConfig({ testTimeout: 150_000 })
 
 const clickHouse = clickHouseAvailability()
 /** Why no test of this folder can run here, if so. */

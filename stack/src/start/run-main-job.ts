@@ -21,6 +21,10 @@ export interface MainJob {
 /** For everything recorded to reach the log; what is left then stays in the spool, and goes out with the next run. */
 const FLUSH_TIMEOUT_MS = 120_000
 const HURRIED_FLUSH_TIMEOUT_MS = 10_000
+/** Longest time without a new row, seconds: above the wait of a consumer for the lease of one that was killed. */
+const STALL_S = 60
+/** The same once the run was interrupted: somebody waits for it to end. */
+const HURRIED_STALL_S = 10
 
 /** Records the job through a producer of its own, and waits until the consumer has stored it. */
 export async function recordAndStore({ job, place, consumer, progress, stop }: MainJob): Promise<Outcome> {
@@ -35,9 +39,12 @@ export async function recordAndStore({ job, place, consumer, progress, stop }: M
   const began = performance.now()
   const what = (): string => `${figure(recording.sessions)} sessions`
   const incomplete = await showWhile(watch, (until) => record(job, recording, until), { what, stop })
-  if (!stop.aborted) await waitUntilStored(watch, stop)
-  // Interrupted: what the consumer has in hand is written before it is counted.
-  if (stop.aborted) await consumer.stop()
+  if (!stop.aborted) await waitUntilStored(watch, { stallS: STALL_S, stop })
+  if (stop.aborted) {
+    // A consumer that drains writes what it has in hand and reads no further: it is given time to read all first.
+    await waitUntilStored(watch, { stallS: HURRIED_STALL_S })
+    await consumer.stop()
+  }
   const seconds = (performance.now() - began) / 1000
   progress.end()
   const query = { runId: recording.runId, logId: place.log.logId, since: recording.startedAt }

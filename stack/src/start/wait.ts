@@ -15,8 +15,7 @@ export interface Watch {
 }
 
 const POLL_MS = 200
-/** Longest time without a new row, seconds: above the wait of a consumer for the lease of one that was killed. */
-const STALL_S = 60
+const NEVER = new AbortController().signal
 /** After so many seconds without one, the reader is told why that can be. */
 const PATIENCE_S = 3
 const WHY_NOTHING_IS_NEW = 'after a kill, the consumer lets the lease of the killed one run out'
@@ -52,11 +51,14 @@ export async function showWhile<T>(
 }
 
 /**
- * Waits until as many different events of the run are stored as were accepted, or nothing comes any more.
+ * Waits until as many different events of the run are stored as were accepted, or nothing has come for `stallS` seconds.
  * @returns false when it gave up, or `stop` was aborted.
  * @throws AuditUnavailableError `PART_UNAVAILABLE` if the consumer has ended.
  */
-export async function waitUntilStored(watch: Watch, stop: AbortSignal): Promise<boolean> {
+export async function waitUntilStored(
+  watch: Watch,
+  { stallS, stop = NEVER }: { readonly stallS: number; readonly stop?: AbortSignal },
+): Promise<boolean> {
   const { place, consumer, recording } = watch
   let before = -1
   let movedAt = performance.now()
@@ -67,7 +69,7 @@ export async function waitUntilStored(watch: Watch, stop: AbortSignal): Promise<
     const idleS = Math.floor((performance.now() - movedAt) / 1000)
     show(watch, idleS < PATIENCE_S ? 'writing' : `nothing new for ${idleS} s (${WHY_NOTHING_IS_NEW})`, events)
     if (events >= recording.accepted) return true
-    if (idleS > STALL_S) return false
+    if (idleS > stallS) return false
     consumer.check()
     await sleep(POLL_MS, undefined, { signal: stop }).catch(() => undefined)
   }
