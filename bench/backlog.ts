@@ -1,4 +1,5 @@
-/** Fills a topic with records, as several producers at once would: the backlog that consumers are measured on. */
+/** Fills topics with records, as several producers at once would: the backlog that consumers are measured on. */
+import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { Producer } from 'kafkajs'
 import { connectKafka, createTopic, ZSTD } from './kafka.ts'
 import { fieldsOf, type Message, Run } from './records.ts'
@@ -7,6 +8,8 @@ import type { SessionScript } from './sessions.ts'
 export interface Backlog {
   readonly name: string
   readonly topic: string
+  /** The same records in the same order, in the Confluent wire format. */
+  readonly confluentTopic: string
   readonly events: number
   readonly partitions: number
   /** Mean of an encoded record, framing left out, bytes. */
@@ -17,20 +20,30 @@ const RUNS = 8
 const PARTITIONS = 4
 /** Records of one run and partition in a batch: about what the producer sends under load. */
 const BATCH_RECORDS = 1000
-const FRAMING_BYTES = 10
 
-export async function fillTopic(
-  brokers: readonly string[],
-  { name, events, scripts }: { name: string; events: number; scripts: readonly SessionScript[] },
+export interface BacklogOrder {
+  readonly name: string
+  readonly events: number
+  readonly scripts: readonly SessionScript[]
+}
+
+export async function fillBacklog(
+  { brokers, registryUrl }: { brokers: readonly string[]; registryUrl: string },
+  { name, events, scripts }: BacklogOrder,
 ): Promise<Backlog> {
   const kafka = connectKafka(brokers)
   const [admin, producer] = [kafka.admin(), kafka.producer({ allowAutoTopicCreation: false })]
   await Promise.all([admin.connect(), producer.connect()])
   const topic = `bench.${process.pid}.${Date.now()}`
+  const confluentTopic = `${topic}.confluent`
   try {
     await createTopic(admin, topic, PARTITIONS)
-    const bytes = await new Filler(producer, topic).fill(makeRuns(scripts), events)
-    return { name, topic, events, partitions: PARTITIONS, recordBytes: Math.round(bytes / events - FRAMING_BYTES) }
+    await createTopic(admin, confluentTopic, PARTITIONS)
+    const registryId = await createSchemaRegistry(registryUrl).register(confluentTopic, NEWEST_SCHEMA)
+    const filler = new Filler(producer, { topic, confluentTopic, registryId })
+    const bytes = await filler.fill(makeRuns(scripts), events)
+    const recordBytes = Math.round(bytes / events - SINGLE_OBJECT_BYTES)
+    return { name, topic, confluentTopic, events, partitions: PARTITIONS, recordBytes }
   } finally {
     await Promise.all([admin.disconnect(), producer.disconnect()])
   }
@@ -41,15 +54,21 @@ function makeRuns(scripts: readonly SessionScript[]): Run[] {
   return Array.from({ length: RUNS }, (_, number) => new Run(number, plans, PARTITIONS))
 }
 
+interface Topics {
+  readonly topic: string
+  readonly confluentTopic: string
+  readonly registryId: number
+}
+
 class Filler {
   readonly #producer: Producer
-  readonly #topic: string
+  readonly #topics: Topics
   /** The last send of each partition. */
   readonly #sending: Promise<unknown>[] = Array.from({ length: PARTITIONS }, () => Promise.resolve())
 
-  constructor(producer: Producer, topic: string) {
+  constructor(producer: Producer, topics: Topics) {
     this.#producer = producer
-    this.#topic = topic
+    this.#topics = topics
   }
 
   /** @returns Bytes of all values. */
@@ -75,7 +94,18 @@ class Filler {
     const partition = batch[0]?.partition
     if (partition === undefined) return
     await this.#sending[partition]
+    const { topic, confluentTopic, registryId } = this.#topics
     const messages = batch.splice(0)
-    this.#sending[partition] = this.#producer.send({ topic: this.#topic, compression: ZSTD, messages })
+    const reframed = messages.map((message) => ({
+      ...message,
+      value: reframeToConfluent(Buffer.from(message.value), registryId),
+    }))
+    this.#sending[partition] = this.#producer.sendBatch({
+      compression: ZSTD,
+      topicMessages: [
+        { topic, messages },
+        { topic: confluentTopic, messages: reframed },
+      ],
+    })
   }
 }

@@ -1,5 +1,5 @@
 /** What the project wants of itself, and whether a run met it. Missed bounds are shown, and fail nothing. */
-import { type ConsumerPart, median, type ProducerPart } from './results.ts'
+import { type ConsumerPart, type ConsumerRound, type LatencyPart, median, type ProducerPart } from './results.ts'
 
 export interface Bound {
   readonly what: string
@@ -9,20 +9,49 @@ export interface Bound {
 }
 
 const SMALL = '0.3 KB'
-const CONSUMER = { ratio: 1.7, cpuUsPerEvent: 6, peakRssMb: 400 }
+const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 400 }
+const LATENCY_P99_MS = 1500
 const PRODUCER = { eventsPerSecond: 80_000, threadCpuUsPerEvent: 12 }
 
-export function consumerBounds(part: ConsumerPart): Bound[] {
-  const of = (contender: string, value: 'eventsPerSecond' | 'cpuUsPerEvent' | 'peakRssMb'): number => {
-    const rounds = part.rounds.filter((round) => round.backlog === SMALL && round.contender === contender)
-    return median(rounds.map((round) => round[value]))
-  }
-  const ratio = of('ours', 'eventsPerSecond') / of('obvious', 'eventsPerSecond')
+export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
+  const ours = rounds.filter(({ contender }) => contender === 'ours')
+  const of = (value: (round: ConsumerRound) => number | undefined): number =>
+    median(ours.filter(({ backlog }) => backlog === SMALL).map((round) => value(round) ?? Number.NaN))
+  const ratios = backlogs.flatMap(({ name }) => {
+    const speed = (wanted: string): number =>
+      median(
+        rounds
+          .filter(({ backlog, contender }) => backlog === name && contender === wanted)
+          .map(({ eventsPerSecond }) => eventsPerSecond),
+      )
+    const ratio = (other: string): number => Number((speed('ours') / speed(other)).toFixed(2))
+    return [
+      atLeast(`events/s at ${name}, ours to Kafka engine`, CONSUMER.toEngine, ratio('Kafka engine')),
+      atLeast(`events/s at ${name}, ours to obvious`, CONSUMER.toObvious, ratio('obvious')),
+    ]
+  })
+  const commits = Math.max(
+    ...ours.map((round) => (round.commits ? round.commits.sent / round.commits.batches : Infinity)),
+  )
   return [
-    atLeast(`events/s at ${SMALL}, ours to obvious`, CONSUMER.ratio, Number(ratio.toFixed(2))),
-    atMost(`node CPU us/event at ${SMALL}`, CONSUMER.cpuUsPerEvent, of('ours', 'cpuUsPerEvent')),
-    atMost(`peak RSS MB at ${SMALL}`, CONSUMER.peakRssMb, of('ours', 'peakRssMb')),
+    ...ratios,
+    atMost(
+      `node CPU us/event at ${SMALL}`,
+      CONSUMER.cpuUsPerEvent,
+      of(({ node }) => node?.cpuUsPerEvent),
+    ),
+    atMost('Kafka commits a batch, in any round', CONSUMER.commitsPerBatch, Number(commits.toFixed(2))),
+    atMost(
+      `peak RSS MB at ${SMALL}`,
+      CONSUMER.peakRssMb,
+      of(({ node }) => node?.peakRssMb),
+    ),
   ]
+}
+
+export function latencyBounds({ settings, rounds }: LatencyPart): Bound[] {
+  const what = `ms from record() to queryable, p99, at ${settings.eventsPerSecond} events/s`
+  return [atMost(what, LATENCY_P99_MS, median(rounds.map(({ p99Ms }) => p99Ms)))]
 }
 
 export function producerBounds(part: ProducerPart): Bound[] {

@@ -1,31 +1,36 @@
 /**
- * `npm run bench`: our consumer and producer beside what one would write first, on a real Kafka and a real ClickHouse.
- * Results go to bench/results, and docs/performance.md is written anew from the newest. A quick look, with fewer events
- * or rounds than the default, leaves no results.
+ * `npm run bench` and `npm run bench:producer`: our consumer and producer beside what else one would use, on a real Kafka
+ * and a real ClickHouse. Results go to bench/results, and docs/performance.md is written anew from the newest. A quick
+ * look, with fewer events or rounds than the default, leaves no results.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openDataDir, startKafka, stopAll } from '@agent-audit/stack'
+import { openDataDir, startKafka, startSchemaRegistry, stopAll } from '@agent-audit/stack'
 import { benchmarkConsumers } from './consumer-benchmark.ts'
 import { writeDocument } from './document.ts'
 import { describeEnvironment } from './environment.ts'
 import { stopMeasured } from './measured-process.ts'
+import { benchmarkLatency } from './latency-benchmark.ts'
 import { benchmarkProducers } from './producer-benchmark.ts'
 import { type Results, saveResults } from './results.ts'
 import { readSizeMix } from './size-mix.ts'
 import { openStore } from './store.ts'
 
-const USAGE = `npm run bench -- [--only consumer|producer|document] [--events N] [--rounds N] [--profile DIR]
-  --only      one part; document: write docs/performance.md anew from bench/results
+const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR]
+  --only      consumer, latency, producer, or document: write docs/performance.md anew from bench/results; may be given
+              more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
   --rounds    rounds, of which medians are taken (default 3)
   --profile   takes CPU profiles of our consumer into this folder
 Recorded sessions for the size mix: AUDIT_SESSIONS_FILE; without it made-up ones of the same sizes.
 With --events, --rounds or --profile nothing is saved.
 `
-const DEFAULTS = { events: 1_000_000, rounds: 3 }
+const PARTS = ['consumer', 'latency', 'producer', 'document'] as const
+type Part = (typeof PARTS)[number]
+const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3 }
+const LATENCY_SECONDS = 20
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -45,7 +50,7 @@ try {
 }
 
 interface Order {
-  readonly only: string | undefined
+  readonly only: readonly Part[]
   readonly events: number
   readonly rounds: number
   readonly profileDir: string | undefined
@@ -58,7 +63,7 @@ async function main(): Promise<number> {
     process.stderr.write(USAGE)
     return 2
   }
-  if (order.only === 'document') {
+  if (order.only.includes('document')) {
     writeDocument()
     return 0
   }
@@ -75,13 +80,15 @@ async function main(): Promise<number> {
 function readOrder(): Order | undefined {
   const text = { type: 'string' } as const
   try {
-    const { values } = parseArgs({ options: { only: text, events: text, rounds: text, profile: text } })
+    const only = { type: 'string', multiple: true } as const
+    const { values } = parseArgs({ options: { only, events: text, rounds: text, profile: text } })
     const events = Number(values.events ?? DEFAULTS.events)
     const rounds = Number(values.rounds ?? DEFAULTS.rounds)
-    if (![undefined, 'consumer', 'producer', 'document'].includes(values.only)) return undefined
+    const parts = (values.only ?? DEFAULTS.only).map((name) => PARTS.find((part) => part === name))
+    if (!parts.every((part) => part !== undefined)) return undefined
     if (!Number.isInteger(events) || events < 10 || !Number.isInteger(rounds) || rounds < 1) return undefined
     const quick = [values.events, values.rounds, values.profile].some((value) => value !== undefined)
-    return { only: values.only, events, rounds, profileDir: values.profile, quick }
+    return { only: parts, events, rounds, profileDir: values.profile, quick }
   } catch {
     return undefined
   }
@@ -90,21 +97,20 @@ function readOrder(): Order | undefined {
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
   const startedAt = new Date().toISOString()
   await using kafka = await startKafka()
+  await using registry = await startSchemaRegistry()
   await using dataDir = await openDataDir(join(directory, 'data'))
   await using store = await openStore(dataDir)
   const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
   say(`size mix: ${sizeMix.source} sessions`)
-  const shared = { brokers: kafka.brokers, sizeMix, rounds, say }
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
-  const wants = (part: string): boolean => only === undefined || only === part
+  const scale = events / DEFAULTS.events
+  const shared = { brokers: kafka.brokers, registryUrl: registry.url, dataDir, store, directory, sizeMix, rounds, say }
+  const seconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))
   return {
     startedAt,
     environment,
-    consumer: wants('consumer')
-      ? await benchmarkConsumers({ ...shared, dataDir, store, events, profileDir })
-      : undefined,
-    producer: wants('producer')
-      ? await benchmarkProducers({ ...shared, scale: events / DEFAULTS.events, directory })
-      : undefined,
+    consumer: only.includes('consumer') ? await benchmarkConsumers({ ...shared, events, profileDir }) : undefined,
+    latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds }) : undefined,
+    producer: only.includes('producer') ? await benchmarkProducers({ ...shared, scale }) : undefined,
   }
 }

@@ -1,16 +1,9 @@
-/** A process under measurement: what it has used is read from /proc, so nothing in it has to be changed. */
+/** A process under measurement: its lines, and what it has used when they come. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-
-export interface Usage {
-  /** User and system time since its start, microseconds; in steps of 10 ms. */
-  readonly cpuUs: number
-  /** The most memory it has held so far, bytes. */
-  readonly peakRssBytes: number
-}
+import { readUsage, type Usage } from './process-usage.ts'
 
 /** When a line was met, and what the process had used then. */
 export interface Mark extends Usage {
@@ -26,8 +19,6 @@ export interface ProcessOptions {
   readonly nodeOptions?: readonly string[]
 }
 
-/** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's own tick. */
-const TICK_US = 10_000
 const STOP_GRACE_MS = 30_000
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
 const LIFELINE = fileURLToPath(new URL('./end-with-parent.ts', import.meta.url))
@@ -69,13 +60,7 @@ export class MeasuredProcess {
 
   /** What it has used by now. Throws once it is gone. */
   mark(): Mark {
-    const at = performance.now()
-    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')
-    // The name in brackets may hold spaces; utime and stime are the 14th and 15th field.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
-    const peak = /^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]
-    return { at, cpuUs: (Number(fields[11]) + Number(fields[12])) * TICK_US, peakRssBytes: Number(peak) * 1024 }
+    return { at: performance.now(), ...readUsage(this.#child.pid) }
   }
 
   /** The first line from now on that matches. @throws Error with its last lines if the process ends before. */

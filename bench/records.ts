@@ -1,14 +1,6 @@
 /** Records as the producer writes them, made from scripts: the input of the consumer benchmark. */
-import {
-  type AuditRecord,
-  type EventInput,
-  type LlmCall,
-  maxRecordBytes,
-  NEWEST_SCHEMA,
-  SINGLE_OBJECT_BYTES,
-  singleObjectHeader,
-  writeRecord,
-} from '@agent-audit/schemas'
+import type { AuditRecord, EventInput, LlmCall } from '@agent-audit/schemas'
+import { EMPTY_RECORD, encodeRecord } from '../test/support/records.ts'
 import { createRandom, newMessages, type SessionScript } from './sessions.ts'
 
 /** A record in Avro single-object encoding, and where it goes. */
@@ -20,8 +12,6 @@ export interface Message {
 
 type Fields = Partial<AuditRecord>
 
-const HEADER = singleObjectHeader(NEWEST_SCHEMA)
-const EMPTY = Object.fromEntries(NEWEST_SCHEMA.fields.map(({ name }) => [name, null])) as unknown as AuditRecord
 /** Sessions of one run that are under way at a time, so that their events alternate in the log. */
 const SESSIONS_AT_ONCE = 16
 const MODEL = { model_id: 'gpt-4o-2024-11-20' }
@@ -45,7 +35,6 @@ export class Run {
   #seq = 0
   #sessions: number
   #time = Date.now() * 1000
-  #scratch = Buffer.alloc(64 * 1024)
 
   constructor(number: number, plans: readonly (readonly Fields[])[], partitions: number) {
     this.#random = createRandom(1000 + number)
@@ -76,7 +65,7 @@ export class Run {
     this.#time += 1 + Math.floor(this.#random() * 200)
     const event_id = this.#uuid()
     const record: AuditRecord = {
-      ...EMPTY,
+      ...EMPTY_RECORD,
       ...MODEL,
       run_id: this.#id,
       run_seq: this.#seq,
@@ -94,10 +83,7 @@ export class Run {
       ...session.plan[session.seq],
     }
     session.parent = event_id
-    const bound = SINGLE_OBJECT_BYTES + maxRecordBytes(record)
-    if (bound > this.#scratch.length) this.#scratch = Buffer.alloc(bound * 2)
-    HEADER.copy(this.#scratch)
-    return Buffer.from(this.#scratch.subarray(0, writeRecord(record, this.#scratch, SINGLE_OBJECT_BYTES)))
+    return encodeRecord(record)
   }
 
   /** As the producer makes event ids: milliseconds, bits of the run, run_seq. */

@@ -4,24 +4,52 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from './environment.ts'
 
+export const CONSUMER_NAMES: readonly ['ours', 'obvious', 'Kafka engine'] = ['ours', 'obvious', 'Kafka engine']
+export type ConsumerName = (typeof CONSUMER_NAMES)[number]
+
 /** One measurement of one consumer. */
 export interface ConsumerRound {
   readonly backlog: string
-  readonly contender: 'ours' | 'obvious'
+  readonly contender: ConsumerName
   readonly round: number
   /** From the first claimed partition until every row is in the table. */
   readonly seconds: number
   readonly eventsPerSecond: number
   /** The same, from the start of the process. */
   readonly secondsFromSpawn: number
-  /** CPU of the consumer's process between the two, by event, microseconds. */
+  /** Of the consumer's process; the Kafka engine has none. */
+  readonly node: ConsumerUsage | undefined
+  /** CPU of the ClickHouse server between the two, by event, merges and the polls included, microseconds. */
+  readonly clickhouseCpuUsPerEvent: number
+  /** Sent to Kafka, and batches written; ours alone counts them. */
+  readonly commits: CommitCount | undefined
+  readonly rows: number
+  readonly records: number
+  readonly places: number
+}
+
+export interface ConsumerUsage {
+  /** CPU from the first claimed partition until every row is in the table, by event, microseconds. */
   readonly cpuUsPerEvent: number
   /** The same, from the start of the process. */
   readonly cpuUsPerEventFromSpawn: number
   readonly peakRssMb: number
-  readonly rows: number
-  readonly records: number
-  readonly places: number
+}
+
+export interface CommitCount {
+  readonly sent: number
+  readonly batches: number
+}
+
+/** One measurement of the way from `record()` to a query. */
+export interface LatencyRound {
+  readonly round: number
+  readonly events: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly maxMs: number
+  /** 99 of 100 gaps between two answers were not longer: about what a latency may be overstated by. */
+  readonly pollGapMs: number
 }
 
 /** One measurement of one way to produce. */
@@ -49,8 +77,18 @@ export interface ConsumerPart {
     readonly recordBytes: number
     readonly source: string
   }[]
-  readonly settings: Readonly<Record<string, unknown>>
+  readonly settings: Readonly<Record<'ours' | 'obvious' | 'engine' | 'log', string>>
   readonly rounds: readonly ConsumerRound[]
+}
+
+export interface LatencyPart {
+  readonly settings: {
+    readonly eventsPerSecond: number
+    readonly seconds: number
+    readonly warmUpSeconds: number
+    readonly partitions: number
+  }
+  readonly rounds: readonly LatencyRound[]
 }
 
 export interface ProducerPart {
@@ -63,6 +101,7 @@ export interface Results {
   readonly startedAt: string
   readonly environment: Environment
   readonly consumer?: ConsumerPart | undefined
+  readonly latency?: LatencyPart | undefined
   readonly producer?: ProducerPart | undefined
 }
 
@@ -76,20 +115,28 @@ export function saveResults(results: Results): string {
   return `bench/results/${name}`
 }
 
-/** The newest results that have this part. Names sort by time. */
-export function newestWith(part: 'consumer' | 'producer'): { file: string; results: Results } | undefined {
+/** A part of the newest results that have it, and where they are. Names sort by time. */
+export function newest<Part extends 'consumer' | 'latency' | 'producer'>(
+  part: Part,
+): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })
   const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'))
   for (const file of files.toSorted().toReversed()) {
     const results = JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as Results
-    if (results[part] !== undefined) return { file: `bench/results/${file}`, results }
+    const found = results[part]
+    if (found) return { file: `bench/results/${file}`, results, part: found }
   }
   return undefined
 }
 
 /** The middle value; of an even number, the lower of the two. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? Number.NaN
+  return percentile(values, 0.5)
+}
+
+/** The value that this share of all is not above: 0.5 for the middle one, 1 for the highest. */
+export function percentile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN
 }
 
 /** Rounded to so many digits after the point. */

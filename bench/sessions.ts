@@ -76,6 +76,12 @@ function makeSession(text: () => string): SessionScript {
   return { start, events }
 }
 
+/** Text in a made-up event that makes its record about 0.3 KB. */
+const SMALL_TEXT_BYTES = 12
+
+/** Sessions whose records are about 0.3 KB. */
+export const SMALL_SESSIONS: readonly SessionScript[] = makeSessions(40, () => SMALL_TEXT_BYTES, 17)
+
 /** The messages of a model call that the one before in the session did not have: what a record holds by default. */
 export function newMessages(call: LlmCall, previous: LlmCall | undefined): readonly unknown[] {
   return call.input_messages.slice(previous?.input_messages.length ?? 0)

@@ -1,4 +1,4 @@
-/** The tables the consumers write to: ours as migrated, and a twin for the obvious consumer. */
+/** The tables the consumers write to: ours as migrated, and a twin for each of the others. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, LOGS_TABLE, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
@@ -20,12 +20,17 @@ export interface Store extends AsyncDisposable {
   version(): Promise<string>
 }
 
-export const TWIN_TABLE = 'obvious_events'
+/** The obvious consumer's: bytes are hex, since JSON carries none. */
+export const HEX_TWIN_TABLE = 'obvious_events'
+/** The Kafka engine's. */
+export const TWIN_TABLE = 'engine_events'
 const POLL_MS = 50
 
 export async function openStore(dataDir: DataDir): Promise<Store> {
   const admin = connectAnalytics(dataDir.admin)
-  await admin.command(twinStatement(dataDir.admin.database))
+  const { database } = dataDir.admin
+  await admin.command(twinStatement(`${database}.${TWIN_TABLE}`))
+  await admin.command(bytesAsHex(twinStatement(`${database}.${HEX_TWIN_TABLE}`)))
   const countOf = async (from: string): Promise<number> => {
     const [row] = await admin.rows<{ count: number }>(`SELECT toFloat64(count()) AS count FROM ${from}`)
     return row?.count ?? 0
@@ -33,7 +38,7 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
   return {
     admin,
     async clear() {
-      for (const table of [EVENTS_TABLE, SKIPPED_TABLE, LOGS_TABLE, TWIN_TABLE]) {
+      for (const table of [EVENTS_TABLE, SKIPPED_TABLE, LOGS_TABLE, TWIN_TABLE, HEX_TWIN_TABLE]) {
         await admin.command(`TRUNCATE TABLE {database:Identifier}.${table} SETTINGS max_table_size_to_drop = 0`)
       }
       while ((await countOf('system.merges')) > 0) await sleep(POLL_MS)
@@ -54,16 +59,29 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
   }
 }
 
-/**
- * Same columns, codecs, order, indexes, projection and settings as audit_events. Without its constraints, which only our
- * consumer's inserts can meet; bytes are hex, since JSON carries none.
- */
-function twinStatement(database: string): string {
-  const statements = readMigrations().flatMap((migration) => migration.statements)
-  const events = statements.find((statement) => statement.includes(`CREATE TABLE IF NOT EXISTS ${EVENTS_TABLE}`)) ?? ''
-  return events
-    .replace(EVENTS_TABLE, `${database}.${TWIN_TABLE}`)
+/** What the Avro record holds of the table: names and types of the columns before those of its place in the log. */
+export function recordColumns(): { name: string; type: string }[] {
+  const lines = eventsStatement().matchAll(/^ {2}([a-z_0-9]+) (.+?)(?: CODEC\(.*\))?,$/gm)
+  const columns = Array.from(lines, ([, name = '', type = '']) => ({ name, type }))
+  return columns.slice(
+    0,
+    columns.findIndex(({ name }) => name === 'log_id'),
+  )
+}
+
+/** Same columns, codecs, order, indexes, projection and settings as audit_events; no constraints: ours alone can meet them. */
+function twinStatement(table: string): string {
+  return eventsStatement()
+    .replace(EVENTS_TABLE, table)
     .replaceAll(/^ {2}CONSTRAINT [\s\S]*?,\n(?= {2}(?:CONSTRAINT|INDEX))/gm, '')
     .replaceAll(/^ {2}\w+_hex .*\n/gm, '')
-    .replaceAll(/FixedString\((\d+)\)/g, (_, bytes: string) => `FixedString(${2 * Number(bytes)})`)
+}
+
+function bytesAsHex(statement: string): string {
+  return statement.replaceAll(/FixedString\((\d+)\)/g, (_, bytes: string) => `FixedString(${2 * Number(bytes)})`)
+}
+
+function eventsStatement(): string {
+  const statements = readMigrations().flatMap((migration) => migration.statements)
+  return statements.find((statement) => statement.includes(`CREATE TABLE IF NOT EXISTS ${EVENTS_TABLE}`)) ?? ''
 }

@@ -7,8 +7,9 @@
  */
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { Clock } from './clock.ts'
+import type { PartitionObserver } from './metrics.ts'
 import type { Sink } from './sink.ts'
-import type { Claim, CommitAnswer } from './source.ts'
+import type { Claim } from './source.ts'
 
 /** What an insert is sent under. Milliseconds of the server's clock. */
 export interface Lease {
@@ -39,19 +40,27 @@ export interface FenceOptions {
   readonly renewMs: number
 }
 
+export interface FenceParts {
+  readonly sink: Sink
+  readonly clock: Clock
+  readonly observer: PartitionObserver
+}
+
 /** The lease of one claim. */
 export class Fence {
   readonly #claim: Claim
   readonly #sink: Sink
   readonly #clock: Clock
+  readonly #observer: PartitionObserver
   readonly #options: FenceOptions
   #lease: Lease | undefined
   #renewAt = 0
 
-  constructor(claim: Claim, { sink, clock }: { sink: Sink; clock: Clock }, options: FenceOptions) {
+  constructor(claim: Claim, { sink, clock, observer }: FenceParts, options: FenceOptions) {
     this.#claim = claim
     this.#sink = sink
     this.#clock = clock
+    this.#observer = observer
     this.#options = options
   }
 
@@ -75,7 +84,7 @@ export class Fence {
     const fencedAt = await this.#sink.now()
     // The old lease ends here: whether the commit lands or not, its F is no longer the one in the metadata.
     this.#lease = undefined
-    expectAcknowledged(await this.#claim.commit(next, `busy ${fencedAt}`), this.#claim)
+    await this.#commit(next, `busy ${fencedAt}`)
     this.#lease = { fencedAt, deadline: fencedAt + this.#options.leaseMs }
     this.#renewAt = asked + this.#options.renewMs
     return this.#lease
@@ -88,12 +97,15 @@ export class Fence {
    */
   async release(next: number): Promise<void> {
     this.#lease = undefined
-    expectAcknowledged(await this.#claim.commit(next, CLEAN), this.#claim)
+    await this.#commit(next, CLEAN)
   }
-}
 
-function expectAcknowledged(answer: CommitAnswer, claim: Claim): void {
-  if (answer === 'acknowledged') return
-  const why = answer === 'refused' ? 'refused by the group' : 'not answered'
-  throw new AuditUnavailableError('LOG_UNAVAILABLE', `commit of ${claim.topic}/${claim.partition} ${why}: rejoining`)
+  async #commit(next: number, metadata: string): Promise<void> {
+    const { topic, partition } = this.#claim
+    const answer = await this.#claim.commit(next, metadata)
+    this.#observer.committed(answer)
+    if (answer === 'acknowledged') return
+    const why = answer === 'refused' ? 'refused by the group' : 'not answered'
+    throw new AuditUnavailableError('LOG_UNAVAILABLE', `commit of ${topic}/${partition} ${why}: rejoining`)
+  }
 }

@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { Batch, DeadStop } from './batch.ts'
 import type { InsertAnswer, Table } from './sink.ts'
-import type { LogPlace } from './source.ts'
+import type { CommitAnswer, LogPlace } from './source.ts'
 
 /** What a partition's writer tells of itself. */
 export interface PartitionObserver {
@@ -15,6 +15,7 @@ export interface PartitionObserver {
   stopped(at: DeadStop, deadInARow: number): void
   /** The claim has ended: what comes is another owner's to tell. */
   ended(): void
+  committed(answer: CommitAnswer): void
 }
 
 export interface Metrics {
@@ -65,6 +66,12 @@ export function createMetrics(): Metrics {
       labelNames,
       registers,
     }),
+    commits: new Counter({
+      name: 'audit_commits_total',
+      help: 'Commits sent to the group, each a lease or the end of one.',
+      labelNames: [...labelNames, 'answer'] as const,
+      registers,
+    }),
   }
   const stopped = new Map<string, string>()
   return { registry, stopped, observe: (place, log) => createObserver(meters, stopped, place, log) }
@@ -78,6 +85,7 @@ type Meters = {
   insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
   stopped: Gauge<'topic' | 'partition'>
+  commits: Counter<'topic' | 'partition' | 'answer'>
 }
 
 const NOT_STORED: Record<InsertAnswer['kind'], string> = {
@@ -117,6 +125,7 @@ function createObserver(
       const reason = answer.kind === 'stored' ? undefined : answer.reason
       log.error({ ...labels, table, ...offsets, answer: answer.kind, reason }, NOT_STORED[answer.kind])
     },
+    committed: (answer) => meters.commits.inc({ ...labels, answer }),
     recovering: () => log.info(labels, 'recovering the partition'),
     stopped({ offset, reason }, deadInARow) {
       const why = `${deadInARow} dead letters in a row, and offset ${offset} is none the better: ${reason}`

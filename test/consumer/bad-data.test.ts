@@ -6,7 +6,7 @@ import { findSchema, logIdOf, NEWEST_SCHEMA } from '@agent-audit/schemas'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import { pino } from 'pino'
 import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { readMetric } from '../support/consumer-process.ts'
+import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,

@@ -3,7 +3,7 @@ import { createConsumer, readSettings } from '@agent-audit/consumer'
 import { composeParts, type RecordCheck } from '@agent-audit/consumer/pipeline'
 import { pino } from 'pino'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { readMetric } from '../support/consumer-process.ts'
+import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
 import { accountOf, environmentOf, openEmbedded, openStore, runConsumer, type TestLog } from './support.ts'
 

@@ -4,8 +4,9 @@ import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import * as fc from 'fast-check'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { accountOf, environmentOf, openEmbedded, openOnKafka, openStore, type OpenLog } from '../consumer/support.ts'
-import { readMetric, startConsumerProcess } from '../support/consumer-process.ts'
+import { startConsumerProcess } from '../support/consumer-process.ts'
 import { openGate } from '../support/gate.ts'
+import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
 import { draw, takeSeed } from '../support/seed.ts'
 
@@ -140,6 +141,8 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
         failed: readMetric(text, 'audit_inserts_not_stored_total'),
       }).toEqual({ stored: 150, dead: 3, duplicates: 10, lag: 0, batchEvents: 150, failed: undefined })
       expect(readMetric(text, 'audit_insert_seconds_count', 'table="audit_events"')).toBeGreaterThanOrEqual(2)
+      // One lease a partition.
+      expect(readMetric(text, 'audit_commits_total', 'answer="acknowledged"')).toBeGreaterThanOrEqual(2)
     }, WAIT)
     expect(await consumer.kill('SIGTERM')).toBe(0)
     expect(consumer.stdout).toContain('"msg":"dead letters"')

@@ -1,4 +1,4 @@
-/** Audit records for tests, whole or damaged, as bytes on the wire. */
+/** Audit records for tests and benchmarks, as bytes on the wire. */
 import { createHash } from 'node:crypto'
 import {
   type AuditRecord,
@@ -10,6 +10,11 @@ import {
 } from '@agent-audit/schemas'
 
 const HEADER = singleObjectHeader(NEWEST_SCHEMA)
+
+/** All fields null, those included that a record must have. */
+export const EMPTY_RECORD: AuditRecord = Object.fromEntries(
+  NEWEST_SCHEMA.fields.map(({ name }) => [name, null]),
+) as unknown as AuditRecord
 
 /** 16 bytes made from a name, so that tests can speak of runs by name. */
 export function runIdOf(name: string): Buffer {
@@ -24,9 +29,8 @@ export function uuidOf(name: string): string {
 
 /** Record `seq` of a run; its text fields tell which. */
 export function makeRecord(run: string, seq: number, fields: Partial<AuditRecord> = {}): AuditRecord {
-  const empty = Object.fromEntries(NEWEST_SCHEMA.fields.map((field) => [field.name, null])) as unknown as AuditRecord
   return {
-    ...empty,
+    ...EMPTY_RECORD,
     run_id: runIdOf(run),
     run_seq: seq,
     producer_id: 'tests',
