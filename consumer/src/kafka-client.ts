@@ -1,12 +1,7 @@
-/**
- * Connections by kafkajs, with what every use of it here needs mended: of the compression codecs it brings gzip alone, and
- * its request queue polls every millisecond and warns of negative timeouts on newer Node.
- */
-import { createRequire } from 'node:module'
-import { promisify } from 'node:util'
-import { zstdDecompress } from 'node:zlib'
+/** Connections by kafkajs: how they are made, and what is said of them when they fail. */
 import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
+import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
 
 export interface KafkaConnection {
   /** `host:port`, at least one. */
@@ -17,12 +12,11 @@ export interface KafkaConnection {
 
 const CONNECT_TIMEOUT_MS = 5000
 const REQUEST_TIMEOUT_MS = 15_000
-/** Node's own default is 16 KiB: a batch of records would come in dozens of pieces, each with its own call back. */
-const DECOMPRESS_CHUNK_BYTES = 256 * 1024
 
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
-mendKafkajs()
+registerZstd(kafkajs)
+stopIdlePolling()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {
@@ -49,26 +43,4 @@ export function describeKafkaError(error: unknown, { brokers }: KafkaConnection)
   const missing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || message.includes('does not host this topic')
   const hint = missing ? " (run 'agent-audit setup' to make the topic)" : ''
   return new AuditUnavailableError('BROKER_UNAVAILABLE', `${where}: ${message}${hint}`, { cause: error })
-}
-
-interface RequestQueue {
-  pending: unknown[]
-  throttledUntil: number
-}
-
-function mendKafkajs(): void {
-  const decompress = promisify(zstdDecompress)
-  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
-    compress: () => Promise.reject(new Error('the consumer compresses nothing')),
-    decompress: (bytes: Buffer) => decompress(bytes, { chunkSize: DECOMPRESS_CHUNK_BYTES }),
-  })
-  const require = createRequire(import.meta.url)
-  const { prototype } = require('kafkajs/src/network/requestQueue') as {
-    prototype: { scheduleCheckPendingRequests(): void }
-  }
-  // oxlint-disable-next-line typescript/unbound-method -- called with its own receiver below
-  const schedule = prototype.scheduleCheckPendingRequests
-  prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
-    if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this as never)
-  }
 }

@@ -1,11 +1,8 @@
 /**
- * Sends to Kafka. The only file of the producer that knows kafkajs, and what it needs to lose nothing: one send is one
- * partition, acks from all replicas, idempotent with one request in flight, and a new client after any rejected send.
+ * Sends to Kafka, with what kafkajs needs to lose nothing: one send is one partition, acks from all replicas, idempotent
+ * with one request in flight, and a new client after any rejected send.
  */
-import { createRequire } from 'node:module'
-import { promisify } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import {
   AuditUnavailableError,
   createSchemaRegistry,
@@ -15,24 +12,11 @@ import {
   reframeToConfluent,
   TrailError,
 } from '@agent-audit/schemas'
-import type {
-  CompressionCodecs,
-  CompressionTypes,
-  Kafka,
-  KafkaConfig,
-  Producer,
-  RecordMetadata,
-  SASLOptions,
-} from 'kafkajs'
+import type { Kafka, KafkaConfig, Producer, RecordMetadata, SASLOptions } from 'kafkajs'
 import type { DeliverySettings } from './delivery-protocol.ts'
+import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
 import type { Destination } from './options.ts'
 import type { OutgoingRecord, Sender } from './sender.ts'
-
-/** The parts of kafkajs's compression that take a codec of ours. */
-interface Compression {
-  readonly CompressionCodecs: typeof CompressionCodecs
-  readonly CompressionTypes: typeof CompressionTypes
-}
 
 type KafkaDestination = Extract<Destination, { kind: 'kafka' }>
 
@@ -44,7 +28,6 @@ const CLOSE_DEADLINE_MS = 3000
 /** Short: our own loop tries for ever, and says so. */
 const RETRY = { retries: 2, initialRetryTime: 100, maxRetryTime: 1000 }
 const ALL_REPLICAS = -1
-const ZSTD_LEVEL = 1
 
 /** Makes a client of these brokers that is not connected yet. */
 export function createKafkaSender(settings: DeliverySettings, destination: KafkaDestination): Sender {
@@ -163,7 +146,9 @@ function rootOf(error: unknown): unknown {
 
 async function openKafka({ brokers, ssl, sasl, clientId }: KafkaDestination): Promise<Kafka> {
   const module = (await import('kafkajs')).default
-  prepare(module)
+  registerZstd(module)
+  // In our own thread's copy only: an agent may use kafkajs itself.
+  if (!isMainThread) stopIdlePolling()
   const config: KafkaConfig = {
     clientId,
     brokers: [...brokers],
@@ -175,40 +160,6 @@ async function openKafka({ brokers, ssl, sasl, clientId }: KafkaDestination): Pr
   }
   if (sasl !== undefined) config.sasl = sasl as SASLOptions
   return new module.Kafka(config)
-}
-
-const compress = promisify(zstdCompress)
-const decompress = promisify(zstdDecompress)
-
-function prepare({ CompressionCodecs: codecs, CompressionTypes: types }: Compression): void {
-  const options = { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } }
-  codecs[types.ZSTD] = () => ({
-    compress: (encoder: { buffer: Buffer }) => compress(encoder.buffer, options),
-    decompress: (buffer: Buffer) => decompress(buffer),
-  })
-  if (!isMainThread) stopIdlePolling()
-}
-
-interface RequestQueue {
-  readonly pending: readonly unknown[]
-  readonly throttledUntil: number
-  scheduleCheckPendingRequests(): void
-}
-
-/**
- * After its first response kafkajs looks for pending requests every millisecond for ever, with a negative timeout that
- * Node 24 warns of (tulios/kafkajs#1751). Mended in our own thread's copy only: an agent may use kafkajs itself.
- */
-function stopIdlePolling(): void {
-  const load = createRequire(import.meta.url)
-  const { prototype } = load('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & { mended?: boolean } }
-  if (prototype.mended === true) return
-  // oxlint-disable-next-line typescript/unbound-method -- called on its queue below
-  const schedule = prototype.scheduleCheckPendingRequests
-  prototype.mended = true
-  prototype.scheduleCheckPendingRequests = function scheduleIfNeeded(this: RequestQueue): void {
-    if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this)
-  }
 }
 
 async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {

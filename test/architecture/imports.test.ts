@@ -103,6 +103,10 @@ it('kafkajs is known to files named kafka-*.ts of producer and consumer alone', 
   expect(importers).toEqual(allowed)
 })
 
+it('the mends of kafkajs are the same in producer and consumer', () => {
+  expect(readText('producer/src/kafka-mends.ts')).toBe(readText('consumer/src/kafka-mends.ts'))
+})
+
 it('@clickhouse/client is known to one file of the consumer and one of analytics', () => {
   expect(importersOf('@clickhouse/client')).toEqual(['consumer/src/clickhouse-sink.ts', 'analytics/src/clickhouse.ts'])
 })
