@@ -32,10 +32,10 @@ export interface StoreKind {
 
 export interface OpenOptions {
   /**
-   * `exclusive`: this connection alone, the lock held until it is closed or the process is gone.
-   * `shared`: several processes. `read`: shared, and nothing can be written.
+   * `exclusive`: this connection alone, the lock held until it is closed or the process is gone. `existing`: the same, but
+   * an empty file is left empty. `shared`: several processes. `read`: shared, and nothing can be written.
    */
-  readonly access: 'exclusive' | 'shared' | 'read'
+  readonly access: 'exclusive' | 'existing' | 'shared' | 'read'
   /** How long a statement waits for another process's lock, milliseconds. */
   readonly busyTimeoutMs: number
   /** Whether a commit waits for the disk (power loss) or only for the operating system (death of the process). */
@@ -115,9 +115,11 @@ export class Database {
   #configure(options: OpenOptions): void {
     const db = this.#db
     db.exec(`PRAGMA busy_timeout = ${options.busyTimeoutMs}`)
-    if (options.access === 'exclusive') this.#lockExclusively()
+    const { access } = options
+    if (access === 'exclusive' || access === 'existing') this.#lockExclusively(access === 'exclusive')
+    if (access === 'existing' && this.fileBytes() === 0) return
     this.#checkKind()
-    if (options.access === 'read') return
+    if (access === 'read') return
     // WAL: a commit is one append, a crash at any byte leaves the last whole commit, and NORMAL loses nothing when a
     // process dies. FULL syncs each commit; fullfsync makes that reach the platter on macOS.
     db.exec('PRAGMA journal_mode = WAL')
@@ -127,13 +129,16 @@ export class Database {
 
   /**
    * Takes the file's lock for as long as this connection lives, and makes the schema in a new file. In this order a
-   * file in WAL mode needs no shared memory, and the switch to WAL cannot meet another connection.
+   * file in WAL mode needs no shared memory, the switch to WAL cannot meet another connection, and a file that has a
+   * write-ahead log is not empty.
    */
-  #lockExclusively(): void {
+  #lockExclusively(create: boolean): void {
     const db = this.#db
     db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = ${PAGE_BYTES}; BEGIN EXCLUSIVE`)
-    if (this.#isNew()) this.#createSchema()
-    db.exec('COMMIT')
+    const isNew = this.#isNew()
+    if (create && isNew) this.#createSchema()
+    // Committed, even nothing makes an empty file one of a page.
+    db.exec(isNew && !create ? 'ROLLBACK' : 'COMMIT')
   }
 
   #isNew(): boolean {

@@ -4,10 +4,11 @@
  * All calls are synchronous: run them on a worker thread.
  */
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import type { Chunk } from './chunk.ts'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
-import { RUN_ID, SPOOL, spoolFile } from './spool-file.ts'
+import { listNames, newSpoolFile, RUN_ID, runIdOf, SPOOL } from './spool-file.ts'
 import { SpoolTable } from './spool-table.ts'
 
 export interface StoredChunk {
@@ -30,6 +31,10 @@ export interface AdoptedSpool {
   readonly runId: string
   /** Path of the file. */
   readonly file: string
+  /** Bytes as {@link SpoolStats} counts them. */
+  readonly bytes: number
+  /** run_seqs of what is there, from the first to the last; `last` is below `first` when it is empty. */
+  readonly runSeqs: { readonly first: number; readonly last: number }
   /**
    * Chunks with an id above `afterId`, in order, as many as fit into `maxBytes`, and at least one if there is one.
    * Chunks before a damaged one are returned first; the error comes when the damaged one would be the first.
@@ -58,9 +63,10 @@ export interface RunSpool extends AdoptedSpool {
    * MUST either append the very same chunk again, or never use its run_seqs for other records.
    * @throws AuditUnavailableError `SPOOL_FULL` when the chunk would pass `maxBytes` (nothing was tried), or
    * `SPOOL_UNAVAILABLE` when the disk refuses.
+   * @param options - `keepFreeBytes`: how many bytes must be left below the limit. @defaultValue 0
    * @throws InvalidInputError `OPTIONS_INVALID` when the chunk contradicts itself or uses a run_seq again.
    */
-  append(chunk: Chunk): number
+  append(chunk: Chunk, options?: { readonly keepFreeBytes?: number }): number
 }
 
 export interface RunSpoolOptions {
@@ -84,7 +90,7 @@ const OPEN_ATTEMPTS = 5
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
  */
 export function openRunSpool(options: RunSpoolOptions): RunSpool {
-  const { directory, runId, maxBytes, fsync } = options
+  const { directory, runId, maxBytes } = options
   if (!RUN_ID.test(runId)) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
   }
@@ -92,11 +98,11 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
     throw new InvalidInputError('OPTIONS_INVALID', `maxBytes: expected a whole number from 1, not ${maxBytes}`)
   }
   makeDirectory(SPOOL, directory)
-  const file = spoolFile(directory, runId)
-  if (existsSync(file)) {
-    throw new InvalidInputError('OPTIONS_INVALID', `runId: ${file} exists; a run_id is used once`)
+  const present = listNames(directory).find((name) => runIdOf(name) === runId)
+  if (present !== undefined) {
+    throw new InvalidInputError('OPTIONS_INVALID', `runId: ${join(directory, present)} exists; a run_id is used once`)
   }
-  const db = openNewFile(file, fsync)
+  const db = openNewFile(options)
   try {
     const insert = db.prepare('INSERT INTO run VALUES (?, ?)')
     db.use('write', () => insert.run(runId, Date.now()))
@@ -113,14 +119,16 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
  * nobody would find. An adopter removes only while it holds the lock, so whether the name is still there, once we have
  * the lock, decides.
  */
-function openNewFile(file: string, fsync: boolean): Database {
+function openNewFile({ directory, runId, fsync }: RunSpoolOptions): Database {
   for (let attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+    const file = newSpoolFile(directory, runId)
     createPrivateFile(SPOOL, file)
     const db = tryOpen(file, fsync)
     if (db !== undefined && existsSync(file)) return db
     db?.close()
   }
-  throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${file} was removed ${OPEN_ATTEMPTS} times while being created`)
+  const message = `a new spool in ${directory} was removed ${OPEN_ATTEMPTS} times while being created`
+  throw new AuditUnavailableError('SPOOL_UNAVAILABLE', message)
 }
 
 /** Undefined when the file was removed meanwhile, which SQLite meets in more than one way. */

@@ -1,5 +1,6 @@
 /** Names, format and setting aside of a spool's file. */
-import { existsSync, renameSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './database.ts'
 import type { Database, StoreKind } from './database.ts'
@@ -21,11 +22,15 @@ export const SPOOL: StoreKind = {
 
 /** A run_id as it stands in the name of a file. */
 export const RUN_ID: RegExp = /^[0-9a-f]{32}$/
-const SPOOL_NAME = /^run-([0-9a-f]{32})\.spool$/
+const SPOOL_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool$/
+const DAMAGED_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool\.damaged-\w+\.\w+$/
 
-/** Path of a run's spool. */
-export function spoolFile(directory: string, runId: string): string {
-  return join(directory, `run-${runId}.spool`)
+/**
+ * A path for a spool of a run, another one at each call. A name that came again would mix up two files: an adopter that
+ * removes the old file takes its write-ahead log away by name, and that could then be the new one's.
+ */
+export function newSpoolFile(directory: string, runId: string): string {
+  return join(directory, `run-${runId}-${randomBytes(4).toString('hex')}.spool`)
 }
 
 /** The run_id in a spool's name, or undefined when the name is not one of a spool. */
@@ -33,21 +38,50 @@ export function runIdOf(name: string): string | undefined {
   return SPOOL_NAME.exec(name)?.[1]
 }
 
+/** The run_id in the name of a file that was set aside. */
+export function damagedRunIdOf(name: string): string | undefined {
+  return DAMAGED_NAME.exec(name)?.[1]
+}
+
 /**
  * Renames a damaged file and its write-ahead log, so that SQLite would still find the two together, and closes it.
+ * @param db - The file, locked.
+ * @param log - Where its write-ahead log is now.
  * @returns The new path; undefined when somebody else has taken it away in the meantime.
  */
-export function setAside(file: string, db?: Database): string | undefined {
+export function setAside(file: string, db: Database | undefined, log = `${file}-wal`): string | undefined {
   const aside = `${file}.damaged-${new Date().toISOString().replaceAll(/[-:]/g, '')}`
   try {
     // Renamed before closing: SQLite then neither writes into the file nor deletes its write-ahead log.
     if (!existsSync(file)) return undefined
     renameSync(file, aside)
-    if (existsSync(`${file}-wal`)) renameSync(`${file}-wal`, `${aside}-wal`)
+    if (existsSync(log)) renameSync(log, `${aside}-wal`)
     return aside
   } catch (error) {
     throw unavailable(SPOOL, `set aside ${file}`, error)
   } finally {
     db?.close()
+  }
+}
+
+/**
+ * Removes an empty spool, while its lock is still held: after letting go, the file could be another one's. The file goes
+ * first: a write-ahead log alone is litter, but a file that has lost its log would look damaged.
+ */
+export function removeSpool(file: string): void {
+  try {
+    for (const suffix of ['', '-wal', '-journal']) rmSync(file + suffix, { force: true })
+  } catch (error) {
+    throw unavailable(SPOOL, `remove ${file}`, error)
+  }
+}
+
+/** Names in a directory of spools; none when it does not exist. */
+export function listNames(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw unavailable(SPOOL, `list ${directory}`, error)
   }
 }

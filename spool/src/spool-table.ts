@@ -1,13 +1,11 @@
 /** The table of chunks in a spool's file, the same for the run that writes it and for the one that adopts it. */
-import { rmSync } from 'node:fs'
 import type { StatementSync } from 'node:sqlite'
 import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
 import { checkChunk, chunkChecksum, packLayout, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
-import { unavailable } from './database.ts'
 import type { Database } from './database.ts'
 import type { RunSpool, SpoolStats, StoredChunk } from './run-spool.ts'
-import { setAside, SPOOL } from './spool-file.ts'
+import { removeSpool, setAside } from './spool-file.ts'
 
 /** An emptied file larger than this gives its space back. */
 const SHRINK_ABOVE_BYTES = 64 * 1024 * 1024
@@ -27,11 +25,12 @@ interface Totals {
   bytes: number
   first_id: number | null
   last_id: number | null
+  first_seq: number | null
   next_seq: number | null
 }
 
 const TOTALS = `SELECT count(*) AS chunks, coalesce(sum(records), 0) AS records, coalesce(sum(size), 0) AS bytes,
-  min(id) AS first_id, max(id) AS last_id, max(first_seq + records) AS next_seq FROM chunk`
+  min(id) AS first_id, max(id) AS last_id, min(first_seq) AS first_seq, max(first_seq + records) AS next_seq FROM chunk`
 
 /** Opened on a locked file; shared by the run that owns it and the one that adopts it. */
 export class SpoolTable implements RunSpool {
@@ -50,6 +49,7 @@ export class SpoolTable implements RunSpool {
   #records: number
   #bytes: number
   #nextId: number
+  #firstSeq: number
   #nextSeq: number
   /** The chunk whose append ended without a clear answer, the only one whose numbers may come again. */
   #unclear: { firstSeq: number; checksum: number } | undefined
@@ -73,6 +73,7 @@ export class SpoolTable implements RunSpool {
     this.#records = totals.records
     this.#bytes = totals.bytes
     this.#nextId = (totals.last_id ?? 0) + 1
+    this.#firstSeq = totals.first_seq ?? 0
     this.#nextSeq = totals.next_seq ?? 0
     if (totals.chunks > 0 && this.#nextId - (totals.first_id ?? 0) !== totals.chunks) {
       throw new IntegrityError(
@@ -88,15 +89,24 @@ export class SpoolTable implements RunSpool {
     return totals
   }
 
-  append(chunk: Chunk): number {
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get runSeqs(): { first: number; last: number } {
+    return { first: this.#firstSeq, last: this.#nextSeq - 1 }
+  }
+
+  append(chunk: Chunk, { keepFreeBytes = 0 }: { readonly keepFreeBytes?: number } = {}): number {
     checkChunk(chunk)
     const layout = packLayout(chunk)
     const id = this.#nextId
     const checksum = chunkChecksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
     const size = layout.length + chunk.bytes.length
-    if (this.#bytes + size > this.#maxBytes) {
-      const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${this.#maxBytes}`
+    const limit = this.#maxBytes - keepFreeBytes
+    if (this.#bytes + size > limit) {
+      const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${limit}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
     const count = chunk.ends.length
@@ -171,6 +181,7 @@ export class SpoolTable implements RunSpool {
     this.#chunks -= gone.chunks
     this.#records -= gone.records
     this.#bytes -= gone.bytes
+    this.#firstSeq = gone.next_seq ?? this.#firstSeq
     if (this.#chunks === 0) this.#giveSpaceBack()
   }
 
@@ -202,22 +213,9 @@ export class SpoolTable implements RunSpool {
     this.#closed = true
     try {
       // On a full disk even deleting rows fails, for want of space in the log; removing the file then makes room.
-      if (this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0) this.#remove()
+      if (this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0) removeSpool(this.file)
     } finally {
       this.#db.close()
-    }
-  }
-
-  /**
-   * Removed while the lock is still held: after letting go, the file could be another one's. The file goes first:
-   * a write-ahead log alone is litter, but a file that has lost its log would look damaged.
-   */
-  #remove(): void {
-    try {
-      rmSync(this.file, { force: true })
-      rmSync(`${this.file}-wal`, { force: true })
-    } catch (error) {
-      throw unavailable(SPOOL, `remove ${this.file}`, error)
     }
   }
 }

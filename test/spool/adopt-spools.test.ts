@@ -10,7 +10,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import { IntegrityError } from '@agent-audit/schemas'
@@ -198,7 +198,7 @@ it.each<[string, (file: string) => void]>([
   const { spools, damaged } = adoptSpools({ directory })
   expect(spools.map((spool) => spool.runId)).toEqual([runIdOf(2)])
   expect(damaged).toEqual([
-    { file: expect.stringContaining(`${file}.damaged-`), reason: expect.stringContaining(file) },
+    { file: expect.stringContaining(`${file}.damaged-`), runId: runIdOf(1), reason: expect.stringContaining(file) },
   ])
   expect(existsSync(file)).toBe(false)
   expect(readFileSync(damaged[0]?.file ?? '').length).toBeGreaterThanOrEqual(bytes.length)
@@ -221,17 +221,70 @@ function runSql(file: string, sql: string): void {
   db.close()
 }
 
+/** The one spool in a directory. */
+function spoolOf(directory: string): string {
+  const name = readdirSync(directory).find((entry) => entry.endsWith('.spool')) ?? ''
+  return join(directory, name)
+}
+
 it('keeps the write-ahead log of a file that lost its head', async () => {
   const directory = makeTempDirectory()
   const child = startChild(['hold', directory, 1])
   await child.printed(1)
   await child.kill('SIGKILL')
-  const file = join(directory, `run-${runIdOf(1)}.spool`)
+  const file = spoolOf(directory)
   const log = readFileSync(`${file}-wal`)
   truncateSync(file, 0)
   const { damaged } = adoptSpools({ directory })
   expect(damaged.length).toBe(1)
   expect(readFileSync(`${damaged[0]?.file}-wal`)).toEqual(log)
+})
+
+it('leaves a file that lost its head alone while its owner lives', async () => {
+  const directory = makeTempDirectory()
+  const owner = startChild(['hold', directory, 1])
+  await owner.printed(1)
+  truncateSync(spoolOf(directory), 0)
+  const before = readdirSync(directory)
+  const log = readFileSync(`${spoolOf(directory)}-wal`)
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  expect(readdirSync(directory)).toEqual(before)
+  expect(readFileSync(`${spoolOf(directory)}-wal`)).toEqual(log)
+})
+
+it('does not take a new file for a damaged one when its owner begins between two looks', async () => {
+  const directory = makeTempDirectory()
+  const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
+  await owner.printed(1)
+  const file = spoolOf(directory)
+  expect(statSync(file).size).toBe(0)
+  // The adopter stops between its looks at the two files; the owner goes on until it has stored a chunk.
+  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=statSync')
+  await adopter.printed(1)
+  await owner.kill('SIGCONT')
+  await owner.printed(2)
+  await adopter.kill('SIGCONT')
+  expect(await adopter.exited()).toBe(0)
+  expect(adopter.lines.slice(1)).toEqual([])
+  expect(existsSync(file)).toBe(true)
+  await owner.kill('SIGKILL')
+  expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
+})
+
+it('takes nothing of a run along whose first file it has just removed', async () => {
+  const directory = makeTempDirectory()
+  const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
+  await owner.printed(1)
+  // The new file is empty and not locked: the adopter takes it for a dead run's, removes it, and stops before its log.
+  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=rmSync')
+  await adopter.printed(1)
+  // The owner notices, and begins anew.
+  await owner.kill('SIGCONT')
+  await owner.printed(2)
+  await adopter.kill('SIGCONT')
+  expect(await adopter.exited()).toBe(0)
+  await owner.kill('SIGKILL')
+  expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
 })
 
 it('delivers the chunks before a damaged one, then says so, and sets the file aside on request', () => {
@@ -256,7 +309,7 @@ it('after a torn write or a changed byte anywhere, gives only right chunks, in o
   const child = startChild(['append-and-trim', source, 1])
   await child.printed(3000) // More than the write-ahead log holds: there is content in both files.
   await child.kill('SIGKILL')
-  const name = `run-${runIdOf(1)}.spool`
+  const name = basename(spoolOf(source))
   const files = { [name]: readFileSync(join(source, name)), [`${name}-wal`]: readFileSync(join(source, `${name}-wal`)) }
   const target = fc.constantFrom(...Object.keys(files))
   fc.assert(

@@ -1,8 +1,29 @@
 /** Programs that the tests run in processes of their own, to be killed, stopped or raced. One line of output a step. */
-import { existsSync, writeFileSync, writeSync } from 'node:fs'
+import fs, { existsSync, writeFileSync, writeSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { adoptSpools, openEmbeddedLog, openRunSpool } from '@agent-audit/spool'
 import { chunkOf, runIdOf } from './chunks.ts'
+
+/**
+ * Stops this process at a step that a race is about, until SIGCONT: after the first call of the function of node:fs that
+ * `AUDIT_TEST_STOP_AFTER` names, on a spool or what belongs to it.
+ */
+function stopAfter(name: 'closeSync' | 'statSync' | 'rmSync'): void {
+  const original = fs[name] as (...args: unknown[]) => unknown
+  let stopped = false
+  const replacement = (...args: unknown[]): unknown => {
+    const result = original(...args)
+    if (!stopped && (name === 'closeSync' || String(args[0]).includes('.spool'))) {
+      stopped = true
+      print(`stopped after ${name}`)
+      process.kill(process.pid, 'SIGSTOP')
+    }
+    return result
+  }
+  Object.assign(fs, { [name]: replacement })
+  syncBuiltinESMExports()
+}
 
 /** Written before the next step begins: what was printed has happened, whenever the process is killed. */
 function print(line: string | number): void {
@@ -124,6 +145,8 @@ const commands: Record<string, (directory: string, number: number, count: number
   },
 }
 
+const step = process.env['AUDIT_TEST_STOP_AFTER']
+if (step === 'closeSync' || step === 'statSync' || step === 'rmSync') stopAfter(step)
 const [command = '', directory = '', number = '0', count = '0'] = process.argv.slice(2)
 const run = commands[command]
 if (run === undefined) throw new Error(`no command ${command}`)

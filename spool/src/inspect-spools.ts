@@ -1,0 +1,70 @@
+/** Looks at the spools of a directory and changes nothing. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { IntegrityError, TrailError } from '@agent-audit/schemas'
+import { Database, isBusy } from './database.ts'
+import { damagedRunIdOf, listNames, runIdOf, SPOOL } from './spool-file.ts'
+import { SpoolTable } from './spool-table.ts'
+
+export interface SpoolReport {
+  /** 32 hex digits. */
+  readonly runId: string
+  readonly file: string
+  /**
+   * live: its process holds it. waiting: its process is dead, the next producer on the directory or `spool drain` sends
+   * it. damaged: it cannot be read, and will be set aside. set-aside: it was damaged, and is kept for a person to look at.
+   * unreadable: it cannot be read now.
+   */
+  readonly state: 'live' | 'waiting' | 'damaged' | 'set-aside' | 'unreadable'
+  /** Size of the file and its write-ahead log, bytes. */
+  readonly fileBytes: number
+  /** Records not acknowledged; null when only the owner knows. */
+  readonly records: number | null
+  /** When the oldest of them was appended, milliseconds since 1970. */
+  readonly oldestMs: number | null
+  /** Why it is damaged or unreadable. */
+  readonly reason: string | null
+}
+
+/**
+ * Reports every spool in a directory, by name. A directory that does not exist has none.
+ * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the directory cannot be read.
+ */
+export function inspectSpools(directory: string): SpoolReport[] {
+  return listNames(directory)
+    .toSorted()
+    .flatMap((name) => {
+      const file = join(directory, name)
+      const runId = runIdOf(name)
+      if (runId !== undefined) return inspect(file, runId)
+      const damaged = damagedRunIdOf(name)
+      return damaged === undefined ? [] : report({ runId: damaged, file }, 'set-aside')
+    })
+}
+
+function inspect(file: string, runId: string): SpoolReport {
+  let db: Database | undefined
+  try {
+    // Its log would be deleted with the lock: see adopt-spools.ts.
+    if (sizeOf(`${file}-wal`) > 0 && sizeOf(file) === 0) return report({ runId, file }, 'damaged', 'it is empty')
+    db = new Database(SPOOL, file, { access: 'existing', busyTimeoutMs: 0, fsync: false })
+    if (db.fileBytes() === 0) return { ...report({ runId, file }, 'waiting'), records: 0 }
+    const { records, oldestMs } = new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER).stats()
+    return { ...report({ runId, file }, 'waiting'), records, oldestMs }
+  } catch (error) {
+    if (isBusy(error)) return report({ runId, file }, 'live')
+    if (!(error instanceof TrailError)) throw error
+    return report({ runId, file }, error instanceof IntegrityError ? 'damaged' : 'unreadable', error.message)
+  } finally {
+    db?.close()
+  }
+}
+
+function report(of: { runId: string; file: string }, state: SpoolReport['state'], reason?: string): SpoolReport {
+  const fileBytes = sizeOf(of.file) + sizeOf(`${of.file}-wal`)
+  return { ...of, state, fileBytes, records: null, oldestMs: null, reason: reason ?? null }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
+}
