@@ -1,5 +1,4 @@
 /** From what a caller says of an event to the fields of its record, type by type. */
-import { hash } from 'node:crypto'
 import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs } from '@agent-audit/schemas'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
@@ -50,7 +49,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
     record.tool_name = fields.text('tool_name', input.tool_name)
     const code = fillToolResult(record, input, fields)
-    record.outcome = outcomeOf(input, record.error === null ? 'success' : 'error')
+    record.outcome = outcomeOf(input, (input.error ?? null) === null ? 'success' : 'error')
     const { source, untrusted } = input
     const own =
       source === undefined && untrusted === undefined ? code : { source: source ?? undefined, untrusted, ...code }
@@ -121,8 +120,9 @@ function fillToolCall(record: EventRecord, input: Loose<AllInputs['tool_call']>,
   record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
   record.tool_name = fields.text('tool_name', input.tool_name)
   record.requires_approval = input.requires_approval ?? false
-  record.tool_input = fields.canonical('tool_input', input.tool_input)
-  if (record.tool_input !== null) record.arguments_sha256 = hash('sha256', record.tool_input, 'buffer')
+  const { text, sha256 } = fields.canonical('tool_input', input.tool_input)
+  record.tool_input = text
+  record.arguments_sha256 = sha256
 }
 
 function fillToolResult(

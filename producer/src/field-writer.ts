@@ -1,7 +1,9 @@
 /** Turns a caller's values into the texts of a record, collecting what is wrong and what had to be noted. */
+import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
 import type { Issue, Maybe } from '@agent-audit/schemas'
 import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
+import type { Redacted, Redactor } from './redaction/redactor.ts'
 
 /** What the producer did to a field, by field: the record's field_notes. */
 export class FieldNotes {
@@ -22,29 +24,41 @@ export class FieldNotes {
 export class FieldWriter {
   readonly notes: FieldNotes = new FieldNotes()
   readonly #eventType: string
+  readonly #redactor: Redactor | undefined
   readonly #issues: Issue[] = []
 
-  constructor(eventType: string) {
+  constructor(eventType: string, redactor: Redactor | undefined) {
     this.#eventType = eventType
+    this.#redactor = redactor
   }
 
-  /** Text as it is; lone surrogates, which UTF-8 cannot hold, become U+FFFD and are noted. */
+  /** Text, redacted; lone surrogates, which UTF-8 cannot hold, become U+FFFD and are noted. */
   text(field: string, value: Maybe<string>): string | null {
     if (value === null || value === undefined) return null
-    if (value.isWellFormed()) return value
-    this.notes.add(field, 'replaced', 'lone surrogates')
-    return value.toWellFormed()
+    let text = value
+    if (!text.isWellFormed()) {
+      this.notes.add(field, 'replaced', 'lone surrogates')
+      text = text.toWellFormed()
+    }
+    return this.#redactor === undefined ? text : this.#note(field, this.#redactor.text(field, text))
   }
 
-  /** A value as JSON text, or null when there is none. `path` is where the caller wrote it. */
+  /** A value as JSON text, redacted, or null when there is none. `path` is where the caller wrote it. */
   json(field: string, value: unknown, path: string = field): string | null {
     if (value === null || value === undefined) return null
-    return this.#wellFormed(field, toJsonText(value, path, this.#issues))
+    const text = this.#wellFormed(field, toJsonText(value, path, this.#issues))
+    return text === null ? null : this.#redactJson(field, text, JSON.stringify)
   }
 
-  /** A value that must be there, as canonical JSON (RFC 8785). */
-  canonical(field: string, value: unknown): string | null {
-    return this.#wellFormed(field, toCanonicalText(value, field, this.#issues))
+  /**
+   * A value that must be there, as canonical JSON (RFC 8785), redacted; and the SHA-256 of the text before that, which
+   * binds an approval to what is really done.
+   */
+  canonical(field: string, value: unknown): { text: string | null; sha256: Uint8Array | null } {
+    const text = this.#wellFormed(field, toCanonicalText(value, field, this.#issues))
+    if (text === null) return { text, sha256: null }
+    const canonical = (left: unknown): string => toCanonicalText(left, field, this.#issues) ?? ''
+    return { text: this.#redactJson(field, text, canonical), sha256: hash('sha256', text, 'buffer') }
   }
 
   /** Free content with the event's own keys in it, which win; null when both are empty. */
@@ -64,6 +78,16 @@ export class FieldWriter {
   /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
   check(): void {
     if (this.#issues.length > 0) throw invalidEvent(this.#eventType, this.#issues)
+  }
+
+  #redactJson(field: string, json: string, serialize: (value: unknown) => string): string | null {
+    return this.#redactor === undefined ? json : this.#note(field, this.#redactor.json(field, json, serialize))
+  }
+
+  #note(field: string, { text, hits }: Redacted): string | null {
+    if (hits !== undefined) this.notes.add(field, 'redacted', hits)
+    if (text === null) this.notes.add(field, 'redaction_failed', true)
+    return text
   }
 
   #wellFormed(field: string, text: string | undefined): string | null {

@@ -12,6 +12,7 @@ export type {
 } from './audit-trail.ts'
 export { currentSession } from './current-session.ts'
 export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options.ts'
+export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
 export { createAuditTrail } from './trail.ts'
 export { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
 export type {

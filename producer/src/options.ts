@@ -9,6 +9,8 @@ import {
 } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
+import { redactSchema } from './redaction/rules.ts'
+import type { Redact } from './redaction/rules.ts'
 
 /**
  * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
@@ -73,6 +75,12 @@ export interface AuditTrailOptions {
   maxRecordBytes?: number | undefined
   /** Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. @defaultValue 'cut' */
   onOversize?: 'cut' | 'refuse' | undefined
+  /**
+   * What is taken out of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and
+   * tokens of common services; rules are added to that; 'off': nothing. arguments_sha256 stays that of the true arguments.
+   * @defaultValue 'secrets'
+   */
+  redact?: Redact | undefined
   /** Deployment environment: production, staging and the like. */
   environment?: string | undefined
   /** For OpenTelemetry: `() => trace.getActiveSpan()?.spanContext()`. Called at every event. */
@@ -107,7 +115,10 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .union([z.string(), z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/i, 'expected 64 hex digits') })])
     .optional(),
   topic: topicName.optional(),
-  schemaRegistryUrl: z.url({ protocol: /^https?$/ }).optional(),
+  schemaRegistryUrl: z
+    .url({ protocol: /^https?$/ })
+    .refine((url) => !/\/\/[^/?#]*@/.test(url), 'expected a URL without user and password')
+    .optional(),
   brokers: z
     .array(z.string().regex(/^[^\s:]+:\d+$|^\[[^\s\]]+\]:\d+$/, 'expected host:port'))
     .min(1)
@@ -148,6 +159,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .max(8 * MIB)
     .optional(),
   onOversize: z.enum(['cut', 'refuse']).optional(),
+  redact: redactSchema.optional(),
   environment: z.string().optional(),
   traceContext: aFunction<NonNullable<AuditTrailOptions['traceContext']>>().optional(),
   syntheticTimestamps: z.boolean().optional(),
@@ -188,6 +200,7 @@ export interface ResolvedOptions {
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
+  readonly redact: Redact
   readonly environment: string | null
   readonly traceContext: AuditTrailOptions['traceContext']
   readonly syntheticTimestamps: boolean
@@ -225,6 +238,7 @@ export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',
+    redact: options.redact ?? 'secrets',
     environment: options.environment ?? null,
     traceContext: options.traceContext,
     syntheticTimestamps: options.syntheticTimestamps ?? false,

@@ -6,6 +6,7 @@ import type { DrainResult } from './audit-trail.ts'
 import { Causes } from './causes.ts'
 import type { LostRange } from './lost-events.ts'
 import type { ResolvedOptions } from './options.ts'
+import { describeRules } from './redaction/rules.ts'
 import { Session } from './session.ts'
 import type { TrailContext } from './trail-context.ts'
 
@@ -55,10 +56,11 @@ function producerVersion(): string {
 
 /** What shapes the records and where they go; no password, key or prompt, and no function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
-  const { destination, systemPrompt, traceContext, onProblem, schemaRegistryUrl, ...plain } = options
+  const { destination, systemPrompt, traceContext, onProblem, schemaRegistryUrl, redact, ...plain } = options
   return {
     ...plain,
     systemPrompt: systemPrompt !== undefined,
+    redact: describeRules(redact),
     traceContext: traceContext !== undefined,
     onProblem: onProblem !== undefined,
     schemaRegistry: schemaRegistryUrl !== undefined,

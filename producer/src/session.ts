@@ -181,7 +181,7 @@ export class Session implements AuditSession {
     { options, own }: { options?: RecordOptions | undefined; own?: OwnFields },
   ): Receipt {
     const record = new EventRecord(type, this.#trail.stamps, this.#stamps)
-    const fields = new FieldWriter(type)
+    const fields = new FieldWriter(type, this.#trail.redactor)
     fillEvent(record, input, fields)
     const remember = this.#fillMessages(record, input, fields)
     this.#causes.place(record, input)

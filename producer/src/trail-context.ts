@@ -3,6 +3,7 @@ import type { Receipt } from './audit-trail.ts'
 import type { EventRecord, RunStamps } from './event-record.ts'
 import type { Durability } from './options.ts'
 import type { AppendOptions } from './recorder.ts'
+import type { Redactor } from './redaction/redactor.ts'
 
 export interface TrailContext {
   /** 32 hex digits. */
@@ -10,6 +11,8 @@ export interface TrailContext {
   readonly stamps: RunStamps
   readonly inputMessages: 'full' | 'new'
   readonly syntheticTimestamps: boolean
+  /** Undefined: nothing is redacted. */
+  readonly redactor: Redactor | undefined
   /** @throws InvalidInputError `TRAIL_CLOSED`. */
   checkOpen(): void
   /** @throws InvalidInputError `EVENT_INVALID` when the trail cannot give this durability. */

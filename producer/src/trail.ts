@@ -1,7 +1,7 @@
 /** A trail: one start of a producer, and the sessions recorded in it. */
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { AuditUnavailableError, checkInput, invalidEvent, InvalidInputError } from '@agent-audit/schemas'
-import type { SessionStart } from '@agent-audit/schemas'
+import type { Maybe, SessionStart } from '@agent-audit/schemas'
 import type { AuditSession, AuditTrail, DrainResult, SessionRef, TrailStats, WaitOptions } from './audit-trail.ts'
 import { Causes } from './causes.ts'
 import type { Cause } from './causes.ts'
@@ -12,6 +12,7 @@ import { resolveOptions } from './options.ts'
 import type { AuditTrailOptions, Durability, ResolvedOptions } from './options.ts'
 import { ProblemReporter } from './problems.ts'
 import { Recorder } from './recorder.ts'
+import { Redactor } from './redaction/redactor.ts'
 import { RunSession } from './run-session.ts'
 import { checkRef, stampsOf } from './session-ref.ts'
 import { Session } from './session.ts'
@@ -53,6 +54,7 @@ class Trail implements AuditTrail {
   readonly #recorder: Recorder
   readonly #context: TrailContext
   readonly #run: RunSession
+  readonly #redactor: Redactor | undefined
   readonly #prompts: SystemPrompts = new SystemPrompts()
   readonly #exit: ExitHandler
   #closing: Promise<DrainResult> | undefined
@@ -63,6 +65,7 @@ class Trail implements AuditTrail {
     const problems = new ProblemReporter(options.onProblem)
     this.#recorder = new Recorder(options, { problems, explainLost: (ranges) => this.#run.lost(ranges) })
     this.runId = this.#recorder.identity.runIdHex
+    this.#redactor = Redactor.create(options.redact)
     this.#context = this.#createContext()
     this.#run = new RunSession(this.#context, options.agentId)
     this.#run.started(options)
@@ -97,6 +100,7 @@ class Trail implements AuditTrail {
       stamps,
       inputMessages,
       syntheticTimestamps,
+      redactor: this.#redactor,
       checkOpen: () => this.#checkOpen(),
       checkDurability: (durability) => this.#checkDurability(durability),
       traceContext: () => this.#traceContext(),
@@ -156,9 +160,15 @@ class Trail implements AuditTrail {
       agent_id: (start.agent_id ?? own.agentId).toWellFormed(),
       agent_version: (start.agent_version ?? own.agentVersion)?.toWellFormed() ?? null,
       model_id: (start.model_id ?? own.modelId)?.toWellFormed() ?? null,
-      user_id: start.user_id?.toWellFormed() ?? null,
+      user_id: this.#redactName('user_id', start.user_id),
       system_prompt_hash: systemPromptHash,
     }
+  }
+
+  /** Stamped on every event of a session, so that no event notes what was taken out of it. */
+  #redactName(field: string, name: Maybe<string>): string | null {
+    const text = name?.toWellFormed() ?? null
+    return text === null || this.#redactor === undefined ? text : this.#redactor.text(field, text).text
   }
 
   #createSession(stamps: SessionStamps, origin: Cause | undefined): Session {

@@ -150,8 +150,23 @@ export function describeIssue(issue: z.core.$ZodIssue): Issue[] {
     (at, key) => (typeof key === 'number' ? `${at}[${key}]` : at === '' ? String(key) : `${at}.${String(key)}`),
     '',
   )
+  if (issue.code === 'invalid_union') return describeUnion(issue.errors, issue.path)
   if (issue.code !== 'unrecognized_keys') return [{ path, expected: issue.message }]
   return issue.keys.map((key) => ({ path: path === '' ? key : `${path}.${key}`, expected: 'no such field' }))
+}
+
+/** Of several forms, the one that was meant is the one that was understood furthest. */
+function describeUnion(forms: readonly (readonly z.core.$ZodIssue[])[], path: readonly PropertyKey[]): Issue[] {
+  const within = (issues: readonly z.core.$ZodIssue[]): Issue[] =>
+    issues.flatMap((issue) => describeIssue({ ...issue, path: [...path, ...issue.path] }))
+  const meant = forms.find((issues) =>
+    issues.every(({ path: at, code }) => at.length > 0 || code === 'unrecognized_keys'),
+  )
+  if (meant !== undefined) return within(meant)
+  const issues = forms.flatMap(within)
+  return issues
+    .slice(0, 1)
+    .map(({ path: at }) => ({ path: at, expected: issues.map((each) => each.expected).join(', or ') }))
 }
 
 function unknownType(): InvalidInputError {
