@@ -13,6 +13,8 @@ import type {
   ToolResult,
   UserMessage,
 } from '@agent-audit/schemas'
+import type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './approval.ts'
+import type { GuardOptions } from './guard.ts'
 import type { Durability } from './options.ts'
 
 export interface RecordOptions {
@@ -100,6 +102,13 @@ export interface AuditTrail extends AsyncDisposable {
   /** Goes on with a session begun in another process, and records session_resumed. Earlier writers may still write. */
   resumeSession(ref: SessionRef): AuditSession
   /**
+   * Records a person's verdict in the asking session, from any process, and resolves once it is stored.
+   * @throws InvalidInputError `EVENT_INVALID`: above all, a verdict of nobody.
+   * @throws ActionRefusedError `APPROVAL_ALTERED` (the request no longer matches its digest), `APPROVAL_EXPIRED`.
+   * @throws AuditUnavailableError `NOT_RECORDED`: the verdict does not count.
+   */
+  decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision>
+  /**
    * Starts a session, runs `work` with it as the current one, and ends it unless `work` has. On a throw: an error event,
    * session_end with outcome error, and the same throw again.
    */
@@ -145,7 +154,21 @@ export interface AuditSession {
   finalOutput(event: FinalOutput, options?: RecordOptions): Receipt
   /** The same as data, and types of your own under a dotted name. */
   record(event: EventInput, options?: RecordOptions): Receipt
-  /** A sub-agent: a session of its own, whose parent is this one's newest event. */
+  /**
+   * No record, no action. Stores a tool_call, then runs `work` with a frozen copy of exactly the arguments recorded, then
+   * records its tool_result. In `work` this session is the current one and the tool_call is the parent of what it records.
+   * @throws AuditUnavailableError `NOT_RECORDED`: the tool was not run.
+   * @throws ActionRefusedError denied, blocked, or approval missing, rejected, expired, used, or for something else:
+   * recorded, and not run. Else what `work` throws.
+   */
+  guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options?: GuardOptions<T>): Promise<T>
+  /**
+   * Asks a person; resolves once the question is stored. Carry it to them by any means, and what decideApproval gives
+   * back to the guard.
+   * @throws AuditUnavailableError `NOT_RECORDED`.
+   */
+  requestApproval(call: ToolCall, options?: ApprovalOptions): Promise<ApprovalRequest>
+  /** A sub-agent: a session of its own, whose parent is the guarded call we are in, or else this one's newest event. */
   startChild(start: SessionStart & { agent_id: string }): AuditSession
   /** Runs `work` with this session as the current one. */
   run<T>(work: () => T): T

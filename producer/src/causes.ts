@@ -1,4 +1,5 @@
 /** Parents and steps: which event led to which. One session's knowledge of its own order. */
+import type { Maybe } from '@agent-audit/schemas'
 import type { EventRecord } from './event-record.ts'
 
 /** An event that others can follow from. */
@@ -6,6 +7,22 @@ export interface Cause {
   readonly event_id: string
   readonly step: number
 }
+
+interface GivenPlace {
+  readonly parent_event_id?: Maybe<string>
+  readonly step_number?: Maybe<number>
+}
+
+/** Outcomes of a tool_call that takes the place of the action. */
+const NOT_RUN: ReadonlySet<string | null> = new Set<string | null>(['denied', 'blocked', 'error'])
+/** Types that bear a call's id before the call is there, or are the call. */
+const OF_A_CALL: ReadonlySet<string> = new Set([
+  'llm_call',
+  'decision',
+  'tool_call',
+  'approval_request',
+  'final_output',
+])
 
 /**
  * A result follows its call, a call or decision the model call before it, a model call what it had read: the newest
@@ -36,12 +53,12 @@ export class Causes {
     return this.#step
   }
 
-  /** Fills in parent_event_id and step_number, unless they are given. */
-  place(
-    record: EventRecord,
-    given: { parent_event_id?: string | null | undefined; step_number?: number | null | undefined },
-  ): void {
-    const cause = this.#causeOf(record)
+  /**
+   * Fills in parent_event_id and step_number, unless they are given.
+   * @param scope - The guarded call in which this is recorded: all but the result of an open call follows from it.
+   */
+  place(record: EventRecord, given: GivenPlace, scope: Cause | undefined): void {
+    const cause = this.#openCall(record)?.[0] ?? scope ?? this.#causeOf(record)
     const ownStep = record.event_type === 'llm_call' || record.event_type === 'tool_call'
     record.parent_event_id = given.parent_event_id ?? cause?.event_id ?? null
     record.step_number = given.step_number ?? (ownStep ? this.#step + 1 : (cause?.step ?? this.#step))
@@ -61,11 +78,13 @@ export class Causes {
         this.#modelCall = cause
         break
       case 'tool_call':
-        this.#open(record.tool_call_id ?? '', cause)
+        // One that is not run has no result: the model reads the refusal.
+        if (NOT_RUN.has(record.outcome)) this.#read = cause
+        else this.#open(record.tool_call_id ?? '', cause)
         break
       case 'tool_result':
         this.#read = cause
-        this.#close(record.tool_call_id ?? '')
+        this.#close(record)
         break
       default:
     }
@@ -76,14 +95,18 @@ export class Causes {
       case 'llm_call':
         return this.#read ?? this.#newest
       case 'decision':
+      case 'approval_request':
       case 'tool_call':
       case 'final_output':
         return this.#modelCall ?? this.#newest
       default:
-        return (
-          (record.tool_call_id === null ? undefined : this.#openCalls.get(record.tool_call_id)?.[0]) ?? this.#newest
-        )
+        return this.#newest
     }
+  }
+
+  #openCall(record: EventRecord): readonly Cause[] | undefined {
+    if (record.tool_call_id === null || OF_A_CALL.has(record.event_type)) return undefined
+    return this.#openCalls.get(record.tool_call_id)
   }
 
   #open(id: string, cause: Cause): void {
@@ -92,10 +115,12 @@ export class Causes {
     else open.push(cause)
   }
 
-  #close(id: string): void {
+  #close(record: EventRecord): void {
+    const id = record.tool_call_id ?? ''
     const open = this.#openCalls.get(id)
     if (open === undefined) return
-    if (open.length > 1) open.shift()
-    else this.#openCalls.delete(id)
+    const own = open.findIndex((call) => call.event_id === record.parent_event_id)
+    open.splice(Math.max(own, 0), 1)
+    if (open.length === 0) this.#openCalls.delete(id)
   }
 }

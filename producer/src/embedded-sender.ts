@@ -3,7 +3,7 @@ import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent } from '@agent-
 import { openEmbeddedLog } from '@agent-audit/spool'
 import type { EmbeddedLog } from '@agent-audit/spool'
 import type { DeliverySettings } from './delivery-protocol.ts'
-import type { Destination } from './options.ts'
+import type { Destination } from './destination.ts'
 import type { Sender } from './sender.ts'
 
 /** As many as two cores of a laptop can use. */

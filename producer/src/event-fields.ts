@@ -1,11 +1,12 @@
 /** From what a caller says of an event to the fields of its record, type by type. */
 import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs } from '@agent-audit/schemas'
+import type { ApprovalInputs } from './approval.ts'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
 import type { FieldWriter } from './field-writer.ts'
 import { describeThrown } from './thrown.ts'
 
-type AllInputs = EventInputs & SessionInputs & { custom: CustomEvent }
+type AllInputs = EventInputs & SessionInputs & ApprovalInputs & { custom: CustomEvent }
 type Fill<Input> = (record: EventRecord, input: Input, fields: FieldWriter) => void
 
 /** Fills in the fields of a built-in type, or of a custom one. `input` has passed the check at the edge. */
@@ -54,6 +55,19 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     const own =
       source === undefined && untrusted === undefined ? code : { source: source ?? undefined, untrusted, ...code }
     record.content = fields.content(input.content, own)
+  },
+  approval_request(record, input, fields) {
+    fillToolCall(record, input, fields)
+    record.tool_call_id ??= UNNAMED
+    record.approval_id = UNNAMED
+    record.approval_status = 'pending'
+    record.content = fields.content(input.content, { expires_at: input.expires_at })
+  },
+  approval_decision(record, input, fields) {
+    record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
+    record.tool_name = fields.text('tool_name', input.tool_name)
+    record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
+    record.content = fields.content(input.content)
   },
   human_intervention(record, input, fields) {
     record.approver_id = fields.text('approver_id', input.approver_id)

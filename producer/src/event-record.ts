@@ -87,11 +87,16 @@ export class EventRecord implements AuditRecord {
     this.system_prompt_hash = session.system_prompt_hash
     this.environment = run.environment
   }
-  /** Gives the record its place in the run. A call that the model gave no id is known by that of its event. */
+
+  /**
+   * Gives the record its place in the run. A call that the model gave no id is known by that of its event, and so is an
+   * approval.
+   */
   identify(runSeq: number, eventId: string, timestamp: number): void {
     this.run_seq = runSeq
     this.event_id = eventId
     this.timestamp = timestamp
     if (this.tool_call_id === UNNAMED) this.tool_call_id = eventId
+    if (this.approval_id === UNNAMED) this.approval_id = eventId
   }
 }

@@ -1,4 +1,5 @@
 /** The producer: what agents import to record what they do. */
+export type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './approval.ts'
 export type {
   Acknowledgement,
   AuditSession,
@@ -10,11 +11,18 @@ export type {
   TrailStats,
   WaitOptions,
 } from './audit-trail.ts'
+export { createAuditTrail } from './create-audit-trail.ts'
 export { currentSession } from './current-session.ts'
 export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options.ts'
+export type { GuardOptions, Ruling } from './guard.ts'
 export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
-export { createAuditTrail } from './trail.ts'
-export { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
+export {
+  ActionRefusedError,
+  AuditUnavailableError,
+  IntegrityError,
+  InvalidInputError,
+  TrailError,
+} from '@agent-audit/schemas'
 export type {
   Common,
   CustomEvent,

@@ -15,7 +15,7 @@ import {
 import type { Kafka, KafkaConfig, Producer, RecordMetadata, SASLOptions } from 'kafkajs'
 import type { DeliverySettings } from './delivery-protocol.ts'
 import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
-import type { Destination } from './options.ts'
+import type { Destination } from './destination.ts'
 import type { OutgoingRecord, Sender } from './sender.ts'
 
 type KafkaDestination = Extract<Destination, { kind: 'kafka' }>

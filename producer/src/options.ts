@@ -9,6 +9,8 @@ import {
 } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
+import { chooseDestination, defaultSpoolDir } from './destination.ts'
+import type { Destination } from './destination.ts'
 import { redactSchema } from './redaction/rules.ts'
 import type { Redact } from './redaction/rules.ts'
 
@@ -69,6 +71,13 @@ export interface AuditTrailOptions {
   onFull?: 'wait' | 'refuse' | undefined
   /** Bytes of encoded events in memory, 1 MiB to 1 GiB; beyond it events are refused whatever onFull says. @defaultValue 32 MiB */
   maxBufferBytes?: number | undefined
+  /**
+   * What a guard does when its call cannot be stored: not run the tool, or run it all the same. For all tools, or by
+   * tool_name; there the key `tool_call` stands for those not named. @defaultValue 'refuse'
+   */
+  onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
+  /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
+  guardTimeoutMs?: number | undefined
   /** Record of an llm_call's input_messages: only what the session has not recorded yet, or all. @defaultValue 'new' */
   inputMessages?: 'full' | 'new' | undefined
   /** Bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
@@ -99,6 +108,9 @@ const DEFAULT_SPOOL_BYTES = 1024 * MIB
 const DEFAULT_BUFFER_BYTES = 32 * MIB
 /** Half of what a Kafka topic takes by default, so that a record fits however its bytes compress. */
 const DEFAULT_RECORD_BYTES = 512 * KIB
+
+/** A broker's failover takes seconds; a tool that waits much longer is lost to its agent. */
+const DEFAULT_GUARD_TIMEOUT_MS = 10_000
 
 const name = z.string().min(1).max(200)
 const topicName = z.string().regex(/^(?!\.{1,2}$)[\w.-]{1,200}$/, 'expected 1 to 200 of a-z A-Z 0-9 . _ -')
@@ -152,6 +164,10 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .min(MIB)
     .max(1024 * MIB)
     .optional(),
+  onUnavailable: z
+    .union([z.enum(['refuse', 'proceed']), z.record(z.string(), z.enum(['refuse', 'proceed']))])
+    .optional(),
+  guardTimeoutMs: z.int().min(1).max(600_000).optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
   maxRecordBytes: z
     .int()
@@ -166,17 +182,6 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   handleExit: z.boolean().optional(),
   onProblem: aFunction<(problem: TrailError) => void>().optional(),
 })
-
-/** Where records go: brokers, or the embedded log of a data directory. */
-export type Destination =
-  | {
-      readonly kind: 'kafka'
-      readonly brokers: readonly string[]
-      readonly ssl: boolean | SslOptions
-      readonly sasl: SaslOptions | undefined
-      readonly clientId: string
-    }
-  | { readonly kind: 'embedded'; readonly dataDir: string; readonly fsync: boolean }
 
 /** Options with everything filled in. */
 export interface ResolvedOptions {
@@ -197,6 +202,8 @@ export interface ResolvedOptions {
   readonly spoolMaxBytes: number
   readonly onFull: 'wait' | 'refuse'
   readonly maxBufferBytes: number
+  readonly onUnavailable: NonNullable<AuditTrailOptions['onUnavailable']>
+  readonly guardTimeoutMs: number
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
@@ -235,6 +242,8 @@ export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
     spoolMaxBytes: options.spoolMaxBytes ?? DEFAULT_SPOOL_BYTES,
     onFull: options.onFull ?? 'wait',
     maxBufferBytes: options.maxBufferBytes ?? DEFAULT_BUFFER_BYTES,
+    onUnavailable: options.onUnavailable ?? 'refuse',
+    guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',
@@ -261,24 +270,4 @@ function findContradictions(options: AuditTrailOptions): { path: string; expecte
     issues.push({ path: option, expected: `at least twice maxRecordBytes (${record}), or such a record never fits` })
   }
   return issues
-}
-
-function chooseDestination(options: AuditTrailOptions): Destination {
-  const fromEnv = options.dataDir === undefined ? splitList(process.env['KAFKA_BROKERS']) : []
-  const brokers = options.brokers ?? fromEnv
-  if (brokers.length === 0) {
-    const dataDir = options.dataDir ?? (process.env['AUDIT_DATA_DIR'] || './.audit-data')
-    return { kind: 'embedded', dataDir, fsync: options.fsync ?? false }
-  }
-  const clientId = options.producerId ?? options.agentId
-  return { kind: 'kafka', brokers, ssl: options.ssl ?? false, sasl: options.sasl, clientId }
-}
-
-function splitList(text: string | undefined): string[] {
-  return (text ?? '').split(',').flatMap((part) => part.trim() || [])
-}
-
-function defaultSpoolDir(destination: Destination): string {
-  const fallback = destination.kind === 'embedded' ? join(destination.dataDir, 'spool') : './.audit-spool'
-  return process.env['AUDIT_SPOOL_DIR'] || fallback
 }

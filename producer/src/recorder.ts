@@ -7,8 +7,7 @@ import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, Receipt, TrailStats } from './audit-trail.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import { ChunkWriter } from './chunk-writer.ts'
-import { startDelivery } from './delivery-port.ts'
-import type { DeliveryPort } from './delivery-port.ts'
+import type { DeliveryPort, startDelivery } from './delivery-port.ts'
 import { fromProblem } from './delivery-protocol.ts'
 import type { DeliverySettings, Gauges, Report } from './delivery-protocol.ts'
 import type { EventRecord } from './event-record.ts'
@@ -34,13 +33,16 @@ export interface AppendOptions {
 }
 
 export interface RecorderHooks {
+  readonly startDelivery: typeof startDelivery
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
   readonly problems: ProblemReporter
   /** There is room again: events_lost events can say what was refused before. */
   explainLost(ranges: readonly LostRange[]): void
 }
 
 export class Recorder {
-  readonly identity: RunIdentity = new RunIdentity()
+  readonly identity: RunIdentity
   readonly #options: ResolvedOptions
   readonly #hooks: RecorderHooks
   readonly #port: DeliveryPort
@@ -65,7 +67,8 @@ export class Recorder {
   constructor(options: ResolvedOptions, hooks: RecorderHooks) {
     this.#options = options
     this.#hooks = hooks
-    this.#port = startDelivery(settingsOf(options, this.identity.runIdHex), {
+    this.identity = new RunIdentity(hooks.nowMs)
+    this.#port = hooks.startDelivery(settingsOf(options, this.identity.runIdHex), {
       onReport: (report) => this.#onReport(report),
       onLost: (error) => this.#onLost(error),
     })
@@ -169,7 +172,7 @@ export class Recorder {
   #onReport(report: Report): void {
     this.#gauges = report.gauges
     for (const { firstSeq, problem } of report.refused) this.#onRefused(firstSeq, fromProblem(problem))
-    this.#onStored(report.storedTo)
+    const stored = this.#onStored(report.storedTo)
     for (const ack of report.acked) {
       const state = this.#unacked.get(ack.firstSeq)
       if (state === undefined) continue
@@ -180,10 +183,11 @@ export class Recorder {
     }
     for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
     if (report.closed) this.#waits.closed()
-    this.#afterProgress()
+    this.#afterProgress(stored || report.acked.length > 0)
   }
 
-  #onStored(storedTo: number): void {
+  /** @returns whether there was anything. */
+  #onStored(storedTo: number): boolean {
     let count = 0
     for (const state of this.#unstored) {
       if (state.firstSeq > storedTo && !state.failed) break
@@ -192,6 +196,7 @@ export class Recorder {
       state.store()
     }
     if (count > 0) this.#unstored.splice(0, count)
+    return count > 0
   }
 
   #onRefused(firstSeq: number, error: TrailError): void {
@@ -201,10 +206,11 @@ export class Recorder {
     this.#fail(state, error)
   }
 
-  #afterProgress(): void {
+  /** @param kept - Something was: while all is refused, the events that explain it would be too, and need explaining. */
+  #afterProgress(kept: boolean): void {
     if (this.hasRoom) {
       this.#waits.room()
-      if (!this.#lost.empty && this.#lostDelivery === undefined) this.#hooks.explainLost(this.#lost.take())
+      if (kept && !this.#lost.empty && this.#lostDelivery === undefined) this.#hooks.explainLost(this.#lost.take())
     }
     const [oldest] = this.#unacked.keys()
     this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)
@@ -224,7 +230,7 @@ export class Recorder {
     this.#unacked.clear()
     this.#bufferBytes = 0
     this.#waits.closed()
-    this.#afterProgress()
+    this.#afterProgress(false)
   }
 
   /** Whether new work should be taken: half of the buffer is free. */

@@ -8,11 +8,16 @@ export class RunIdentity {
   /** run_seq of the next record. */
   nextSeq = 0
   readonly #ids: EventIds = new EventIds(this.runId)
+  readonly #nowMs: () => number
   #lastTimestamp = 0
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs
+  }
 
   /** Microseconds since 1970, strictly rising: events within a millisecond, or after the clock was set back, count on. */
   timestamp(): number {
-    const now = Date.now() * 1000
+    const now = this.#nowMs() * 1000
     this.#lastTimestamp = now > this.#lastTimestamp ? now : this.#lastTimestamp + 1
     return this.#lastTimestamp
   }

@@ -4,7 +4,8 @@ import { z } from 'zod'
 import type { SessionRef } from './audit-trail.ts'
 import type { SessionStamps } from './event-record.ts'
 
-const refSchema: z.ZodType<SessionRef, SessionRef> = z.strictObject({
+/** A handle, and nothing else. */
+export const refSchema: z.ZodType<SessionRef, SessionRef> = z.strictObject({
   session_id: z.string().min(1).max(200),
   run_id: z.string().regex(/^[0-9a-f]{32}$/, 'expected 32 hex digits'),
   last_event_id: z.uuid(),

@@ -18,13 +18,21 @@ import type {
   UserMessage,
 } from '@agent-audit/schemas'
 import type { AuditSession, Receipt, RecordOptions, SessionRef } from './audit-trail.ts'
-import type { Causes } from './causes.ts'
-import { runInSession } from './current-session.ts'
+import { askApproval } from './approval-events.ts'
+import { checkApprovalOptions } from './approval.ts'
+import type { ApprovalInputs, ApprovalOptions, ApprovalRequest } from './approval.ts'
+import type { Cause, Causes } from './causes.ts'
+import { currentCause, runInSession } from './current-session.ts'
 import { fillEvent } from './event-fields.ts'
 import { EventRecord } from './event-record.ts'
 import type { SessionStamps } from './event-record.ts'
 import { FieldWriter } from './field-writer.ts'
+import { guard } from './guard.ts'
+import type { GuardOptions } from './guard.ts'
+import { GuardedCall } from './guarded-call.ts'
 import { MessageHistory } from './message-history.ts'
+import type { Durability } from './options.ts'
+import type { Sequence } from './session-sequences.ts'
 import type { TrailContext } from './trail-context.ts'
 
 export interface SessionSetup {
@@ -38,7 +46,20 @@ export interface OwnFields {
   readonly parent_session_id?: string | undefined
   /** Taken even when the buffer is full. */
   readonly always?: boolean | undefined
+  readonly approval?: ApprovalFields | undefined
+  readonly durability?: Durability | undefined
 }
+
+/** The approval that an event belongs to. */
+export interface ApprovalFields {
+  readonly approval_id: string
+  readonly approval_status: string
+  readonly approver_id: string
+  /** Of the approval_decision. */
+  readonly event_id?: string | undefined
+}
+
+interface OwnInputs extends EventInputs, SessionInputs, ApprovalInputs {}
 
 type BuiltIn = EventInputs & SessionInputs
 
@@ -50,7 +71,7 @@ export class Session implements AuditSession {
   readonly #causes: Causes
   readonly #startChild: SessionSetup['startChild']
   readonly #history: MessageHistory = new MessageHistory()
-  #sessionSeq = 0
+  readonly #sequence: Sequence
   #traceId: string | null = null
   #ended = false
 
@@ -59,6 +80,7 @@ export class Session implements AuditSession {
     this.#stamps = setup.stamps
     this.#causes = setup.causes
     this.#startChild = setup.startChild
+    this.#sequence = trail.sequences.of(setup.stamps.session_id)
   }
 
   get session_id(): string {
@@ -69,7 +91,13 @@ export class Session implements AuditSession {
     return this.#ended
   }
 
+  /** The event recorded last, by whoever holds this session. */
+  get newest(): Cause | undefined {
+    return this.#causes.newest
+  }
+
   get ref(): SessionRef {
+    this.#trail.sequences.keep(this.session_id, this.#sequence)
     const { session_id, system_prompt_hash, ...texts } = this.#stamps
     const stamped: Record<string, string> = {}
     for (const [field, value] of Object.entries(texts)) if (value !== null) stamped[field] = value
@@ -135,6 +163,16 @@ export class Session implements AuditSession {
     return this.#record(type as keyof EventInputs, input as never, options)
   }
 
+  async guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options: GuardOptions<T> = {}): Promise<T> {
+    return guard({ session: this, trail: this.#trail }, call, { work, options })
+  }
+
+  async requestApproval(call: ToolCall, options: ApprovalOptions = {}): Promise<ApprovalRequest> {
+    const host = { session: this, trail: this.#trail }
+    const checked = checkApprovalOptions(options)
+    return askApproval(host, new GuardedCall(host, call, undefined), checked)
+  }
+
   startChild(start: SessionStart & { agent_id: string }): AuditSession {
     return this.#startChild(this, start)
   }
@@ -162,14 +200,23 @@ export class Session implements AuditSession {
     return this.#append('session_start', start, { own })
   }
 
-  /** Records an event of the trail's own, whose type callers cannot record. */
-  recordOwn(type: string, input: Common, own: OwnFields = {}): Receipt {
-    return this.#append(type, input, { own })
+  /** Records an event of the trail's own, or on behalf of a caller whose words were checked. */
+  recordOwn<Type extends string>(
+    type: Type,
+    input: Type extends keyof OwnInputs ? OwnInputs[Type] : Common,
+    own: OwnFields = {},
+  ): Receipt {
+    return this.#append(type, input, { own, options: { durability: own.durability } })
+  }
+
+  /** @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
+  checkOpen(): void {
+    this.#trail.checkOpen()
+    if (this.#ended) throw new InvalidInputError('SESSION_ENDED', `session ${this.session_id} has ended`)
   }
 
   #record<Type extends keyof BuiltIn>(type: Type, input: BuiltIn[Type], options: RecordOptions | undefined): Receipt {
-    this.#trail.checkOpen()
-    if (this.#ended) throw new InvalidInputError('SESSION_ENDED', `session ${this.session_id} has ended`)
+    this.checkOpen()
     const checked = checkInput(type, input)
     this.#trail.checkDurability(options?.durability)
     return this.#append(type, checked, { options })
@@ -184,12 +231,13 @@ export class Session implements AuditSession {
     const fields = new FieldWriter(type, this.#trail.redactor)
     fillEvent(record, input, fields)
     const remember = this.#fillMessages(record, input, fields)
-    this.#causes.place(record, input)
+    this.#causes.place(record, input, currentCause(this))
     this.#fillTrace(record)
     if (own?.parent_session_id !== undefined) record.parent_session_id = own.parent_session_id
+    if (own?.approval !== undefined) fillApproval(record, own.approval)
     if (this.#trail.syntheticTimestamps) fields.notes.add('timestamp', 'synthetic', true)
     fields.check()
-    record.session_seq = this.#sessionSeq
+    record.session_seq = this.#sequence.next
     const receipt = this.#trail.append(record, {
       notes: fields.notes,
       durability: options?.durability,
@@ -198,7 +246,7 @@ export class Session implements AuditSession {
       always: own?.always,
     })
     // Only now: an event that was not recorded leaves the session as it was.
-    this.#sessionSeq++
+    this.#sequence.next++
     this.#causes.follow(record)
     remember?.()
     return receipt
@@ -228,4 +276,10 @@ export class Session implements AuditSession {
     record.span_id = trace.spanId
     this.#traceId ??= trace.traceId
   }
+}
+
+function fillApproval(record: EventRecord, { approval_id, approval_status, approver_id }: ApprovalFields): void {
+  record.approval_id = approval_id
+  record.approval_status = approval_status
+  record.approver_id = approver_id.toWellFormed()
 }

@@ -1,9 +1,11 @@
 /** What a session may ask of its trail. */
+import type { TrailError } from '@agent-audit/schemas'
 import type { Receipt } from './audit-trail.ts'
 import type { EventRecord, RunStamps } from './event-record.ts'
 import type { Durability } from './options.ts'
 import type { AppendOptions } from './recorder.ts'
 import type { Redactor } from './redaction/redactor.ts'
+import type { SessionSequences } from './session-sequences.ts'
 
 export interface TrailContext {
   /** 32 hex digits. */
@@ -19,5 +21,19 @@ export interface TrailContext {
   checkDurability(durability: Durability | undefined): void
   /** Never throws, whatever the caller's function does. */
   traceContext(): { traceId: string; spanId: string } | undefined
+  /** Milliseconds since 1970. */
+  now(): number
+  /** Longest wait of a guard for its record, milliseconds. */
+  readonly guardTimeoutMs: number
+  /** What a guard of this tool does when its record is not stored. */
+  onUnavailable(toolName: string): 'refuse' | 'proceed'
+  /** Waits until the event is stored as it asked for. Never rejects: says what went wrong, or that it took too long. */
+  whenStored(receipt: Receipt, timeoutMs: number): Promise<TrailError | undefined>
+  /** Records now, or as soon as there is room. */
+  recordSoon(record: () => void): void
+  /** Tells the operator. */
+  report(problem: unknown): void
+  /** The counters of session_seq, of this run. */
+  readonly sequences: SessionSequences
   append(record: EventRecord, options: AppendOptions): Receipt
 }

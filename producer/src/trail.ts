@@ -1,22 +1,39 @@
 /** A trail: one start of a producer, and the sessions recorded in it. */
-import { accessSync, constants, mkdirSync } from 'node:fs'
-import { AuditUnavailableError, checkInput, invalidEvent, InvalidInputError } from '@agent-audit/schemas'
+import { checkInput, invalidEvent, InvalidInputError } from '@agent-audit/schemas'
 import type { Maybe, SessionStart } from '@agent-audit/schemas'
-import type { AuditSession, AuditTrail, DrainResult, SessionRef, TrailStats, WaitOptions } from './audit-trail.ts'
+import type {
+  AuditSession,
+  AuditTrail,
+  DrainResult,
+  Receipt,
+  SessionRef,
+  TrailStats,
+  WaitOptions,
+} from './audit-trail.ts'
+import { recordVerdict } from './approval-events.ts'
+import { checkRequest } from './approval.ts'
+import type { ApprovalDecision, ApprovalRequest, Verdict } from './approval.ts'
+import { asTrailError, onUnavailable, whenStored } from './availability.ts'
+import type { deadline } from './availability.ts'
 import { Causes } from './causes.ts'
 import type { Cause } from './causes.ts'
-import type { RunStamps, SessionStamps } from './event-record.ts'
+import type { EventRecord, RunStamps, SessionStamps } from './event-record.ts'
+import { currentCause } from './current-session.ts'
+import type { startDelivery } from './delivery-port.ts'
 import { addExitHandler, removeExitHandler } from './exit-hooks.ts'
 import type { ExitHandler } from './exit-hooks.ts'
-import { resolveOptions } from './options.ts'
-import type { AuditTrailOptions, Durability, ResolvedOptions } from './options.ts'
+import type { LostRange } from './lost-events.ts'
+import type { Durability, ResolvedOptions } from './options.ts'
 import { ProblemReporter } from './problems.ts'
 import { Recorder } from './recorder.ts'
+import type { AppendOptions } from './recorder.ts'
 import { Redactor } from './redaction/redactor.ts'
 import { RunSession } from './run-session.ts'
 import { checkRef, stampsOf } from './session-ref.ts'
+import { SessionSequences } from './session-sequences.ts'
 import { Session } from './session.ts'
 import { SystemPrompts } from './system-prompts.ts'
+import { readTrace } from './trace-context.ts'
 import type { TrailContext } from './trail-context.ts'
 
 const CLOSE_TIMEOUT_MS = 10_000
@@ -24,31 +41,22 @@ const CLOSE_TIMEOUT_MS = 10_000
 const RELEASE_TIMEOUT_MS = 5000
 /** Longest block of a process that ends: its worker may still be starting. */
 const EXIT_TIMEOUT_MS = 3000
+/** Refusals that wait for room to be recorded; beyond it, what was lost is explained by number only. */
+const MAX_LATER = 1000
 /** How long a process with nothing left to do waits for the broker; what is in the spool goes out with the next run. */
 const IDLE_TIMEOUT_MS = { disk: 2000, broker: 10_000, memory: 10_000 } as const
 
-/**
- * Opens the spool, returns at once, and dials the broker in the background.
- * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
- * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
- */
-export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
-  const resolved = resolveOptions(options)
-  if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
-  return new Trail(resolved)
+/** What a trail stands on; tests put memory in its place. */
+export interface TrailParts {
+  readonly startDelivery: typeof startDelivery
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
+  readonly deadline: typeof deadline
+  /** Hands every event over at once: nothing lingers for company. */
+  readonly eager: boolean
 }
 
-function checkDirectory(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    accessSync(directory, constants.W_OK)
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${directory}: ${why}`, { cause: error })
-  }
-}
-
-class Trail implements AuditTrail {
+export class Trail implements AuditTrail {
   readonly runId: string
   readonly #options: ResolvedOptions
   readonly #recorder: Recorder
@@ -57,13 +65,21 @@ class Trail implements AuditTrail {
   readonly #redactor: Redactor | undefined
   readonly #prompts: SystemPrompts = new SystemPrompts()
   readonly #exit: ExitHandler
+  readonly #parts: TrailParts
+  readonly #problems: ProblemReporter
+  readonly #later: (() => void)[] = []
   #closing: Promise<DrainResult> | undefined
   #drainedAt = -1
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ResolvedOptions, parts: TrailParts) {
     this.#options = options
-    const problems = new ProblemReporter(options.onProblem)
-    this.#recorder = new Recorder(options, { problems, explainLost: (ranges) => this.#run.lost(ranges) })
+    this.#parts = parts
+    this.#problems = new ProblemReporter(options.onProblem)
+    this.#recorder = new Recorder(options, {
+      ...parts,
+      problems: this.#problems,
+      explainLost: (ranges) => this.#explainLost(ranges),
+    })
     this.runId = this.#recorder.identity.runIdHex
     this.#redactor = Redactor.create(options.redact)
     this.#context = this.#createContext()
@@ -103,9 +119,33 @@ class Trail implements AuditTrail {
       redactor: this.#redactor,
       checkOpen: () => this.#checkOpen(),
       checkDurability: (durability) => this.#checkDurability(durability),
-      traceContext: () => this.#traceContext(),
-      append: (record, options) => this.#recorder.append(record, options),
+      traceContext: () => readTrace(this.#options.traceContext),
+      now: this.#parts.nowMs,
+      guardTimeoutMs: this.#options.guardTimeoutMs,
+      onUnavailable: (toolName) => onUnavailable(this.#options, toolName),
+      whenStored: (receipt, timeoutMs) => whenStored(receipt, this.#parts.deadline(timeoutMs)),
+      recordSoon: (record) => this.#recordSoon(record),
+      report: (problem) => this.#problems.report(asTrailError(problem)),
+      sequences: new SessionSequences(),
+      append: (record, options) => this.#append(record, options),
     }
+  }
+
+  #append(record: EventRecord, options: AppendOptions): Receipt {
+    const receipt = this.#recorder.append(record, options)
+    if (this.#parts.eager) this.#recorder.handOver()
+    return receipt
+  }
+
+  #recordSoon(record: () => void): void {
+    if (this.#recorder.hasRoom) record()
+    else if (this.#later.length < MAX_LATER) this.#later.push(record)
+  }
+
+  /** There is room again: what was refused is explained, and what waited for it is recorded. */
+  #explainLost(ranges: readonly LostRange[]): void {
+    this.#run.lost(ranges)
+    for (const record of this.#later.splice(0)) record()
   }
 
   #checkOpen(): void {
@@ -123,18 +163,6 @@ class Trail implements AuditTrail {
     }
   }
 
-  #traceContext(): { traceId: string; spanId: string } | undefined {
-    const { traceContext } = this.#options
-    if (traceContext === undefined) return undefined
-    try {
-      const found = traceContext()
-      if (found === undefined) return undefined
-      return { traceId: found.traceId.toLowerCase().toWellFormed(), spanId: found.spanId.toLowerCase().toWellFormed() }
-    } catch {
-      return undefined // The trace is a comfort; the event is not.
-    }
-  }
-
   startSession(start: SessionStart = {}): AuditSession {
     return this.#start(start, undefined)
   }
@@ -143,7 +171,8 @@ class Trail implements AuditTrail {
     this.#checkOpen()
     const start = checkInput('session_start', given)
     const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
-    const origin = parent === undefined ? undefined : { event_id: parent.ref.last_event_id, step: 0 }
+    const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
+    const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }
     const stamps = this.#stampsOf(start, prompt?.hash ?? null)
     const session = this.#createSession(stamps, origin)
     session.begin({ ...start, system_prompt: prompt?.text }, { parent_session_id: parent?.session_id })
@@ -182,13 +211,23 @@ class Trail implements AuditTrail {
   resumeSession(ref: SessionRef): AuditSession {
     this.#checkOpen()
     const checked = checkRef(ref)
+    const session = this.#goOn(checked)
+    session.recordOwn('session_resumed', { content: { from_run_id: checked.run_id } })
+    return session
+  }
+
+  #goOn(ref: SessionRef): Session {
     const prompt = this.#prompts.use(this.#options.systemPrompt)
     const { agentId, agentVersion, modelId } = this.#options
     const own = { agent_id: agentId, agent_version: agentVersion, model_id: modelId, user_id: null }
-    const stamps = stampsOf(checked, { ...own, system_prompt_hash: prompt?.hash ?? null })
-    const session = this.#createSession(stamps, { event_id: checked.last_event_id, step: checked.step_number })
-    session.recordOwn('session_resumed', { content: { from_run_id: checked.run_id } })
-    return session
+    const stamps = stampsOf(ref, { ...own, system_prompt_hash: prompt?.hash ?? null })
+    return this.#createSession(stamps, { event_id: ref.last_event_id, step: ref.step_number })
+  }
+
+  async decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision> {
+    this.#checkOpen()
+    const checked = checkRequest(request)
+    return recordVerdict({ session: this.#goOn(checked.session), trail: this.#context }, checked, verdict)
   }
 
   async withSession<T>(start: SessionStart, work: (session: AuditSession) => T | Promise<T>): Promise<T> {
@@ -229,7 +268,7 @@ class Trail implements AuditTrail {
   }
 
   async #close(timeoutMs: number): Promise<DrainResult> {
-    this.#run.lost(this.#recorder.takeLost())
+    this.#explainLost(this.#recorder.takeLost())
     const { acked, pending, refused, recorded } = this.#recorder.stats()
     this.#run.stopped({ recorded: recorded + 1, acked, pending: pending + 1, refused })
     const result = await this.#recorder.drain(timeoutMs)

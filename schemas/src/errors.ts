@@ -13,7 +13,16 @@ export type ErrorCode =
   | 'TRAIL_CLOSED'
   | 'SCHEMA_UNKNOWN'
   | 'INPUT_UNREADABLE'
+  // Judged and not taken: the refusal is on record.
+  | 'DENIED'
+  | 'BLOCKED'
+  | 'APPROVAL_REQUIRED'
+  | 'APPROVAL_REJECTED'
+  | 'APPROVAL_EXPIRED'
+  | 'APPROVAL_ALTERED'
+  | 'APPROVAL_USED'
   // Out of reach for now: back off and try again.
+  | 'NOT_RECORDED'
   | 'SPOOL_UNAVAILABLE'
   | 'SPOOL_FULL'
   | 'BUFFER_FULL'
@@ -66,6 +75,18 @@ export class InvalidInputError extends TrailError {
 /** A disk, broker or database is out of reach or full: nothing is wrong with the call. */
 export class AuditUnavailableError extends TrailError {
   override readonly retryable = true
+}
+
+/** An action that was judged and not taken, for good reason: the same call will be refused again. */
+export class ActionRefusedError extends TrailError {
+  override readonly retryable = false
+  /** The event that records the refusal. */
+  readonly event_id: string
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions & { event_id: string }) {
+    super(code, message, options)
+    this.event_id = options.event_id
+  }
 }
 
 /** What is stored is not what must be there, or could be changed by somebody who must not. Stop and alert. */

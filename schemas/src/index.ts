@@ -11,6 +11,7 @@ export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from '
 export { decodeRecord } from './decoder.ts'
 export { maxRecordBytes, writeRecord } from './encoder.ts'
 export {
+  ActionRefusedError,
   AuditUnavailableError,
   type ErrorCode,
   IntegrityError,

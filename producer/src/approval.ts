@@ -1,0 +1,118 @@
+/** What is asked of a person, and what the person answers; and the check of both when they come from elsewhere. */
+import { describeIssue, invalidEvent } from '@agent-audit/schemas'
+import type { Common, Maybe, ToolCall } from '@agent-audit/schemas'
+import { z } from 'zod'
+import type { SessionRef } from './audit-trail.ts'
+import { refSchema } from './session-ref.ts'
+
+/** A question to a person: exactly these arguments, until then. Plain JSON: carry it by any means. */
+export interface ApprovalRequest {
+  /** event_id of the approval_request. */
+  readonly approval_id: string
+  readonly session: SessionRef
+  readonly tool_name: string
+  readonly tool_call_id: string
+  /** The arguments as JSON, before redaction: the person sees what will run. */
+  readonly tool_input: unknown
+  /** SHA-256 of the canonical arguments (RFC 8785), 64 hex digits. */
+  readonly arguments_sha256: string
+  readonly reason: string | null
+  /** ISO 8601, UTC. */
+  readonly expires_at: string
+}
+
+/** A person's answer. */
+export interface Verdict {
+  approval_status: 'approved' | 'rejected'
+  /** Required: "approved" by nobody is worth nothing. */
+  approver_id: string
+  /** Short, without personal data. */
+  reason?: Maybe<string>
+}
+
+/** A verdict on record. Plain JSON: carry it to the process that runs the action. */
+export interface ApprovalDecision extends Readonly<Verdict> {
+  readonly approval_id: string
+  /** The approval_decision. */
+  readonly event_id: string
+  readonly session_id: string
+  readonly tool_name: string
+  readonly arguments_sha256: string
+  readonly expires_at: string
+}
+
+export interface ApprovalOptions {
+  /** Why it is asked; short, without personal data. */
+  reason?: Maybe<string>
+  /** How long the approval may be decided and used, milliseconds. @defaultValue 3600000 */
+  ttlMs?: number | undefined
+}
+
+/** Input of the events that only the approval methods record. */
+export interface ApprovalInputs {
+  approval_request: ToolCall & { expires_at: string }
+  approval_decision: Common & { tool_name: string; tool_call_id: string; arguments_sha256: string }
+}
+
+const name = z.string().min(1)
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits')
+const verdict = {
+  approval_status: z.enum(['approved', 'rejected']),
+  approver_id: name,
+  reason: z.string().nullish(),
+}
+const bound = {
+  approval_id: z.uuid(),
+  tool_name: name,
+  arguments_sha256: sha256,
+  expires_at: z.iso.datetime(),
+}
+
+const verdictSchema: z.ZodType<Verdict, Verdict> = z.strictObject(verdict)
+const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObject({
+  ...bound,
+  session: refSchema,
+  tool_call_id: name,
+  tool_input: z.unknown(),
+  reason: z.string().nullable(),
+})
+const decisionSchema: z.ZodType<ApprovalDecision, ApprovalDecision> = z.strictObject({
+  ...bound,
+  ...verdict,
+  event_id: z.uuid(),
+  session_id: name,
+})
+const optionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.strictObject({
+  reason: z.string().nullish(),
+  ttlMs: z
+    .int()
+    .min(1)
+    .max(366 * 24 * 3_600_000)
+    .optional(),
+})
+
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
+export function checkVerdict(given: Verdict): Verdict {
+  return check(verdictSchema, given, 'approval_decision')
+}
+
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
+export function checkRequest(given: ApprovalRequest): ApprovalRequest {
+  return check(requestSchema, given, 'approval_decision')
+}
+
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
+export function checkDecision(given: ApprovalDecision): ApprovalDecision {
+  return check(decisionSchema, given, 'tool_call')
+}
+
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong option. */
+export function checkApprovalOptions(given: ApprovalOptions): ApprovalOptions {
+  return check(optionsSchema, given, 'approval_request')
+}
+
+function check<T>(schema: z.ZodType<T, T>, given: T, eventType: string): T {
+  const result = schema.safeParse(given)
+  if (!result.success) throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
+  return result.data
+}

@@ -1,0 +1,30 @@
+/** Opening a trail on disk, threads and the clock of this machine. */
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { AuditTrail } from './audit-trail.ts'
+import { deadline } from './availability.ts'
+import { startDelivery } from './delivery-port.ts'
+import { resolveOptions } from './options.ts'
+import type { AuditTrailOptions } from './options.ts'
+import { Trail } from './trail.ts'
+
+/**
+ * Opens the spool, returns at once, and dials the broker in the background.
+ * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
+ * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
+ */
+export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
+  const resolved = resolveOptions(options)
+  if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
+  return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, eager: false })
+}
+
+function checkDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    accessSync(directory, constants.W_OK)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${directory}: ${why}`, { cause: error })
+  }
+}

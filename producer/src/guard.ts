@@ -1,0 +1,176 @@
+/**
+ * No record, no action. A guarded call is judged first: by the policy's `check`, then by its approval. What is not allowed
+ * is recorded as a tool_call with its outcome, and not run. What is allowed is recorded, stored, run with a frozen copy of
+ * exactly the recorded arguments, and followed by its tool_result.
+ *
+ * Until the first wait everything happens within the call of guard: calls made side by side are recorded in their order.
+ */
+import { AuditUnavailableError, invalidEvent } from '@agent-audit/schemas'
+import type { ToolCall, TrailError } from '@agent-audit/schemas'
+import { checkDecision } from './approval.ts'
+import type { ApprovalDecision, ApprovalRequest, Verdict } from './approval.ts'
+import { askApproval, recordVerdict } from './approval-events.ts'
+import { runInSession } from './current-session.ts'
+import { GuardedCall } from './guarded-call.ts'
+import type { RecordedCall, SessionHost } from './guarded-call.ts'
+import type { Durability } from './options.ts'
+import { describeThrown } from './thrown.ts'
+import { claimApproval, releaseApproval } from './used-approvals.ts'
+
+/** What a policy says of a call. */
+export type Ruling = { outcome: 'allowed' } | { outcome: 'denied' | 'blocked'; reason: string }
+
+export interface GuardOptions<T> {
+  /** The call cannot be stored: do not run the tool, or run it all the same. @defaultValue the trail's */
+  onUnavailable?: 'refuse' | 'proceed' | undefined
+  /** What the record of the call must have before the tool runs. @defaultValue the trail's */
+  durability?: Durability | undefined
+  /** Longest wait for it, milliseconds. @defaultValue the trail's `guardTimeoutMs`; where it proceeds, at most 1000 */
+  timeoutMs?: number | undefined
+  /** From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. */
+  approval?: ApprovalDecision | ((request: ApprovalRequest) => Verdict | Promise<Verdict>) | undefined
+  /** Policy; what is not allowed is recorded and not run. What it throws counts as not allowed, and is thrown. */
+  check?: ((call: ToolCall) => Ruling | Promise<Ruling>) | undefined
+  /** What to record as tool_output. @defaultValue the value */
+  describe?: ((value: T) => unknown) | undefined
+}
+
+/** Beyond this, waiting for a record that is not needed would only be in the agent's way. */
+const PROCEED_TIMEOUT_MS = 1000
+
+/** See `AuditSession.guard`. */
+export async function guard<I, T>(
+  host: SessionHost,
+  given: ToolCall<I>,
+  { work, options }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
+): Promise<T> {
+  const requires_approval = given?.requires_approval === true || options.approval !== undefined
+  const guarded = new GuardedCall(host, { ...given, requires_approval }, options.durability)
+  if (options.check !== undefined) await judge(guarded, options.check)
+  let release: (() => void) | undefined
+  if (typeof options.approval === 'function') await obtain(guarded, options.approval)
+  else if (requires_approval) release = redeem(guarded, options.approval)
+  const recorded = guarded.record('allowed')
+  const onUnavailable = options.onUnavailable ?? host.trail.onUnavailable(guarded.call.tool_name)
+  const limitMs = host.trail.guardTimeoutMs
+  const timeoutMs = onUnavailable === 'proceed' ? Math.min(limitMs, PROCEED_TIMEOUT_MS) : limitMs
+  const failure = await host.trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
+  if (failure !== undefined && onUnavailable !== 'proceed') {
+    release?.()
+    throw notRecorded(guarded, recorded, failure)
+  }
+  const reason = failure === undefined ? undefined : `run all the same: ${whyNot(failure)}`
+  return execute(guarded, recorded, { work: work as (input: unknown) => T, describe: options.describe, reason })
+}
+
+async function judge(guarded: GuardedCall, check: (call: ToolCall) => Ruling | Promise<Ruling>): Promise<void> {
+  const ruling = await decided(guarded, 'check', async () => checkRuling(await check(guarded.call)))
+  if (ruling.outcome === 'allowed') return
+  throw guarded.refuse(ruling.outcome === 'denied' ? 'DENIED' : 'BLOCKED', ruling.reason, ruling.outcome)
+}
+
+/** From JavaScript it may be anything; only a clear answer allows. */
+function checkRuling(ruling: Ruling): Ruling {
+  switch (ruling?.outcome) {
+    case 'allowed':
+      return ruling
+    case 'denied':
+    case 'blocked':
+      if (typeof ruling.reason === 'string') return ruling
+      throw invalidEvent('tool_call', [{ path: 'check', expected: 'expected a reason with the outcome' }])
+    default:
+      throw invalidEvent('tool_call', [{ path: 'check', expected: 'expected outcome allowed, denied or blocked' }])
+  }
+}
+
+/** Takes a decision that came from elsewhere. @returns What gives it back, for a call that was not run after all. */
+function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): () => void {
+  if (approval === undefined) throw guarded.refuse('APPROVAL_REQUIRED', 'approval is required and was not given')
+  const { approval_id } = checkApproved(guarded, checkDecision(approval))
+  if (!claimApproval(approval_id)) throw guarded.refuse('APPROVAL_USED', 'the approval has been used')
+  return () => releaseApproval(approval_id)
+}
+
+/** Gets a decision in this process; nobody else sees it, so it cannot be used again. */
+async function obtain(
+  guarded: GuardedCall,
+  decide: (request: ApprovalRequest) => Verdict | Promise<Verdict>,
+): Promise<void> {
+  const decision = await decided(guarded, 'approval', async () => {
+    const request = await askApproval(guarded.host, guarded, { reason: guarded.call.reason })
+    return recordVerdict(guarded.host, request, await decide(request))
+  })
+  checkApproved(guarded, decision)
+}
+
+/** @throws ActionRefusedError unless this very action is approved, now. */
+function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): ApprovalDecision {
+  const { session, trail } = guarded.host
+  guarded.approval = decision
+  if (decision.session_id !== session.session_id) {
+    throw guarded.refuse('APPROVAL_ALTERED', 'the approval is for another session')
+  }
+  if (decision.tool_name !== guarded.call.tool_name) {
+    throw guarded.refuse('APPROVAL_ALTERED', 'the approval is for another tool')
+  }
+  if (decision.arguments_sha256 !== guarded.sha256) {
+    throw guarded.refuse('APPROVAL_ALTERED', 'the approval is for other arguments')
+  }
+  if (decision.approval_status !== 'approved') throw guarded.refuse('APPROVAL_REJECTED', 'the approval was rejected')
+  if (Date.parse(decision.expires_at) <= trail.now()) {
+    throw guarded.refuse('APPROVAL_EXPIRED', 'the approval has expired')
+  }
+  return decision
+}
+
+/** Who decides may fail: then nothing is allowed, and that is on record too. */
+async function decided<T>(guarded: GuardedCall, what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { type, code } = describeThrown(error)
+    guarded.record('error', `${what} failed: ${code ?? type}`)
+    throw error
+  }
+}
+
+/**
+ * The tool is not run. The call may be on its way all the same, as when the broker was slow, or refused for good: what is
+ * recorded now says that it was not run either way.
+ */
+function notRecorded(guarded: GuardedCall, recorded: RecordedCall, failure: TrailError): AuditUnavailableError {
+  guarded.host.trail.recordSoon(() =>
+    guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` }),
+  )
+  const message = `${guarded.call.tool_name} was not run, its record is not stored: ${failure.message}`
+  return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
+}
+
+function whyNot({ code }: TrailError): string {
+  return code === 'NOT_RECORDED' ? 'the call was not stored in time' : `the call was not stored (${code})`
+}
+
+interface Execution<T> {
+  readonly work: (input: unknown) => T | Promise<T>
+  readonly describe: ((value: T) => unknown) | undefined
+  readonly reason: string | undefined
+}
+
+async function execute<T>(guarded: GuardedCall, recorded: RecordedCall, execution: Execution<T>): Promise<T> {
+  const { work, describe, reason } = execution
+  const startMs = performance.now()
+  const result = (): { execution_time_ms: number; reason: string | undefined } => ({
+    execution_time_ms: performance.now() - startMs,
+    reason,
+  })
+  let value: T
+  try {
+    value = await runInSession(guarded.host.session, () => work(guarded.call.tool_input), recorded.cause)
+  } catch (error) {
+    // Undefined can be thrown too, and must not look like success.
+    guarded.recordResult(recorded, { ...result(), outcome: 'error', error: error ?? String(error) })
+    throw error
+  }
+  guarded.recordResult(recorded, result(), () => (describe === undefined ? value : describe(value)))
+  return value
+}
