@@ -1,9 +1,11 @@
 /**
  * The structural check: whether bytes are one whole record of a schema version that will come back from ClickHouse byte
  * for byte, without decoding it. What fails here becomes a dead letter, so every reason names the field.
+ *
+ * As the encoder, it is one function generated from the schema: the cheapest way to walk 49 fields, most of them null.
  */
 import { isUtf8 } from 'node:buffer'
-import { type FieldKind, findSchema, type RecordField, type SchemaVersion } from './avro-schema.ts'
+import { findSchema, type RecordField, type SchemaVersion } from './avro-schema.ts'
 
 /** What the pipeline needs of a record before its row exists. Reused between calls. */
 export interface RecordHead {
@@ -13,171 +15,174 @@ export interface RecordHead {
   retentionClass: string
 }
 
-type Kind = 0 | 1 | 2 | 3 | 4 | 5
-const KINDS: Record<FieldKind, Kind> = { string: 0, uuid: 1, long: 2, double: 3, boolean: 4, fixed: 5 }
+/** Checks records of one schema version; holds the state of a walk, so use one per thread of work. */
+export interface RecordChecker {
+  /** Describes the record that was checked last, if nothing was wrong with it. */
+  readonly head: RecordHead
+  /**
+   * Walks the record in `bytes[start, end)`.
+   * @returns undefined if it is whole and storable, else why not, naming the field. Never the content.
+   */
+  check(bytes: Buffer, start: number, end: number): string | undefined
+}
 
 /** Texts up to this length are scanned in JavaScript; from here on a call into C++ is cheaper. */
-const SCAN_BYTES = 48
+const SCAN_BYTES = 64
 const UUID_BYTES = 36
 /** What DateTime64(6) can hold: 1900-01-01 to 2299-12-31, microseconds since 1970. */
 const TIMESTAMP_RANGE = [Date.UTC(1900, 0, 1) * 1000, Date.UTC(2300, 0, 1) * 1000 - 1] as const
 
-interface FieldPlan {
-  readonly kind: Kind
-  readonly optional: boolean
-  readonly size: number
-  readonly field: RecordField
-  /** Set for the fields of the head, and for the one whose column is narrower than its wire type. */
-  readonly role: 'run_id' | 'run_seq' | 'retention_class' | 'timestamp' | undefined
+/** What a step over a field returns instead of a position. */
+const [ENDS_EARLY, NO_BRANCH, NO_BOOLEAN, LONG_FORM, TOO_BIG, NEGATIVE, NO_UTF8, NO_UUID, NO_LOWER_CASE] = [
+  -1, -2, -3, -4, -5, -6, -7, -8, -9,
+] as const
+const [NO_SEQUENCE, NO_TIMESTAMP] = [-10, -11] as const
+const REASONS: Readonly<Record<number, string>> = {
+  [ENDS_EARLY]: 'record ends early',
+  [NO_BRANCH]: 'no such union branch',
+  [NO_BOOLEAN]: 'a boolean is 0 or 1',
+  [LONG_FORM]: 'number is not in its shortest form',
+  [TOO_BIG]: 'number has more than 64 bits',
+  [NEGATIVE]: 'negative length',
+  [NO_UTF8]: 'invalid UTF-8',
+  [NO_UUID]: `expected a UUID of ${UUID_BYTES} characters`,
+  [NO_LOWER_CASE]: 'expected a UUID in lower case',
+  [NO_SEQUENCE]: 'expected 0 to 2^53 - 1',
+  [NO_TIMESTAMP]: 'expected 1900 to 2299',
 }
 
-const ROLES = new Set(['run_id', 'run_seq', 'retention_class', 'timestamp'])
+/** Steps over one field's content: where it ends, or, below zero, what is wrong with it. */
+type Step = (bytes: Buffer, start: number, end: number) => number
 
-/** Checks records of one schema version; holds the state of a walk, so use one per thread of work. */
-export class RecordChecker {
-  readonly head: RecordHead = { runIdStart: 0, runSeq: 0, retentionClass: '' }
-  readonly #plans: readonly FieldPlan[]
-  #bytes: Buffer = Buffer.alloc(0)
-  #position = 0
-  #end = 0
-  #value = 0
+/** The number that {@link long} read last; exact for safe integers. */
+let number = 0
 
-  constructor(version: SchemaVersion) {
-    this.#plans = version.fields.map((field) => ({
-      kind: KINDS[field.kind],
-      optional: field.optional,
-      size: field.size,
-      field,
-      role: ROLES.has(field.name) ? (field.name as FieldPlan['role']) : undefined,
-    }))
-  }
-
-  /**
-   * Walks the record in `bytes[start, end)`; afterwards `head` describes it.
-   * @returns undefined if it is whole and storable, else why not, naming the field. Never the content.
-   */
-  check(bytes: Buffer, start: number, end: number): string | undefined {
-    this.#bytes = bytes
-    this.#position = start
-    this.#end = end
-    for (const plan of this.#plans) {
-      const fault = this.#field(plan)
-      if (fault !== undefined) return `${fault} (field ${plan.field.name})`
+/** A zigzag varint. Spare bytes are refused, since they would not come back. */
+function long(bytes: Buffer, start: number, end: number): number {
+  let position = start
+  let factor = 1
+  let zigzag = 0
+  for (let count = 1; ; count++) {
+    if (position >= end) return ENDS_EARLY
+    const byte = bytes[position++] ?? 0
+    zigzag += (byte & 0x7f) * factor
+    if (byte < 0x80) {
+      if (byte === 0 && count > 1) return LONG_FORM
+      if (count === 10 && byte > 1) return TOO_BIG
+      break
     }
-    if (this.#position !== end) return `${end - this.#position} bytes after the last field`
-    return undefined
+    if (count === 10) return TOO_BIG
+    factor *= 0x80
   }
+  number = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
+  return position
+}
 
-  #field(plan: FieldPlan): string | undefined {
-    const start = this.#position
-    if (plan.optional) {
-      if (start >= this.#end) return 'record ends early'
-      const branch = this.#bytes[this.#position++]
-      if (branch === 0) return undefined
-      if (branch !== 2) return 'no such union branch'
-    }
-    const fault = this.#content(plan)
-    if (fault !== undefined || plan.role === undefined) return fault
-    return this.#note(plan, start)
+function text(bytes: Buffer, start: number, end: number): number {
+  const from = long(bytes, start, end)
+  if (from < 0) return from
+  if (number < 0) return NEGATIVE
+  if (number > end - from) return ENDS_EARLY
+  const to = from + number
+  if (number <= SCAN_BYTES) {
+    let position = from
+    while (position < to && (bytes[position] ?? 0) < 0x80) position++
+    if (position === to) return to
   }
+  return isUtf8(bytes.subarray(from, to)) ? to : NO_UTF8
+}
 
-  #content(plan: FieldPlan): string | undefined {
-    switch (plan.kind) {
-      case 0:
-        return this.#text()
-      case 1:
-        return this.#uuid()
-      case 2:
-        return this.#long()
-      case 3:
-        return this.#skip(8)
-      case 4:
-        return this.#boolean()
-      case 5:
-        return this.#skip(plan.size)
-    }
-  }
+/** 1 for 0-9 and a-f. */
+const HEX_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => Number(/[0-9a-f]/.test(String.fromCharCode(byte))))
 
-  #note(plan: FieldPlan, start: number): string | undefined {
-    if (plan.role === 'run_id') this.head.runIdStart = start
-    else if (plan.role === 'retention_class') this.#noteClass(start)
-    else if (plan.role === 'run_seq') {
-      if (this.#value < 0 || !Number.isSafeInteger(this.#value)) return 'expected 0 to 2^53 - 1'
-      this.head.runSeq = this.#value
-    } else if (this.#value < TIMESTAMP_RANGE[0] || this.#value > TIMESTAMP_RANGE[1]) return 'expected 1900 to 2299'
-    return undefined
+function uuid(bytes: Buffer, start: number, end: number): number {
+  if (start >= end) return ENDS_EARLY
+  if (bytes[start] !== UUID_BYTES << 1) return NO_UUID
+  const from = start + 1
+  if (from + UUID_BYTES > end) return ENDS_EARLY
+  for (let index = 0; index < UUID_BYTES; index++) {
+    const byte = bytes[from + index] ?? 0
+    const dash = index === 8 || index === 13 || index === 18 || index === 23
+    if (dash ? byte !== 0x2d : HEX_DIGITS[byte] === 0) return NO_LOWER_CASE
   }
+  return from + UUID_BYTES
+}
 
-  // Nearly every record has the class of the one before: compare before making a string.
-  #noteClass(start: number): void {
-    const text = start + 1
-    const length = this.#position - text
-    const known = this.head.retentionClass
-    let same = length === known.length
-    for (let index = 0; same && index < length; index++) same = this.#bytes[text + index] === known.charCodeAt(index)
-    if (!same) this.head.retentionClass = this.#bytes.toString('utf8', this.#position - this.#value, this.#position)
-  }
+function boolean(bytes: Buffer, start: number, end: number): number {
+  if (start >= end) return ENDS_EARLY
+  return (bytes[start] ?? 2) > 1 ? NO_BOOLEAN : start + 1
+}
 
-  #skip(size: number): string | undefined {
-    this.#position += size
-    return this.#position > this.#end ? 'record ends early' : undefined
-  }
+function sequence(bytes: Buffer, start: number, end: number): number {
+  const position = long(bytes, start, end)
+  return position >= 0 && (number < 0 || !Number.isSafeInteger(number)) ? NO_SEQUENCE : position
+}
 
-  #boolean(): string | undefined {
-    if (this.#position >= this.#end) return 'record ends early'
-    return (this.#bytes[this.#position++] ?? 2) > 1 ? 'a boolean is 0 or 1' : undefined
-  }
+function timestamp(bytes: Buffer, start: number, end: number): number {
+  const position = long(bytes, start, end)
+  return position >= 0 && (number < TIMESTAMP_RANGE[0] || number > TIMESTAMP_RANGE[1]) ? NO_TIMESTAMP : position
+}
 
-  /** Reads a zigzag varint into #value; exact for safe integers. Refuses spare bytes, which would not come back. */
-  #long(): string | undefined {
-    let factor = 1
-    let zigzag = 0
-    for (let count = 1; ; count++) {
-      if (this.#position >= this.#end) return 'record ends early'
-      const byte = this.#bytes[this.#position++] ?? 0
-      zigzag += (byte & 0x7f) * factor
-      if (byte < 0x80) {
-        if (byte === 0 && count > 1) return 'number is not in its shortest form'
-        if (count === 10 && byte > 1) return 'number has more than 64 bits'
-        break
-      }
-      if (count === 10) return 'number has more than 64 bits'
-      factor *= 0x80
-    }
-    this.#value = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
-    return undefined
-  }
+/** Nearly every record has the class of the one before: compare before making a string. */
+function sameText(bytes: Buffer, from: number, to: number, known: string): boolean {
+  if (to - from !== known.length) return false
+  for (let index = 0; index < known.length; index++) if (bytes[from + index] !== known.charCodeAt(index)) return false
+  return true
+}
 
-  #text(): string | undefined {
-    const fault = this.#long()
-    if (fault !== undefined) return fault
-    const length = this.#value
-    const start = this.#position
-    if (length < 0) return 'negative length'
-    if (length > this.#end - start) return 'record ends early'
-    this.#position = start + length
-    if (length <= SCAN_BYTES) {
-      let index = start
-      while (index < this.#position && (this.#bytes[index] ?? 0) < 0x80) index++
-      if (index === this.#position) return undefined
-    }
-    return isUtf8(this.#bytes.subarray(start, this.#position)) ? undefined : 'invalid UTF-8'
-  }
+const lastNumber = (): number => number
+const STEPS: Readonly<Record<string, Step | ((...parts: never[]) => unknown)>> = {
+  long,
+  text,
+  uuid,
+  boolean,
+  sequence,
+  timestamp,
+  sameText,
+  lastNumber,
+}
 
-  #uuid(): string | undefined {
-    const start = this.#position + 1
-    if (this.#position >= this.#end) return 'record ends early'
-    if (this.#bytes[this.#position] !== UUID_BYTES << 1) return 'expected a UUID of 36 characters'
-    if (start + UUID_BYTES > this.#end) return 'record ends early'
-    this.#position = start + UUID_BYTES
-    for (let index = 0; index < UUID_BYTES; index++) {
-      const byte = this.#bytes[start + index] ?? 0
-      const dash = index === 8 || index === 13 || index === 18 || index === 23
-      const hex = (byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66)
-      if (dash ? byte !== 0x2d : !hex) return 'expected a UUID in lower case'
-    }
-    return undefined
+function createChecker(version: SchemaVersion): RecordChecker {
+  const head: RecordHead = { runIdStart: 0, runSeq: 0, retentionClass: '' }
+  const describe = (fault: number, index: number): string =>
+    `${REASONS[fault] ?? 'damaged'} (field ${version.fields[index]?.name})`
+  const lines = version.fields.map((field, index) => {
+    const step = `${stepOver(field)} if (p < 0) return describe(p, ${index});${noteOf(field)}`
+    if (!field.optional) return `s = p; ${step}`
+    return `if (p >= end) return describe(${ENDS_EARLY}, ${index}); t = b[p++];
+      if (t !== 0) { if (t !== 2) return describe(${NO_BRANCH}, ${index}); ${step} }`
+  })
+  const body = `return function checkAuditEvent(b, p, end) { let s = 0, t = 0; ${lines.join('\n')}
+    return p === end ? undefined : (end - p) + ' bytes after the last field' }`
+  // The text comes from our own schema files alone, as that of the encoder does.
+  // oxlint-disable-next-line typescript/no-implied-eval
+  const make = new Function('head', 'describe', ...Object.keys(STEPS), body) as (
+    ...parts: unknown[]
+  ) => RecordChecker['check']
+  return { head, check: make(head, describe, ...Object.values(STEPS)) }
+}
+
+function stepOver(field: RecordField): string {
+  if (field.name === 'run_seq') return 'p = sequence(b, p, end);'
+  if (field.name === 'timestamp') return 'p = timestamp(b, p, end);'
+  switch (field.kind) {
+    case 'string':
+      return 'p = text(b, p, end);'
+    case 'double':
+    case 'fixed':
+      return `p += ${field.kind === 'double' ? 8 : field.size}; if (p > end) p = ${ENDS_EARLY};`
+    default:
+      return `p = ${field.kind}(b, p, end);`
   }
+}
+
+/** What the head takes from a field; `s` is where the field starts. */
+function noteOf(field: RecordField): string {
+  if (field.name === 'run_id') return ' head.runIdStart = s;'
+  if (field.name === 'run_seq') return ' head.runSeq = lastNumber();'
+  if (field.name !== 'retention_class') return ''
+  return ` t = p - lastNumber();
+    if (!sameText(b, t, p, head.retentionClass)) head.retentionClass = b.toString('utf8', t, p);`
 }
 
 const checkers = new Map<bigint, RecordChecker>()
@@ -188,7 +193,7 @@ export function findChecker(fingerprint: bigint): RecordChecker | undefined {
   if (known !== undefined) return known
   const version = findSchema(fingerprint)
   if (version === undefined) return undefined
-  const checker = new RecordChecker(version)
+  const checker = createChecker(version)
   checkers.set(fingerprint, checker)
   return checker
 }

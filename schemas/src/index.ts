@@ -6,7 +6,7 @@ export {
   SCHEMA_VERSIONS,
   type SchemaVersion,
 } from './avro-schema.ts'
-export { findChecker, RecordChecker, type RecordHead } from './checker.ts'
+export { findChecker, type RecordChecker, type RecordHead } from './checker.ts'
 export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './container.ts'
 export { decodeRecord } from './decoder.ts'
 export { maxRecordBytes, writeRecord } from './encoder.ts'
