@@ -11,8 +11,9 @@
  * hand is accounted for, and nothing above it is.
  */
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
-import type { Batch, DeadStop } from './batch.ts'
+import type { Batch } from './batch.ts'
 import type { RecordCheck } from './check.ts'
+import type { DeadStop } from './cut.ts'
 import type { Claim, LogRecord, LogSlice } from './source.ts'
 
 /** Offsets `[first, next)` that were refused, and the server's reason. */

@@ -14,6 +14,7 @@ import {
   writeBigLong,
   writeLong,
 } from '@agent-audit/schemas'
+import type { BufferMemory } from './buffer-memory.ts'
 import type { LogPlace, LogRecord } from './source.ts'
 
 const PLACE_FIELDS = [
@@ -42,10 +43,6 @@ const SKIPPED_SCHEMA = {
   ],
 }
 
-/** Room in front of a block's data for all that a container has there, so that closing it copies nothing. */
-const HEAD_ROOM = EVENT_HEADER.length + 2 * MAX_VARINT_BYTES
-const INITIAL_BYTES = 256 * 1024
-
 /** A row of audit_skipped. */
 export interface SkippedRow {
   readonly kind: 'duplicate' | 'dead' | 'hole'
@@ -57,15 +54,27 @@ export interface SkippedRow {
   readonly record: LogRecord | undefined
 }
 
-/** Collects event records into the data of one block, and closes it into a container. Reused: its memory stays. */
+/** Part of a block's data. */
+interface Piece {
+  readonly memory: Buffer
+  /** How much of it is used. */
+  end: number
+  /** Records that lie in it, and in the pieces before. */
+  countTo: number
+}
+
+/** Collects event records into the data of one block, and closes it into a container. Holds memory until released. */
 export class EventBlock {
+  readonly #memory: BufferMemory
   readonly #place: Buffer
   readonly #tails = new Map<SchemaVersion, Buffer>()
-  #buffer: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES)
-  /** End of each record in the buffer. */
+  #pieces: Piece[] = []
+  /** Where each record ends in its piece. */
   #ends: number[] = []
+  #bytes = 0
 
-  constructor(place: LogPlace) {
+  constructor(place: LogPlace, memory: BufferMemory) {
+    this.#memory = memory
     const partition = Buffer.alloc(MAX_VARINT_BYTES)
     this.#place = Buffer.concat([place.logId, partition.subarray(0, writeLong(partition, 0, place.partition))])
   }
@@ -75,59 +84,70 @@ export class EventBlock {
   }
 
   get bytes(): number {
-    return this.#end - HEAD_ROOM
-  }
-
-  get #end(): number {
-    return this.#ends.at(-1) ?? HEAD_ROOM
+    return this.#bytes
   }
 
   /** Appends `value[bodyStart…]`, brought up to the newest schema, and the place of the record. */
   append(value: Buffer, bodyStart: number, version: SchemaVersion, offset: number, logTimeMs: number): void {
     const tail = this.#tail(version)
-    const start = this.#end
-    this.#reserve(
-      start + value.length + version.missingFields + this.#place.length + 2 * MAX_VARINT_BYTES + tail.length,
-    )
-    const buffer = this.#buffer
-    let position = start + value.copy(buffer, start, bodyStart)
+    const bound = value.length + version.missingFields + this.#place.length + 2 * MAX_VARINT_BYTES + tail.length
+    const piece = this.#pieceFor(bound)
+    const { memory, end: start } = piece
+    let position = start + value.copy(memory, start, bodyStart)
     // A field this version lacks is null in the newest: one 0x00 byte each.
-    for (let missing = 0; missing < version.missingFields; missing++) buffer[position++] = 0
-    buffer.set(this.#place, position)
-    position = writeLong(buffer, position + this.#place.length, offset)
-    position = writeLong(buffer, position, logTimeMs)
-    buffer.set(tail, position)
-    this.#ends.push(position + tail.length)
+    for (let missing = 0; missing < version.missingFields; missing++) memory[position++] = 0
+    memory.set(this.#place, position)
+    position = writeLong(memory, position + this.#place.length, offset)
+    position = writeLong(memory, position, logTimeMs)
+    memory.set(tail, position)
+    piece.end = position + tail.length
+    piece.countTo++
+    this.#bytes += piece.end - start
+    this.#ends.push(piece.end)
   }
 
   /** Takes out the records at these positions: rare, so it moves the bytes after them. */
   remove(positions: ReadonlySet<number>): void {
     const ends: number[] = []
-    let target = HEAD_ROOM
-    for (const [index, end] of this.#ends.entries()) {
-      if (positions.has(index)) continue
-      const start = this.#ends[index - 1] ?? HEAD_ROOM
-      this.#buffer.copyWithin(target, start, end)
-      target += end - start
-      ends.push(target)
+    let index = 0
+    for (const piece of this.#pieces) {
+      let [start, target] = [0, 0]
+      for (; index < piece.countTo; index++) {
+        const end = this.#ends[index] ?? start
+        if (!positions.has(index)) {
+          piece.memory.copyWithin(target, start, end)
+          target += end - start
+          ends.push(target)
+        }
+        start = end
+      }
+      this.#bytes -= piece.end - target
+      piece.end = target
+      piece.countTo = ends.length
     }
     this.#ends = ends
   }
 
-  /** The container: a view of this block's memory, good until the next call of any other method. */
-  close(): Buffer {
-    const end = this.#end
-    this.#reserve(end + CONTAINER_SYNC.length)
-    const lengths = blockLengths(this.count, this.bytes)
-    const start = HEAD_ROOM - lengths.length - EVENT_HEADER.length
-    this.#buffer.set(EVENT_HEADER, start)
-    this.#buffer.set(lengths, HEAD_ROOM - lengths.length)
-    this.#buffer.set(CONTAINER_SYNC, end)
-    return this.#buffer.subarray(start, end + CONTAINER_SYNC.length)
+  /** The container, in pieces: views of this block's memory, good until it is changed or released. */
+  close(): Buffer[] {
+    const data = this.#pieces.map(({ memory, end }) => memory.subarray(0, end))
+    return [Buffer.concat([EVENT_HEADER, blockLengths(this.count, this.#bytes)]), ...data, CONTAINER_SYNC]
   }
 
-  reset(): void {
+  /** Gives its memory back and is empty. */
+  release(): void {
+    for (const { memory } of this.#pieces) this.#memory.givePiece(memory)
+    this.#pieces = []
     this.#ends = []
+    this.#bytes = 0
+  }
+
+  #pieceFor(bytes: number): Piece {
+    const last = this.#pieces.at(-1)
+    if (last !== undefined && last.end + bytes <= last.memory.length) return last
+    const piece = { memory: this.#memory.takePiece(bytes), end: 0, countTo: this.count }
+    this.#pieces.push(piece)
+    return piece
   }
 
   #tail(version: SchemaVersion): Buffer {
@@ -138,13 +158,6 @@ export class EventBlock {
     const tail = bytes.subarray(0, writeBigLong(bytes, 0, BigInt.asIntN(64, version.fingerprint)))
     this.#tails.set(version, tail)
     return tail
-  }
-
-  #reserve(bytes: number): void {
-    if (bytes <= this.#buffer.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(bytes, this.#buffer.length * 2))
-    this.#buffer.copy(grown, HEAD_ROOM, HEAD_ROOM, this.#end)
-    this.#buffer = grown
   }
 }
 

@@ -5,13 +5,14 @@ import {
   readFrame,
   type ReadIdentity,
   readIdentity,
+  type RecordChecker,
   type RecordHead,
   type SchemaRegistry,
   type SchemaVersion,
 } from '@agent-audit/schemas'
 import type { LogRecord } from './source.ts'
 
-/** A record that can be stored, or the reason why not. `head` is overwritten by the next check. */
+/** A record that can be stored, or the reason why not. Overwritten by the next check. */
 export type Verdict =
   | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
   | { readonly storable: false; readonly reason: string; readonly identity: ReadIdentity | undefined }
@@ -20,6 +21,18 @@ export interface RecordCheck {
   /** Asks the registry for schema ids it is not known to have. Call before {@link check} with the same records. */
   prepare(records: readonly LogRecord[]): Promise<void>
   check(record: LogRecord): Verdict
+}
+
+/** How records that begin with these bytes are read. */
+interface Accepted {
+  readonly frame: Buffer
+  readonly checker: RecordChecker
+  readonly verdict: Extract<Verdict, { storable: true }>
+}
+
+function startsWith(value: Buffer, frame: Buffer): boolean {
+  for (let index = 0; index < frame.length; index++) if (value[index] !== frame[index]) return false
+  return true
 }
 
 /** @param registry - Without one, records in the Confluent wire format are dead letters. */
@@ -40,21 +53,33 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
     }
   }
 
+  // Nearly every record is framed as the one before: then its first bytes tell all.
+  let accepted: Accepted | undefined
+
   function check({ value }: LogRecord): Verdict {
     if (value === null) return dead('tombstone: the value is null', undefined)
+    if (accepted === undefined || !startsWith(value, accepted.frame)) {
+      const found = findReader(value)
+      if (!('checker' in found)) return found
+      accepted = found
+    }
+    const { checker, verdict } = accepted
+    const fault = checker.check(value, verdict.bodyStart, value.length)
+    return fault === undefined ? verdict : dead(fault, readIdentity(value, verdict.bodyStart))
+  }
+
+  function findReader(value: Buffer): Accepted | Verdict {
     const frame = readFrame(value)
     if (frame.kind === 'unknown') return dead(frame.reason, undefined)
     const fingerprint = frame.kind === 'confluent' ? fingerprints.get(frame.registryId) : frame.fingerprint
     const checker = fingerprint === undefined ? undefined : findChecker(fingerprint)
     const version = fingerprint === undefined ? undefined : findSchema(fingerprint)
-    // Also of a schema not known here: every version of ours begins with the identity.
-    const identity = (): ReadIdentity | undefined => readIdentity(value, frame.bodyStart)
     if (checker === undefined || version === undefined) {
-      return dead(describeUnknown(frame, registry !== undefined), identity())
+      // Also of a schema not known here: every version of ours begins with the identity.
+      return dead(describeUnknown(frame, registry !== undefined), readIdentity(value, frame.bodyStart))
     }
-    const fault = checker.check(value, frame.bodyStart, value.length)
-    if (fault !== undefined) return dead(fault, identity())
-    return { storable: true, bodyStart: frame.bodyStart, version, head: checker.head }
+    const verdict = { storable: true, bodyStart: frame.bodyStart, version, head: checker.head } as const
+    return { frame: Buffer.from(value.subarray(0, frame.bodyStart)), checker, verdict }
   }
 
   return { prepare, check }

@@ -5,6 +5,7 @@
  */
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
+import { BufferMemory } from './buffer-memory.ts'
 import { createRecordCheck, type RecordCheck } from './check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './clickhouse-sink.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -66,11 +67,11 @@ export function createConsumer(
     }
   }
 
-  async function work(claim: Claim, { sink, clock, check }: ConsumerParts): Promise<void> {
+  async function work(claim: Claim, { sink, clock, memory, check }: ConsumerParts): Promise<void> {
     log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
     const observer = metrics.observe(claim, log)
     try {
-      await writePartition(claim, { sink, clock, check, observer, options: writerOptions(settings) })
+      await writePartition(claim, { sink, clock, memory, check, observer, options: writerOptions(settings) })
     } finally {
       observer.ended()
     }
@@ -92,6 +93,7 @@ export interface ConsumerParts {
   readonly source: Source
   readonly sink: ClickHouseSink
   readonly clock: Clock
+  readonly memory: BufferMemory
   readonly check: RecordCheck
 }
 
@@ -106,10 +108,11 @@ export function composeParts(settings: Settings): ConsumerParts {
   })
   const registryUrl = settings.SCHEMA_REGISTRY_URL
   const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))
-  return { source: composeSource(settings), sink, clock: systemClock, check }
+  const memory = new BufferMemory(settings.BUFFER_MAX_BYTES)
+  return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check }
 }
 
-function composeSource(settings: Settings): Source {
+function composeSource(settings: Settings, memory: BufferMemory): Source {
   const group = {
     topics: settings.AUDIT_TOPICS,
     groupId: settings.AUDIT_GROUP_ID,
@@ -120,7 +123,7 @@ function composeSource(settings: Settings): Source {
   const mechanism = settings.KAFKA_SASL_MECHANISM
   const username = settings.KAFKA_SASL_USERNAME ?? ''
   const sasl = mechanism && { mechanism, username, password: settings.KAFKA_SASL_PASSWORD ?? '' }
-  return createKafkaSource({ ...group, brokers: settings.KAFKA_BROKERS, ssl: settings.KAFKA_SSL, sasl })
+  return createKafkaSource({ ...group, memory, brokers: settings.KAFKA_BROKERS, ssl: settings.KAFKA_SSL, sasl })
 }
 
 function writerOptions(settings: Settings): WriterOptions {

@@ -3,7 +3,7 @@
  * for each run, so only a record not above the highest seen can be a duplicate, and only those are looked up, exactly: a
  * replayed or reordered record that is not in the table must not be lost.
  */
-import type { Batch } from './batch.ts'
+import type { Batch, BatchRun } from './batch.ts'
 import type { RecordIdentity, Sink } from './sink.ts'
 import type { LogPlace } from './source.ts'
 
@@ -28,13 +28,11 @@ export class DuplicateFilter {
   async find(batch: Batch): Promise<Set<number>> {
     await this.#learnRuns([...batch.runs.keys()].filter((run) => !this.#highest.has(run)))
     const duplicates = repeatsWithin(batch)
-    const suspects = batch.events.filter((event) => event.runSeq <= this.#highestOf(event.run.hex))
+    const suspects = this.#suspectsOf(batch)
     if (suspects.length === 0) return duplicates
-    const asked = suspects.map((event) => ({ runId: event.run.hex, runSeq: event.runSeq }))
+    const asked = suspects.map((position) => identityAt(batch, position))
     const stored = new Set((await this.#sink.stored(this.#place, asked)).map(keyOf))
-    for (const [position, event] of batch.events.entries()) {
-      if (stored.has(keyOf({ runId: event.run.hex, runSeq: event.runSeq }))) duplicates.add(position)
-    }
+    for (const position of suspects) if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)
     return duplicates
   }
 
@@ -51,6 +49,21 @@ export class DuplicateFilter {
     }
   }
 
+  // Most batches have none, which their runs tell: only the others are walked event by event.
+  #suspectsOf(batch: Batch): number[] {
+    const suspected = new Map<BatchRun, number>()
+    for (const run of batch.runs.values()) {
+      const highest = this.#highestOf(run.hex)
+      if (run.lowestSeq <= highest) suspected.set(run, highest)
+    }
+    if (suspected.size === 0) return []
+    const suspects: number[] = []
+    for (const [position, run] of batch.eventRuns.entries()) {
+      if ((batch.eventSeqs[position] ?? 0) <= (suspected.get(run) ?? -1)) suspects.push(position)
+    }
+    return suspects
+  }
+
   async #learnRuns(runs: readonly string[]): Promise<void> {
     if (runs.length === 0) return
     const found = await this.#sink.highestSeqs(this.#place, runs)
@@ -64,14 +77,18 @@ export class DuplicateFilter {
 
 function repeatsWithin(batch: Batch): Set<number> {
   const repeats = new Set<number>()
-  if (batch.unordered.length === 0) return repeats
+  if (!batch.unordered) return repeats
   const seen = new Set<string>()
-  for (const [position, event] of batch.events.entries()) {
-    const key = keyOf({ runId: event.run.hex, runSeq: event.runSeq })
+  for (const position of batch.eventRuns.keys()) {
+    const key = keyOf(identityAt(batch, position))
     if (seen.has(key)) repeats.add(position)
     seen.add(key)
   }
   return repeats
+}
+
+function identityAt(batch: Batch, position: number): RecordIdentity {
+  return { runId: batch.eventRuns[position]?.hex ?? '', runSeq: batch.eventSeqs[position] ?? 0 }
 }
 
 function keyOf(identity: RecordIdentity): string {

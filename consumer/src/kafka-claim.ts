@@ -1,5 +1,6 @@
 /** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
 import { IntegrityError } from '@agent-audit/schemas'
+import type { BufferMemory } from './buffer-memory.ts'
 import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
 
 /** What a claim needs of the group member that fetches for it. */
@@ -20,7 +21,7 @@ export interface FetchedSlice extends LogSlice {
   readonly bytes: number
 }
 
-/** Bytes fetched ahead of what is taken, per partition; fetching pauses above it. */
+/** Bytes fetched ahead of what is taken, per partition; fetching pauses above it, or while memory is tight. */
 const READ_AHEAD_BYTES = 2 ** 20
 
 export class KafkaClaim implements Claim {
@@ -30,8 +31,11 @@ export class KafkaClaim implements Claim {
   readonly ended: AbortSignal
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
+  readonly #memory: BufferMemory
   readonly #waiting: FetchedSlice[] = []
   #waitingBytes = 0
+  /** Whether the member fetches for this partition; it begins with all of them paused. */
+  #fetching = false
   /** Offset the next fetched batch has to begin at; undefined while nobody reads. */
   #expected: number | undefined
   #wake: () => void = () => undefined
@@ -40,6 +44,7 @@ export class KafkaClaim implements Claim {
   constructor(
     place: { logId: Buffer; topic: string; partition: number; ended: AbortSignal; draining: AbortSignal },
     kafka: KafkaPartition,
+    memory: BufferMemory,
   ) {
     this.logId = place.logId
     this.topic = place.topic
@@ -47,6 +52,7 @@ export class KafkaClaim implements Claim {
     this.ended = place.ended
     this.draining = place.draining
     this.#kafka = kafka
+    this.#memory = memory
   }
 
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
@@ -61,9 +67,10 @@ export class KafkaClaim implements Claim {
     const stop = AbortSignal.any([this.ended, this.draining, until])
     const wake = (): void => this.#wake()
     stop.addEventListener('abort', wake)
+    const unwatch = this.#memory.watch(() => this.#regulate())
     this.#expected = from
     this.#kafka.seek(from)
-    this.#kafka.resume()
+    this.#regulate()
     try {
       while (!stop.aborted) {
         if (this.#fault !== undefined) throw this.#fault
@@ -73,6 +80,7 @@ export class KafkaClaim implements Claim {
       }
     } finally {
       stop.removeEventListener('abort', wake)
+      unwatch()
       this.#stopReading()
     }
   }
@@ -90,23 +98,34 @@ export class KafkaClaim implements Claim {
     this.#expected = slice.nextOffset
     this.#waiting.push(slice)
     this.#waitingBytes += slice.bytes
-    if (this.#waitingBytes > READ_AHEAD_BYTES) this.#kafka.pause()
+    this.#memory.reserve(slice.bytes)
+    this.#regulate()
     this.#wake()
   }
 
   #take(): LogSlice | undefined {
     const slice = this.#waiting.shift()
     if (slice === undefined) return undefined
-    const wasFull = this.#waitingBytes > READ_AHEAD_BYTES
     this.#waitingBytes -= slice.bytes
-    if (wasFull && this.#waitingBytes <= READ_AHEAD_BYTES) this.#kafka.resume()
+    this.#memory.release(slice.bytes)
+    this.#regulate()
     return slice
+  }
+
+  #regulate(): void {
+    const mayFetch = this.#waitingBytes <= READ_AHEAD_BYTES && !this.#memory.tight
+    if (mayFetch === this.#fetching || this.ended.aborted) return
+    this.#fetching = mayFetch
+    if (mayFetch) this.#kafka.resume()
+    else this.#kafka.pause()
   }
 
   #stopReading(): void {
     this.#expected = undefined
     this.#waiting.length = 0
+    this.#memory.release(this.#waitingBytes)
     this.#waitingBytes = 0
+    this.#fetching = false
     if (!this.ended.aborted) this.#kafka.pause()
   }
 

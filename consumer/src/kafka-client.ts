@@ -1,6 +1,7 @@
 /** Connections by kafkajs: how they are made, and what is said of them when they fail. */
 import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
+import { replaceFetchReader } from './kafka-fetch.ts'
 import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
 
 export interface KafkaConnection {
@@ -17,6 +18,7 @@ const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAI
 
 registerZstd(kafkajs)
 stopIdlePolling()
+replaceFetchReader()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {

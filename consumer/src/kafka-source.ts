@@ -10,7 +10,9 @@
  */
 import { logIdOf } from '@agent-audit/schemas'
 import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
+import type { BufferMemory } from './buffer-memory.ts'
 import { KafkaClaim } from './kafka-claim.ts'
+import type { FetchedRecord } from './kafka-fetch.ts'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
 
@@ -18,12 +20,15 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly topics: readonly string[]
   readonly groupId: string
   readonly sessionTimeoutMs: number
+  /** What is fetched ahead counts into it. */
+  readonly memory: BufferMemory
 }
 
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
-/** Compressed. Each message is a JavaScript object of its own: what is fetched at once weighs many times its bytes. */
+/** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
 const MAX_BYTES_PER_PARTITION = 2 ** 18
+const MAX_BYTES = 2 ** 20
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
   const kafka = createKafka(options)
@@ -86,6 +91,7 @@ class GroupMember {
       heartbeatInterval: Math.min(3000, Math.floor(sessionTimeoutMs / 10)),
       maxWaitTimeInMs: FETCH_WAIT_MS,
       maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
+      maxBytes: MAX_BYTES,
       allowAutoTopicCreation: false,
       // A crash is met by leaving and joining anew, under our own back-off.
       retry: { retries: 5, initialRetryTime: 100, restartOnFailure: () => Promise.resolve(false) },
@@ -155,7 +161,7 @@ class GroupMember {
       this.#consumer.pause([{ topic, partitions }])
       for (const partition of partitions) {
         const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
-        const claim = new KafkaClaim(place, this.#partition(topic, partition))
+        const claim = new KafkaClaim(place, this.#partition(topic, partition), this.#parts.options.memory)
         this.#claims.set(keyOf(claim), claim)
         const working = work(claim).catch((error: unknown) => this.#failed.reject(error))
         this.#working.add(working)
@@ -205,17 +211,9 @@ class GroupMember {
   async #deliver(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload
     this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
-    let bytes = 0
-    const records = batch.messages.map((message) => {
-      bytes += message.value?.length ?? 0
-      return {
-        offset: Number(message.offset),
-        logTimeMs: Number(message.timestamp),
-        key: message.key,
-        value: message.value,
-        headers: message.headers,
-      }
-    })
+    // kafka-fetch.ts made them: kafkajs has only sorted out those of aborted transactions.
+    const records = batch.messages as unknown as FetchedRecord[]
+    const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
     this.#claims.get(keyOf(batch))?.deliver({
       records,
       fetchedOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),

@@ -1,7 +1,8 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
-import type { Batch, DeadStop } from './batch.ts'
+import type { Batch } from './batch.ts'
+import type { DeadStop } from './cut.ts'
 import type { InsertAnswer, Table } from './sink.ts'
 import type { CommitAnswer, LogPlace } from './source.ts'
 

@@ -19,10 +19,12 @@
 import { randomBytes } from 'node:crypto'
 import { IntegrityError } from '@agent-audit/schemas'
 import { type BadData, sift, type Sifted, type Written } from './bad-data.ts'
-import { type Batch, type BatchLimits, cutBatches, type DeadStop } from './batch.ts'
+import type { Batch } from './batch.ts'
 import { encodeSkipped } from './block.ts'
+import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
+import { type BatchLimits, cutBatches, type DeadStop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { Fence, type FenceOptions } from './fence.ts'
 import type { PartitionObserver } from './metrics.ts'
@@ -39,6 +41,7 @@ export interface WriterOptions extends FenceOptions {
 export interface WriterParts {
   readonly sink: Sink
   readonly clock: Clock
+  readonly memory: BufferMemory
   readonly check: RecordCheck
   readonly observer: PartitionObserver
   readonly options: WriterOptions
@@ -113,9 +116,9 @@ class PartitionWriter {
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
     const batches = this.#cut(this.#verified(reading.signal))
+    // One batch is made while the one before is inserted.
+    let following = batches.next()
     try {
-      // One batch is made while the one before is inserted.
-      let following = batches.next()
       for (;;) {
         const cut = await this.#nextOrIdle(following)
         if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
@@ -127,6 +130,8 @@ class PartitionWriter {
       }
     } finally {
       reading.abort()
+      const cut = await following.catch(() => undefined)
+      if (cut?.done === false) cut.value.release()
       await batches.return(undefined).catch(() => undefined)
     }
   }
@@ -135,8 +140,8 @@ class PartitionWriter {
     slices: AsyncGenerator<LogSlice, void, void>,
     check = this.#parts.check,
   ): AsyncGenerator<Batch, DeadStop | undefined, void> {
-    const { clock, options } = this.#parts
-    return cutBatches({ place: this.#claim, slices, ...this.#at, check, clock, limits: options.limits })
+    const { clock, memory, options } = this.#parts
+    return cutBatches({ place: this.#claim, slices, ...this.#at, check, clock, memory, limits: options.limits })
   }
 
   #sift(refused: BadData): Promise<Sifted> {
@@ -173,10 +178,18 @@ class PartitionWriter {
   }
 
   async #write(batch: Batch): Promise<Written> {
+    try {
+      return await this.#writeRows(batch)
+    } finally {
+      batch.release()
+    }
+  }
+
+  async #writeRows(batch: Batch): Promise<Written> {
     batch.markDuplicates(await this.#filter.find(batch))
     // Events first: when they are refused for their data, nothing of the batch is in a table yet.
     if (batch.block.count > 0) {
-      const events = await this.#insert('audit_events', [batch.block.close()], batch)
+      const events = await this.#insert('audit_events', batch.block.close(), batch)
       if (events.kind !== 'stored') return events
     }
     if (batch.skipped.length > 0) {

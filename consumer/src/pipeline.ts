@@ -2,6 +2,7 @@
  * The consumer without its process, for simulations, fault tests and benchmarks: its composition over any source, sink and
  * clock, and the interfaces these have to honour.
  */
+export { BufferMemory } from './buffer-memory.ts'
 export { CLEAN, readFence } from './fence.ts'
 export { createRecordCheck, type RecordCheck } from './check.ts'
 export { type ClickHouseSink } from './clickhouse-sink.ts'

@@ -26,6 +26,8 @@ export interface Settings {
   BATCH_MAX_AGE_MS: number
   /** Dead letters that may follow one another in a partition; at the next one it stops. */
   DEAD_LETTER_MAX_CONSECUTIVE: number
+  /** What all partitions together may buffer, bytes: batches, and what was fetched ahead. */
+  BUFFER_MAX_BYTES: number
   /** How long an insert may take before its answer counts as unclear, milliseconds; below LEASE_MS. */
   INSERT_TIMEOUT_MS: number
   /** D of the protocol: how long an insert may live after its lease was taken, milliseconds of ClickHouse's clock. */
@@ -73,6 +75,7 @@ const settings: z.ZodType<Settings> = z
     BATCH_MAX_BYTES: whole(1024, 256 * 2 ** 20).default(16 * 2 ** 20),
     BATCH_MAX_AGE_MS: whole(1, 60_000).default(500),
     DEAD_LETTER_MAX_CONSECUTIVE: whole(1, 1_000_000_000).default(1000),
+    BUFFER_MAX_BYTES: whole(2 ** 20, 16 * 2 ** 30).default(64 * 2 ** 20),
     INSERT_TIMEOUT_MS: whole(100, 600_000).default(10_000),
     LEASE_MS: whole(200, 1_200_000).default(20_000),
     CLOCK_MARGIN_MS: whole(0, 600_000).default(2000),
@@ -85,6 +88,9 @@ const settings: z.ZodType<Settings> = z
   .superRefine((value, context) => {
     const contradict = (path: string, message: string): void =>
       context.addIssue({ code: 'custom', path: [path], message })
+    if (value.BATCH_MAX_BYTES > value.BUFFER_MAX_BYTES) {
+      contradict('BATCH_MAX_BYTES', `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})`)
+    }
     if (value.INSERT_TIMEOUT_MS >= value.LEASE_MS) {
       contradict(
         'INSERT_TIMEOUT_MS',

@@ -1,0 +1,172 @@
+/** Stage: cuts the log of one partition into batches. */
+import { Batch } from './batch.ts'
+import type { BufferMemory } from './buffer-memory.ts'
+import type { RecordCheck } from './check.ts'
+import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
+import type { OffsetRange } from './sink.ts'
+import type { LogPlace, LogRecord, LogSlice } from './source.ts'
+
+export interface BatchLimits {
+  readonly maxEvents: number
+  /** Of the block sent to ClickHouse, before its compression. */
+  readonly maxBytes: number
+  /** From the first offset in the batch, milliseconds. */
+  readonly maxAgeMs: number
+  /** Dead letters that may follow one another; what lies between two batches counts on. */
+  readonly maxDeadInARow: number
+}
+
+/** Why cutting ended though the log goes on: this record would be one dead letter too many in a row. */
+export interface DeadStop {
+  readonly offset: number
+  /** Why the record cannot be stored. */
+  readonly reason: string
+}
+
+/** What the cutter needs to know of a claim: its place, its records, and what of them is accounted for already. */
+export interface CutInput {
+  readonly place: LogPlace
+  readonly slices: AsyncGenerator<LogSlice, void, void>
+  readonly next: number
+  readonly above: readonly OffsetRange[]
+  /** Dead letters in a row just below `next`. */
+  readonly deadInARow: number
+  readonly check: RecordCheck
+  readonly limits: BatchLimits
+  readonly memory: BufferMemory
+  readonly clock: Clock
+}
+
+/**
+ * Yields batches, each whole: its offsets follow on the batch before, but for those in `above`. Whoever takes a batch
+ * releases it.
+ * @returns undefined at the end of the log; else why the record after the last batch must not be taken.
+ */
+export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadStop | undefined, void> {
+  const { place, clock } = input
+  const startAt = (offset: number): Batch => new Batch(place, offset, input)
+  const cursor = new Cursor(input)
+  let batch = startAt(input.next)
+  let pending = input.slices.next()
+  try {
+    for (;;) {
+      const slice = await orTimeIsUp(pending, batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs(), clock)
+      if (slice === TIME_IS_UP || slice.done === true) {
+        if (!batch.isEmpty) yield batch
+        if (slice !== TIME_IS_UP) return undefined
+        batch = startAt(batch.next)
+        continue
+      }
+      pending = input.slices.next()
+      // Its failure is met when it is awaited; until then it must not count as unhandled.
+      pending.catch(() => undefined)
+      await input.check.prepare(slice.value.records)
+      cursor.take(slice.value)
+      while (!cursor.fill(batch)) {
+        if (!batch.isEmpty) yield batch
+        if (cursor.stop !== undefined) return cursor.stop
+        batch = startAt(batch.next)
+      }
+    }
+  } finally {
+    batch.release()
+  }
+}
+
+/** Walks a slice offset by offset, and stops where a batch is full. */
+class Cursor {
+  readonly #input: CutInput
+  #above: readonly OffsetRange[]
+  #slice: LogSlice = { records: [], nextOffset: 0, logEnd: 0 }
+  #index = 0
+  #deadInARow: number
+  /** Set once a record came that must not be taken: nothing is taken from then on. */
+  stop: DeadStop | undefined
+
+  constructor(input: CutInput) {
+    this.#input = input
+    this.#above = input.above
+    this.#deadInARow = input.deadInARow
+  }
+
+  take(slice: LogSlice): void {
+    this.#slice = slice
+    this.#index = 0
+  }
+
+  /** Moves records into the batch; false if the batch has to be written first. */
+  fill(batch: Batch): boolean {
+    batch.logEnd = this.#slice.logEnd
+    batch.deadInARow = this.#deadInARow
+    for (;;) {
+      const record = this.#slice.records[this.#index]
+      const target = record?.offset ?? this.#slice.nextOffset
+      while (batch.next < target) {
+        if (this.#isFull(batch)) return false
+        if (!this.#stepOver(batch, record)) return false
+      }
+      if (record === undefined) return true
+      if (record.offset === batch.next && !this.#isAccounted(batch)) {
+        if (this.#isFull(batch) || !this.#add(batch, record)) return false
+      }
+      this.#index++
+    }
+  }
+
+  // As full as memory allows: what is left for all is what one may hold (buffer-memory.ts).
+  #isFull(batch: Batch): boolean {
+    const { limits, memory } = this.#input
+    if (batch.isEmpty) return false
+    if (batch.block.count + batch.skipped.length >= limits.maxEvents) return true
+    return batch.bytes >= Math.min(limits.maxBytes, memory.freeBytes)
+  }
+
+  /** An offset without a record: accounted for already, or a hole. False if it belongs to the next batch. */
+  #stepOver(batch: Batch, following: LogRecord | undefined): boolean {
+    if (this.#isAccounted(batch)) return true
+    const logTimeMs = following?.logTimeMs ?? this.#slice.records.at(-1)?.logTimeMs ?? this.#input.clock.wallMs()
+    if (!batch.admits(monthOf(logTimeMs), undefined)) return false
+    const reason = 'the log has no record at this offset'
+    batch.skip({ kind: 'hole', reason, identity: undefined, offset: batch.next, logTimeMs, record: undefined })
+    return true
+  }
+
+  // Ranges above the first gap were written by an owner that died between two inserts: leave them out.
+  #isAccounted(batch: Batch): boolean {
+    while ((this.#above[0]?.last ?? Number.POSITIVE_INFINITY) < batch.next) this.#above = this.#above.slice(1)
+    const range = this.#above[0]
+    if (range === undefined || range.first > batch.next) return false
+    batch.pass()
+    return true
+  }
+
+  #add(batch: Batch, record: LogRecord): boolean {
+    const { value, offset, logTimeMs } = record
+    const verdict = this.#input.check.check(record)
+    const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
+    if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
+      this.stop = { offset, reason: verdict.reason }
+      return false
+    }
+    if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false
+    if (verdict.storable && value !== null) batch.addEvent(record, value, verdict)
+    else if (!verdict.storable) {
+      batch.skip({ kind: 'dead', reason: verdict.reason, identity: verdict.identity, offset, logTimeMs, record })
+    }
+    this.#deadInARow = verdict.storable ? 0 : this.#deadInARow + 1
+    batch.deadInARow = this.#deadInARow
+    return true
+  }
+}
+
+let cachedMonth = { from: 0, to: 0, key: '' }
+
+/** The month in UTC, as toYYYYMM has it. */
+function monthOf(logTimeMs: number): string {
+  if (logTimeMs < cachedMonth.from || logTimeMs >= cachedMonth.to) {
+    const date = new Date(logTimeMs)
+    const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
+    cachedMonth = { from: Date.UTC(year, month), to: Date.UTC(year, month + 1), key: `${year}-${month + 1}` }
+  }
+  return cachedMonth.key
+}
