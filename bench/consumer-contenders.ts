@@ -74,7 +74,9 @@ export function startOurConsumer(order: OurOrder): {
   readonly running: Omit<RunningConsumer, 'commits'>
 } {
   const { profileDir } = order
-  const nodeOptions = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  // As `npm run consumer` has it.
+  const nodeOptions = ['--max-semi-space-size=4', ...profiling]
   const env = { ...environmentOf(order), HTTP_PORT: '0' }
   const child = new MeasuredProcess({ script: 'consumer/src/main.ts', env, nodeOptions })
   const url = child.line(/"msg":"started"/).then(({ line }) => (JSON.parse(line) as { url: string }).url)

@@ -8,8 +8,10 @@ import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { CompressionCodecs, CompressionTypes } from 'kafkajs'
 
 const ZSTD_LEVEL = 1
-/** Node's own default is 16 KiB: a batch of records would come in dozens of pieces, each with its own call back. */
+/** Of frames that do not tell their size. Node's default is 16 KiB: dozens of pieces a batch, each with its own call back. */
 const DECOMPRESS_CHUNK_BYTES = 256 * 1024
+/** Above it a frame's word for its size is not believed. */
+const MAX_CHUNK_BYTES = 32 * 2 ** 20
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
@@ -25,8 +27,27 @@ export function registerZstd({ CompressionCodecs: codecs, CompressionTypes: type
   codecs[types.ZSTD] = () => ({
     compress: ({ buffer }: { buffer: Buffer }) =>
       compress(buffer, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } }),
-    decompress: (bytes: Buffer) => decompress(bytes, { chunkSize: DECOMPRESS_CHUNK_BYTES }),
+    decompress: (bytes: Buffer) => decompress(bytes, { chunkSize: chunkSizeFor(bytes) }),
   })
+}
+
+/**
+ * A size that a whole frame fits into, so that it comes in one piece: one byte more, or zlib would make another to see
+ * whether it has ended. The frame's header may tell its content's size (RFC 8878, section 3.1.1.1); ours do.
+ */
+function chunkSizeFor(frame: Buffer): number {
+  const descriptor = frame.length < 18 ? 0 : frame.readUInt8(4)
+  const singleSegment = (descriptor & 0x20) !== 0
+  const dictionaryBytes = [0, 1, 2, 4][descriptor & 0x03] ?? 0
+  const at = 5 + (singleSegment ? 0 : 1) + dictionaryBytes
+  const sizes = [
+    () => (singleSegment ? frame.readUInt8(at) : DECOMPRESS_CHUNK_BYTES),
+    () => frame.readUInt16LE(at) + 256,
+    () => frame.readUInt32LE(at),
+    () => Number(frame.readBigUInt64LE(at)),
+  ]
+  const bytes = sizes[descriptor >> 6]?.() ?? DECOMPRESS_CHUNK_BYTES
+  return bytes > MAX_CHUNK_BYTES ? DECOMPRESS_CHUNK_BYTES : Math.max(64, bytes + 1)
 }
 
 interface RequestQueue {

@@ -78,8 +78,16 @@ function long(bytes: Buffer, start: number, end: number): number {
   return position
 }
 
+/** As {@link long}; most texts are short, and their length is one byte. */
+function length(bytes: Buffer, start: number, end: number): number {
+  const byte = bytes[start] ?? 0
+  if (byte >= 0x80 || (byte & 1) !== 0 || start >= end) return long(bytes, start, end)
+  number = byte >> 1
+  return start + 1
+}
+
 function text(bytes: Buffer, start: number, end: number): number {
-  const from = long(bytes, start, end)
+  const from = length(bytes, start, end)
   if (from < 0) return from
   if (number < 0) return NEGATIVE
   if (number > end - from) return ENDS_EARLY

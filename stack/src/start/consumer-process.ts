@@ -24,6 +24,8 @@ export interface ConsumerOptions {
 
 /** Above the consumer's own SHUTDOWN_TIMEOUT_MS, whose default is 10 s. */
 const STOP_TIMEOUT_MS = 15_000
+/** As `npm run consumer` has them. */
+const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
 /** Levels of pino. */
 const WARN = 40
 const ELSEWHERE = /^(AUDIT|CLICKHOUSE|KAFKA)_/
@@ -34,7 +36,7 @@ export function startConsumer({ settings, onWarning }: ConsumerOptions): Consume
   const lifeline = new URL(`./consumer-lifeline${extension}`, import.meta.url).href
   const inherited = Object.entries(process.env).filter(([name]) => !ELSEWHERE.test(name))
   // Its own process group: Ctrl-C in the terminal reaches us only, and we stop our parts in order.
-  const child = spawn(process.execPath, ['--conditions=agent-audit-source', '--import', lifeline, main], {
+  const child = spawn(process.execPath, [...NODE_OPTIONS, '--import', lifeline, main], {
     detached: true,
     env: { ...Object.fromEntries(inherited), ...settings },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
