@@ -44,17 +44,21 @@ export interface CutInput {
  */
 export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadStop | undefined, void> {
   const { place, clock } = input
-  const startAt = (offset: number): Batch => new Batch(place, offset, input)
   const cursor = new Cursor(input)
-  let batch = startAt(input.next)
+  let batch = new Batch(place, input.next, input)
+  // From here on the batch is its taker's, who may ask for the one after while this one is being written.
+  const handOver = (): Batch => {
+    const cut = batch
+    batch = new Batch(place, cut.next, input)
+    return cut
+  }
   let pending = input.slices.next()
   try {
     for (;;) {
       const slice = await orTimeIsUp(pending, batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs(), clock)
       if (slice === TIME_IS_UP || slice.done === true) {
-        if (!batch.isEmpty) yield batch
+        if (!batch.isEmpty) yield handOver()
         if (slice !== TIME_IS_UP) return undefined
-        batch = startAt(batch.next)
         continue
       }
       pending = input.slices.next()
@@ -63,9 +67,8 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
       await input.check.prepare(slice.value.records)
       cursor.take(slice.value)
       while (!cursor.fill(batch)) {
-        if (!batch.isEmpty) yield batch
+        if (!batch.isEmpty) yield handOver()
         if (cursor.stop !== undefined) return cursor.stop
-        batch = startAt(batch.next)
       }
     }
   } finally {
