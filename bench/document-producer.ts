@@ -1,41 +1,65 @@
 /** The producer's part of docs/performance.md. */
 import { producerBounds } from './bounds.ts'
-import { boundsTable, spread, table } from './markdown.ts'
-import type { ProducerPart } from './results.ts'
+import { boundsTable, count, spread, table } from './markdown.ts'
+import type { ProducerPart, ProducerRound } from './results.ts'
 
-const SEPARATOR = '|'
+const COLUMNS = [
+  'event',
+  'recorder',
+  'bytes of a value',
+  'events/s',
+  "CPU us/event, caller's thread",
+  'CPU us/event, process',
+  'peak RSS MB',
+]
 
 export function describeProducer(part: ProducerPart): string {
-  const cases = new Map(
-    part.rounds.map(({ size, contender }) => [`${size}${SEPARATOR}${contender}`, { size, contender }]),
-  )
-  const rows = [...cases.values()].map(({ size, contender }) => {
-    const rounds = part.rounds.filter((round) => round.size === size && round.contender === contender)
-    return [
-      size,
-      contender,
-      String(rounds[0]?.valueBytes ?? ''),
-      spread(rounds.map((round) => round.eventsPerSecond)),
-      spread(rounds.map((round) => round.threadCpuUsPerEvent)),
-      spread(rounds.map((round) => round.processCpuUsPerEvent)),
-      spread(rounds.map((round) => round.peakRssMb)),
-    ]
-  })
-  const columns = ['event', 'producer', 'bytes of a value', 'events/s', "CPU us/event, caller's thread"]
+  const { partitions, stallEventsPerSecond, sizeMix } = part.settings
   return `## Producer: from one process into Kafka
-${table([...columns, 'CPU us/event, process', 'peak RSS MB'], rows)}
+
+${table(COLUMNS, costRows(part))}
+
+${table(['at an even rate', 'event loop held, longest ms', '99.9 % of stretches, ms'], stallRows(part))}
 
 ${boundsTable(producerBounds(part))}
 
-- Events/s: from the first \`record()\` until the last event is acknowledged by the broker, whatever the durability.
+- Events/s: from the first \`record()\` until the last event is acknowledged by the broker, whatever the durability; for
+  SQLite until it is committed, for OpenTelemetry until it is handed to the exporter.
 - CPU of the caller's thread: all user and system time of the thread that calls \`record()\`, over the whole of recording
   and flush, deferred work included, less what the thread takes in as long a time with nothing to record.
-- ours: ${text(part.settings['ours'])}. Spools lie on the disk of the temporary directory, fsync off (the default).
-- kafkajs: ${text(part.settings['kafkajs'])}.
-- Topic: ${text(part.settings['topic'])}. Before each measurement: ${text(part.settings['warmUp'])}. Real size mix:
-  ${text(part.settings['sizeMix'])} sessions.`
+- **ours, disk** and **ours, broker**: defaults of \`createAuditTrail\` but for the durability; a system prompt hash and a
+  model id on every event; sessions of some 20 events. Spools lie on the disk of the temporary directory, fsync off (the
+  default).
+- **kafkajs**, **@platformatic/kafka** (bench/recorders/kafka-clients.ts): the event as JSON, acks of all replicas; zstd
+  where 1000 events go in one send. **SQLite**: opened, inserted into and closed for each event, as it comes.
+  **OpenTelemetry**: a span an event with its fields as attributes, BatchSpanProcessor with its defaults, an exporter that
+  does nothing; its queue drops what is too much.
+- Event loop: ${count(stallEventsPerSecond)} events of 0.3 KB a second, Node's monitorEventLoopDelay with a resolution of
+  1 ms, in the thread that records.
+- Topic: ${partitions} partitions, one broker. Before each measurement a tenth of the events is recorded and acknowledged.
+  Real size mix: ${sizeMix} sessions.`
 }
 
-function text(setting: unknown): string {
-  return typeof setting === 'string' ? setting : JSON.stringify(setting)
+function costRows({ rounds }: ProducerPart): string[][] {
+  const cases = new Map(rounds.map(({ size, contender }) => [`${size}, ${contender}`, { size, contender }]))
+  return [...cases.values()].map(({ size, contender }) => {
+    const own = rounds.filter((round) => round.size === size && round.contender === contender)
+    const of = (value: (round: ProducerRound) => number): string => spread(own.map(value))
+    return [
+      size,
+      contender,
+      String(own[0]?.valueBytes ?? ''),
+      of(({ eventsPerSecond }) => eventsPerSecond),
+      of(({ threadCpuUsPerEvent }) => threadCpuUsPerEvent),
+      of(({ processCpuUsPerEvent }) => processCpuUsPerEvent),
+      of(({ peakRssMb }) => peakRssMb),
+    ]
+  })
+}
+
+function stallRows({ stalls }: ProducerPart): string[][] {
+  return [...new Set(stalls.map(({ contender }) => contender))].map((contender) => {
+    const own = stalls.filter((round) => round.contender === contender)
+    return [contender, spread(own.map(({ longestMs }) => longestMs)), spread(own.map(({ p999Ms }) => p999Ms))]
+  })
 }

@@ -30,6 +30,8 @@ export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersion
       kafkajs: packageVersion('kafkajs'),
       '@clickhouse/client': packageVersion('@clickhouse/client'),
       avsc: packageVersion('avsc'),
+      '@platformatic/kafka': packageVersion('@platformatic/kafka'),
+      '@opentelemetry/sdk-trace-base': packageVersion('@opentelemetry/sdk-trace-base'),
     },
   }
 }

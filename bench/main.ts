@@ -97,19 +97,19 @@ function readOrder(): Order | undefined {
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
   const startedAt = new Date().toISOString()
   await using kafka = await startKafka()
-  await using registry = await startSchemaRegistry()
+  await using registry = only.includes('consumer') ? await startSchemaRegistry() : undefined
   await using dataDir = await openDataDir(join(directory, 'data'))
   await using store = await openStore(dataDir)
   const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
   say(`size mix: ${sizeMix.source} sessions`)
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
   const scale = events / DEFAULTS.events
-  const shared = { brokers: kafka.brokers, registryUrl: registry.url, dataDir, store, directory, sizeMix, rounds, say }
+  const shared = { brokers: kafka.brokers, dataDir, store, directory, sizeMix, rounds, say }
   const seconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))
   return {
     startedAt,
     environment,
-    consumer: only.includes('consumer') ? await benchmarkConsumers({ ...shared, events, profileDir }) : undefined,
+    consumer: registry && (await benchmarkConsumers({ ...shared, registryUrl: registry.url, events, profileDir })),
     latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds }) : undefined,
     producer: only.includes('producer') ? await benchmarkProducers({ ...shared, scale }) : undefined,
   }

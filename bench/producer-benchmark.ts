@@ -1,13 +1,14 @@
 /**
- * Our producer beside kafkajs used as it comes: events into a real Kafka, from one process. Each contender runs in a
- * process of its own (producer-contender.ts), which measures itself.
+ * Our producer beside other ways to record: events into a real Kafka, from one process. Each contender runs in a process
+ * of its own (producer-contender.ts), which measures itself.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTopic, connectKafka } from './kafka.ts'
+import { connectKafka, createTopic } from './kafka.ts'
 import { MeasuredProcess } from './measured-process.ts'
-import type { ContenderReport, ProducerContender } from './producer-contender.ts'
-import { type ProducerPart, type ProducerRound, rounded } from './results.ts'
+import type { ContenderOrder, CostReport, StallReport } from './producer-contender.ts'
+import type { RecorderName } from './recorders/recorders.ts'
+import { type ProducerPart, type ProducerRound, rounded, type StallRound } from './results.ts'
 import type { SizeMix } from './size-mix.ts'
 
 export interface ProducerBenchmark {
@@ -21,86 +22,82 @@ export interface ProducerBenchmark {
   readonly say: (line: string) => void
 }
 
-interface Case {
-  readonly size: string
-  readonly contender: ProducerContender
-  readonly events: number
-}
+type Case = Omit<ContenderOrder, 'brokers' | 'topic' | 'directory'>
 
 const PARTITIONS = 4
+const OURS: readonly RecorderName[] = ['ours, disk', 'ours, broker']
 const SIZES = [
   { size: '0.3 KB', events: 300_000 },
   { size: '4 KB', events: 25_000 },
   { size: '32 KB', events: 4000 },
   { size: 'real size mix', events: 80_000 },
 ]
-/** What one would write first, at the smallest size: where the cost of a call shows most. */
-const OBVIOUS: readonly Case[] = [
+/** The others at the smallest size, where the cost of a call shows most. */
+const PEERS: readonly Case[] = [
+  { size: '0.3 KB', contender: '@platformatic/kafka, 1000 a send', events: 200_000 },
   { size: '0.3 KB', contender: 'kafkajs, 1000 a send', events: 200_000 },
   { size: '0.3 KB', contender: 'kafkajs, a send each, not awaited', events: 20_000 },
   { size: '0.3 KB', contender: 'kafkajs, a send each, awaited', events: 2000 },
+  { size: '0.3 KB', contender: 'SQLite, a connection each', events: 2000 },
+  { size: '0.3 KB', contender: 'OpenTelemetry spans, not exported', events: 200_000 },
 ]
 const CASES: readonly Case[] = [
-  ...SIZES.flatMap(({ size, events }): Case[] => [
-    { size, contender: 'ours, durability disk', events },
-    { size, contender: 'ours, durability broker', events },
-  ]),
-  ...OBVIOUS,
+  ...SIZES.flatMap(({ size, events }): Case[] => OURS.map((contender) => ({ size, contender, events }))),
+  ...PEERS,
 ]
+const STALL = { size: '0.3 KB', eventsPerSecond: 10_000, events: 100_000 }
+const STALL_CONTENDERS: readonly RecorderName[] = ['ours, disk', 'array in memory']
 
 export async function benchmarkProducers(benchmark: ProducerBenchmark): Promise<ProducerPart> {
+  const { sizeMix, say } = benchmark
   const rounds: ProducerRound[] = []
+  const stalls: StallRound[] = []
   for (let round = 1; round <= benchmark.rounds; round++) {
+    const tell = (line: string): void => say(`round ${round} of ${benchmark.rounds}, ${line}`)
     for (const one of CASES) {
-      const result = await measure(benchmark, one, round)
+      const result = costOf((await measure(benchmark, one)) as CostReport, one, round)
       rounds.push(result)
-      benchmark.say(describe(result))
+      tell(describe(result))
+    }
+    for (const contender of STALL_CONTENDERS) {
+      const { longestMs, p999Ms } = (await measure(benchmark, { ...STALL, contender })) as StallReport
+      stalls.push({ contender, round, longestMs: rounded(longestMs, 2), p999Ms: rounded(p999Ms, 2) })
+      tell(`${STALL.eventsPerSecond} events/s, ${contender}: event loop held for at most ${rounded(longestMs, 2)} ms`)
     }
   }
-  const settings = {
-    ours: 'defaults of createAuditTrail; a system prompt hash and a model id on every event; sessions of some 20 events',
-    kafkajs: 'defaults, acks all; the event as JSON; zstd level 1 where 1000 events go in one send',
-    topic: '4 partitions, one broker',
-    warmUp: 'a tenth of the events, recorded and acknowledged before the measurement begins',
-    sizeMix: benchmark.sizeMix.source,
-  }
-  return { settings, rounds }
+  const settings = { partitions: PARTITIONS, stallEventsPerSecond: STALL.eventsPerSecond, sizeMix: sizeMix.source }
+  return { settings, rounds, stalls }
 }
 
-function describe({
-  size,
-  contender,
-  eventsPerSecond,
-  threadCpuUsPerEvent,
-  processCpuUsPerEvent,
-}: ProducerRound): string {
+function describe(round: ProducerRound): string {
+  const { size, contender, eventsPerSecond, threadCpuUsPerEvent, processCpuUsPerEvent } = round
   const cpu = `${threadCpuUsPerEvent} us of the thread, ${processCpuUsPerEvent} us of the process an event`
   return `${size}, ${contender}: ${eventsPerSecond} events/s, ${cpu}`
 }
 
-async function measure(benchmark: ProducerBenchmark, one: Case, round: number): Promise<ProducerRound> {
-  const { brokers, directory, scale } = benchmark
+async function measure(benchmark: ProducerBenchmark, one: Case): Promise<unknown> {
+  const { brokers, scale } = benchmark
   const events = Math.max(20, Math.round(one.events * scale))
   const topic = `bench.${process.pid}.${Date.now()}`
-  const spoolDir = await mkdtemp(join(directory, 'spool-'))
+  const directory = await mkdtemp(join(benchmark.directory, 'spool-'))
   const admin = connectKafka(brokers).admin()
   await admin.connect()
   await createTopic(admin, topic, PARTITIONS)
-  const order = { brokers, topic, spoolDir, ...one, events }
+  const order: ContenderOrder = { ...one, brokers, topic, directory, events }
   const child = new MeasuredProcess({ script: 'bench/producer-contender.ts', args: [JSON.stringify(order)] })
   try {
     const { line } = await child.line(/^\{/)
     await child.ended()
-    return toRound(JSON.parse(line) as ContenderReport, one, round)
+    return JSON.parse(line)
   } finally {
     await child.stop()
     await admin.deleteTopics({ topics: [topic] })
     await admin.disconnect()
-    await rm(spoolDir, { recursive: true, force: true })
+    await rm(directory, { recursive: true, force: true })
   }
 }
 
-function toRound(report: ContenderReport, { size, contender }: Case, round: number): ProducerRound {
+function costOf(report: CostReport, { size, contender }: Case, round: number): ProducerRound {
   const { events } = report
   return {
     size,

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from './environment.ts'
+import type { SizeMix } from './size-mix.ts'
 
 export const CONSUMER_NAMES: readonly ['ours', 'obvious', 'Kafka engine'] = ['ours', 'obvious', 'Kafka engine']
 export type ConsumerName = (typeof CONSUMER_NAMES)[number]
@@ -81,6 +82,15 @@ export interface ConsumerPart {
   readonly rounds: readonly ConsumerRound[]
 }
 
+/** One measurement of how long the event loop was held at a stretch, at an even rate of events; milliseconds. */
+export interface StallRound {
+  readonly contender: string
+  readonly round: number
+  readonly longestMs: number
+  /** 999 of 1000 stretches were not longer. */
+  readonly p999Ms: number
+}
+
 export interface LatencyPart {
   readonly settings: {
     readonly eventsPerSecond: number
@@ -92,8 +102,13 @@ export interface LatencyPart {
 }
 
 export interface ProducerPart {
-  readonly settings: Readonly<Record<string, unknown>>
+  readonly settings: {
+    readonly partitions: number
+    readonly stallEventsPerSecond: number
+    readonly sizeMix: SizeMix['source']
+  }
   readonly rounds: readonly ProducerRound[]
+  readonly stalls: readonly StallRound[]
 }
 
 export interface Results {
