@@ -27,7 +27,8 @@ ${boundsTable(producerBounds(part))}
   SQLite until it is committed, for OpenTelemetry until it is handed to the exporter.
 - CPU of the caller's thread: all user and system time of the thread that calls \`record()\`, over the whole of recording
   and flush, deferred work included, less what the thread takes in as long a time with nothing to record.
-- **ours, disk** and **ours, broker**: defaults of \`createAuditTrail\` but for the durability; a system prompt hash and a
+- **ours, disk** and **ours, broker**: defaults of \`createAuditTrail\` (redact: 'secrets') but for the durability; **no
+  redaction**: redact: 'off'. A system prompt hash and a
   model id on every event; sessions of some 20 events. Spools lie on the disk of the temporary directory, fsync off (the
   default).
 - **kafkajs**, **@platformatic/kafka** (bench/recorders/kafka-clients.ts): the event as JSON, acks of all replicas; zstd

@@ -25,7 +25,12 @@ export interface ProducerBenchmark {
 type Case = Omit<ContenderOrder, 'brokers' | 'topic' | 'directory'>
 
 const PARTITIONS = 4
-const OURS: readonly RecorderName[] = ['ours, disk', 'ours, broker']
+const OURS: readonly RecorderName[] = [
+  'ours, disk',
+  'ours, disk, no redaction',
+  'ours, broker',
+  'ours, broker, no redaction',
+]
 const SIZES = [
   { size: '0.3 KB', events: 300_000 },
   { size: '4 KB', events: 25_000 },

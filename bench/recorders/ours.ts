@@ -1,4 +1,4 @@
-/** Our producer, with its default settings but for its durability. */
+/** Our producer, with its default settings but for its durability and redaction. */
 import { setImmediate } from 'node:timers/promises'
 import { createAuditTrail, type Durability } from '@agent-audit/producer'
 import { AGENT, MODEL } from './plain-events.ts'
@@ -7,7 +7,7 @@ import type { OpenRecorder } from './recorder.ts'
 const PROMPT_SHA256 = '7c'.repeat(32)
 const FLUSH_TIMEOUT_MS = 120_000
 
-export function ours(durability: Durability): OpenRecorder {
+export function ours(durability: Durability, redact: 'secrets' | 'off'): OpenRecorder {
   return ({ brokers, topic, directory }) => {
     const trail = createAuditTrail({
       agentId: AGENT,
@@ -17,6 +17,7 @@ export function ours(durability: Durability): OpenRecorder {
       topic,
       spoolDir: directory,
       durability,
+      redact,
       onProblem: (problem) => process.stderr.write(`${problem.code}: ${problem.message}\n`),
     })
     return Promise.resolve({

@@ -7,8 +7,10 @@ import type { OpenRecorder } from './recorder.ts'
 import { sqlite } from './sqlite.ts'
 
 export const RECORDERS = {
-  'ours, disk': ours('disk'),
-  'ours, broker': ours('broker'),
+  'ours, disk': ours('disk', 'secrets'),
+  'ours, disk, no redaction': ours('disk', 'off'),
+  'ours, broker': ours('broker', 'secrets'),
+  'ours, broker, no redaction': ours('broker', 'off'),
   'kafkajs, 1000 a send': inBatches(kafkajs),
   'kafkajs, a send each, not awaited': oneByOne(kafkajs, { awaited: false }),
   'kafkajs, a send each, awaited': oneByOne(kafkajs, { awaited: true }),
