@@ -8,7 +8,7 @@ const OWN = '@agent-audit/'
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
   spool: ['@agent-audit/schemas'],
-  producer: ['@agent-audit/schemas', '@agent-audit/spool', 'canonicalize', 'kafkajs', 'zod'],
+  producer: ['@agent-audit/schemas', '@agent-audit/spool', '@anthropic-ai/sdk', 'canonicalize', 'kafkajs', 'zod'],
   consumer: [
     '@agent-audit/schemas',
     '@agent-audit/spool',
@@ -42,6 +42,7 @@ const MAX_LINES = 300
 interface Manifest {
   dependencies?: Record<string, string>
   optionalDependencies?: Record<string, string>
+  peerDependencies?: Record<string, string>
 }
 
 describe.each(PACKAGES)('%s', (name) => {
@@ -50,7 +51,11 @@ describe.each(PACKAGES)('%s', (name) => {
     imports.filter(({ specifier }) => isPackage(specifier)).map((found) => ({ path, ...found })),
   )
   const manifest = JSON.parse(readText(`${name}/package.json`)) as Manifest
-  const declared = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+  const declared = Object.keys({
+    ...manifest.dependencies,
+    ...manifest.optionalDependencies,
+    ...manifest.peerDependencies,
+  })
 
   it('imports only what its arrows allow', () => {
     const allowed = new Set(ARROWS[name])
@@ -105,6 +110,16 @@ it('kafkajs is known to files named kafka-*.ts of producer and consumer alone', 
 
 it('the mends of kafkajs are the same in producer and consumer', () => {
   expect(readText('producer/src/kafka-mends.ts')).toBe(readText('consumer/src/kafka-mends.ts'))
+})
+
+it('the Anthropic SDK is known by its types alone: who does not use it need not install it', () => {
+  const imported = sources.flatMap(({ path, imports }) =>
+    imports.flatMap(({ specifier, kind }) => (packageOf(specifier) === '@anthropic-ai/sdk' ? [{ path, kind }] : [])),
+  )
+  expect(imported).not.toEqual([])
+  expect(imported.filter(({ path, kind }) => kind !== 'type' || !path.startsWith('producer/src/anthropic/'))).toEqual(
+    [],
+  )
 })
 
 it('@clickhouse/client is known to one file of the consumer and one of analytics', () => {

@@ -1,0 +1,76 @@
+/** The tools of an agent, run through the guard. */
+import type Anthropic from '@anthropic-ai/sdk'
+import { TrailError } from '@agent-audit/schemas'
+import type { AuditSession } from '../audit-trail.ts'
+import type { GuardOptions } from '../guard.ts'
+import { describeThrown } from '../thrown.ts'
+
+/** What an agent can do. */
+export interface AgentTool {
+  /** What the model calls it; unique among the tools. */
+  name: string
+  /** What the model is told of it. */
+  description: string
+  /** JSON Schema of the input. */
+  input_schema: { type: 'object' } & Record<string, unknown>
+  /**
+   * Does the work, with a frozen copy of the recorded input. What it returns goes to the model: text as it is, anything else
+   * as JSON. What it throws goes to the model as an error.
+   */
+  // oxlint-disable-next-line typescript/no-explicit-any -- the model's input has the shape of input_schema, which no type knows
+  run(input: any, session: AuditSession): unknown
+  /** Recorded with the call; without an approval in `guard` the tool is then never run. @defaultValue false */
+  requires_approval?: boolean | undefined
+  /** How its calls are guarded: policy, approval, durability. */
+  guard?: GuardOptions<unknown> | undefined
+}
+
+export interface ToolHost {
+  readonly tools: readonly AgentTool[]
+  readonly session: AuditSession
+}
+
+/**
+ * Runs the tools that an answer asks for, side by side, and waits for all of them: none is left running when one fails.
+ * @returns Their results, in the order they were asked for. @throws AuditUnavailableError `NOT_RECORDED`.
+ */
+export async function runTools(
+  content: readonly Anthropic.ContentBlock[],
+  host: ToolHost,
+): Promise<Anthropic.ToolResultBlockParam[]> {
+  const requests = content.flatMap((block) => (block.type === 'tool_use' ? [block] : []))
+  const runs = await Promise.allSettled(requests.map((request) => runTool(request, host)))
+  return runs.map((run) => {
+    if (run.status === 'rejected') throw run.reason
+    return run.value
+  })
+}
+
+async function runTool(
+  { id, name, input }: Anthropic.ToolUseBlock,
+  { tools, session }: ToolHost,
+): Promise<Anthropic.ToolResultBlockParam> {
+  const call = { tool_call_id: id, tool_name: name, tool_input: input }
+  const tool = tools.find((each) => each.name === name)
+  if (tool === undefined) {
+    session.toolCall({ ...call, outcome: 'error', reason: 'no such tool' })
+    return resultOf(id, `no tool is called ${name}`, true)
+  }
+  const { requires_approval } = tool
+  try {
+    const value = await session.guard({ ...call, requires_approval }, (given) => tool.run(given, session), tool.guard)
+    return resultOf(id, asText(value), false)
+  } catch (error) {
+    // Nothing can be recorded: to go on would be to act without a trail.
+    if (error instanceof TrailError && error.retryable) throw error
+    return resultOf(id, describeThrown(error).message, true)
+  }
+}
+
+function resultOf(id: string, content: string, isError: boolean): Anthropic.ToolResultBlockParam {
+  return { type: 'tool_result', tool_use_id: id, content, is_error: isError }
+}
+
+function asText(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+}
