@@ -9,13 +9,17 @@ import { refSchema } from './session-ref.ts'
 export interface ApprovalRequest {
   /** event_id of the approval_request. */
   readonly approval_id: string
+  /** The session that asks. */
   readonly session: SessionRef
+  /** The tool that is to run. */
   readonly tool_name: string
+  /** The call that is to run. */
   readonly tool_call_id: string
   /** The arguments as JSON, before redaction: the person sees what will run. */
   readonly tool_input: unknown
   /** SHA-256 of the canonical arguments (RFC 8785), 64 hex digits. */
   readonly arguments_sha256: string
+  /** Why it is asked. */
   readonly reason: string | null
   /** ISO 8601, UTC. */
   readonly expires_at: string
@@ -23,6 +27,7 @@ export interface ApprovalRequest {
 
 /** A person's answer. */
 export interface Verdict {
+  /** What was decided. */
   approval_status: 'approved' | 'rejected'
   /** Required: "approved" by nobody is worth nothing. */
   approver_id: string
@@ -32,12 +37,19 @@ export interface Verdict {
 
 /** A verdict on record. Plain JSON: carry it to the process that runs the action. */
 export interface ApprovalDecision extends Readonly<Verdict> {
+  /** That of the request. */
   readonly approval_id: string
+  /** What was decided. */
+  readonly approval_status: 'approved' | 'rejected'
   /** The approval_decision. */
   readonly event_id: string
+  /** The session that asked. */
   readonly session_id: string
+  /** The tool that may run. */
   readonly tool_name: string
+  /** SHA-256 of the canonical arguments it may run with, 64 hex digits. */
   readonly arguments_sha256: string
+  /** Until when it may run: ISO 8601, UTC. */
   readonly expires_at: string
 }
 

@@ -17,6 +17,7 @@ import type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from
 import type { GuardOptions } from './guard.ts'
 import type { Durability } from './options.ts'
 
+/** How one event is recorded. */
 export interface RecordOptions {
   /** For this event. `disk` needs a trail whose own durability is `disk`. @defaultValue the trail's */
   durability?: Durability | undefined
@@ -24,8 +25,11 @@ export interface RecordOptions {
 
 /** Where the broker keeps an event. */
 export interface Acknowledgement {
+  /** Topic of the trail's retention class. */
   readonly topic: string
+  /** That of the event's session. */
   readonly partition: number
+  /** Place in the partition. */
   readonly offset: number
 }
 
@@ -34,6 +38,7 @@ export interface Acknowledgement {
  * rejections. A receipt is no promise itself: an event that nobody waits for leaves none floating.
  */
 export interface Receipt {
+  /** UUIDv7 of the event. */
   readonly event_id: string
   /**
    * Resolves when the event has the durability asked for.
@@ -55,6 +60,7 @@ export interface DrainResult {
   readonly refused: number
 }
 
+/** Gauges and counts of a trail; reading them costs nothing. */
 export interface TrailStats extends DrainResult {
   /** Events recorded, the trail's own and refused ones included. */
   readonly recorded: number
@@ -72,11 +78,17 @@ export interface TrailStats extends DrainResult {
 
 /** A session by name, as JSON, without content: carry it to another process for {@link AuditTrail.resumeSession}. */
 export interface SessionRef {
+  /** The session's. */
   readonly session_id: string
+  /** The run that made this reference, 32 hex digits. */
   readonly run_id: string
+  /** The newest event then, which the next one follows from. */
   readonly last_event_id: string
+  /** Its step. */
   readonly step_number: number
+  /** Trace of the session's first event, 32 hex digits. */
   readonly trace_id: string | null
+  /** What the session stamps on every event, by field. */
   readonly stamped: Readonly<Record<string, string>>
 }
 
@@ -93,6 +105,7 @@ export interface WaitOptions {
 export interface AuditTrail extends AsyncDisposable {
   /** 32 hex digits, new for each trail. */
   readonly runId: string
+  /** What has become of the events so far. */
   stats(): TrailStats
   /**
    * Records session_start. A session may live for days, in any number of async contexts.
@@ -130,7 +143,9 @@ export interface AuditTrail extends AsyncDisposable {
  * `RECORD_TOO_LARGE`, `SESSION_ENDED`, `TRAIL_CLOSED`.
  */
 export interface AuditSession {
+  /** The caller's, or a UUIDv7. */
   readonly session_id: string
+  /** For {@link AuditTrail.resumeSession}, as of now. */
   readonly ref: SessionRef
   /** A later message of the person. */
   userMessage(event: UserMessage, options?: RecordOptions): Receipt

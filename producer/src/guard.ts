@@ -20,6 +20,7 @@ import { claimApproval, releaseApproval } from './used-approvals.ts'
 /** What a policy says of a call. */
 export type Ruling = { outcome: 'allowed' } | { outcome: 'denied' | 'blocked'; reason: string }
 
+/** How one call is guarded. */
 export interface GuardOptions<T> {
   /** The call cannot be stored: do not run the tool, or run it all the same. @defaultValue the trail's */
   onUnavailable?: 'refuse' | 'proceed' | undefined

@@ -20,6 +20,7 @@ import type { Redact } from './redaction/rules.ts'
  */
 export type Durability = 'disk' | 'broker' | 'memory'
 
+/** TLS of one's own: a private CA, a client certificate. */
 export interface SslOptions {
   /** PEM. */
   ca?: string | undefined
@@ -29,16 +30,23 @@ export interface SslOptions {
   key?: string | undefined
 }
 
+/** A user of the brokers. */
 export interface SaslOptions {
+  /** As the brokers are set up. */
   mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  /** Its name. */
   username: string
+  /** Never recorded, logged or quoted. */
   password: string
 }
 
+/** Only `agentId` is required. Every wrong option is named at once: `OPTIONS_INVALID`. */
 export interface AuditTrailOptions {
   /** Stamped on every event; a session may say otherwise. */
   agentId: string
+  /** Stamped on every event; a session may say otherwise. */
   agentVersion?: string | undefined
+  /** Stamped on every event; a session or an llm_call may say otherwise. */
   modelId?: string | undefined
   /** How long these records are kept; each class has a topic of its own. @defaultValue 'default' */
   retentionClass?: string | undefined
@@ -54,7 +62,9 @@ export interface AuditTrailOptions {
   brokers?: readonly string[] | undefined
   /** Directory of the embedded log; given, it is used whatever KAFKA_BROKERS says. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
   dataDir?: string | undefined
+  /** TLS to the brokers. @defaultValue false */
   ssl?: boolean | SslOptions | undefined
+  /** Who we are to the brokers; unset: nobody. */
   sasl?: SaslOptions | undefined
   /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
   durability?: Durability | undefined

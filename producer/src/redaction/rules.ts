@@ -30,9 +30,11 @@ export interface RedactionRules {
   custom?: ((text: string, path: string) => string) | undefined
 }
 
+/** A form of text of one's own. */
 export interface OwnPattern {
   /** Stands in the marker; letters, digits, `_`, `.` and `-`. */
   name: string
+  /** Linear in the text; its flags `g` and `y` count for nothing. */
   pattern: RegExp
 }
 
