@@ -9,6 +9,7 @@ import {
   SKIPPED_TABLE,
 } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import { judgeAnswer } from './insert-answer.ts'
 import {
   insertPrefix,
   type Insert,
@@ -34,6 +35,8 @@ export interface ClickHouseSink extends Sink {
    * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `GRANTS_TOO_WIDE`, `STORE_REFUSED`.
    */
   checkAccess(): Promise<void>
+  /** The most active parts that any partition of the two tables has. @throws as the other questions do */
+  mostParts(): Promise<number>
   /** Consumer group that a log is registered under; undefined if it is not registered. */
   registeredGroup(logId: Buffer): Promise<string | undefined>
   close(): Promise<void>
@@ -59,48 +62,6 @@ const ALL_OR_NOTHING: ClickHouseSettings = {
   throw_on_max_partitions_per_insert_block: 1,
 }
 
-/**
- * Error codes that blame the rows: they could not be read out of the block, or do not fit their columns. The server throws
- * them before it writes a part. Codes that blame the block's schema (8, 44, 53) are not among them: those are the table's.
- */
-const BAD_DATA = new Set([
-  '6', // CANNOT_PARSE_TEXT
-  '25', // CANNOT_PARSE_ESCAPE_SEQUENCE
-  '26', // CANNOT_PARSE_QUOTED_STRING
-  '27', // CANNOT_PARSE_INPUT_ASSERTION_FAILED
-  '32', // ATTEMPT_TO_READ_AFTER_EOF
-  '33', // CANNOT_READ_ALL_DATA
-  '38', // CANNOT_PARSE_DATE
-  '41', // CANNOT_PARSE_DATETIME
-  '69', // ARGUMENT_OUT_OF_BOUND
-  '70', // CANNOT_CONVERT_TYPE
-  '72', // CANNOT_PARSE_NUMBER
-  '117', // INCORRECT_DATA
-  '131', // TOO_LARGE_STRING_SIZE
-  '349', // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-  '376', // CANNOT_PARSE_UUID
-  '469', // VIOLATED_CONSTRAINT
-])
-/** Error codes that blame anything else, after which the server has surely left no rows: it never began to write. */
-const REFUSED = new Set([
-  '8', // THERE_IS_NO_COLUMN
-  '16', // NO_SUCH_COLUMN_IN_TABLE
-  '44', // ILLEGAL_COLUMN
-  '53', // TYPE_MISMATCH
-  '60', // UNKNOWN_TABLE
-  '81', // UNKNOWN_DATABASE
-  '115', // UNKNOWN_SETTING
-  '164', // READONLY
-  '192', // UNKNOWN_USER
-  '193', // WRONG_PASSWORD
-  '202', // TOO_MANY_SIMULTANEOUS_QUERIES
-  '242', // TABLE_IS_READ_ONLY
-  '243', // NOT_ENOUGH_SPACE
-  '252', // TOO_MANY_PARTS
-  '452', // SETTING_CONSTRAINT_VIOLATION
-  '497', // ACCESS_DENIED
-  '516', // AUTHENTICATION_FAILED
-])
 const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
 const QUERY_TIMEOUT_MS = 30_000
 const RANGES = `
@@ -118,6 +79,12 @@ const IDENTITY = ['events', 'skipped'].map(
   WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset = {offset:Int64}
     AND isNotNull(run_id) AND isNotNull(run_seq)`,
 )
+const MOST_PARTS = `
+  SELECT toFloat64(max(parts)) AS parts FROM (
+    SELECT count() AS parts FROM system.parts
+    WHERE database = {database:String} AND table IN ('${EVENTS_TABLE}', '${SKIPPED_TABLE}') AND active
+    GROUP BY table, partition_id
+  )`
 const IN_PARTITION = 'log_id = unhex({log:String}) AND log_partition = {partition:Int32}'
 /** Offset of the last row of a table below another offset, or -1: read from the end of the primary key. */
 const lastBelow = (table: string, condition: string): string => `ifNull((
@@ -172,7 +139,9 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       for await (const chunk of stream) void chunk
       return { kind: 'stored' }
     } catch (error) {
-      return judge(error, abort.aborted)
+      const { code } = error instanceof ClickHouseError ? error : { code: undefined }
+      const message = abort.aborted && code === undefined ? 'no answer in time' : messageOf(error)
+      return judgeAnswer(code === undefined ? { message } : { code, message })
     }
   }
 
@@ -221,6 +190,10 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       await ask(`SELECT run_seq FROM ${EVENTS_TABLE} LIMIT 0`)
       await ask(`SELECT run_seq FROM ${SKIPPED_TABLE} LIMIT 0`)
     },
+    async mostParts() {
+      const [row] = await ask<{ parts: number }>(MOST_PARTS, { database: options.database })
+      return row?.parts ?? 0
+    },
     async registeredGroup(logId) {
       const query = `SELECT consumer_group FROM ${LOGS_TABLE} WHERE log_id = unhex({log:String}) ORDER BY registered_at LIMIT 1`
       const [row] = await ask<{ consumer_group: string }>(query, { log: logId.toString('hex') })
@@ -251,27 +224,6 @@ async function askStored(
     found.push(...rows.map((row) => ({ runId: run, runSeq: row.runSeq })))
   }
   return found
-}
-
-function judge(error: unknown, timedOut: boolean): InsertAnswer {
-  if (!(error instanceof ClickHouseError)) {
-    const said = messageOf(error)
-    // Its Avro reader answers in a form of its own, and before anything is written.
-    if (/type: avro::Exception/.test(said)) return { kind: 'bad-data', reason: withoutContent(said) }
-    return { kind: 'unclear', reason: timedOut ? 'no answer in time' : said }
-  }
-  const reason = `code ${error.code}: ${withoutContent(error.message)}`
-  // Too late is no "no": a proxy may have sent the insert twice, and the first copy landed.
-  if (error.code === '469' && /^Constraint `(deadline|fenced_since_start)`/.test(error.message)) {
-    return { kind: 'unclear', reason }
-  }
-  if (BAD_DATA.has(error.code)) return { kind: 'bad-data', reason }
-  return { kind: REFUSED.has(error.code) ? 'refused' : 'unclear', reason }
-}
-
-/** A violated constraint is told with the values that violate it: those are for nobody's log. */
-function withoutContent(message: string): string {
-  return message.replace(/\.? Column values: [^]*$/, '').slice(0, 300)
 }
 
 function describe(error: unknown, where: string): Error {

@@ -13,6 +13,7 @@ import { createEmbeddedSource } from './embedded-source.ts'
 import { createKafkaSource } from './kafka-source.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions } from './partition-writer.ts'
+import { Pace } from './pace.ts'
 import type { Settings } from './settings.ts'
 import type { Claim, Source } from './source.ts'
 
@@ -29,6 +30,8 @@ export interface Consumer {
 
 /** A lease is renewed, and the committed offset moved, at least this often, milliseconds. */
 const MAX_RENEW_MS = 5000
+/** How often the server is asked for its parts, milliseconds. */
+const PARTS_POLL_MS = 5000
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 
 /**
@@ -45,6 +48,8 @@ export function createConsumer(
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
+    const pace = new Pace(settings.BATCH_MAX_AGE_MS)
+    const options = writerOptions(settings, pace)
     let pause = BACK_OFF_MS.first
     try {
       while (!drain.aborted) {
@@ -52,7 +57,9 @@ export function createConsumer(
           await checkStart(parts, settings)
           status = { ready: true, reason: 'consuming' }
           pause = BACK_OFF_MS.first
-          await parts.source.run((claim) => work(claim, parts), drain)
+          await watchParts(parts, pace, () =>
+            parts.source.run((claim) => pace.during(() => work(claim, parts, options)), drain),
+          )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
           status = { ready: false, reason: error.message }
@@ -67,11 +74,11 @@ export function createConsumer(
     }
   }
 
-  async function work(claim: Claim, { sink, clock, memory, check }: ConsumerParts): Promise<void> {
+  async function work(claim: Claim, parts: ConsumerParts, options: WriterOptions): Promise<void> {
     log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
     const observer = metrics.observe(claim, log)
     try {
-      await writePartition(claim, { sink, clock, memory, check, observer, options: writerOptions(settings) })
+      await writePartition(claim, { ...parts, observer, options })
     } finally {
       observer.ended()
     }
@@ -126,7 +133,7 @@ function composeSource(settings: Settings, memory: BufferMemory): Source {
   return createKafkaSource({ ...group, memory, brokers: settings.KAFKA_BROKERS, ssl: settings.KAFKA_SSL, sasl })
 }
 
-function writerOptions(settings: Settings): WriterOptions {
+function writerOptions(settings: Settings, pace: Pace): WriterOptions {
   return {
     leaseMs: settings.LEASE_MS,
     marginMs: settings.CLOCK_MARGIN_MS,
@@ -134,9 +141,28 @@ function writerOptions(settings: Settings): WriterOptions {
     limits: {
       maxEvents: settings.BATCH_MAX_EVENTS,
       maxBytes: settings.BATCH_MAX_BYTES,
-      maxAgeMs: settings.BATCH_MAX_AGE_MS,
+      get maxAgeMs() {
+        return pace.maxAgeMs
+      },
       maxDeadInARow: settings.DEAD_LETTER_MAX_CONSECUTIVE,
     },
+  }
+}
+
+/** Keeps the pace informed of the server's parts while `work` runs. What cannot be learnt changes nothing. */
+async function watchParts({ sink, clock }: ConsumerParts, pace: Pace, work: () => Promise<void>): Promise<void> {
+  const done = new AbortController()
+  const watching = (async () => {
+    while (!done.signal.aborted) {
+      pace.noteParts(await sink.mostParts().catch(() => 0))
+      await clock.sleep(PARTS_POLL_MS, done.signal)
+    }
+  })()
+  try {
+    await work()
+  } finally {
+    done.abort()
+    await watching
   }
 }
 

@@ -8,6 +8,7 @@ export { createRecordCheck, type RecordCheck } from './check.ts'
 export { type ClickHouseSink } from './clickhouse-sink.ts'
 export { type Clock, systemClock } from './clock.ts'
 export { composeParts, type ConsumerParts } from './consumer.ts'
+export { Pace } from './pace.ts'
 export type { PartitionObserver } from './metrics.ts'
 export { writePartition, type WriterOptions, type WriterParts } from './partition-writer.ts'
 export {

@@ -7,6 +7,9 @@ const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   [SKIPPED_TABLE]: ['kind', 'run_id', 'run_seq', 'log_id', 'log_partition', 'log_offset', 'log_time'],
 }
 
+/** Of system.parts: how many there are, by which the consumer paces its inserts. */
+const PARTS_COLUMNS = ['database', 'table', 'partition_id', 'active']
+
 /** The consumer's user: it inserts, and reads its own bookkeeping; no content, and nothing that changes or removes. */
 export function writerGrants(database: string): string[] {
   const tables = Object.entries(BOOKKEEPING)
@@ -15,6 +18,7 @@ export function writerGrants(database: string): string[] {
     ...tables.map(([table, columns]) => `GRANT SELECT(${columns.join(', ')}) ON ${database}.${table}`),
     `GRANT SELECT ON ${database}.${LOGS_TABLE}`,
     'GRANT SELECT ON system.processes',
+    `GRANT SELECT(${PARTS_COLUMNS.join(', ')}) ON system.parts`,
   ]
 }
 
@@ -41,9 +45,9 @@ export function excessiveGrants(shown: readonly string[], database: string): str
 
 function isAllowed(privilege: string, target: string, database: string): boolean {
   if (privilege === 'SELECT' && [`${database}.${LOGS_TABLE}`, 'system.processes'].includes(target)) return true
-  const columns = target.startsWith(`${database}.`) ? BOOKKEEPING[target.slice(database.length + 1)] : undefined
-  if (columns === undefined) return false
-  if (privilege === 'INSERT') return true
+  const table = target.startsWith(`${database}.`) ? BOOKKEEPING[target.slice(database.length + 1)] : undefined
+  if (privilege === 'INSERT') return table !== undefined
+  const columns = target === 'system.parts' ? PARTS_COLUMNS : (table ?? [])
   const read = /^SELECT\((.+)\)$/.exec(privilege)?.[1]
-  return read !== undefined && read.split(',').every((column) => columns.includes(column.trim()))
+  return read !== undefined && read.split(',').every((column) => columns.includes(column.trim().replaceAll('`', '')))
 }

@@ -1,0 +1,45 @@
+/**
+ * How old a batch may get. Each insert makes a part, and ClickHouse has to merge them all: many partitions with little in
+ * each would make thousands of small ones. So the age grows with the number of partitions that share the insert budget, and
+ * with the parts the server has not merged yet.
+ */
+
+/** What one consumer may insert, all its partitions together, while records trickle in. Full batches don't wait. */
+const INSERTS_PER_SECOND = 20
+/** Active parts in one partition of a table that are nothing unusual; ClickHouse delays inserts at 1000 by default. */
+const USUAL_PARTS = 150
+/** Age is never stretched beyond this, milliseconds. */
+const LONGEST_AGE_MS = 10_000
+
+export class Pace {
+  readonly #shortestAgeMs: number
+  #partitions = 0
+  #parts = 0
+
+  /** @param shortestAgeMs - What the operator asked for; what few partitions get. */
+  constructor(shortestAgeMs: number) {
+    this.#shortestAgeMs = shortestAgeMs
+  }
+
+  /** Milliseconds from the first record of a batch to its insert. */
+  get maxAgeMs(): number {
+    const shared = Math.max(this.#shortestAgeMs, (1000 * this.#partitions) / INSERTS_PER_SECOND)
+    const stretched = shared * Math.max(1, this.#parts / USUAL_PARTS)
+    return Math.max(this.#shortestAgeMs, Math.min(stretched, LONGEST_AGE_MS))
+  }
+
+  /** Counts a partition in, until its work is done. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    this.#partitions++
+    try {
+      return await work()
+    } finally {
+      this.#partitions--
+    }
+  }
+
+  /** @param parts - The most active parts that any partition of the tables has. */
+  noteParts(parts: number): void {
+    this.#parts = parts
+  }
+}
