@@ -3,8 +3,9 @@
  * from. Versions live in avro/history and are never edited; avro/audit-event.avsc is the newest one of them.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import avsc from 'avsc'
+import type avsc from 'avsc'
 import { fingerprint64 } from './fingerprint.ts'
+import { loadAvsc } from './lazy-avsc.ts'
 
 /** What a field holds on the wire, beyond its Avro type: the bytes of a UUID's text are checked too. */
 export type FieldKind = 'string' | 'uuid' | 'long' | 'double' | 'boolean' | 'fixed'
@@ -31,7 +32,14 @@ export interface SchemaVersion {
   readonly fields: readonly RecordField[]
   /** Fields the newest version has beyond this one; each is one 0x00 byte (null) appended to a record. */
   readonly missingFields: number
+  /** Loads avsc. */
   readonly avroType: avsc.Type
+}
+
+interface RecordDeclaration {
+  name: string
+  namespace: string
+  fields: FieldDeclaration[]
 }
 
 interface FieldDeclaration {
@@ -58,7 +66,7 @@ export function findSchema(fingerprint: bigint): SchemaVersion | undefined {
 /** Fingerprint of any Avro schema given as JSON text; how a registry's schema is recognised as one of ours. */
 export function fingerprintOf(schemaText: string): bigint {
   const schema = JSON.parse(schemaText) as avsc.Schema
-  return fingerprint64(JSON.stringify(avsc.Type.forSchema(schema, { wrapUnions: false }).schema()))
+  return fingerprint64(JSON.stringify(loadAvsc().Type.forSchema(schema, { wrapUnions: false }).schema()))
 }
 
 function loadVersions(): SchemaVersion[] {
@@ -68,17 +76,33 @@ function loadVersions(): SchemaVersion[] {
   const texts = files.map((file) => readFileSync(new URL(file, HISTORY), 'utf8'))
   const newestFields = (JSON.parse(texts.at(-1) ?? '{"fields":[]}') as { fields: unknown[] }).fields.length
   return texts.map((text, index) => {
-    const schema = JSON.parse(text) as { fields: FieldDeclaration[] }
+    const schema = JSON.parse(text) as RecordDeclaration
     const fields = schema.fields.map(describeField)
+    let avroType: avsc.Type | undefined
     return {
       version: index + 1,
-      fingerprint: fingerprintOf(text),
+      fingerprint: fingerprint64(canonicalForm(schema)),
       text: JSON.stringify(schema),
       fields,
       missingFields: newestFields - fields.length,
-      avroType: avsc.Type.forSchema(schema as unknown as avsc.Schema, { wrapUnions: false }),
+      get avroType() {
+        avroType ??= loadAvsc().Type.forSchema(schema as unknown as avsc.Schema, { wrapUnions: false })
+        return avroType
+      },
     }
   })
+}
+
+/** Parsing Canonical Form of a record of ours: flat, with no name used twice. For any other schema: {@link fingerprintOf}. */
+function canonicalForm({ name, namespace, fields }: RecordDeclaration): string {
+  const canonical = (type: unknown): unknown => {
+    if (Array.isArray(type)) return type.map(canonical)
+    if (typeof type === 'string') return type
+    const { type: plain, name: own, size } = type as { type: string; name?: string; size?: number }
+    return plain === 'fixed' ? { name: `${namespace}.${own}`, type: plain, size } : plain
+  }
+  const own = fields.map((field) => ({ name: field.name, type: canonical(field.type) }))
+  return JSON.stringify({ name: `${namespace}.${name}`, type: 'record', fields: own })
 }
 
 function newest(versions: readonly SchemaVersion[]): SchemaVersion {

@@ -1,5 +1,6 @@
 /** Avro object containers of one block: how ClickHouse takes rows (`INSERT … FORMAT Avro`). */
-import avsc from 'avsc'
+import type avsc from 'avsc'
+import { loadAvsc } from './lazy-avsc.ts'
 import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
 
 /** What stands between the blocks of a container; any 16 bytes do, since ours have one block. */
@@ -7,7 +8,7 @@ export const CONTAINER_SYNC: Buffer = Buffer.from('agent-audit-sync')
 
 /** Everything of a container in front of its block: magic, schema, codec `null`. */
 export function containerHeader(schema: unknown): Buffer {
-  const metadata = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
+  const metadata = loadAvsc().Type.forSchema({ type: 'map', values: 'bytes' })
   const entries = { 'avro.schema': Buffer.from(JSON.stringify(schema)), 'avro.codec': Buffer.from('null') }
   return Buffer.concat([Buffer.from('Obj\u0001'), metadata.toBuffer(entries), CONTAINER_SYNC])
 }
@@ -20,7 +21,7 @@ export function blockLengths(count: number, bytes: number): Buffer {
 
 /** A whole container of values of any Avro schema, for the paths where speed does not matter. */
 export function encodeContainer(schema: avsc.Schema, values: readonly unknown[]): Buffer {
-  const type = avsc.Type.forSchema(schema, { wrapUnions: false })
+  const type = loadAvsc().Type.forSchema(schema, { wrapUnions: false })
   const data = Buffer.concat(values.map((value) => type.toBuffer(value)))
   return Buffer.concat([containerHeader(schema), blockLengths(values.length, data.length), data, CONTAINER_SYNC])
 }

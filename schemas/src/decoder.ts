@@ -1,10 +1,10 @@
 /** Decoding for the paths where speed does not matter: dead letters, and ranges that the server refused. */
-import avsc from 'avsc'
+import type avsc from 'avsc'
 import type { SchemaVersion } from './avro-schema.ts'
+import { loadAvsc } from './lazy-avsc.ts'
 
 /** Longs as numbers where a number holds them, else as bigints: avsc by itself refuses the latter. */
-// oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
-const exactLong = avsc.types.LongType.__with({
+const EXACT_LONG = {
   fromBuffer: (bytes: Buffer) => {
     const value = bytes.readBigInt64LE()
     return Number.isSafeInteger(Number(value)) ? Number(value) : value
@@ -18,7 +18,7 @@ const exactLong = avsc.types.LongType.__with({
   toJSON: (value: number | bigint) => Number(value),
   isValid: (value: unknown) => typeof value === 'bigint' || Number.isSafeInteger(value),
   compare: (a: number | bigint, b: number | bigint) => (a < b ? -1 : Number(a > b)),
-})
+}
 
 const types = new WeakMap<SchemaVersion, avsc.Type>()
 
@@ -27,9 +27,14 @@ const types = new WeakMap<SchemaVersion, avsc.Type>()
  * @throws Error if the bytes are not one whole record.
  */
 export function decodeRecord(version: SchemaVersion, message: Buffer, bodyStart: number): Record<string, unknown> {
-  const known = types.get(version)
-  const options = { wrapUnions: false, registry: { long: exactLong } }
-  const type = known ?? avsc.Type.forSchema(JSON.parse(version.text) as avsc.Schema, options)
-  if (known === undefined) types.set(version, type)
+  const type = types.get(version) ?? createType(version)
+  types.set(version, type)
   return { ...(type.fromBuffer(message.subarray(bodyStart)) as Record<string, unknown>) }
+}
+
+function createType({ text }: SchemaVersion): avsc.Type {
+  const { Type, types: builtIn } = loadAvsc()
+  // oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
+  const long = builtIn.LongType.__with(EXACT_LONG)
+  return Type.forSchema(JSON.parse(text) as avsc.Schema, { wrapUnions: false, registry: { long } })
 }

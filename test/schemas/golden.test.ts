@@ -5,6 +5,7 @@ import {
   findChecker,
   findSchema,
   fingerprint64,
+  fingerprintOf,
   maxRecordBytes,
   NEWEST_SCHEMA,
   readFrame,
@@ -95,6 +96,10 @@ describe('the schema', () => {
     const newest = readdirSync(new URL('history/', directory)).toSorted().at(-1) ?? ''
     const text = (file: string): string => readFileSync(new URL(file, directory), 'utf8')
     expect(text(`history/${newest}`)).toBe(text('audit-event.avsc'))
+  })
+
+  it('the fingerprint of each version is that of its canonical form, as avsc has it', () => {
+    for (const { text, fingerprint } of SCHEMA_VERSIONS) expect(fingerprint).toBe(fingerprintOf(text))
   })
 
   it('fingerprints are CRC-64-AVRO', () => {
