@@ -35,7 +35,7 @@ export interface LatencyBenchmark {
 const PARTITIONS = 12
 const EVENTS_PER_SECOND = 5000
 /** Recorded before those that count: processes warm up. */
-const WARM_UP_SECONDS = 5
+const WARM_UP_SECONDS = 10
 const POLL_MS = 20
 const TIMEOUT_MS = 60_000
 
