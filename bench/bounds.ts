@@ -1,5 +1,12 @@
 /** What the project wants of itself, and whether a run met it. Missed bounds are shown, and fail nothing. */
-import { type ConsumerPart, type ConsumerRound, type LatencyPart, median, type ProducerPart } from './results.ts'
+import {
+  type CompletenessPart,
+  type ConsumerPart,
+  type ConsumerRound,
+  type LatencyPart,
+  median,
+  type ProducerPart,
+} from './results.ts'
 
 export interface Bound {
   readonly what: string
@@ -11,6 +18,7 @@ export interface Bound {
 const SMALL = '0.3 KB'
 const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 400 }
 const LATENCY_P99_MS = 1500
+const COMPLETENESS_SECONDS = 10
 const DISK = { eventsPerSecond: 65_000, processCpuUsPerEvent: 18 }
 const BROKER = { eventsPerSecond: 100_000, processCpuUsPerEvent: 14 }
 const PRODUCER = {
@@ -78,6 +86,15 @@ export function producerBounds({ rounds, stalls }: ProducerPart): Bound[] {
     median(stalls.filter(({ contender }) => contender === wanted).map(({ longestMs }) => longestMs))
   const more = Number((longest('ours, disk') - longest('array in memory')).toFixed(2))
   return [...costs, atMost('ms the event loop is held longer than with an array', STALL_MS, more)]
+}
+
+export function completenessBounds({ rounds }: CompletenessPart): Bound[] {
+  const slowest = (state: string): number =>
+    Math.max(...rounds.filter((round) => round.state === state).map(({ seconds }) => seconds))
+  return [
+    atMost('seconds for 10 M complete rows, slowest round', COMPLETENESS_SECONDS, slowest('complete')),
+    atMost('seconds for 10 M rows with faults, slowest round', COMPLETENESS_SECONDS, slowest('faulty')),
+  ]
 }
 
 function atLeast(what: string, bound: number, measured: number): Bound {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeProducer } from './document-producer.ts'
@@ -25,11 +26,13 @@ export function writeDocument(): void {
   const consumer = newest('consumer')
   const latency = newest('latency')
   const producer = newest('producer')
+  const completeness = newest('completeness')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
     ...(latency === undefined ? [] : [describeLatency(latency.part), origin(latency)]),
     ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
+    ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openDataDir, startKafka, startSchemaRegistry, stopAll } from '@agent-audit/stack'
+import { benchmarkCompleteness } from './completeness-benchmark.ts'
 import { benchmarkConsumers } from './consumer-benchmark.ts'
 import { writeDocument } from './document.ts'
 import { describeEnvironment } from './environment.ts'
@@ -19,15 +20,15 @@ import { readSizeMix } from './size-mix.ts'
 import { openStore } from './store.ts'
 
 const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR]
-  --only      consumer, latency, producer, or document: write docs/performance.md anew from bench/results; may be given
-              more than once (default consumer and latency; npm run bench:producer: producer)
+  --only      consumer, latency, producer, completeness (of ten times the events), or document: write
+              docs/performance.md anew from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
   --rounds    rounds, of which medians are taken (default 3)
   --profile   takes CPU profiles of our consumer into this folder
 Recorded sessions for the size mix: AUDIT_SESSIONS_FILE; without it made-up ones of the same sizes.
 With --events, --rounds or --profile nothing is saved.
 `
-const PARTS = ['consumer', 'latency', 'producer', 'document'] as const
+const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'document'] as const
 type Part = (typeof PARTS)[number]
 const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3 }
 const LATENCY_SECONDS = 20
@@ -96,10 +97,17 @@ function readOrder(): Order | undefined {
 
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
   const startedAt = new Date().toISOString()
-  await using kafka = await startKafka()
-  await using registry = only.includes('consumer') ? await startSchemaRegistry() : undefined
   await using dataDir = await openDataDir(join(directory, 'data'))
   await using store = await openStore(dataDir)
+  const completeness = only.includes('completeness')
+    ? await benchmarkCompleteness({ store, rows: 10 * events, rounds, say })
+    : undefined
+  if (only.every((part) => part === 'completeness')) {
+    const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: false })
+    return { startedAt, environment, completeness }
+  }
+  await using kafka = await startKafka()
+  await using registry = only.includes('consumer') ? await startSchemaRegistry() : undefined
   const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
   say(`size mix: ${sizeMix.source} sessions`)
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
@@ -112,5 +120,6 @@ async function run({ only, events, rounds, profileDir }: Order): Promise<Results
     consumer: registry && (await benchmarkConsumers({ ...shared, registryUrl: registry.url, events, profileDir })),
     latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds }) : undefined,
     producer: only.includes('producer') ? await benchmarkProducers({ ...shared, scale }) : undefined,
+    completeness,
   }
 }

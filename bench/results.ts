@@ -111,6 +111,21 @@ export interface ProducerPart {
   readonly stalls: readonly StallRound[]
 }
 
+/** One check of completeness. */
+export interface CompletenessRound {
+  /** faulty: some rows are missing and some are there twice, so that they have to be named. */
+  readonly state: 'complete' | 'faulty'
+  readonly round: number
+  readonly rows: number
+  readonly seconds: number
+}
+
+export interface CompletenessPart {
+  readonly partitions: number
+  readonly runs: number
+  readonly rounds: readonly CompletenessRound[]
+}
+
 export interface Results {
   /** ISO 8601, UTC. */
   readonly startedAt: string
@@ -118,6 +133,7 @@ export interface Results {
   readonly consumer?: ConsumerPart | undefined
   readonly latency?: LatencyPart | undefined
   readonly producer?: ProducerPart | undefined
+  readonly completeness?: CompletenessPart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('./results', import.meta.url))
@@ -131,7 +147,7 @@ export function saveResults(results: Results): string {
 }
 
 /** A part of the newest results that have it, and where they are. Names sort by time. */
-export function newest<Part extends 'consumer' | 'latency' | 'producer'>(
+export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness'>(
   part: Part,
 ): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })

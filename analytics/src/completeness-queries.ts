@@ -3,7 +3,7 @@
  * group: how many rows, how many different positions (a bitmap: exact, a bit a position, unlike a hash set), and from
  * where to where. Only where they disagree are positions sorted, to name the ranges.
  */
-import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, LOGS_TABLE, NEWEST_SCHEMA, SKIPPED_TABLE } from '@agent-audit/schemas'
 
 const EVENTS = `{database:Identifier}.${EVENTS_TABLE}`
 const SKIPPED = `{database:Identifier}.${SKIPPED_TABLE}`
@@ -73,14 +73,59 @@ export const RUN_STEPS: string = `
   ORDER BY run_id_hex, at, before
   LIMIT {limit:UInt32}`
 
-/** Where the copies of repeated events lie. */
+/** What a row says, as one number: rows that say the same have the same. */
+const EVENT_CONTENT = `hex(sipHash128(formatRow('RowBinary', ${NEWEST_SCHEMA.fields.map(({ name }) => name).join(', ')})))`
+const SKIPPED_CONTENT = `hex(sipHash128(formatRow('RowBinary', kind, reason, key, value, headers)))`
+
+/** Where the copies of repeated events lie, and what they say. */
 export const COPIES: string = `
-  SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset
+  SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset,
+    ${EVENT_CONTENT} AS content
   FROM ${EVENTS}
   WHERE (run_id, run_seq) IN (
     SELECT unhex(run.1), run.2
     FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {numbers:Array(Int64)})) AS run))
   ORDER BY run_id_hex, run_seq, log_id_hex, log_partition, log_offset`
+
+const AT_OFFSETS = `
+  WHERE (log_id, log_partition, log_offset) IN (
+    SELECT unhex(place.1), place.2, place.3
+    FROM (SELECT arrayJoin(arrayZip({logs:Array(String)}, {partitions:Array(Int32)}, {offsets:Array(Int64)})) AS place))`
+
+/** Those of some repeated offsets whose rows do not say the same. */
+export const ALTERED_OFFSETS: string = `
+  SELECT lower(hex(log_id)) AS log_id_hex, log_partition, log_offset
+  FROM (
+    SELECT log_id, log_partition, log_offset, ${EVENT_CONTENT} AS content FROM ${EVENTS} ${AT_OFFSETS}
+    UNION ALL SELECT log_id, log_partition, log_offset, ${SKIPPED_CONTENT} FROM ${SKIPPED} ${AT_OFFSETS})
+  GROUP BY log_id, log_partition, log_offset
+  HAVING uniqExact(content) > 1`
+
+/**
+ * Those of some gaps, each given by the run and the number that follows it, which may still fill: a partition of the log
+ * has no higher number of the run, and is not read beyond the time of what follows. After an hour that is no excuse.
+ */
+export const PENDING: string = `
+  SELECT DISTINCT lower(hex(f.run_id)) AS run_id_hex, f.run_seq AS at
+  FROM (
+    SELECT run_id, run_seq, log_id, log_time FROM ${EVENTS}
+    WHERE log_time > now64(3) - INTERVAL 1 HOUR AND (run_id, run_seq) IN (
+      SELECT unhex(run.1), run.2
+      FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {numbers:Array(Int64)})) AS run))
+  ) AS f
+  INNER JOIN (
+    SELECT log_id, log_partition, max(log_time) AS read_to
+    FROM (
+      SELECT log_id, log_partition, log_time FROM ${EVENTS}
+      UNION ALL SELECT log_id, log_partition, log_time FROM ${SKIPPED})
+    GROUP BY log_id, log_partition
+  ) AS p ON p.log_id = f.log_id
+  LEFT JOIN (
+    SELECT run_id, log_id, log_partition, max(run_seq) AS highest FROM ${EVENTS}
+    WHERE run_id IN (SELECT unhex(arrayJoin({runs:Array(String)})))
+    GROUP BY run_id, log_id, log_partition
+  ) AS r ON r.run_id = f.run_id AND r.log_id = f.log_id AND r.log_partition = p.log_partition
+  WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq`
 
 /** Ranges that a run says it gave numbers to and lost. */
 export const LOST: string = `

@@ -6,8 +6,18 @@ export {
   type CompletenessOptions,
   type PartitionReport,
   type RepeatedEvent,
+  type RepeatedOffset,
   type RunReport,
 } from './completeness.ts'
+export {
+  type DeadLetter,
+  deadLetters,
+  type DeadLettersOptions,
+  type DeadRecord,
+  parsePlace,
+  readDeadLetter,
+  type RecordPlace,
+} from './dead-letters.ts'
 export { migrate, type MigrationReport } from './migrate.ts'
 export type { Range } from './ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './sessions.ts'

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
+import { addDeadLetters } from './commands/dead-letters.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addTrail } from './commands/trail.ts'
@@ -57,7 +58,8 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addSetup]) add(program, terminal, exit)
+  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addSetup])
+    add(program, terminal, exit)
   return program
 }
 

@@ -15,20 +15,20 @@ export function connectable(command: Command): Command {
   return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (else CLICKHOUSE_URL)')
 }
 
-/** Connects for reading, does the work, and closes again, whatever comes. */
+/** Connects for reading, does the work, and closes again, whatever comes. `logDir`: the embedded log beside the trail. */
 export async function withTrail<T>(
   options: ConnectionOptions,
   terminal: Terminal,
-  work: (analytics: Analytics) => Promise<T>,
+  work: (analytics: Analytics, logDir: string | undefined) => Promise<T>,
 ): Promise<T> {
   if (options.dataDir === undefined) {
     await using analytics = connectServer(terminal.env)
-    return await work(analytics)
+    return await work(analytics, undefined)
   }
   const { openDataDir } = await importStack()
   await using dataDir = await openDataDir(options.dataDir, { create: false })
   await using analytics = connectAnalytics(dataDir.reader)
-  return await work(analytics)
+  return await work(analytics, dataDir.logDir)
 }
 
 /** Connects to the server that the environment names. */

@@ -14,6 +14,11 @@ import { Trail } from './trail.ts'
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
  */
 export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
+  return openTrail(options)
+}
+
+/** As {@link createAuditTrail}, for what takes records that are filled in. */
+export function openTrail(options: AuditTrailOptions): Trail {
   const resolved = resolveOptions(options)
   if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
   return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, eager: false })

@@ -9,6 +9,19 @@ import type { Redacted, Redactor } from './redaction/redactor.ts'
 export class FieldNotes {
   #notes: Record<string, Record<string, unknown>> | undefined
 
+  /** Goes on with the notes of a record; those that are no such object are dropped. */
+  static from(text: string | null): FieldNotes {
+    const notes = new FieldNotes()
+    try {
+      const given = JSON.parse(text ?? '{}') as Record<string, Record<string, unknown>>
+      for (const [field, kinds] of Object.entries(given))
+        for (const [kind, value] of Object.entries(kinds)) notes.add(field, kind, value)
+    } catch {
+      // Another producer's words: the record itself is what counts.
+    }
+    return notes
+  }
+
   add(field: string, kind: string, value: unknown): void {
     this.#notes ??= {}
     this.#notes[field] = { ...this.#notes[field], [kind]: value }

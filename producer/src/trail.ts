@@ -127,11 +127,12 @@ export class Trail implements AuditTrail {
       recordSoon: (record) => this.#recordSoon(record),
       report: (problem) => this.#problems.report(asTrailError(problem)),
       sequences: new SessionSequences(),
-      append: (record, options) => this.#append(record, options),
+      append: (record, options) => this.append(record, options),
     }
   }
 
-  #append(record: EventRecord, options: AppendOptions): Receipt {
+  /** Takes a record that is filled in. */
+  append(record: EventRecord, options: AppendOptions): Receipt {
     const receipt = this.#recorder.append(record, options)
     if (this.#parts.eager) this.#recorder.handOver()
     return receipt

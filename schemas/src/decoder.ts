@@ -20,21 +20,45 @@ const EXACT_LONG = {
   compare: (a: number | bigint, b: number | bigint) => (a < b ? -1 : Number(a > b)),
 }
 
-const types = new WeakMap<SchemaVersion, avsc.Type>()
+const types = new WeakMap<SchemaVersion, avsc.types.RecordType>()
 
 /**
  * Reads the fields of a record of this version.
  * @throws Error if the bytes are not one whole record.
  */
 export function decodeRecord(version: SchemaVersion, message: Buffer, bodyStart: number): Record<string, unknown> {
-  const type = types.get(version) ?? createType(version)
-  types.set(version, type)
-  return { ...(type.fromBuffer(message.subarray(bodyStart)) as Record<string, unknown>) }
+  return { ...(typeOf(version).fromBuffer(message.subarray(bodyStart)) as Record<string, unknown>) }
 }
 
-function createType({ text }: SchemaVersion): avsc.Type {
+/** Reads the fields of a damaged record in their order, up to the first that cannot be read. */
+export function decodeAsFarAsPossible(
+  version: SchemaVersion,
+  message: Buffer,
+  bodyStart: number,
+): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  let position = bodyStart
+  for (const { name, type } of typeOf(version).fields) {
+    try {
+      const { value, offset } = type.decode(message, position)
+      if (offset < 0) return fields
+      fields[name] = value as unknown
+      position = offset
+    } catch {
+      return fields
+    }
+  }
+  return fields
+}
+
+function typeOf(version: SchemaVersion): avsc.types.RecordType {
+  const known = types.get(version)
+  if (known !== undefined) return known
   const { Type, types: builtIn } = loadAvsc()
   // oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
   const long = builtIn.LongType.__with(EXACT_LONG)
-  return Type.forSchema(JSON.parse(text) as avsc.Schema, { wrapUnions: false, registry: { long } })
+  const schema = JSON.parse(version.text) as avsc.Schema
+  const type = Type.forSchema(schema, { wrapUnions: false, registry: { long } }) as avsc.types.RecordType
+  types.set(version, type)
+  return type
 }

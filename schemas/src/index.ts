@@ -8,7 +8,7 @@ export {
 } from './avro-schema.ts'
 export { findChecker, type RecordChecker, type RecordHead } from './checker.ts'
 export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './container.ts'
-export { decodeRecord } from './decoder.ts'
+export { decodeAsFarAsPossible, decodeRecord } from './decoder.ts'
 export { maxRecordBytes, writeRecord } from './encoder.ts'
 export {
   ActionRefusedError,

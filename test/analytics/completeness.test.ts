@@ -14,6 +14,20 @@ function run(first: number, last: number, fields: SeedRow = {}): SeedRow[] {
   }))
 }
 
+/** A log_time in the past. */
+function ago(seconds: number): string {
+  return new Date(Date.now() - seconds * 1000).toISOString().replace('T', ' ').replace('Z', '')
+}
+
+/** Numbers 0, 1 and 3 in partition 0; partition 1 was read up to some time, its last record of another run. */
+function history(at: number, readTo: number, inOther: readonly SeedRow[] = []): SeedRow[] {
+  return [
+    ...[0, 1, 3].map((seq, index) => ({ run_seq: seq, log_offset: index, log_time: ago(at) })),
+    { run_id: runId(2), run_seq: 0, log_offset: 0, log_partition: 1, log_time: ago(readTo) },
+    ...inOther.map((row) => ({ log_offset: 1, log_partition: 1, log_time: ago(readTo), ...row })),
+  ]
+}
+
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''}`, () => {
   let tests: TestServer
   beforeAll(async () => {
@@ -72,9 +86,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           repeated: 0,
           gaps: [],
           lost: [],
+          pending: [],
           repeats: [],
         },
       ],
+      dead_letters: [expect.objectContaining({ place: `${LOG_ID}/0/4`, reason: 'seeded', replayed_as: null })],
       truncated: false,
     })
   })
@@ -108,9 +124,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       repeated: 4,
       missing: 0,
       repeats: [
-        { offset: 2, times: 2 },
-        { offset: 4, times: 2 },
-        { offset: 5, times: 3 },
+        { offset: 2, times: 2, altered: true },
+        { offset: 4, times: 2, altered: true },
+        { offset: 5, times: 3, altered: false },
       ],
     })
   })
@@ -165,6 +181,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
         {
           run_seq: 2,
           times: 3,
+          altered: true,
           places: [
             { log_id: LOG_ID, partition: 0, offset: 2 },
             { log_id: LOG_ID, partition: 0, offset: 4 },
@@ -172,6 +189,60 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           ],
         },
       ],
+    })
+  })
+
+  it('tells a copy from an altered one: same run_seq, same or different content', async () => {
+    const [same, other] = ['01900000-0000-7000-8000-0000000000aa', '01900000-0000-7000-8000-0000000000bb']
+    const copies = [0, 1].flatMap((seq) => [
+      { run_seq: seq, session_seq: 0, event_id: same, log_offset: seq, reasoning: 'as it was' },
+      {
+        run_seq: seq,
+        session_seq: 0,
+        event_id: seq === 0 ? same : other,
+        log_offset: 2 + seq,
+        reasoning: seq === 0 ? 'as it was' : 'changed',
+      },
+    ])
+    const report = await check(copies)
+    expect(report.verdict).toBe('repeated')
+    expect(report.runs[0]?.repeats).toMatchObject([
+      { run_seq: 0, times: 2, altered: false },
+      { run_seq: 1, times: 2, altered: true },
+    ])
+  })
+
+  describe('a number that is not there while a partition of the log lags', () => {
+    it('is pending and no gap', async () => {
+      expect(await check(history(20, 40))).toMatchObject({
+        verdict: 'complete',
+        runs: expect.arrayContaining([
+          expect.objectContaining({ run_id: runId(1), missing: 0, gaps: [], pending: [{ first: 2, last: 2 }] }),
+        ]),
+      })
+    })
+
+    it.each([
+      ['every partition has been read beyond it', history(200, 20)],
+      ['it was long ago', history(4000, 5000)],
+      ['every partition has a higher number of the run', history(20, 40, [{ run_seq: 4 }])],
+    ])('is a gap when %s', async (_, events) => {
+      const report = await check(events)
+      expect(report.verdict).toBe('gaps')
+      expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
+        gaps: [{ first: 2, last: 2 }],
+        pending: [],
+      })
+    })
+  })
+
+  it('pairs a dead letter with the event it was replayed as', async () => {
+    const dead = { kind: 'dead', log_offset: 1, run_id: runId(1), run_seq: 1 }
+    const replay = { run_id: runId(7), run_seq: 0, log_offset: 3, replay_of: `${LOG_ID}/0/1` }
+    const report = await check([...run(0, 0), { run_seq: 2, log_offset: 2 }, replay], [dead])
+    expect(report).toMatchObject({
+      verdict: 'complete',
+      dead_letters: [{ partition: 0, offset: 1, replayed_as: { log_id: LOG_ID, partition: 0, offset: 3 } }],
     })
   })
 

@@ -92,7 +92,9 @@ describe('without a server', () => {
     for (const word of ['trail', 'sessions', 'agents', 'verify', 'setup', 'CLICKHOUSE_URL', 'Exit codes']) {
       expect(out).toContain(word)
     }
-    expect((await run(['verify', '--help'])).out).toContain('0 complete, 1 repeated, 2 gaps, 3 could not check')
+    expect((await run(['verify', '--help'])).out).toContain(
+      '0 complete, 1 repeated or altered, 2 gaps, 3 could not check',
+    )
   })
 
   it('an unreachable server: one line that names it, exit 3', async () => {

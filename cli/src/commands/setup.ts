@@ -8,11 +8,12 @@ import {
   registerLog,
 } from '@agent-audit/analytics'
 import type { KafkaConnection, TopicReport } from '@agent-audit/consumer'
-import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
+import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
+import { kafkaOf } from '../kafka-connection.ts'
 import { counted, painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
@@ -70,7 +71,7 @@ async function setUpDataDir(dataDir: string): Promise<Step[]> {
 }
 
 async function setUpServers(options: Options, terminal: Terminal): Promise<Step[]> {
-  const kafka = kafkaOf(options, terminal.env)
+  const kafka = kafkaOf(options.brokers, terminal.env)
   const topics = options.topic ?? [DEFAULT_TOPIC]
   await using admin = connectServer(terminal.env)
   const steps: Step[] = [tablesStep(`ClickHouse ${admin.address}, database ${admin.database}`, await migrate(admin))]
@@ -126,41 +127,4 @@ function report(steps: readonly Step[], terminal: Terminal): string {
   const paint = painter(terminal.colors)
   const lines = steps.map(({ what, changed, detail }) => `${changed ? paint('green', '+') : ' '} ${what}: ${detail}\n`)
   return `${lines.join('')}${steps.some(({ changed }) => changed) ? '' : 'nothing to do\n'}`
-}
-
-function kafkaOf(options: Options, env: Terminal['env']): KafkaConnection | undefined {
-  const list = options.brokers ?? env['KAFKA_BROKERS'] ?? ''
-  if (list === '') return undefined
-  const brokers = list.split(',').map((broker) => broker.trim())
-  const wrong = brokers.filter((broker) => !/^[^\s:]+:\d{1,5}$/.test(broker))
-  if (wrong.length > 0) {
-    throw new InvalidInputError(
-      'OPTIONS_INVALID',
-      `brokers: expected host:port, separated by commas, got "${wrong.join('", "')}"`,
-    )
-  }
-  return { brokers, ssl: env['KAFKA_SSL'] === 'true', sasl: saslOf(env) }
-}
-
-function saslOf(env: Terminal['env']): KafkaConnection['sasl'] {
-  const mechanism = env['KAFKA_SASL_MECHANISM']
-  if (mechanism === undefined) return undefined
-  const username = env['KAFKA_SASL_USERNAME']
-  const password = secretOf(env, 'KAFKA_SASL_PASSWORD')
-  if (mechanism !== 'plain' && mechanism !== 'scram-sha-256' && mechanism !== 'scram-sha-512') {
-    throw new InvalidInputError(
-      'OPTIONS_INVALID',
-      'KAFKA_SASL_MECHANISM: expected plain, scram-sha-256 or scram-sha-512',
-    )
-  }
-  if (username === undefined || password === undefined) {
-    throw new InvalidInputError(
-      'OPTIONS_INVALID',
-      'KAFKA_SASL_MECHANISM needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD',
-    )
-  }
-  const login = { username, password }
-  // One object a mechanism: kafkajs' type is a union of them.
-  if (mechanism === 'plain') return { mechanism, ...login }
-  return mechanism === 'scram-sha-256' ? { mechanism, ...login } : { mechanism, ...login }
 }

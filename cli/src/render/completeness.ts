@@ -1,7 +1,7 @@
 /** The proof of completeness for people: the verdict, a line a partition, then every run that needs a look. */
 import type { Completeness, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
-import { counted, figure, type Paint, printable } from './text.ts'
+import { counted, figure, type Paint, printable, shortened } from './text.ts'
 
 const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
   { title: 'LOG', value: ({ topic, log_id }) => printable(topic ?? `${log_id} (not registered)`) },
@@ -26,7 +26,8 @@ export function completenessReport(report: Completeness, paint: Paint): string {
     `\n${counted(report.runs.length, 'run')}: ${figure(report.runs.length - open.length)} closed, ${figure(open.length)} open\n`,
     listed(report.runs.flatMap(runFindings)),
     openRuns(open),
-    report.truncated ? '\nthere are more gaps or repeats than are named here\n' : '',
+    deadLetters(report),
+    report.truncated ? '\nthere are more gaps, repeats or dead letters than are named here\n' : '',
   ]
   return parts.join('')
 }
@@ -52,7 +53,9 @@ function verdictLine(report: Completeness, paint: Paint): string {
 function partitionFindings(report: PartitionReport): string[] {
   const name = `${printable(report.topic ?? report.log_id)} partition ${report.partition}`
   const gaps = report.gaps.map((gap) => `${name}: offset ${rangeText(gap)} missing`)
-  const repeats = report.repeats.map(({ offset, times }) => `${name}: offset ${offset} stored ${times} times`)
+  const repeats = report.repeats.map(
+    ({ offset, times, altered }) => `${name}: offset ${offset} stored ${times} times${alteredText(altered)}`,
+  )
   return [...repeats, ...gaps]
 }
 
@@ -60,11 +63,12 @@ function runFindings(report: RunReport): string[] {
   const name = `run ${report.run_id} (${printable(report.producer_id)}, ${report.state})`
   const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
   const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as its events_lost says`)
-  const repeats = report.repeats.map(({ run_seq, times, places }) => {
+  const pending = report.pending.map((range) => `${name}: run_seq ${rangeText(range)} not there yet: a partition lags`)
+  const repeats = report.repeats.map(({ run_seq, times, altered, places }) => {
     const at = places.map(({ partition, offset }) => `${partition}/${offset}`)
-    return `${name}: run_seq ${run_seq} stored ${times} times, at partition/offset ${at.join(', ')}`
+    return `${name}: run_seq ${run_seq} stored ${times} times${alteredText(altered)}, at partition/offset ${at.join(', ')}`
   })
-  return [...repeats, ...gaps, ...lost]
+  return [...repeats, ...gaps, ...lost, ...pending]
 }
 
 function openRuns(open: readonly RunReport[]): string {
@@ -77,6 +81,19 @@ function openRuns(open: readonly RunReport[]): string {
   if (open.length > SHOWN) lines.push(`  and ${counted(open.length - SHOWN, 'more open run', 'more open runs')}\n`)
   if (open.length > 0) lines.push('  (an open run is still at work, or crashed: more may come after its last event)\n')
   return lines.join('')
+}
+
+function alteredText(altered: boolean): string {
+  return altered ? ' with different content' : ''
+}
+
+function deadLetters({ dead_letters: letters }: Completeness): string {
+  if (letters.length === 0) return ''
+  const lines = letters.map(({ topic, log_id, partition, offset, reason, replayed_as: event }) => {
+    const replay = event === null ? '' : ` (replayed, now at ${event.partition}/${event.offset})`
+    return `${printable(topic ?? log_id)} partition ${partition}: offset ${offset}${replay}: ${shortened(reason, 100)}`
+  })
+  return `\n${counted(letters.length, 'dead letter')} (agent-audit dead-letters)\n${listed(lines)}`
 }
 
 function listed(findings: readonly string[]): string {

@@ -1,0 +1,99 @@
+/**
+ * How long `verify --completeness` takes. The rows are made inside ClickHouse, so that making them takes no longer than it
+ * must: runs that end properly, each spread over all partitions, with the columns that the check reads as they are in life.
+ */
+import { completeness } from '@agent-audit/analytics'
+import { EVENTS_TABLE, NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { type CompletenessPart, type CompletenessRound, rounded } from './results.ts'
+import type { Store } from './store.ts'
+
+export interface CompletenessBenchmark {
+  readonly store: Store
+  readonly rows: number
+  readonly rounds: number
+  readonly say: (line: string) => void
+}
+
+const PARTITIONS = 12
+/** No divisor in common with the partitions, so that each run is in all of them. */
+const RUNS = 101
+const ROWS_AN_INSERT = 1_000_000
+/** A row in so many is taken out, and one beside it put in twice. */
+const FAULT_EVERY = 1_000_000
+
+export async function benchmarkCompleteness(order: CompletenessBenchmark): Promise<CompletenessPart> {
+  const { store, rounds, say } = order
+  // The first row of the last round of runs is where all end: rows beyond would be a run begun anew.
+  const rows = order.rows - (order.rows % RUNS)
+  await store.clear()
+  for (let from = 0; from < rows; from += ROWS_AN_INSERT)
+    await addRows(store, from, Math.min(ROWS_AN_INSERT, rows - from), rows)
+  say(`completeness: ${rows} rows made`)
+  const measured: CompletenessRound[] = []
+  for (const state of ['complete', 'faulty'] as const) {
+    if (state === 'faulty') await addFaults(store, rows)
+    for (let round = 1; round <= rounds; round++) {
+      const startedAt = performance.now()
+      const { verdict, events } = await completeness(store.admin)
+      const seconds = rounded((performance.now() - startedAt) / 1000, 2)
+      if (verdict !== (state === 'complete' ? 'complete' : 'repeated'))
+        throw new Error(`${state} rows are told ${verdict}`)
+      measured.push({ state, round, rows: events, seconds })
+      say(`completeness, ${state}, round ${round}: ${events} rows in ${seconds} s`)
+    }
+  }
+  await store.clear()
+  return { partitions: PARTITIONS, runs: RUNS, rounds: measured }
+}
+
+async function addRows(store: Store, from: number, count: number, rows: number): Promise<void> {
+  await store.admin.command(
+    `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${COLUMNS}, log_id, log_partition, log_offset, log_time, writer_schema)
+     SELECT ${VALUES}, 'benchlog', number % ${PARTITIONS}, intDiv(number, ${PARTITIONS}),
+       toDateTime64('2026-01-01 00:00:00', 3, 'UTC') + toIntervalMillisecond(intDiv(number, 100)), 1
+     FROM numbers({from:UInt64}, {count:UInt64}) SETTINGS log_comment = '${NO_DEADLINE}'`,
+    { from, count, lastSeq: rows / RUNS - 1 },
+  )
+}
+
+async function addFaults(store: Store, rows: number): Promise<void> {
+  const [columns, faulty] = [
+    `${COLUMNS}, log_id, log_partition, log_offset, log_time, writer_schema`,
+    `run_seq % ${Math.max(2, Math.floor(FAULT_EVERY / RUNS))}`,
+  ]
+  await store.admin.command(
+    `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${columns})
+     SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('0', 32, '0')) AND ${faulty} = 1
+     SETTINGS log_comment = '${NO_DEADLINE}'`,
+    { rows },
+  )
+  await store.admin.command(
+    `DELETE FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('1', 32, '0')) AND ${faulty} = 0 SETTINGS lightweight_deletes_sync = 1`,
+  )
+}
+
+/** A lease that never ends: these are nobody's inserts. */
+const NO_DEADLINE = '9000000000000 9000000000000'
+const FIELDS: Readonly<Record<string, string>> = {
+  run_id: `unhex(leftPad(lower(hex(number % ${RUNS})), 32, '0'))`,
+  run_seq: `intDiv(number, ${RUNS})`,
+  producer_id: `'bench'`,
+  session_seq: `intDiv(number, ${RUNS}) % 50`,
+  retention_class: `'default'`,
+  event_id: 'generateUUIDv7(number)',
+  timestamp: `toDateTime64('2026-01-01 00:00:00', 6, 'UTC') + toIntervalMicrosecond(number * 10)`,
+  event_type: `if(intDiv(number, ${RUNS}) = {lastSeq:UInt64}, 'trail_stopped', 'llm_call')`,
+  session_id: `concat('session ', toString(number % ${RUNS}), ' ', toString(intDiv(number, ${RUNS} * 50)))`,
+  agent_id: `'agent'`,
+  step_number: `intDiv(number, ${RUNS}) % 50`,
+  requires_approval: 'false',
+  output_text: `concat('answer ', toString(number))`,
+}
+const COLUMNS = NEWEST_SCHEMA.fields
+  .filter(({ name }) => name in FIELDS)
+  .map(({ name }) => name)
+  .join(', ')
+const VALUES = NEWEST_SCHEMA.fields
+  .filter(({ name }) => name in FIELDS)
+  .map(({ name }) => FIELDS[name])
+  .join(', ')

@@ -1,0 +1,180 @@
+/** `agent-audit dead-letters list|show|replay`. */
+import { type Analytics, type DeadLetter, deadLetters, parsePlace, readDeadLetter } from '@agent-audit/analytics'
+import { InvalidInputError } from '@agent-audit/schemas'
+import type { Command } from 'commander'
+import { parseCount, parseTime } from '../arguments.ts'
+import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { kafkaOf } from '../kafka-connection.ts'
+import { asJson, deadLetterList, deadLetterPage, replayReport } from '../render/dead-letters.ts'
+import type { Destination, Replayed } from '../replay-dead-letters.ts'
+import { counted, painter, printable } from '../render/text.ts'
+import { EXIT, type Terminal } from '../terminal.ts'
+
+interface Filter extends ConnectionOptions {
+  readonly topic?: string
+  readonly partition?: number
+  readonly reason?: string
+  readonly since?: Date
+  readonly until?: Date
+  readonly limit?: number
+  readonly json?: boolean
+}
+
+interface ReplayFlags extends Filter {
+  readonly all?: boolean
+  readonly brokers?: string
+  readonly dryRun?: boolean
+  readonly force?: boolean
+}
+
+/** Most that one replay takes: more is a decision to take again. */
+const MAX_REPLAY = 100_000
+
+const REPLAY_HELP = `
+A dead letter is replayed through the topic it lies in, as an event of a new run; its replay_of names the place. What
+cannot be read as an event is refused, and so is what is an event already; the others go on.
+The log: --brokers or KAFKA_BROKERS (with KAFKA_SSL, KAFKA_SASL_*), else the embedded log in AUDIT_DATA_DIR or of --data-dir.
+SCHEMA_REGISTRY_URL: for records in the Confluent wire format.
+
+Exit codes: 0 all replayed, 1 some refused, 2 wrong use, 3 could not tell`
+
+export function addDeadLetters(program: Command, terminal: Terminal, exit: (code: number) => void): void {
+  const group = program.command('dead-letters').description('what could not be stored: list, look at, send once more')
+  addList(group, terminal)
+  addShow(group, terminal, exit)
+  addReplay(group, terminal, exit)
+}
+
+function addList(group: Command, terminal: Terminal): void {
+  const list = group
+    .command('list')
+    .description('list dead letters, the latest first')
+    .option('--limit <n>', 'at most this many', parseCount(1, 100_000), 50)
+  filterable(list).action(async (options: Filter & { limit: number }) => {
+    const found = await withTrail(options, terminal, (analytics) => deadLetters(analytics, options))
+    if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
+    if (found.length === 0) return terminal.out('no dead letters\n')
+    terminal.out(deadLetterList(found, painter(terminal.colors)))
+    if (found.length === options.limit) terminal.out(`the latest ${found.length}; --limit shows more\n`)
+  })
+}
+
+function addShow(group: Command, terminal: Terminal, exit: (code: number) => void): void {
+  const show = group
+    .command('show')
+    .description('show one with its bytes, and its fields as far as they can be read')
+    .argument('<place>', 'log_id/partition/offset, as list gives it')
+    .option('--full', 'nothing cut (else bytes are cut at 1 KiB, texts at 200 characters)')
+    .option('--json', 'one JSON object; bytes in hex')
+  connectable(show).action(async (place: string, options: ConnectionOptions & { full?: boolean; json?: boolean }) => {
+    const record = await withTrail(options, terminal, (analytics) => readDeadLetter(analytics, placeOf(place)))
+    if (record === undefined) {
+      terminal.err(`agent-audit: no dead letter at ${printable(place)}; \`agent-audit dead-letters list\` lists them\n`)
+      return exit(EXIT.finding)
+    }
+    // Loaded only where it is needed: the other commands start sooner without the consumer.
+    const { createOpener } = await import('../dead-record.ts')
+    const opened = await createOpener(terminal.env)(record)
+    if (options.json === true) return terminal.out(`${asJson(record, opened)}\n`)
+    const paint = painter(terminal.colors)
+    terminal.out(deadLetterPage(record, opened, { full: options.full === true, paint }))
+  })
+}
+
+function addReplay(group: Command, terminal: Terminal, exit: (code: number) => void): void {
+  const replay = group
+    .command('replay')
+    .description('send dead letters through their topic once more, as events of a new run')
+    .argument('[place...]', 'log_id/partition/offset; else those that the options choose')
+    .option('--all', 'all there are, where no other option chooses')
+    .option('--limit <n>', 'at most this many, the latest', parseCount(1, MAX_REPLAY))
+    .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
+    .option('--dry-run', 'say what would be done, and send nothing')
+    .option('--force', 'also what is an event already')
+    .addHelpText('after', REPLAY_HELP)
+  filterable(replay).action(async (places: string[], options: ReplayFlags) => {
+    const results = await withTrail(options, terminal, async (analytics, logDir) =>
+      replayChosen(await choose(analytics, places, options), { analytics, options, terminal, logDir }),
+    )
+    if (results.some(({ outcome }) => outcome === 'refused')) exit(EXIT.finding)
+    if (options.json === true) return terminal.out(`${JSON.stringify(results)}\n`)
+    terminal.out(results.length === 0 ? 'no dead letters\n' : replayReport(results, painter(terminal.colors)))
+  })
+}
+
+interface ReplayContext {
+  readonly analytics: Analytics
+  readonly options: ReplayFlags
+  readonly terminal: Terminal
+  readonly logDir: string | undefined
+}
+
+async function replayChosen(
+  letters: readonly DeadLetter[],
+  { analytics, options, terminal, logDir }: ReplayContext,
+): Promise<Replayed[]> {
+  const [{ createOpener }, { replayDeadLetters }] = await Promise.all([
+    import('../dead-record.ts'),
+    import('../replay-dead-letters.ts'),
+  ])
+  return replayDeadLetters(analytics, letters, {
+    open: createOpener(terminal.env),
+    destination: destinationOf(options, terminal, logDir),
+    dryRun: options.dryRun === true,
+    force: options.force === true,
+  })
+}
+
+function filterable(command: Command): Command {
+  const filtered = command
+    .option('--topic <name>', 'of this topic only')
+    .option('--partition <n>', 'of this partition only', parseCount(0, 1_000_000))
+    .option('--reason <text>', 'whose reason has this text in it')
+    .option('--since <time>', 'from, by the log: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime)
+    .option('--until <time>', 'up to: as --since', parseTime)
+    .option('--json', 'one JSON array')
+  return connectable(filtered)
+}
+
+function placeOf(text: string): NonNullable<ReturnType<typeof parsePlace>> {
+  const place = parsePlace(text)
+  if (place !== undefined) return place
+  throw new InvalidInputError(
+    'OPTIONS_INVALID',
+    `"${printable(text)}": expected log_id/partition/offset, as list gives it`,
+  )
+}
+
+async function choose(analytics: Analytics, places: readonly string[], options: ReplayFlags): Promise<DeadLetter[]> {
+  if (places.length > 0) {
+    const found = await Promise.all(places.map((place) => readDeadLetter(analytics, placeOf(place))))
+    const missing = places.filter((_, index) => found[index] === undefined)
+    if (missing.length > 0) {
+      throw new InvalidInputError(
+        'OPTIONS_INVALID',
+        `no dead letter at ${missing.map((place) => printable(place)).join(', ')}`,
+      )
+    }
+    return found.filter((record) => record !== undefined)
+  }
+  const { topic, partition, reason, since, until, limit } = options
+  if (options.all !== true && [topic, partition, reason, since, until, limit].every((option) => option === undefined)) {
+    throw new InvalidInputError(
+      'OPTIONS_INVALID',
+      'dead-letters replay: say which: places, options that choose, or --all',
+    )
+  }
+  const found = await deadLetters(analytics, { ...options, limit: limit ?? MAX_REPLAY + 1 })
+  if (found.length <= MAX_REPLAY) return found
+  const tooMany = `more than ${counted(MAX_REPLAY, 'dead letter')} at once: choose fewer, by --partition, --since or --limit`
+  throw new InvalidInputError('OPTIONS_INVALID', tooMany)
+}
+
+function destinationOf(options: ReplayFlags, { env }: Terminal, logDir: string | undefined): Destination {
+  const kafka = kafkaOf(options.brokers, env)
+  if (kafka !== undefined) return kafka
+  const dataDir = env['AUDIT_DATA_DIR'] ?? logDir
+  if (dataDir !== undefined) return { dataDir }
+  const where = 'dead-letters replay: where is the log? Set KAFKA_BROKERS, or AUDIT_DATA_DIR for an embedded log'
+  throw new InvalidInputError('OPTIONS_INVALID', where)
+}

@@ -1,0 +1,47 @@
+/** A dead letter, read as far as it can be. */
+import type { DeadRecord } from '@agent-audit/analytics'
+import { createRecordCheck } from '@agent-audit/consumer/pipeline'
+import {
+  type AuditRecord,
+  createSchemaRegistry,
+  decodeAsFarAsPossible,
+  decodeRecord,
+  findSchema,
+  NEWEST_SCHEMA,
+  readFrame,
+} from '@agent-audit/schemas'
+import type { Terminal } from './terminal.ts'
+
+/** The event, or why there is none and what of its fields can be read. */
+export type Opened =
+  | { readonly whole: true; readonly event: AuditRecord }
+  | { readonly whole: false; readonly reason: string; readonly fields: Readonly<Record<string, unknown>> }
+
+/**
+ * Makes a reader of dead letters. It knows what a consumer of this version knows: with SCHEMA_REGISTRY_URL also the schemas
+ * of records in the Confluent wire format.
+ */
+export function createOpener(env: Terminal['env']): (record: DeadRecord) => Promise<Opened> {
+  const url = env['SCHEMA_REGISTRY_URL']
+  const check = createRecordCheck(url === undefined ? undefined : createSchemaRegistry(url))
+  return async ({ offset, key, value }) => {
+    const record = { offset, logTimeMs: 0, key, value, headers: undefined }
+    await check.prepare([record])
+    const verdict = check.check(record)
+    if (!verdict.storable || value === null) {
+      return { whole: false, reason: verdict.storable ? 'no value' : verdict.reason, fields: readPart(value) }
+    }
+    const fields = decodeRecord(verdict.version, value, verdict.bodyStart)
+    const inexact = Object.keys(fields).filter((name) => typeof fields[name] === 'bigint')
+    if (inexact.length > 0) return { whole: false, reason: `${inexact.join(', ')}: beyond 2^53`, fields }
+    const absent = NEWEST_SCHEMA.fields.filter(({ name }) => !(name in fields)).map(({ name }) => [name, null])
+    return { whole: true, event: { ...fields, ...Object.fromEntries(absent) } as unknown as AuditRecord }
+  }
+}
+
+function readPart(value: Buffer | null): Record<string, unknown> {
+  const frame = value === null ? undefined : readFrame(value)
+  if (value === null || frame?.kind !== 'single-object') return {}
+  const version = findSchema(frame.fingerprint)
+  return version === undefined ? {} : decodeAsFarAsPossible(version, value, frame.bodyStart)
+}

@@ -1,0 +1,129 @@
+/** Sends dead letters through their topics once more, and says of each what became of it. */
+import { type Analytics, type DeadLetter, type DeadRecord, readDeadLetter } from '@agent-audit/analytics'
+import { openReplay, type Replay } from '@agent-audit/producer/replay'
+import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
+import type { Opened } from './dead-record.ts'
+
+/** What became of one: sent and acknowledged by the log; not sent, and why; or what a dry run would send. */
+export interface Replayed {
+  readonly place: string
+  readonly outcome: 'replayed' | 'refused' | 'would replay'
+  readonly reason: string | null
+  /** Of the event it is now. */
+  readonly run_id: string | null
+  readonly event_id: string | null
+}
+
+/** Brokers, or the embedded log, as the producer's options say it. */
+export type Destination = Pick<Parameters<typeof openReplay>[0], 'brokers' | 'ssl' | 'sasl' | 'dataDir'>
+
+export interface ReplayOptions {
+  readonly open: (record: DeadRecord) => Promise<Opened>
+  readonly destination: Destination
+  readonly dryRun: boolean
+  /** Also what is an event already. */
+  readonly force: boolean
+}
+
+/** How long the log may take to acknowledge all of a topic. */
+const ACKNOWLEDGE_TIMEOUT_MS = 60_000
+/** What the producer takes at most: the record was in this topic before. */
+const MAX_RECORD_BYTES = 8 * 2 ** 20
+
+/**
+ * Replays in the order of the log, topic by topic. What cannot be is refused, and the others go on.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE` if the log does not acknowledge in time: what was sent may still arrive.
+ */
+export async function replayDeadLetters(
+  analytics: Analytics,
+  letters: readonly DeadLetter[],
+  options: ReplayOptions,
+): Promise<Replayed[]> {
+  const inOrder = letters.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset)
+  const results: Replayed[] = []
+  for (const [topic, ofTopic] of Map.groupBy(inOrder, (letter) => letter.topic)) {
+    if (topic !== null) results.push(...(await replayTopic(analytics, topic, ofTopic, options)))
+    else
+      results.push(
+        ...ofTopic.map((letter) => refused(letter, 'the log it lies in is not registered: no topic is known')),
+      )
+  }
+  return results
+}
+
+async function replayTopic(
+  analytics: Analytics,
+  topic: string,
+  letters: readonly DeadLetter[],
+  options: ReplayOptions,
+): Promise<Replayed[]> {
+  const results: Replayed[] = []
+  let replay: Replay | undefined
+  try {
+    for (const letter of letters) {
+      const opened = await openLetter(analytics, letter, options)
+      if ('outcome' in opened) results.push(opened)
+      else if (options.dryRun) results.push({ ...refused(letter, null), outcome: 'would replay' })
+      else {
+        replay ??= openRun(topic, options.destination)
+        results.push(await send(replay, letter, opened.event))
+      }
+    }
+  } catch (error) {
+    await replay?.close({ timeoutMs: ACKNOWLEDGE_TIMEOUT_MS })
+    throw error
+  }
+  const left = await replay?.close({ timeoutMs: ACKNOWLEDGE_TIMEOUT_MS })
+  if (left !== undefined && left.pending + left.refused > 0) throw notAcknowledged(topic, left.pending + left.refused)
+  return results
+}
+
+async function openLetter(
+  analytics: Analytics,
+  letter: DeadLetter,
+  { open, force }: ReplayOptions,
+): Promise<Replayed | Extract<Opened, { whole: true }>> {
+  if (letter.replayed_as !== null && !force) {
+    const { log_id, partition, offset } = letter.replayed_as
+    return refused(letter, `it is an event already, at ${log_id}/${partition}/${offset} (--force replays it once more)`)
+  }
+  const record = await readDeadLetter(analytics, letter)
+  if (record === undefined) return refused(letter, 'it is no longer in the table')
+  const opened = await open(record)
+  return opened.whole ? opened : refused(letter, opened.reason)
+}
+
+async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay['replay']>[0]): Promise<Replayed> {
+  try {
+    const receipt = await replay.replay(event, letter.place)
+    // Waited for in one go, when the run is closed.
+    receipt.acked.catch(() => undefined)
+    const { place } = letter
+    return { place, outcome: 'replayed', reason: null, run_id: replay.runId, event_id: receipt.event_id }
+  } catch (error) {
+    if (!(error instanceof TrailError)) throw error
+    return refused(letter, error.message)
+  }
+}
+
+function openRun(topic: string, destination: Destination): Replay {
+  // No spool: this command waits for the log, and what it does not acknowledge is told.
+  return openReplay({
+    ...destination,
+    agentId: 'agent-audit',
+    producerId: 'agent-audit dead-letters replay',
+    topic,
+    durability: 'broker',
+    maxRecordBytes: MAX_RECORD_BYTES,
+    onProblem: () => undefined,
+  })
+}
+
+function refused(letter: DeadLetter, reason: string | null): Replayed {
+  return { place: letter.place, outcome: 'refused', reason, run_id: null, event_id: null }
+}
+
+function notAcknowledged(topic: string, count: number): AuditUnavailableError {
+  const told = `${topic}: ${count} of what was sent was not acknowledged in time and may still arrive`
+  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${told}: list again before another replay`)
+}
