@@ -1,14 +1,7 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
-import {
-  AuditUnavailableError,
-  EVENTS_TABLE,
-  excessiveGrants,
-  IntegrityError,
-  LOGS_TABLE,
-  SKIPPED_TABLE,
-} from '@agent-audit/schemas'
-import { ClickHouseError, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import { AuditUnavailableError, EVENTS_TABLE, IntegrityError, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { judgeAnswer } from './insert-answer.ts'
 import {
   insertPrefix,
@@ -19,6 +12,7 @@ import {
   type Sink,
 } from './sink.ts'
 import type { LogPlace } from './source.ts'
+import { checkStore, type Settings } from './store-check.ts'
 
 export interface ClickHouseOptions {
   readonly url: string
@@ -31,8 +25,10 @@ export interface ClickHouseOptions {
 /** A sink, and what is asked of ClickHouse once, at start. */
 export interface ClickHouseSink extends Sink {
   /**
-   * Checks that the server answers, that the tables are there, and that this user may insert and nothing more.
-   * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `GRANTS_TOO_WIDE`, `STORE_REFUSED`.
+   * Checks that the server answers and that everything is there that the protocol rests on: tables with their constraints,
+   * settings that an insert may choose, a user that may insert and nothing more.
+   * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED`, `GRANTS_TOO_WIDE` or
+   * `STORE_UNFIT`, the last two naming all that is wrong.
    */
   checkAccess(): Promise<void>
   /** The most active parts that any partition of the two tables has. @throws as the other questions do */
@@ -46,7 +42,7 @@ export interface ClickHouseSink extends Sink {
  * One block, one part, all or nothing: no squashing into several blocks, no splitting by size, no parallel parsing, no
  * second partition, nothing left behind on an error, an answer only once the part is there.
  */
-const ALL_OR_NOTHING: ClickHouseSettings = {
+const ALL_OR_NOTHING: Settings = {
   async_insert: 0,
   wait_end_of_query: 1,
   insert_deduplicate: 1,
@@ -60,6 +56,19 @@ const ALL_OR_NOTHING: ClickHouseSettings = {
   max_insert_threads: '1',
   max_partitions_per_insert_block: '1',
   throw_on_max_partitions_per_insert_block: 1,
+}
+
+type InsertKey = Pick<Insert, 'queryId' | 'fencedAt' | 'deadline'>
+/** Stands for an insert when it is asked whether its settings may be sent at all. */
+const EXAMPLE: InsertKey = { queryId: 'start', fencedAt: 0, deadline: 0 }
+
+function insertSettings({ queryId, fencedAt, deadline }: InsertKey, { insertTimeoutMs }: ClickHouseOptions): Settings {
+  return {
+    ...ALL_OR_NOTHING,
+    insert_deduplication_token: queryId,
+    log_comment: `${fencedAt} ${deadline}`,
+    max_execution_time: Math.max(1, Math.floor(insertTimeoutMs / 1000)),
+  }
 }
 
 const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
@@ -112,9 +121,13 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   })
   const where = `ClickHouse at ${options.url} as ${options.username}`
 
-  async function ask<Row>(query: string, parameters: Record<string, unknown> = {}): Promise<Row[]> {
+  async function ask<Row>(
+    query: string,
+    parameters: Record<string, unknown> = {},
+    clickhouse_settings: Settings = {},
+  ): Promise<Row[]> {
     try {
-      const result = await client.query({ query, query_params: parameters, format: 'JSONEachRow' })
+      const result = await client.query({ query, query_params: parameters, format: 'JSONEachRow', clickhouse_settings })
       return await result.json<Row>()
     } catch (error) {
       throw describe(error, where)
@@ -129,12 +142,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
         values: Readable.from(request.body, { objectMode: false }),
         query_id: request.queryId,
         abort_signal: abort,
-        clickhouse_settings: {
-          ...ALL_OR_NOTHING,
-          insert_deduplication_token: request.queryId,
-          log_comment: `${request.fencedAt} ${request.deadline}`,
-          max_execution_time: Math.max(1, Math.floor(options.insertTimeoutMs / 1000)),
-        },
+        clickhouse_settings: insertSettings(request, options),
       })
       for await (const chunk of stream) void chunk
       return { kind: 'stored' }
@@ -177,19 +185,8 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return new Map(rows.map((row) => [row.runId, row.runSeq]))
     },
     stored: (place, records) => askStored(ask, placed(place), records),
-    async checkAccess() {
-      const grants = await ask<Record<string, string>>('SHOW GRANTS')
-      const excess = excessiveGrants(
-        grants.map((row) => Object.values(row)[0] ?? ''),
-        options.database,
-      )
-      if (excess.length > 0) {
-        const may = `${where} may do more than insert: ${excess.join('; ')}`
-        throw new IntegrityError('GRANTS_TOO_WIDE', `${may}. Give the consumer a user with the writer's grants only.`)
-      }
-      await ask(`SELECT run_seq FROM ${EVENTS_TABLE} LIMIT 0`)
-      await ask(`SELECT run_seq FROM ${SKIPPED_TABLE} LIMIT 0`)
-    },
+    checkAccess: () =>
+      checkStore(ask, { where, database: options.database, insertSettings: insertSettings(EXAMPLE, options) }),
     async mostParts() {
       const [row] = await ask<{ parts: number }>(MOST_PARTS, { database: options.database })
       return row?.parts ?? 0

@@ -1,6 +1,12 @@
 /** The consumer's settings, from the environment: checked once, at start, every wrong one named. */
 import { readFileSync } from 'node:fs'
-import { DEFAULT_CONSUMER_GROUP, DEFAULT_DATABASE, DEFAULT_TOPIC, InvalidInputError } from '@agent-audit/schemas'
+import {
+  DEFAULT_CONSUMER_GROUP,
+  DEFAULT_DATABASE,
+  DEFAULT_TOPIC,
+  InvalidInputError,
+  type Issue,
+} from '@agent-audit/schemas'
 import { z } from 'zod'
 
 /** Settings with defaults filled in, under the names of their environment variables. */
@@ -49,61 +55,61 @@ const whole = (low: number, high: number): z.ZodType<number> =>
   z.coerce.number(`expected a whole number from ${low} to ${high}`).pipe(z.int().min(low).max(high))
 const flag = z.enum(['true', 'false'], 'expected true or false').transform((text) => text === 'true')
 
-const settings: z.ZodType<Settings> = z
-  .object({
-    KAFKA_BROKERS: list
-      .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'expected host:port, comma separated')).min(1))
-      .optional(),
-    KAFKA_SSL: flag.default(false),
-    KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
-    KAFKA_SASL_USERNAME: z.string().min(1).optional(),
-    KAFKA_SASL_PASSWORD: z.string().optional(),
-    SCHEMA_REGISTRY_URL: z.url().optional(),
-    AUDIT_DATA_DIR: z.string().min(1).default('./.audit-data'),
-    AUDIT_TOPICS: list
-      .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
-      .default([DEFAULT_TOPIC]),
-    AUDIT_GROUP_ID: z.string().min(1).default(DEFAULT_CONSUMER_GROUP),
-    CLICKHOUSE_URL: z.url().default('http://localhost:8123'),
-    CLICKHOUSE_USER: z.string().min(1).default('audit_writer'),
-    CLICKHOUSE_PASSWORD: z.string().default(''),
-    CLICKHOUSE_DATABASE: z
-      .string()
-      .regex(/^\w+$/, 'expected a name of letters, digits and _')
-      .default(DEFAULT_DATABASE),
-    BATCH_MAX_EVENTS: whole(1, 1_000_000).default(50_000),
-    BATCH_MAX_BYTES: whole(1024, 256 * 2 ** 20).default(16 * 2 ** 20),
-    BATCH_MAX_AGE_MS: whole(1, 60_000).default(500),
-    DEAD_LETTER_MAX_CONSECUTIVE: whole(1, 1_000_000_000).default(1000),
-    BUFFER_MAX_BYTES: whole(2 ** 20, 16 * 2 ** 30).default(64 * 2 ** 20),
-    INSERT_TIMEOUT_MS: whole(100, 600_000).default(10_000),
-    LEASE_MS: whole(200, 1_200_000).default(20_000),
-    CLOCK_MARGIN_MS: whole(0, 600_000).default(2000),
-    SESSION_TIMEOUT_MS: whole(1000, 1_800_000).default(30_000),
-    SHUTDOWN_TIMEOUT_MS: whole(100, 600_000).default(10_000),
-    HTTP_HOST: z.string().min(1).default('127.0.0.1'),
-    HTTP_PORT: whole(0, 65_535).default(9464),
-    LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  })
-  .superRefine((value, context) => {
-    const contradict = (path: string, message: string): void =>
-      context.addIssue({ code: 'custom', path: [path], message })
-    if (value.BATCH_MAX_BYTES > value.BUFFER_MAX_BYTES) {
-      contradict('BATCH_MAX_BYTES', `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})`)
-    }
-    if (value.INSERT_TIMEOUT_MS >= value.LEASE_MS) {
-      contradict(
-        'INSERT_TIMEOUT_MS',
-        `expected less than LEASE_MS (${value.LEASE_MS}): an insert must not outlive its lease`,
-      )
-    }
-    if (value.INSERT_TIMEOUT_MS >= value.SESSION_TIMEOUT_MS) {
-      contradict('INSERT_TIMEOUT_MS', `expected less than SESSION_TIMEOUT_MS (${value.SESSION_TIMEOUT_MS})`)
-    }
-    if ((value.KAFKA_SASL_MECHANISM === undefined) !== (value.KAFKA_SASL_USERNAME === undefined)) {
-      contradict('KAFKA_SASL_USERNAME', 'expected together with KAFKA_SASL_MECHANISM')
-    }
-  })
+const FIELDS: { readonly [Name in keyof Settings]: z.ZodType<Settings[Name]> } = {
+  KAFKA_BROKERS: list
+    .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'expected host:port, comma separated')).min(1))
+    .optional(),
+  KAFKA_SSL: flag.default(false),
+  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
+  KAFKA_SASL_USERNAME: z.string().min(1).optional(),
+  KAFKA_SASL_PASSWORD: z.string().optional(),
+  SCHEMA_REGISTRY_URL: z.url().optional(),
+  AUDIT_DATA_DIR: z.string().min(1).default('./.audit-data'),
+  AUDIT_TOPICS: list
+    .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
+    .default([DEFAULT_TOPIC]),
+  AUDIT_GROUP_ID: z.string().min(1).default(DEFAULT_CONSUMER_GROUP),
+  CLICKHOUSE_URL: z.url().default('http://localhost:8123'),
+  CLICKHOUSE_USER: z.string().min(1).default('audit_writer'),
+  CLICKHOUSE_PASSWORD: z.string().default(''),
+  CLICKHOUSE_DATABASE: z.string().regex(/^\w+$/, 'expected a name of letters, digits and _').default(DEFAULT_DATABASE),
+  BATCH_MAX_EVENTS: whole(1, 1_000_000).default(50_000),
+  BATCH_MAX_BYTES: whole(1024, 256 * 2 ** 20).default(16 * 2 ** 20),
+  BATCH_MAX_AGE_MS: whole(1, 60_000).default(500),
+  DEAD_LETTER_MAX_CONSECUTIVE: whole(1, 1_000_000_000).default(1000),
+  BUFFER_MAX_BYTES: whole(2 ** 20, 16 * 2 ** 30).default(64 * 2 ** 20),
+  INSERT_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+  LEASE_MS: whole(200, 1_200_000).default(20_000),
+  CLOCK_MARGIN_MS: whole(0, 600_000).default(2000),
+  SESSION_TIMEOUT_MS: whole(1000, 1_800_000).default(30_000),
+  SHUTDOWN_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+  HTTP_HOST: z.string().min(1).default('127.0.0.1'),
+  HTTP_PORT: whole(0, 65_535).default(9464),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+}
+
+/** Settings that are each right and contradict another. Those that are wrong by themselves are left out. */
+function findContradictions(value: Partial<Settings>): Issue[] {
+  const issues: Issue[] = []
+  const expectBelow = (name: NumericSetting, other: NumericSetting, why: string): void => {
+    const [low, high] = [value[name], value[other]]
+    if (low === undefined || high === undefined || low < high) return
+    issues.push({ path: name, expected: `expected less than ${other} (${high}): ${why}` })
+  }
+  if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
+    issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })
+  }
+  expectBelow('INSERT_TIMEOUT_MS', 'LEASE_MS', 'an insert must not outlive its lease')
+  expectBelow('INSERT_TIMEOUT_MS', 'SESSION_TIMEOUT_MS', 'an insert must not outlive the membership it is sent in')
+  const login = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME'] as const
+  if (login.every((name) => name in value) && new Set(login.map((name) => value[name] === undefined)).size > 1) {
+    issues.push({ path: 'KAFKA_SASL_USERNAME', expected: 'expected together with KAFKA_SASL_MECHANISM' })
+  }
+  return issues
+}
+
+type NumericSetting = { [Name in keyof Settings]: Settings[Name] extends number ? Name : never }[keyof Settings] &
+  string
 
 const SECRETS = ['KAFKA_SASL_PASSWORD', 'CLICKHOUSE_PASSWORD']
 
@@ -113,18 +119,21 @@ const SECRETS = ['KAFKA_SASL_PASSWORD', 'CLICKHOUSE_PASSWORD']
  */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
-  const unreadable = SECRETS.flatMap((name) => readSecret(given, name))
-  const result = settings.safeParse(given)
-  const issues = [
-    ...unreadable,
-    ...(result.error?.issues ?? []).map((issue) => ({ path: String(issue.path[0]), expected: issue.message })),
-  ]
-  if (result.success && issues.length === 0) return result.data
+  const issues = SECRETS.flatMap((name) => readSecret(given, name))
+  const values: Record<string, unknown> = {}
+  for (const [name, field] of Object.entries(FIELDS)) {
+    const { success, data, error } = field.safeParse(given[name])
+    if (success) values[name] = data
+    else issues.push(...error.issues.map(({ message }) => ({ path: name, expected: message })))
+  }
+  // One wrong setting hides no contradiction between two others.
+  issues.push(...findContradictions(values))
+  if (issues.length === 0) return values as unknown as Settings
   const lines = issues.map(({ path, expected }) => `  ${path}: ${expected}`)
   throw new InvalidInputError('OPTIONS_INVALID', `wrong settings:\n${lines.join('\n')}`, { issues })
 }
 
-function readSecret(given: Record<string, string | undefined>, name: string): { path: string; expected: string }[] {
+function readSecret(given: Record<string, string | undefined>, name: string): Issue[] {
   const file = given[`${name}_FILE`]
   if (file === undefined) return []
   try {

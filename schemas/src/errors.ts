@@ -38,6 +38,7 @@ export type ErrorCode =
   | 'LOG_TRUNCATED'
   | 'ACCESS_DENIED'
   | 'GRANTS_TOO_WIDE'
+  | 'STORE_UNFIT'
   | 'MIGRATION_CHANGED'
   | 'STORE_REFUSED'
 

@@ -41,7 +41,9 @@ export async function attachExternal(url: string, admin: Credentials, specs: rea
 }
 
 function createUser(spec: UserSpec, username: string, password: string): string {
-  const settings = Object.entries(spec.settings ?? {}).map(([name, value]) => `${name} = '${value}'`)
+  const settings = Object.entries(spec.settings ?? {}).map(
+    ([name, value]) => `${name} = '${value}'${spec.constSettings?.includes(name) === true ? ' CONST' : ''}`,
+  )
   const clause = settings.length === 0 ? '' : ` SETTINGS ${settings.join(', ')}`
   const end = new Date(Date.now() + 86_400_000).toISOString().slice(0, 19)
   return `CREATE USER ${username} IDENTIFIED WITH sha256_password BY '${password}' VALID UNTIL '${end}'${clause}`

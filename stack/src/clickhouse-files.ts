@@ -14,6 +14,8 @@ export interface UserSpec<Name extends string = string> {
   readonly grants: readonly string[]
   /** Settings of the user's sessions, such as `{ max_threads: '2' }`. */
   readonly settings?: Readonly<Record<string, string>> | undefined
+  /** Those of the settings that the user cannot change. */
+  readonly constSettings?: readonly string[] | undefined
 }
 
 /** What the parent asks of the host process. No secrets: it is an argument, and arguments are public. */
@@ -173,7 +175,9 @@ function userXml(profile: string, grants: readonly string[]): string {
 
 function settingsXml(user: UserSpec): string {
   const settings = Object.entries(user.settings ?? {})
-  return settings.map(([name, value]) => `<${name}>${escapeXml(value)}</${name}>`).join('')
+  const values = settings.map(([name, value]) => `<${name}>${escapeXml(value)}</${name}>`).join('')
+  const constraints = (user.constSettings ?? []).map((name) => `<${name}><const/></${name}>`).join('')
+  return `${values}<constraints>${constraints}</constraints>`
 }
 
 function escapeXml(text: string): string {

@@ -29,6 +29,14 @@ it('names every wrong setting at once', () => {
   )
 })
 
+it('names a contradiction beside a setting that is wrong by itself', () => {
+  expect(() =>
+    readSettings({ BATCH_MAX_EVENTS: 'many', SESSION_TIMEOUT_MS: '5000', INSERT_TIMEOUT_MS: '6000' }),
+  ).toThrow(
+    /BATCH_MAX_EVENTS: expected a whole number[^]*INSERT_TIMEOUT_MS: expected less than SESSION_TIMEOUT_MS \(5000\)/,
+  )
+})
+
 it('names settings that contradict each other', () => {
   expect(() => readSettings({ INSERT_TIMEOUT_MS: '30000', LEASE_MS: '20000' })).toThrow(
     /INSERT_TIMEOUT_MS: expected less than LEASE_MS \(20000\)[^]*INSERT_TIMEOUT_MS: expected less than SESSION_TIMEOUT_MS/,

@@ -1,0 +1,78 @@
+/**
+ * What is asked of ClickHouse once, at start: whether everything the protocol rests on is there. All findings are named at
+ * once, since whoever mends one of them would meet the next only at the next start.
+ */
+import { EVENTS_TABLE, excessiveGrants, IntegrityError, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
+
+export type Settings = Readonly<Record<string, string | number>>
+export type Ask = <Row>(query: string, parameters?: Record<string, unknown>, settings?: Settings) => Promise<Row[]>
+
+export interface StoreCheck {
+  /** Address and user, for messages. */
+  readonly where: string
+  readonly database: string
+  /** What each insert sends along. */
+  readonly insertSettings: Settings
+}
+
+/** What a constraint must be made of. The server prints its expression in a form of its own, so that is not compared. */
+const CONSTRAINTS: Readonly<Record<string, readonly string[]>> = {
+  deadline: ['nowInBlock64', 'log_comment'],
+  fenced_since_start: ['uptime', 'log_comment'],
+}
+/** SETTING_CONSTRAINT_VIOLATION, READONLY. */
+const FORCED = new Set(['452', '164'])
+
+/**
+ * @throws IntegrityError `GRANTS_TOO_WIDE` or `STORE_UNFIT` naming all that is wrong; else as `ask` does, such as when
+ * the tables are not there.
+ */
+export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
+  for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
+  const grants = await findExcess(ask, database)
+  const others = [...(await findMissingConstraints(ask)), ...(await findForcedSettings(ask, insertSettings))]
+  const excess = grants.length === 0 ? [] : [`its user may do more than insert, revoke ${grants.join(', ')}`]
+  if (grants.length + others.length === 0) return
+  const message = `${where} is not fit to be written to: ${[...excess, ...others].join('; ')}`
+  throw new IntegrityError(others.length === 0 ? 'GRANTS_TOO_WIDE' : 'STORE_UNFIT', message)
+}
+
+async function findExcess(ask: Ask, database: string): Promise<string[]> {
+  const grants = await ask<Record<string, string>>('SHOW GRANTS')
+  return excessiveGrants(
+    grants.map((row) => Object.values(row)[0] ?? ''),
+    database,
+  )
+}
+
+async function findMissingConstraints(ask: Ask): Promise<string[]> {
+  const found: string[] = []
+  for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) {
+    const [row] = await ask<{ statement: string }>(`SHOW CREATE TABLE ${table}`)
+    for (const [name, parts] of Object.entries(CONSTRAINTS)) {
+      const expression = new RegExp(`CONSTRAINT \`?${name}\`? CHECK (.*)`).exec(row?.statement ?? '')?.[1] ?? ''
+      if (parts.some((part) => !expression.includes(part))) {
+        found.push(`table ${table} lacks its constraint ${name}, which refuses inserts that come too late`)
+      }
+    }
+  }
+  return found
+}
+
+/** Settings that this user's profile does not let an insert choose: the server itself is asked, until it minds none. */
+async function findForcedSettings(ask: Ask, wanted: Settings): Promise<string[]> {
+  const found: string[] = []
+  const left = { ...wanted }
+  for (;;) {
+    try {
+      await ask('SELECT 1', {}, left)
+      return found
+    } catch (error) {
+      const { code, message } = ((error as Error).cause ?? {}) as { code?: string; message?: string }
+      const name = Object.keys(left).find((setting) => new RegExp(`\\b${setting}\\b`).test(message ?? ''))
+      if (!(error instanceof TrailError) || !FORCED.has(code ?? '') || name === undefined) throw error
+      found.push(`its profile forbids the setting ${name} = ${left[name]}, which an insert needs (${message})`)
+      delete left[name]
+    }
+  }
+}

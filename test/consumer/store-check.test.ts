@@ -1,0 +1,66 @@
+/** What would quietly take the ground from under exactly-once is found at start, and all of it is named. */
+import { connectAnalytics, migrate, registerLog } from '@agent-audit/analytics'
+import { writerGrants } from '@agent-audit/schemas'
+import { clickHouseAvailability, startClickHouse } from '@agent-audit/stack'
+import { afterAll, describe, expect, it } from 'vitest'
+import { runConsumer } from './support.ts'
+
+const availability = clickHouseAvailability()
+
+describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
+  if (!availability.available) return
+  const database = `audit_unfit_${process.pid}`
+  const clickhouse = await startClickHouse({
+    users: [
+      { name: 'fit', grants: writerGrants(database), settings: { async_insert: '1', max_insert_threads: '4' } },
+      {
+        name: 'forced',
+        grants: [...writerGrants(database), `GRANT ALTER DELETE ON ${database}.audit_events`],
+        settings: { async_insert: '1', min_insert_block_size_rows: '1000', wait_for_async_insert: '1' },
+        constSettings: ['async_insert', 'min_insert_block_size_rows', 'wait_for_async_insert'],
+      },
+    ],
+  })
+  const admin = connectAnalytics({ url: clickhouse.url, database, ...clickhouse.credentials.admin })
+  afterAll(async () => {
+    await admin.command('DROP DATABASE IF EXISTS {database:Identifier} SYNC')
+    await admin.close()
+    await clickhouse.stop()
+  })
+  await migrate(admin)
+  await registerLog(admin, { sourceId: 'nowhere', topic: 'audit.events', consumerGroup: 'audit-writer' })
+
+  const environment = (user: 'fit' | 'forced'): Record<string, string> => ({
+    CLICKHOUSE_URL: clickhouse.url,
+    CLICKHOUSE_USER: clickhouse.credentials[user].username,
+    CLICKHOUSE_PASSWORD: clickhouse.credentials[user].password,
+    CLICKHOUSE_DATABASE: database,
+    KAFKA_BROKERS: '127.0.0.1:9',
+    LOG_LEVEL: 'silent',
+  })
+
+  it('takes a profile with other defaults: what an insert may choose, it chooses', async () => {
+    const { consumer } = runConsumer(environment('fit'))
+    // The store is checked first; then the log is out of reach.
+    await expect.poll(() => consumer.status.reason, { timeout: 20_000 }).toContain('127.0.0.1:9')
+  })
+
+  it('names missing constraints, forced settings and grants that are too wide, all at once', async () => {
+    await admin.command('ALTER TABLE {database:Identifier}.audit_events DROP CONSTRAINT deadline')
+    await admin.command('ALTER TABLE {database:Identifier}.audit_skipped DROP CONSTRAINT fenced_since_start')
+    // As good as none: it has the name, and lets everything through.
+    await admin.command('ALTER TABLE {database:Identifier}.audit_skipped ADD CONSTRAINT fenced_since_start CHECK 1')
+    const { failure } = runConsumer(environment('forced'))
+    const error = (await failure) as Error & { code: string }
+    expect(error.code).toBe('STORE_UNFIT')
+    for (const finding of [
+      /audit_events lacks its constraint deadline/,
+      /audit_skipped lacks its constraint fenced_since_start/,
+      /forbids the setting async_insert = 0/,
+      /forbids the setting min_insert_block_size_rows = 1000000000/,
+      /revoke ALTER DELETE ON/,
+    ])
+      expect(error.message).toMatch(finding)
+    expect(error.message).not.toMatch(/wait_for_async_insert|audit_events lacks its constraint fenced/)
+  })
+})
