@@ -18,9 +18,6 @@ const PARTITIONS = 12
 /** No divisor in common with the partitions, so that each run is in all of them. */
 const RUNS = 101
 const ROWS_AN_INSERT = 1_000_000
-/** A row in so many is taken out, and one beside it put in twice. */
-const FAULT_EVERY = 1_000_000
-
 export async function benchmarkCompleteness(order: CompletenessBenchmark): Promise<CompletenessPart> {
   const { store, rounds, say } = order
   // The first row of the last round of runs is where all end: rows beyond would be a run begun anew.
@@ -48,7 +45,7 @@ export async function benchmarkCompleteness(order: CompletenessBenchmark): Promi
 
 async function addRows(store: Store, from: number, count: number, rows: number): Promise<void> {
   await store.admin.command(
-    `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${COLUMNS}, log_id, log_partition, log_offset, log_time, writer_schema)
+    `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${ALL_COLUMNS})
      SELECT ${VALUES}, 'benchlog', number % ${PARTITIONS}, intDiv(number, ${PARTITIONS}),
        toDateTime64('2026-01-01 00:00:00', 3, 'UTC') + toIntervalMillisecond(intDiv(number, 100)), 1
      FROM numbers({from:UInt64}, {count:UInt64}) SETTINGS log_comment = '${NO_DEADLINE}'`,
@@ -56,19 +53,16 @@ async function addRows(store: Store, from: number, count: number, rows: number):
   )
 }
 
+/** Some rows of one run once more, which makes every partition uneven, and a row of another run with a gap before it. */
 async function addFaults(store: Store, rows: number): Promise<void> {
-  const [columns, faulty] = [
-    `${COLUMNS}, log_id, log_partition, log_offset, log_time, writer_schema`,
-    `run_seq % ${Math.max(2, Math.floor(FAULT_EVERY / RUNS))}`,
-  ]
+  const into = `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${ALL_COLUMNS})`
+  const from = `FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('0', 32, '0'))`
+  const setting = `SETTINGS log_comment = '${NO_DEADLINE}'`
+  await store.admin.command(`${into} SELECT ${ALL_COLUMNS} ${from} AND run_seq % 1000 = 0 ${setting}`)
   await store.admin.command(
-    `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${columns})
-     SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('0', 32, '0')) AND ${faulty} = 1
-     SETTINGS log_comment = '${NO_DEADLINE}'`,
-    { rows },
-  )
-  await store.admin.command(
-    `DELETE FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('1', 32, '0')) AND ${faulty} = 0 SETTINGS lightweight_deletes_sync = 1`,
+    `${into} SELECT * REPLACE (unhex(repeat('f', 32)) AS run_id, {beyond:Int64} AS log_offset)
+     FROM (SELECT ${ALL_COLUMNS} ${from} AND run_seq = 5) ${setting}`,
+    { beyond: rows },
   )
 }
 
@@ -97,3 +91,4 @@ const VALUES = NEWEST_SCHEMA.fields
   .filter(({ name }) => name in FIELDS)
   .map(({ name }) => FIELDS[name])
   .join(', ')
+const ALL_COLUMNS = `${COLUMNS}, log_id, log_partition, log_offset, log_time, writer_schema`

@@ -22,18 +22,29 @@ export const PARTITIONS: string = `
   GROUP BY log_id, log_partition
   ORDER BY log_id_hex, log_partition`
 
-const UNEVEN_PARTITIONS = `
-  SELECT log_id, log_partition FROM ${OFFSETS} GROUP BY log_id, log_partition
-  HAVING groupBitmap(toUInt64(log_offset)) != count() OR count() != toInt128(max(log_offset)) - min(log_offset) + 1`
+/**
+ * A partition is looked at in stretches of so many offsets: rows are sorted in those alone that are uneven in themselves, and
+ * a gap between two stretches shows at their ends.
+ */
+const STRETCH = 'log_id, log_partition, intDiv(log_offset, 1024)'
+const STRETCHES = `
+  SELECT log_id, log_partition, intDiv(log_offset, 1024) AS stretch, min(log_offset) AS first, max(log_offset) AS last,
+    groupBitmap(toUInt64(log_offset)) != count() OR count() != last - first + 1 AS uneven
+  FROM ${OFFSETS} GROUP BY log_id, log_partition, stretch`
 
-/** Every place in uneven partitions where the next offset is not one higher: a gap before it, or a repeat of it. */
+/** Every place where the next offset of a partition is not one higher: a gap before it, or a repeat of it. */
 export const OFFSET_STEPS: string = `
+  WITH stretches AS (${STRETCHES})
   SELECT lower(hex(log_id)) AS log_id_hex, log_partition, before, at, count() AS times
   FROM (
     SELECT log_id, log_partition, log_offset AS at, lagInFrame(log_offset, 1, log_offset - 1) OVER (
-      PARTITION BY log_id, log_partition ORDER BY log_offset ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+      PARTITION BY ${STRETCH} ORDER BY log_offset ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
     FROM ${OFFSETS}
-    WHERE (log_id, log_partition) IN (${UNEVEN_PARTITIONS}))
+    WHERE (${STRETCH}) IN (SELECT log_id, log_partition, stretch FROM stretches WHERE uneven)
+    UNION ALL
+    SELECT log_id, log_partition, first AS at, lagInFrame(last, 1, first - 1) OVER (
+      PARTITION BY log_id, log_partition ORDER BY stretch ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+    FROM stretches)
   WHERE at != before + 1
   GROUP BY log_id, log_partition, before, at
   ORDER BY log_id_hex, log_partition, at, before

@@ -89,7 +89,16 @@ describe('without a server', () => {
   it('help names every command, and what the exit codes mean', async () => {
     const { code, out } = await run(['--help'])
     expect(code).toBe(0)
-    for (const word of ['trail', 'sessions', 'agents', 'verify', 'setup', 'CLICKHOUSE_URL', 'Exit codes']) {
+    for (const word of [
+      'trail',
+      'sessions',
+      'agents',
+      'verify',
+      'dead-letters',
+      'setup',
+      'CLICKHOUSE_URL',
+      'Exit codes',
+    ]) {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
