@@ -51,22 +51,26 @@ export async function sift(refused: BadData, parts: SiftParts): Promise<Sifted> 
   const check = condemning(parts.check, offenders)
   const waiting = offenders.size > 0 ? [refused] : narrow(refused, offenders)
   for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
-    const batches = parts.cut(within(slice, part), check)
-    for (;;) {
-      const { value, done } = await batches.next()
-      if (done === true) {
-        if (value !== undefined) return { kind: 'stopped', ...value }
-        break
-      }
-      const written = await parts.write(value)
-      if (written.kind === 'unclear') return { kind: 'unclear' }
-      if (written.kind === 'stored') continue
-      // What follows it is cut anew, too: how many dead letters precede it is not known before.
-      waiting.unshift(...narrow(written, offenders), { first: written.next, next: part.next })
-      break
-    }
+    const written = await writePart(parts.cut(within(slice, part), check), parts.write)
+    if (written.kind === 'stored') continue
+    if (written.kind !== 'bad-data') return written
+    // What follows it is cut anew, too: how many dead letters precede it is not known before.
+    waiting.unshift(...narrow(written, offenders), { first: written.next, next: part.next })
   }
   return { kind: 'stored' }
+}
+
+async function writePart(batches: ReturnType<SiftParts['cut']>, write: SiftParts['write']): Promise<Sifted | BadData> {
+  try {
+    for (;;) {
+      const { value, done } = await batches.next()
+      if (done === true) return value === undefined ? { kind: 'stored' } : { kind: 'stopped', ...value }
+      const written = await write(value)
+      if (written.kind !== 'stored') return written
+    }
+  } finally {
+    await batches.return(undefined)
+  }
 }
 
 function narrow({ first, next, reason }: BadData, offenders: Map<number, string>): Range[] {
