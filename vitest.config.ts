@@ -7,6 +7,7 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     include: ['test/**/*.test.ts'],
+    typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], tsconfig: './test/tsconfig.json' },
     // The tests' own kafkajs is as it comes (docs/adr/0007-kafkajs-behind-kafka-files.md).
     execArgv: ['--conditions=agent-audit-source', '--disable-warning=TimeoutNegativeWarning'],
     pool: 'forks',

@@ -16,7 +16,10 @@ export interface DeliveryPort {
   post(message: ToDelivery): void
   /** Whether the process stays alive for what delivery will answer. */
   hold(alive: boolean): void
-  /** Blocks this thread until `chunks` are settled. For the end of the process only. @returns false when time is up. */
+  /**
+   * Blocks this thread until `chunks` are settled; what a worker needs to start is not counted. For the end of the process
+   * only. @returns false when time is up.
+   */
   waitSettled(chunks: number, timeoutMs: number): boolean
   /** Frees what is left after the last report. */
   release(): void
@@ -29,6 +32,8 @@ const ENTRY = new URL(
 )
 
 const RELEASE_TIMEOUT_MS = 10_000
+/** A thread may take seconds to start, on a machine that has other things to do: that is no answer of a disk. */
+const START_TIMEOUT_MS = 10_000
 
 /** Starts delivery. Falls back to this thread where workers are forbidden, or bundling has left the entry file behind. */
 export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
@@ -42,7 +47,8 @@ export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks):
 }
 
 function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
-  const worker = new Worker(ENTRY, { workerData: settings, name: 'agent-audit-delivery' })
+  const started = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  const worker = new Worker(ENTRY, { workerData: { settings, started }, name: 'agent-audit-delivery' })
   let released = false
   worker.on('message', (report: Report) => {
     // A thread that has ended already gives its last report right before its exit, without a turn in which anybody could
@@ -66,6 +72,7 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
     },
     hold: (alive) => (alive ? worker.ref() : worker.unref()),
     waitSettled(chunks, timeoutMs) {
+      Atomics.wait(started, 0, 0, START_TIMEOUT_MS) // Over at once when it has.
       const deadline = performance.now() + timeoutMs
       for (;;) {
         const count = Atomics.load(settled, 0)

@@ -5,9 +5,13 @@ import type { DeliverySettings, ToDelivery } from './delivery-protocol.ts'
 
 const port = parentPort
 if (port === null) throw new Error('delivery-worker is started by a trail, as a worker thread')
-const delivery = new Delivery(workerData as DeliverySettings, (report) => {
+const { settings, started } = workerData as { settings: DeliverySettings; started: Int32Array }
+const delivery = new Delivery(settings, (report) => {
   port.postMessage(report)
   // The last one: the thread ends by itself, once what it has opened is closed.
   if (report.closed) port.close()
 })
 port.on('message', (message: ToDelivery) => delivery.handle(message))
+// Whoever ends the process may be waiting for it, blocked.
+Atomics.store(started, 0, 1)
+Atomics.notify(started, 0)

@@ -10,6 +10,9 @@ export interface ExitHandler {
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
+/** On our listeners, of whatever copy of this package. */
+const OURS: unique symbol = Symbol.for('@agent-audit/producer exit listener')
+
 const handlers = new Set<ExitHandler>()
 
 /** Calls the handler until it is removed; the exit code and other listeners are as they would be without it. */
@@ -17,7 +20,8 @@ export function addExitHandler(handler: ExitHandler): void {
   if (handlers.size === 0) {
     process.on('beforeExit', onBeforeExit)
     process.on('exit', onExit)
-    for (const signal of SIGNALS) process.on(signal, onSignal)
+    // In front: a listener that is there once only is still counted then.
+    for (const signal of SIGNALS) process.prependListener(signal, onSignal)
   }
   handlers.add(handler)
 }
@@ -42,10 +46,15 @@ function onExit(): void {
   for (const handler of handlers) handler.onExit()
 }
 
-/** A signal with a listener does not end the process any more: where ours is the only one, it is sent again without it. */
+/**
+ * A signal with a listener does not end the process any more: where only this package listens, it is sent again. A process
+ * may have loaded the package twice, and each copy then meets the other's listener.
+ */
 function onSignal(signal: NodeJS.Signals): void {
   onExit()
-  if (process.listenerCount(signal) > 1) return
+  if (process.listeners(signal).some((listener) => !(OURS in listener))) return
   process.off(signal, onSignal)
   process.kill(process.pid, signal)
 }
+
+Object.defineProperty(onSignal, OURS, { value: true })

@@ -106,7 +106,11 @@ export interface AuditTrailOptions {
   traceContext?: (() => { traceId: string; spanId: string } | undefined) | undefined
   /** For imports: field_notes of every event say that its timestamp is not when it happened. @defaultValue false */
   syntheticTimestamps?: boolean | undefined
-  /** Hands events over on exit, SIGTERM, SIGINT and uncaught errors; changes no exit code. @defaultValue true */
+  /**
+   * Hands events over on exit, SIGTERM, SIGINT and uncaught errors; changes no exit code. In a worker thread that is the
+   * end of the thread by itself: one that is terminated, as process.exit() of the main thread does, keeps what was stored.
+   * @defaultValue true
+   */
   handleExit?: boolean | undefined
   /** Trouble no receipt shows; at most one a second a code. @defaultValue process.emitWarning */
   onProblem?: ((problem: TrailError) => void) | undefined

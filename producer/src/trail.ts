@@ -39,7 +39,7 @@ import type { TrailContext } from './trail-context.ts'
 const CLOSE_TIMEOUT_MS = 10_000
 /** For letting go of client and spool, once the flush is over. */
 const RELEASE_TIMEOUT_MS = 5000
-/** Longest block of a process that ends: its worker may still be starting. */
+/** Longest block of a process that ends, once its worker runs. */
 const EXIT_TIMEOUT_MS = 3000
 /** Refusals that wait for room to be recorded; beyond it, what was lost is explained by number only. */
 const MAX_LATER = 1000

@@ -1,5 +1,6 @@
 /** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
 import { writeSync } from 'node:fs'
+import { registerHooks } from 'node:module'
 import { createAuditTrail } from '@agent-audit/producer'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
@@ -30,6 +31,24 @@ function openTrail(handleExit = true): ReturnType<typeof createAuditTrail> {
   })
 }
 
+const SIGNALLED = new Set(['other-listener', 'once-listener', 'second-copy'])
+
+/** A process may hold the package twice: its own, and the one of something it uses. */
+async function openSecondCopy(): Promise<void> {
+  registerHooks({
+    resolve(specifier, context, next) {
+      const found = next(specifier, context)
+      const inCopy = context.parentURL?.endsWith('?second') === true && found.url.includes('/producer/src/')
+      return inCopy ? { ...found, url: `${found.url}?second` } : found
+    },
+  })
+  const copy = (await import(`${import.meta.resolve('@agent-audit/producer')}?second`)) as {
+    createAuditTrail: typeof createAuditTrail
+  }
+  if (copy.createAuditTrail === createAuditTrail) throw new Error('not a copy')
+  copy.createAuditTrail({ agentId: 'copy', dataDir: `${dataDir}/copy` })
+}
+
 const commands: Record<string, () => void | Promise<void>> = {
   /** Records for ever; prints each event_id once it is stored. */
   'record-forever': async () => {
@@ -43,7 +62,10 @@ const commands: Record<string, () => void | Promise<void>> = {
     }
   },
   /** Records, and ends as `how` says, without a turn of the event loop in between. */
-  'record-and-end': () => {
+  'record-and-end': async () => {
+    // A listener of the program's own that works on after the signal, as servers do.
+    if (how === 'once-listener') process.once('SIGTERM', () => setTimeout(() => process.exit(7), 100))
+    if (how === 'second-copy') await openSecondCopy()
     const session = openTrail().startSession({ session_id: 'ending' })
     if (how === 'other-listener') process.on('SIGTERM', () => process.exit(7))
     for (let number = 0; number < 700; number++) session.decision({ reasoning: `decision ${number}` })
@@ -51,8 +73,8 @@ const commands: Record<string, () => void | Promise<void>> = {
     if (how === 'exit') process.exit(3)
     if (how === 'throw') throw new Error('uncaught')
     if (how === 'SIGTERM' || how === 'SIGINT') process.kill(process.pid, how)
-    if (how === 'other-listener') process.kill(process.pid, 'SIGTERM')
-    if (how === 'SIGTERM' || how === 'SIGINT' || how === 'other-listener') setInterval(() => {}, 60_000)
+    if (SIGNALLED.has(how)) process.kill(process.pid, 'SIGTERM')
+    if (SIGNALLED.has(how) || how.startsWith('SIG')) setInterval(() => {}, 60_000)
   },
   /** Uses the embedded log, never closes, and has nothing left to do. */
   'run-out': () => {

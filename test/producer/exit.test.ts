@@ -9,6 +9,8 @@ it.each([
   ['SIGTERM', { code: null, signal: 'SIGTERM' }],
   ['SIGINT', { code: null, signal: 'SIGINT' }],
   ['other-listener', { code: 7, signal: null }],
+  ['once-listener', { code: 7, signal: null }],
+  ['second-copy', { code: null, signal: 'SIGTERM' }],
 ])(
   'what was recorded right before the process ends by %s is on disk, and the exit is as without us',
   async (how, exit) => {

@@ -104,16 +104,21 @@ const PROGRAM = fileURLToPath(new URL('child.ts', import.meta.url))
 
 /** Runs a command of child.ts in a process of its own; killed after the test if it still runs. */
 export function startChild(...args: readonly string[]): Child {
-  return startNode([], args)
+  return startNode([], [PROGRAM, ...args])
+}
+
+/** The same for a program in apps/. */
+export function startApp(file: string, ...args: readonly string[]): Child {
+  return startNode([], [fileURLToPath(new URL(`apps/${file}`, import.meta.url)), ...args])
 }
 
 /** The same where Node forbids worker threads. */
 export function startChildWithoutWorkers(...args: readonly string[]): Child {
-  return startNode(['--permission', '--allow-fs-read=*', '--allow-fs-write=*'], args)
+  return startNode(['--permission', '--allow-fs-read=*', '--allow-fs-write=*'], [PROGRAM, ...args])
 }
 
 function startNode(nodeOptions: readonly string[], args: readonly string[]): Child {
-  const command = [...nodeOptions, '--conditions=agent-audit-source', PROGRAM, ...args]
+  const command = [...nodeOptions, '--conditions=agent-audit-source', ...args]
   const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] })
   const closed = once(child, 'close')
   const lines: string[] = []
