@@ -144,6 +144,27 @@ describe("'secrets', the default", () => {
     expect(row?.['tool_input']).toEqual({ 10: 'x', 9: 'y', a: 1, b: '[redacted:github_token]' })
   })
 
+  it('an approval shows and binds the true arguments, and records what is left of them', async () => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir })
+    const session = trail.startSession()
+    const call = { tool_name: 'deploy', tool_input: { token: 'abc' }, requires_approval: true }
+    const request = await session.requestApproval(call)
+    expect(request.tool_input).toEqual({ token: 'abc' })
+    const approval = await trail.decideApproval(request, {
+      approval_status: 'approved',
+      approver_id: 'ann@example.com',
+    })
+    expect(await session.guard(call, ({ token }) => token, { approval })).toBe('abc')
+    await trail.close()
+    const [, asked, decided, ran] = sessionRows(dataDir)
+    expect(asked?.['tool_input']).toEqual({ token: '[redacted:key]' })
+    expect(ran?.['tool_input']).toEqual({ token: '[redacted:key]' })
+    expect(decided).toMatchObject({ approver_id: 'ann@example.com' })
+    const digest = createHash('sha256').update('{"token":"abc"}').digest('hex')
+    expect([asked, decided, ran].map((row) => row?.['arguments_sha256'])).toEqual(Array(3).fill(digest))
+  })
+
   it('reaches every field with text or JSON', async () => {
     const dataDir = makeTempDirectory()
     const secret = fake.github
@@ -337,41 +358,48 @@ describe('rules of one’s own', () => {
   })
 })
 
-describe('time in proportion to the text', () => {
-  const rules = { patterns: ['email', 'card', 'iban', 'phone'] } as const
-  it.each([
-    ['one long word', 'a'],
-    ['operators', '='],
-    ['names without values', 'token:'],
-    ['quotes that never close', 'password="\\'],
-    ['starts of tokens', 'eyJ-'],
-    ['starts of keys', '-----BEGIN PRIVATE KEY-----\n'],
-    ['at signs', 'a@a.'],
-    ['URLs', '://a:b'],
-    ['digits', '4 '],
-    ['starts of accounts', 'DE89 '],
-    ['plus signs', '+4 (.'],
-    ['bearers', 'Bearer a.1'],
-    ['spaces', ' '],
-    ['backslashes', '\\'],
-  ])('%s', async (_what, unit) => {
-    const size = 60_000
-    const costs: number[] = []
-    await record((session) => {
-      const cost = (length: number): number => {
-        const text = unit.repeat(Math.ceil(length / unit.length))
-        const start = process.cpuUsage()
-        session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: [text] })
-        const { user, system } = process.cpuUsage(start)
+it('takes time in proportion to the text, whatever the text', async () => {
+  const units = {
+    'one long word': 'a',
+    operators: '=',
+    'names without values': 'token:',
+    'quotes that never close': 'password="\\',
+    'starts of tokens': 'eyJ-',
+    'starts of keys': '-----BEGIN PRIVATE KEY-----\n',
+    'at signs': 'a@a.',
+    URLs: '://a:b',
+    digits: '4 ',
+    'starts of accounts': 'DE89 ',
+    'plus signs': '+4 (.',
+    bearers: 'Bearer a.1',
+    spaces: ' ',
+    backslashes: '\\',
+  }
+  const small = 50_000
+  const growth: Record<string, number> = {}
+  await record(
+    (session) => {
+      const cost = (unit: string, length: number): number => {
+        // The end is there for the quick looks: they must not spare the text the whole search.
+        const tool_output = [`${unit.repeat(Math.ceil(length / unit.length))} @ token= +49 Bearer `]
+        const start = process.threadCpuUsage()
+        session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output })
+        const { user, system } = process.threadCpuUsage(start)
         return user + system
       }
-      cost(size) // Compiles.
-      for (const length of [size, 8 * size]) costs.push(Math.min(...[1, 2, 3].map(() => cost(length))))
-    }, rules)
-    const [small = 0, large = 0] = costs
-    // Eight times the text: eight times the work, 64 times if it were quadratic. Below 2 ms nothing is measured.
-    expect(large / Math.max(small, 2000)).toBeLessThan(24)
-  })
+      for (const [what, unit] of Object.entries(units)) {
+        cost(unit, small) // Compiles.
+        const [one = 0, eight = 0] = [small, 8 * small].map((length) => {
+          return Math.min(...[1, 2, 3].map(() => cost(unit, length)))
+        })
+        // Below 2 ms there is nothing to measure.
+        growth[what] = eight / Math.max(one, 2000)
+      }
+    },
+    { patterns: ['email', 'card', 'iban', 'phone'] },
+  )
+  // Eight times the text is eight times the work, and 64 times if it were quadratic.
+  expect(Object.entries(growth).filter(([, times]) => times > 24)).toEqual([])
 })
 
 it('no error and no problem quotes what was recorded', async () => {
