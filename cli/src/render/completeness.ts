@@ -39,7 +39,11 @@ function verdictLine(report: Completeness, paint: Paint): string {
   const runRepeated = total(report.runs, 'repeated')
   if (report.partitions.length === 0 && report.runs.length === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
-    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated\n`
+    const pending = report.runs
+      .flatMap((run) => run.pending)
+      .reduce((sum, { first, last }) => sum + last - first + 1, 0)
+    const awaited = pending === 0 ? '' : `, ${figure(pending)} not there yet`
+    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}\n`
   }
   const found = [
     ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
