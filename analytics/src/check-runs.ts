@@ -5,19 +5,22 @@ import { COPIES, LOST, PENDING, RUN_STEPS, RUNS } from './completeness-queries.t
 import { countRange, type Range, split } from './ranges.ts'
 import { isRepeat, number, type Row, sortSteps, text } from './steps.ts'
 
+/** Runs whose findings are named at most: their ids are sent with the query. */
+const MAX_RUNS = 5000
+
 /** @param limit - Gaps and repeats named at most. */
 export async function checkRuns(
   analytics: Analytics,
   limit: number,
 ): Promise<{ reports: RunReport[]; truncated: boolean }> {
   const rows = await analytics.rows<Row>(RUNS)
-  const uneven = rows.some(
+  const uneven = rows.filter(
     (row) => number(row, 'events') !== number(row, 'different') || number(row, 'last') + 1 !== number(row, 'different'),
   )
-  const found = uneven ? await analytics.rows<Row>(RUN_STEPS, { limit }) : []
+  const found = await findSteps(analytics, uneven.slice(0, MAX_RUNS), limit)
   const findings = {
     steps: Map.groupBy(found, runOf),
-    lost: Map.groupBy(uneven ? await analytics.rows<Row>(LOST) : [], runOf),
+    lost: Map.groupBy(uneven.length > 0 ? await analytics.rows<Row>(LOST) : [], runOf),
     copies: Map.groupBy(await ask(analytics, COPIES, found.filter(isRepeat)), runOf),
     pending: Map.groupBy(
       await ask(
@@ -28,7 +31,16 @@ export async function checkRuns(
       runOf,
     ),
   }
-  return { reports: rows.map((row) => reportRun(row, findings)), truncated: found.length >= limit }
+  return {
+    reports: rows.map((row) => reportRun(row, findings)),
+    truncated: found.length >= limit || uneven.length > MAX_RUNS,
+  }
+}
+
+async function findSteps(analytics: Analytics, uneven: readonly Row[], limit: number): Promise<Row[]> {
+  if (uneven.length === 0) return []
+  const lasts = uneven.map((row) => number(row, 'last'))
+  return analytics.rows<Row>(RUN_STEPS, { runs: uneven.map(runOf), lasts, limit })
 }
 
 type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>

@@ -59,12 +59,13 @@ export const RUNS: string = `
   GROUP BY run_id
   ORDER BY min(timestamp), run_id`
 
-const UNEVEN_RUNS = `
-  SELECT run_id, max(run_seq) AS last FROM ${EVENTS} GROUP BY run_id
-  HAVING groupBitmap(toUInt64(run_seq)) != count() OR count() != toInt128(last) + 1`
+/** Runs to look at, and the last number of each. */
+const GIVEN_RUNS = `
+  SELECT unhex(run.1) AS run_id, run.2 AS last
+  FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {lasts:Array(Int64)})) AS run)`
 
 /**
- * Every place in uneven runs where the next number is not one higher. A dead letter fills its place and repeats nothing:
+ * Every place in some runs where the next number is not one higher. A dead letter fills its place and repeats nothing:
  * it may have been sent twice, and an event may have been sent again after it. It never extends a run, as the numbers of
  * a record that could not be stored are not to be relied on.
  */
@@ -74,10 +75,10 @@ export const RUN_STEPS: string = `
     SELECT run_id, run_seq AS at, dead, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
       PARTITION BY run_id ORDER BY run_seq, dead ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
     FROM (
-      SELECT run_id, run_seq, 0 AS dead FROM ${EVENTS} WHERE run_id IN (SELECT run_id FROM (${UNEVEN_RUNS}))
+      SELECT run_id, run_seq, 0 AS dead FROM ${EVENTS} WHERE run_id IN (SELECT run_id FROM (${GIVEN_RUNS}))
       UNION ALL
       SELECT assumeNotNull(s.run_id) AS run_id, assumeNotNull(s.run_seq) AS run_seq, 1 AS dead
-      FROM ${SKIPPED} AS s INNER JOIN (${UNEVEN_RUNS}) AS r ON s.run_id = r.run_id
+      FROM ${SKIPPED} AS s INNER JOIN (${GIVEN_RUNS}) AS r ON s.run_id = r.run_id
       WHERE s.kind = 'dead' AND s.run_seq >= 0 AND s.run_seq < r.last))
   WHERE at > before + 1 OR (at = before AND dead = 0)
   GROUP BY run_id, before, at
@@ -93,13 +94,13 @@ export const COPIES: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset,
     ${EVENT_CONTENT} AS content
   FROM ${EVENTS}
-  WHERE (run_id, run_seq) IN (
+  PREWHERE (run_id, run_seq) IN (
     SELECT unhex(run.1), run.2
     FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {numbers:Array(Int64)})) AS run))
   ORDER BY run_id_hex, run_seq, log_id_hex, log_partition, log_offset`
 
 const AT_OFFSETS = `
-  WHERE (log_id, log_partition, log_offset) IN (
+  PREWHERE (log_id, log_partition, log_offset) IN (
     SELECT unhex(place.1), place.2, place.3
     FROM (SELECT arrayJoin(arrayZip({logs:Array(String)}, {partitions:Array(Int32)}, {offsets:Array(Int64)})) AS place))`
 
