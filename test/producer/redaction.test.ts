@@ -51,6 +51,8 @@ const fake = {
 const wrap = (text: string): string[] => [text, `say ${text}`, `"\n${text}`]
 const inJson = (texts: readonly string[]): unknown => ({ deep: texts.map((text) => [{ note: `\n${text}` }]) })
 
+const spellings = (name: string): string[] => [name, name.toUpperCase(), name.replaceAll(/[-_]/g, ''), `${name}s`]
+
 describe("'secrets', the default", () => {
   it('takes out keys, tokens and passwords by their form, or by the name in front', async () => {
     const pairs = [
@@ -71,6 +73,7 @@ describe("'secrets', the default", () => {
       [fake.pem, '[redacted:private_key]'],
       [fake.pem.slice(0, 60), '[redacted:private_key]'],
       [`Bearer ${'a1b2.c3d4~'.repeat(3)}`, 'Bearer [redacted:bearer]'],
+      [`bearer ${'a1b2C3d4'.repeat(3)}`, 'bearer [redacted:bearer]'],
       ['postgres://app:hunter2@db:5432/x', 'postgres://app:[redacted:url_password]@db:5432/x'],
       [
         `https://hooks.slack.com/services/T0001/B0001/${'x1'.repeat(12)}`,
@@ -107,6 +110,23 @@ describe("'secrets', the default", () => {
       `data:image/png;base64,${'iVBORw0KGgoAAAANSUhEUg'.repeat(20)}`,
     ]
     expect(await outputsOf(texts)).toEqual(texts)
+  })
+
+  it('knows the usual names, in any spelling', async () => {
+    const endings =
+      'passwd password passphrase passcode secret client_secret credential authorization connection_string cookie ' +
+      'set-cookie api_key x-api-key access_key secret_key private_key account_key encryption_key signing_key ' +
+      'access_token refresh_token auth_token id_token session_token bot_token github_token'
+    const whole = 'token my_token MY_TOKEN pwd db_pass DB_PASS auth jwt cvv cvc'
+    const secret = [...endings.split(' ').flatMap(spellings), ...whole.split(' ')]
+    const rows = await record((session) => {
+      // Each by itself, so that none is found by the help of another.
+      for (const name of secret) session.toolCall({ tool_name: 't', tool_input: { a: 1, [name]: 'x1', z: 2 } })
+      for (const name of secret)
+        session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: `a ${name}=x1234` })
+    })
+    const left = rows.map((row) => JSON.stringify(row['tool_input'] ?? row['tool_output']))
+    expect(left.filter((text) => !text.includes('[redacted:key]'))).toEqual([])
   })
 
   it('takes out what stands under a secret key, at any depth, and counts', async () => {

@@ -6,7 +6,7 @@ import type { Hit, Pattern } from './pattern.ts'
 const ENDINGS = [
   'passwd|password|passphrase|passcode|secret|credential|cookie|authorization|connection[-_ ]?string',
   '(?:api|access|secret|private|signing|encryption|account)[-_ ]?key',
-  '(?:access|refresh|auth|id|session|security|bearer|api|bot)[-_ ]?token',
+  '(?:access|refresh|auth|oauth|id|session|security|bearer|api|bot|app|user|client|service|csrf|github|gitlab|slack|npm)[-_ ]?token',
 ]
 
 /** Too short, or too common inside other words, to be the end of one. */
@@ -15,6 +15,9 @@ const WHOLE = '(?<![a-z0-9])(?:pwd|pass|auth|jwt|cvv|cvc)'
 const TOKEN = '(?<![a-z0-9])(?<!(?:next|page|continuation|sync|start|stop|pad|eos|bos)[-_ ])token'
 
 const BUILT_IN = `(?:${ENDINGS.join('|')})s?|${WHOLE}|${TOKEN}`
+
+/** The last two letters of each name above, with and without the `s`. */
+const LAST_LETTERS = 'wd rd se de et al ie on ng ey en ss th wt vv vc ds es ts ls ns gs ys'
 
 /** Between a name and its value: quotes, which may be escaped where JSON stands in a string, and spaces. */
 const QUOTE = String.raw`\\{0,7}["']`
@@ -27,7 +30,8 @@ const PLAIN_VALUE = /^(?:true|false|null|none|undefined)$/i
 export class SecretNames implements Pattern {
   readonly #key: RegExp
   readonly #given: readonly RegExp[]
-  readonly #trigger: RegExp
+  readonly #operator: RegExp
+  readonly #lastLetters: ReadonlySet<number> | undefined
   readonly #quoted: RegExp
   readonly #bare: RegExp
   readonly #line: RegExp
@@ -39,7 +43,8 @@ export class SecretNames implements Pattern {
     const names = [BUILT_IN, ...texts.map((text) => `(?<![a-z0-9])${text}`)].join('|')
     // Every regular expression begins at the operator and looks back for the name: there are few operators in a text.
     const before = String.raw`(?:${names})(?:${QUOTE})?\s{0,4}`
-    this.#trigger = new RegExp(String.raw`[=:](?<=(?:${names})(?:${QUOTE})? {0,4}[=:])`, 'i')
+    this.#operator = new RegExp(String.raw`(?<=(?:${names})(?:${QUOTE})? {0,4})[=:]`, 'iy')
+    this.#lastLetters = lastLettersOf(given)
     this.#quoted = new RegExp(String.raw`[=:](?<=${before}[=:])\s{0,4}${QUOTED}`, 'gi')
     this.#bare = new RegExp(String.raw`=(?<=${before}=)([ \t]{0,4})([^\s"'&;,\\]{4,})`, 'gi')
     this.#line = new RegExp(String.raw`:(?<=(?:${names}):)([ \t]{1,4})([^\s"'\\]{6,})(?=[ \t]*(?:[\r\n]|$))`, 'gi')
@@ -57,7 +62,19 @@ export class SecretNames implements Pattern {
   }
 
   mayMatch(text: string): boolean {
-    return this.#trigger.test(text)
+    return this.#mayBeBefore(text, ':') || this.#mayBeBefore(text, '=')
+  }
+
+  /** Most of a text is passed over by indexOf, and most keys by their last two letters. */
+  #mayBeBefore(text: string, operator: string): boolean {
+    for (let at = text.indexOf(operator); at >= 0; at = text.indexOf(operator, at + 1)) {
+      let last = at - 1
+      while (last > 0 && last > at - MOST_BETWEEN && isBetween(text.charCodeAt(last))) last--
+      if (this.#lastLetters?.has(pairOf(text, last)) === false) continue
+      this.#operator.lastIndex = at
+      if (this.#operator.test(text)) return true
+    }
+    return false
   }
 
   redact(text: string, hit: Hit): string {
@@ -73,6 +90,25 @@ export class SecretNames implements Pattern {
         return PLAIN_VALUE.test(value) ? match : `:${space}${hit('key')}`
       })
   }
+}
+
+/** Quotes, backslashes and spaces: the most of what may stand between. */
+const MOST_BETWEEN = 13
+
+function isBetween(code: number): boolean {
+  return code === 34 || code === 32 || code === 92 || code === 39
+}
+
+/** Two letters in one number, whatever their case. */
+function pairOf(text: string, last: number): number {
+  return ((text.charCodeAt(last - 1) | 32) << 16) | (text.charCodeAt(last) | 32)
+}
+
+/** Undefined when a name of the caller's ends in something whose case is not so simple. */
+function lastLettersOf(given: readonly (string | RegExp)[]): ReadonlySet<number> | undefined {
+  const ends = given.flatMap((name) => (typeof name === 'string' ? [name] : []))
+  if (ends.some((end) => !/[\w-]{2}$/.test(end))) return undefined
+  return new Set([...LAST_LETTERS.split(' '), ...ends].map((end) => pairOf(end, end.length - 1)))
 }
 
 function patternOf(name: string): string {

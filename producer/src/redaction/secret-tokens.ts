@@ -31,9 +31,10 @@ const TOKENS: readonly Token[] = [
 ]
 
 const RUN = 20
-/** The most of a prefix that can stand in front of its run: `hvs.`, `ya29.`. */
-const BEFORE_RUN = 5
-const PREFIXES = new RegExp(TOKENS.map(({ prefix }) => prefix).join('|'))
+/** The most of a prefix that can stand in front of its run: `bearer `. */
+const BEFORE_RUN = 7
+/** The lower-case word is looked for here alone: to search a whole text for it would cost more than all the rest. */
+const PREFIXES = new RegExp(['bearer ', ...TOKENS.map(({ prefix }) => prefix)].join('|'))
 const FINDERS = TOKENS.map(({ rule, prefix, rest, start = START, hasDigit = false }) => {
   return { rule, hasDigit, pattern: new RegExp(start + prefix + rest, 'g') }
 })
@@ -43,7 +44,7 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
 
-const SIGNS = ['-----BEGIN ', 'Bearer ', 'bearer ', 'hooks.slack.com/']
+const SIGNS = ['-----BEGIN ', 'Bearer ', 'hooks.slack.com/']
 
 const PRIVATE_KEY =
   /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]*(?:-[^-]+){0,8}-----END [A-Z0-9 ]{0,40}-----|[A-Za-z0-9+/=\s\\]*)/g
