@@ -44,7 +44,7 @@ const EXIT_TIMEOUT_MS = 3000
 /** Refusals that wait for room to be recorded; beyond it, what was lost is explained by number only. */
 const MAX_LATER = 1000
 /** How long a process with nothing left to do waits for the broker; what is in the spool goes out with the next run. */
-const IDLE_TIMEOUT_MS = { disk: 2000, broker: 10_000, memory: 10_000 } as const
+const IDLE_TIMEOUT_MS = { disk: 5000, broker: 10_000, memory: 10_000 } as const
 
 /** What a trail stands on; tests put memory in its place. */
 export interface TrailParts {
