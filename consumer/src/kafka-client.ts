@@ -3,6 +3,7 @@ import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import { replaceFetchReader } from './kafka-fetch.ts'
 import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
+import { mendRejoin } from './kafka-rejoin.ts'
 
 export interface KafkaConnection {
   /** `host:port`, at least one. */
@@ -19,6 +20,7 @@ const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAI
 registerZstd(kafkajs)
 stopIdlePolling()
 replaceFetchReader()
+mendRejoin()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {

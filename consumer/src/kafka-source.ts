@@ -3,17 +3,18 @@
  *
  * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
  *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
- * - It has no call for "partitions revoked". An epoch ends at the first sign of another join: the event of a rebalance,
- *   or any JoinGroup request (it also rejoins on stale metadata, without that event).
+ * - It has no call for "partitions revoked". Before it joins anew, the claims are handed over in order (kafka-rejoin.ts);
+ *   whatever else happens, an epoch ends with any JoinGroup request.
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
  * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
  */
-import { logIdOf } from '@agent-audit/schemas'
-import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
+import { logIdOf, TrailError } from '@agent-audit/schemas'
+import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
 import type { BufferMemory } from './buffer-memory.ts'
 import { KafkaClaim } from './kafka-claim.ts'
 import type { FetchedRecord } from './kafka-fetch.ts'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
+import { beforeRejoin } from './kafka-rejoin.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
 
 export interface KafkaSourceOptions extends KafkaConnection {
@@ -24,6 +25,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly memory: BufferMemory
 }
 
+/** How soon a member learns that others wait for it to join anew, milliseconds. */
+const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
 /** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
@@ -70,6 +73,7 @@ interface MemberParts {
 }
 
 type SendCommit = EachBatchPayload['commitOffsetsIfNecessary']
+type Joined = ConsumerGroupJoinEvent['payload']
 
 /** One membership of the group: from joining to leaving, over any number of epochs. */
 class GroupMember {
@@ -79,6 +83,9 @@ class GroupMember {
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
   #epoch = new AbortController()
+  /** Aborted when this epoch's claims are to be handed over. */
+  #handingOver = new AbortController()
+  #forget: () => void = () => undefined
   #sendCommit: SendCommit | undefined
 
   constructor(parts: MemberParts) {
@@ -88,7 +95,7 @@ class GroupMember {
       groupId,
       sessionTimeout: sessionTimeoutMs,
       rebalanceTimeout: sessionTimeoutMs,
-      heartbeatInterval: Math.min(3000, Math.floor(sessionTimeoutMs / 10)),
+      heartbeatInterval: Math.min(HEARTBEAT_MS, Math.floor(sessionTimeoutMs / 10)),
       maxWaitTimeInMs: FETCH_WAIT_MS,
       maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
       maxBytes: MAX_BYTES,
@@ -123,13 +130,12 @@ class GroupMember {
 
   #listen(): void {
     const { events } = this.#consumer
-    this.#consumer.on(events.REBALANCING, () => this.#endEpoch())
     this.#consumer.on(events.REQUEST, ({ payload }) => {
       // The new assignment, and with it the new generation, comes after this answer: work of the old epoch that runs in
       // between must not commit under it.
       if (payload.apiName === 'JoinGroup') this.#endEpoch()
     })
-    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => this.#startEpoch(payload.memberAssignment))
+    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => this.#startEpoch(payload))
     this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
     this.#consumer.on(events.START_BATCH_PROCESS, ({ payload }) => {
       // A batch of control records alone never reaches eachBatch: its offsets are holes.
@@ -146,16 +152,32 @@ class GroupMember {
   }
 
   #endEpoch(): void {
+    this.#forget()
     this.#epoch.abort()
     this.#claims.clear()
   }
 
-  #startEpoch(assignment: Record<string, number[]>): void {
+  /**
+   * The group is about to share its partitions anew: every claim finishes what it has in hand and is left clean, as when
+   * the consumer drains. Else its lease would have to be waited out, also by ourselves. Heartbeats rest meanwhile: the
+   * wait is bounded, and what is not finished by then is left busy.
+   */
+  async #handOver(): Promise<void> {
+    this.#handingOver.abort()
+    const enough = AbortSignal.timeout(Math.floor(this.#parts.options.sessionTimeoutMs / 2))
+    await Promise.race([Promise.all(this.#working), aborted(enough)])
     this.#endEpoch()
-    const { draining, clusterId, work } = this.#parts
-    if (draining.aborted) return
+  }
+
+  #startEpoch({ memberId, memberAssignment }: Joined): void {
+    this.#endEpoch()
+    const { clusterId, work } = this.#parts
+    if (this.#parts.draining.aborted) return
     this.#epoch = new AbortController()
-    for (const [topic, partitions] of Object.entries(assignment)) {
+    this.#handingOver = new AbortController()
+    this.#forget = beforeRejoin(memberId, () => this.#handOver())
+    const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
+    for (const [topic, partitions] of Object.entries(memberAssignment)) {
       const logId = logIdOf(clusterId, topic)
       // Nothing is fetched before the claim's reader asks: where to begin is in the tables, not in the group.
       this.#consumer.pause([{ topic, partitions }])
@@ -163,7 +185,11 @@ class GroupMember {
         const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
         const claim = new KafkaClaim(place, this.#partition(topic, partition), this.#parts.options.memory)
         this.#claims.set(keyOf(claim), claim)
-        const working = work(claim).catch((error: unknown) => this.#failed.reject(error))
+        const { signal: handingOver } = this.#handingOver
+        const working = work(claim).catch((error: unknown) => {
+          // A commit may come too late for the generation that ends: then the claim has ended with it.
+          if (!handingOver.aborted || !isCommitLost(error)) this.#failed.reject(error)
+        })
         this.#working.add(working)
         void working.finally(() => this.#working.delete(working))
       }
@@ -222,6 +248,10 @@ class GroupMember {
       bytes,
     })
   }
+}
+
+function isCommitLost(error: unknown): boolean {
+  return error instanceof TrailError && error.code === 'LOG_UNAVAILABLE'
 }
 
 function keyOf({ topic, partition }: { topic: string; partition: number }): string {

@@ -40,10 +40,21 @@ export async function makeTopic(
 ): Promise<string> {
   const topic = config.topic ?? `test-${randomUUID()}`
   const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
-  await withAdmin(kafka, (admin) =>
-    admin.createTopics({ topics: [{ configEntries, ...config, topic }], waitForLeaders: true }),
-  )
+  await withAdmin(kafka, async (admin) => {
+    // kafkajs's own wait for leaders gives up on a broker that does not know the topic yet.
+    await admin.createTopics({ topics: [{ configEntries, ...config, topic }], waitForLeaders: false })
+    await expect.poll(() => hasLeaders(admin, topic), { timeout: 30_000 }).toBe(true)
+  })
   return topic
+}
+
+async function hasLeaders(admin: Admin, topic: string): Promise<boolean> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+    return topics[0]?.partitions.every(({ leader }) => leader >= 0) === true
+  } catch {
+    return false
+  }
 }
 
 /** Reads a topic from its start until `enough` says so. */
