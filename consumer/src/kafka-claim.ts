@@ -68,6 +68,7 @@ export class KafkaClaim implements Claim {
     const wake = (): void => this.#wake()
     stop.addEventListener('abort', wake)
     const unwatch = this.#memory.watch(() => this.#regulate())
+    this.#fault = undefined
     this.#expected = from
     this.#kafka.seek(from)
     this.#regulate()

@@ -73,7 +73,7 @@ class PartitionWriter {
   readonly #claim: Claim
   readonly #parts: WriterParts
   readonly #fence: Fence
-  readonly #filter: DuplicateFilter
+  #filter: DuplicateFilter
   /** How far the tables are; moves with each batch. */
   #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
 
@@ -94,6 +94,8 @@ class PartitionWriter {
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
     this.#at = await recover(this.#claim, this.#parts.sink, options)
+    // What an unclear insert stored after all, the filter has not been told of: it would let its repeats pass.
+    this.#filter = new DuplicateFilter(this.#claim, this.#parts.sink)
   }
 
   async #goOnAfter(ending: Ending): Promise<Ending> {
@@ -128,6 +130,11 @@ class PartitionWriter {
         const written = await this.#write(cut.value)
         if (written.kind !== 'stored') return written
       }
+    } catch (error) {
+      // Is it gone unread, or did retention take what is in the table already, or somebody else write on who owns the
+      // partition now? To recover tells; the first is met there again, and stops the consumer.
+      if (error instanceof IntegrityError && error.code === 'LOG_TRUNCATED') return { kind: 'unclear' }
+      throw error
     } finally {
       reading.abort()
       const cut = await following.catch(() => undefined)

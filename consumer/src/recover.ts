@@ -5,7 +5,7 @@
 import { IntegrityError } from '@agent-audit/schemas'
 import { type FenceState, readFence } from './fence.ts'
 import type { OffsetRange, Sink } from './sink.ts'
-import type { Claim } from './source.ts'
+import type { Claim, Committed } from './source.ts'
 
 export interface RecoverOptions {
   /** D and M of the protocol, milliseconds. */
@@ -39,24 +39,57 @@ const POLL_MS = 50
  * belong to this log.
  */
 export async function recover(claim: Claim, sink: Sink, options: RecoverOptions): Promise<Resume> {
-  const { committed, start, end } = await claim.position()
+  let committed = (await claim.position()).committed
+  for (;;) {
+    const state = readFence(committed?.metadata)
+    await waitForOwnersBefore(claim, sink, state, options)
+    const ranges = await sink.accounted(claim, scanFrom(state, committed?.offset))
+    // The log's bounds are read after the tables. Before: an owner that does not know yet that it is none stores a record
+    // appended since, and the table seems to reach beyond the log.
+    const now = await claim.position()
+    if (isSame(committed, now.committed)) return conclude(claim, { ...now, state, ranges }, sink, options)
+    // Somebody else took the partition and wrote, or the offset was reset: what was committed and what is in the tables
+    // are of different moments, and to compare them would be a false alarm. In the first case the claim ends soon.
+    committed = now.committed
+  }
+}
+
+async function waitForOwnersBefore(
+  claim: Claim,
+  sink: Sink,
+  state: FenceState,
+  options: RecoverOptions,
+): Promise<void> {
   const joinedAt = await sink.now()
-  const state = readFence(committed?.metadata)
   // The order matters. Clock first: from then on the server refuses every insert of an earlier owner. Process list
   // second: what it accepted before may still be writing. Tables last: now they hold all that will ever land.
-  if (state.kind !== 'clean') {
-    const fencedAt = state.kind === 'busy' ? state.fencedAt : joinedAt
-    await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)
-    while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)
-  }
-  const from = scanFrom(state, committed?.offset)
+  if (state.kind === 'clean') return
+  const fencedAt = state.kind === 'busy' ? state.fencedAt : joinedAt
+  await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)
+  while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)
+}
+
+/** What was found, all of one moment. */
+interface Findings {
+  readonly committed: Committed | undefined
+  readonly start: number
+  readonly end: number
+  readonly state: FenceState
+  readonly ranges: readonly OffsetRange[]
+}
+
+async function conclude(claim: Claim, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
+  const { committed, start, end, state, ranges } = found
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
-  const ranges = await sink.accounted(claim, from)
   const gap = findGap(ranges, base)
   expectCommittedRow(claim, ranges, base, start)
   checkSanity(claim, gap, state, committed?.offset, { start, end })
   const readFrom = gap.next > start ? gap.next - 1 : gap.next
   return { ...gap, readFrom, deadInARow: await sink.deadInARow(claim, gap.next, options.limits.maxDeadInARow) }
+}
+
+function isSame(one: Committed | undefined, other: Committed | undefined): boolean {
+  return one?.offset === other?.offset && one?.metadata === other?.metadata
 }
 
 // Below a committed offset with our mark everything is accounted for. Without the mark (a reset by an operator, an

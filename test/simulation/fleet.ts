@@ -1,0 +1,147 @@
+/** The consumers of a simulation: the real ones, each in a process of its own, started again when they end. */
+import { type Consumer, createConsumer, readSettings, type Settings } from '@agent-audit/consumer'
+import { BufferMemory, createRecordCheck } from '@agent-audit/consumer/pipeline'
+import { TrailError } from '@agent-audit/schemas'
+import { pino } from 'pino'
+import type { ModelGroup } from './model-group.ts'
+import { createModelSink } from './model-sink.ts'
+import { createModelSource, TOPIC } from './model-source.ts'
+import type { ModelStore } from './model-store.ts'
+import { Process } from './process.ts'
+import type { World } from './world.ts'
+
+interface Instance {
+  readonly process: Process
+  readonly drain: AbortController
+  ended: boolean
+}
+
+const GROUP_ID = 'writer'
+const silent = pino({ level: 'silent' })
+
+export class Fleet {
+  readonly #world: World
+  readonly #group: ModelGroup
+  readonly #store: ModelStore
+  readonly #settings: Settings
+  #instances: Instance[] = []
+  #started = 0
+  /** Whether one that ends is followed by another. */
+  #replacing = true
+
+  constructor(world: World, group: ModelGroup, store: ModelStore) {
+    this.#world = world
+    this.#group = group
+    this.#store = store
+    this.#settings = drawSettings(world)
+  }
+
+  start(): void {
+    const process = new Process(this.#world, `c${++this.#started}`)
+    const instance: Instance = { process, drain: new AbortController(), ended: false }
+    this.#instances.push(instance)
+    this.#world.tell(process.name, () => 'starts')
+    this.#world.kernel.wake()
+    void this.#consumer(process)
+      .run(instance.drain.signal)
+      .then(
+        () => this.#world.tell(process.name, () => 'has ended'),
+        (error: unknown) => this.#world.fail(`${process.name} stopped: ${describe(error)}`),
+      )
+      .finally(() => this.#end(instance))
+  }
+
+  kill(): void {
+    const instance = this.#pick(() => true)
+    if (instance === undefined) return
+    this.#world.tell(instance.process.name, () => 'KILLED')
+    instance.process.kill()
+    this.#end(instance)
+  }
+
+  /** Stops one for a while: longer than its session lasts, or shorter. */
+  pause(): void {
+    const instance = this.#pick(({ process }) => !process.paused)
+    if (instance === undefined) return
+    const { kernel, random, timing } = this.#world
+    const ms = random.between(0, 3 * timing.sessionTimeoutMs)
+    this.#world.tell(instance.process.name, () => `paused for ${ms.toFixed(0)} ms`)
+    instance.process.pause()
+    kernel.after(ms, () => this.#resume(instance))
+  }
+
+  drain(): void {
+    const instance = this.#pick(({ drain }) => !drain.signal.aborted)
+    if (instance === undefined) return
+    this.#world.tell(instance.process.name, () => 'asked to drain')
+    instance.process.deliver(() => instance.drain.abort())
+  }
+
+  /** Asks all to drain; none is started any more. */
+  drainAll(): void {
+    this.#replacing = false
+    for (const { process, drain } of this.#instances) process.deliver(() => drain.abort())
+  }
+
+  /** Nobody stays paused, and somebody is there. */
+  heal(): void {
+    for (const instance of this.#instances) this.#resume(instance)
+    if (this.#instances.every(({ drain }) => drain.signal.aborted)) this.start()
+  }
+
+  get idle(): boolean {
+    return this.#instances.length === 0
+  }
+
+  #resume({ process }: Instance): void {
+    if (!process.paused) return
+    this.#world.tell(process.name, () => 'goes on')
+    process.resume()
+  }
+
+  #pick(which: (instance: Instance) => boolean): Instance | undefined {
+    const found = this.#instances.filter(which)
+    return found.length === 0 ? undefined : this.#world.random.pick(found)
+  }
+
+  #end(instance: Instance): void {
+    if (instance.ended) return
+    instance.ended = true
+    this.#instances = this.#instances.filter((other) => other !== instance)
+    const { kernel, random } = this.#world
+    if (!this.#replacing) return kernel.wake()
+    kernel.after(random.between(0, 2000), () => {
+      if (this.#replacing) this.start()
+    })
+  }
+
+  #consumer(process: Process): Consumer {
+    const parts = { world: this.#world, process }
+    return createConsumer(this.#settings, silent, () => ({
+      source: createModelSource({ ...parts, group: this.#group }),
+      sink: createModelSink({ ...parts, store: this.#store, groupId: GROUP_ID }),
+      clock: process.clock,
+      memory: new BufferMemory(this.#settings.BUFFER_MAX_BYTES),
+      check: createRecordCheck(undefined),
+    }))
+  }
+}
+
+function drawSettings({ random, timing }: World): Settings {
+  return readSettings({
+    AUDIT_TOPICS: TOPIC,
+    AUDIT_GROUP_ID: GROUP_ID,
+    BATCH_MAX_EVENTS: String(random.pick([1, 3, 10])),
+    BATCH_MAX_BYTES: String(random.pick([1024, 65_536])),
+    BATCH_MAX_AGE_MS: String(random.pick([1, 50, 300])),
+    INSERT_TIMEOUT_MS: String(timing.insertTimeoutMs),
+    LEASE_MS: String(timing.leaseMs),
+    CLOCK_MARGIN_MS: String(timing.marginMs),
+    SESSION_TIMEOUT_MS: String(timing.sessionTimeoutMs),
+  })
+}
+
+function describe(error: unknown): string {
+  if (error instanceof TrailError) return `${error.code}: ${error.message}`
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}

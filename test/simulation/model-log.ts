@@ -1,0 +1,48 @@
+/** A model of one partition's log, and of what the group keeps for it. */
+import { IntegrityError } from '@agent-audit/schemas'
+import type { Committed, LogRecord, LogSlice } from '@agent-audit/consumer/pipeline'
+import type { Reply } from './process.ts'
+import type { World } from './world.ts'
+
+export class ModelPartition {
+  readonly partition: number
+  /** By offset, from the first that ever was; undefined where the log has a hole. */
+  readonly records: (LogRecord | undefined)[] = []
+  /** First offset that retention has left. */
+  start = 0
+  committed: Committed | undefined
+  readonly #world: World
+  #waiting: (() => void)[] = []
+
+  constructor(world: World, partition: number) {
+    this.#world = world
+    this.partition = partition
+  }
+
+  get end(): number {
+    return this.records.length
+  }
+
+  append(record: Omit<LogRecord, 'offset'> | undefined): void {
+    this.records.push(record === undefined ? undefined : { ...record, offset: this.end })
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+
+  /** Answers with some records from an offset on, as soon as there are any. */
+  fetch(from: number, reply: Reply<LogSlice>): void {
+    if (from < this.start || from > this.end) {
+      const held = `partition ${this.partition} holds offsets ${this.start} to ${this.end - 1}, not ${from}`
+      reply.fail(new IntegrityError('LOG_TRUNCATED', held))
+      return
+    }
+    if (from === this.end) {
+      this.#waiting.push(() => this.fetch(from, reply))
+      return
+    }
+    const nextOffset = Math.min(this.end, from + 1 + this.#world.random.below(5))
+    const records = this.records.slice(from, nextOffset).filter((record) => record !== undefined)
+    reply.ok({ records, nextOffset, logEnd: this.end })
+  }
+}

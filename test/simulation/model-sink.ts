@@ -1,0 +1,154 @@
+/** The sink of one process: the model store, behind a network that loses, delays and repeats. */
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { ClickHouseSink, Insert, InsertAnswer, LogPlace, OffsetRange } from '@agent-audit/consumer/pipeline'
+import { decodeRows, type Row } from './insert-rows.ts'
+import { describeRows, type ModelStore } from './model-store.ts'
+import type { Process } from './process.ts'
+import type { World } from './world.ts'
+
+const FAULTS = { lost: 'store: request lost', answerLost: 'store: answer lost' } as const
+
+export interface StoreParts {
+  readonly world: World
+  readonly store: ModelStore
+  readonly process: Process
+  /** Consumer group that every log is registered under. */
+  readonly groupId: string
+}
+
+export function createModelSink(parts: StoreParts): ClickHouseSink {
+  const { store, process } = parts
+  function ask<T>(what: string, answer: () => T): Promise<T> {
+    return process.call<T>({
+      to: 'store',
+      what,
+      faults: FAULTS,
+      serve: (reply) => (store.down ? reply.fail(unreachable()) : reply.ok(answer())),
+    })
+  }
+  const sent = new Set<string>()
+  return {
+    now: () => ask('now', () => store.now()),
+    runningInserts: (place) => ask(`running p${place.partition}`, () => store.runningInserts(place)),
+    accounted: (place, from) => ask(`accounted p${place.partition} from ${from}`, () => accounted(store, place, from)),
+    deadInARow: (place, below, limit) =>
+      ask(`dead in a row p${place.partition} below ${below}`, () => deadInARow(store, place, { below, limit })),
+    identityAt: (place, offset) =>
+      ask(`identity p${place.partition} at ${offset}`, () => {
+        const row = store.rowsOf(place).get(offset)
+        return row?.runId === undefined ? undefined : { runId: row.runId, runSeq: row.runSeq }
+      }),
+    highestSeqs: (place, runIds) => ask(`highest p${place.partition}`, () => highestSeqs(store, place, runIds)),
+    stored: (place, records) =>
+      ask(`stored p${place.partition}`, () => {
+        const identities = store.identitiesOf(place)
+        return records.filter(({ runId, runSeq }) => identities.has(`${runId}:${runSeq}`))
+      }),
+    insert: (insert) => {
+      if (sent.has(insert.queryId)) parts.world.fail(`query id ${insert.queryId} was sent twice`)
+      sent.add(insert.queryId)
+      return sendInsert(parts, insert)
+    },
+    checkAccess: () => ask('access', () => undefined),
+    registeredGroup: () => ask('group', () => parts.groupId),
+    mostParts: () => ask('parts', () => parts.world.random.below(400)),
+    close: () => Promise.resolve(),
+  }
+}
+
+function sendInsert({ world, store, process }: StoreParts, insert: Insert): Promise<InsertAnswer> {
+  const { kernel, random, faults } = world
+  const rows = decodeRows(insert.table, insert.body)
+  const bytes = Buffer.concat(insert.body)
+  const what = `insert ${insert.table} ${describeRows(rows)}`
+  return new Promise((resolve) => {
+    if (!process.alive) return
+    let answered = false
+    const answer = (given: InsertAnswer): void => {
+      if (answered) return
+      answered = true
+      world.tell(
+        process.name,
+        () => `${what} → ${given.kind === 'stored' ? 'stored' : `${given.kind}: ${given.reason}`}`,
+      )
+      process.deliver(() => {
+        // It may still be on its way, out of this memory.
+        if (!bytes.equals(Buffer.concat(insert.body))) world.fail(`the memory of ${what} was used before its answer`)
+        resolve(given)
+      })
+    }
+    const unclear = (reason: string): void => answer({ kind: 'unclear', reason })
+    world.tell(process.name, () => `${what} sent, deadline ${insert.deadline - store.now()} ms from now`)
+    kernel.after(world.timing.insertTimeoutMs, () => unclear('no answer in time'))
+    if (faults.strikes('insert: request lost')) {
+      kernel.after(random.between(0.1, 200), () => unclear('connection refused'))
+      return
+    }
+    const cut = faults.strikes('insert: connection cut, arrives all the same')
+    if (cut) kernel.after(random.between(0.1, 50), () => unclear('connection reset'))
+    const dropped = cut || faults.strikes('insert: answer dropped after landing')
+    const heard = (given: InsertAnswer): void => {
+      if (!dropped || given.kind === 'refused' || given.kind === 'bad-data')
+        kernel.after(random.between(0.1, 3), () => answer(given))
+    }
+    const stalls = faults.strikes('insert: stalls on its way')
+    const onTheWay = stalls ? random.between(0, 4 * world.timing.leaseMs) : random.between(0.1, 4)
+    kernel.after(onTheWay, () => arrive({ world, store, process }, { insert, rows, heard }))
+  })
+}
+
+interface Arrival {
+  readonly insert: Insert
+  readonly rows: readonly Row[]
+  readonly heard: (answer: InsertAnswer) => void
+}
+
+// A proxy that repeats the request gives the answer to the second copy. Not modelled: a repeat across a crash of the
+// server, which may have kept the token of an insert and lost its rows. Nothing may repeat a POST there.
+function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, heard }: Arrival): void {
+  const { kernel, random, faults } = world
+  if (!faults.strikes('insert: sent twice by a proxy')) {
+    store.receive(insert, rows, heard)
+    return
+  }
+  const life = store.life
+  store.receive(insert, rows, () => undefined)
+  kernel.after(random.between(0.1, 1.5 * world.timing.leaseMs), () => {
+    if (store.life === life) store.receive(insert, rows, heard)
+  })
+}
+
+function accounted(store: ModelStore, place: LogPlace, from: number): OffsetRange[] {
+  const ranges: { first: number; last: number }[] = []
+  const offsets = [...store.rowsOf(place).keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
+  for (const offset of offsets) {
+    const open = ranges.at(-1)
+    if (open?.last === offset - 1) open.last = offset
+    else ranges.push({ first: offset, last: offset })
+  }
+  return ranges
+}
+
+function deadInARow(store: ModelStore, place: LogPlace, { below, limit }: { below: number; limit: number }): number {
+  const rows = store.rowsOf(place)
+  let dead = 0
+  for (let offset = below - 1; offset >= 0 && dead < limit; offset--) {
+    const kind = rows.get(offset)?.kind
+    if (kind === 'dead') dead++
+    else if (kind !== 'hole') break
+  }
+  return dead
+}
+
+function highestSeqs(store: ModelStore, place: LogPlace, runIds: readonly string[]): Map<string, number> {
+  const highest = new Map<string, number>()
+  for (const row of store.rowsOf(place).values()) {
+    if (row.table === 'audit_skipped' || row.runId === undefined || !runIds.includes(row.runId)) continue
+    highest.set(row.runId, Math.max(row.runSeq, highest.get(row.runId) ?? -1))
+  }
+  return highest
+}
+
+function unreachable(): Error {
+  return new AuditUnavailableError('STORE_UNAVAILABLE', 'the store is down')
+}

@@ -1,0 +1,57 @@
+/** What must hold in the end: each offset is one row, each record one event. */
+import { SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
+import type { Row } from './insert-rows.ts'
+import type { ModelPartition } from './model-log.ts'
+import { LOG_ID } from './model-source.ts'
+import type { ModelStore } from './model-store.ts'
+import { identityOf } from './workload.ts'
+import type { World } from './world.ts'
+
+/** First offset that is in neither table. */
+export function accountedUpTo(store: ModelStore, { partition }: ModelPartition): number {
+  const rows = store.rowsOf({ logId: LOG_ID, topic: '', partition })
+  let next = 0
+  while (rows.has(next)) next++
+  return next
+}
+
+/**
+ * What is wrong with the rows of a partition; undefined if nothing is. That no offset and no record has two rows is seen
+ * by the store, when the second lands.
+ */
+export function findFault(store: ModelStore, log: ModelPartition, world: World): string | undefined {
+  const place = { logId: LOG_ID, topic: '', partition: log.partition }
+  const rows = store.rowsOf(place)
+  const events = store.identitiesOf(place)
+  for (let offset = 0; offset < log.end; offset++) {
+    const row = rows.get(offset)
+    const value = log.records[offset]?.value
+    const wrong = row === undefined ? 'has no row' : compare(row, value, events, world)
+    if (wrong !== undefined) return `offset ${offset} of partition ${log.partition} ${wrong}`
+  }
+  return rows.size === log.end ? undefined : `partition ${log.partition} has rows of offsets that never were`
+}
+
+function compare(
+  row: Row,
+  value: Buffer | null | undefined,
+  events: ReadonlyMap<string, number>,
+  world: World,
+): string | undefined {
+  const identity = value === undefined ? undefined : identityOf(value)
+  if (identity === undefined) {
+    const expected = value === undefined ? 'hole' : 'dead'
+    return row.kind === expected ? undefined : `is ${row.kind ?? 'an event'}, not ${expected}`
+  }
+  if (`${row.runId}:${row.runSeq}` !== identity) return `is another record than the one in the log`
+  if (world.refuses(row.runSeq)) {
+    return row.kind === 'dead' ? undefined : `is ${row.kind ?? 'an event'}, though the store refuses it`
+  }
+  const event = events.get(identity)
+  if (event === undefined) return `is ${row.kind}, and its record is no event anywhere`
+  if (row.table === 'audit_events') {
+    const body = value?.subarray(SINGLE_OBJECT_BYTES) ?? Buffer.alloc(0)
+    return row.bytes.subarray(0, body.length).equals(body) ? undefined : 'has other bytes than the log'
+  }
+  return row.kind === 'duplicate' && event !== row.offset ? undefined : `is ${row.kind}, not a duplicate`
+}

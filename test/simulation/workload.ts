@@ -1,0 +1,78 @@
+/** What producers put into the log of one partition: in order, sent again, out of order, broken; two classes, two months. */
+import { SCHEMA_VERSIONS, singleObjectHeader } from '@agent-audit/schemas'
+import type { LogRecord } from '@agent-audit/consumer/pipeline'
+import { makeRecord, runIdOf } from '../support/records.ts'
+import type { Random } from './random.ts'
+
+/** 2026-02-01, less some seconds: the log enters another month while the simulation runs. */
+const LOG_START = Date.UTC(2026, 1, 1) - 6000
+const RUNS = 3
+
+export class Producer {
+  readonly #random: Random
+  readonly #runs: { name: string; next: number; leftOut: number[] }[]
+
+  constructor(random: Random, partition: number) {
+    this.#random = random
+    this.#runs = Array.from({ length: RUNS }, (_, index) => ({
+      name: `${partition}-${index}`,
+      next: 0,
+      leftOut: [],
+    }))
+  }
+
+  /** The next record; undefined is a hole. */
+  draw(nowMs: number): Omit<LogRecord, 'offset'> | undefined {
+    const random = this.#random
+    // Brokers' clocks differ: around the turn of the month the log goes to and fro.
+    const logTimeMs = Math.floor(LOG_START + nowMs + random.between(-1500, 1500))
+    const made = (value: Buffer | null): Omit<LogRecord, 'offset'> => ({
+      logTimeMs,
+      key: null,
+      value,
+      headers: undefined,
+    })
+    const run = random.pick(this.#runs)
+    const kind = random.next()
+    if (kind < 0.06) return undefined
+    if (kind < 0.1) return made(null)
+    if (kind < 0.14) return made(Buffer.from('no record'))
+    if (kind < 0.3 && run.next > 0) {
+      const seq = random.below(run.next)
+      // A record that was left out is not in the log yet: to send it now is to replay it.
+      run.leftOut = run.leftOut.filter((left) => left !== seq)
+      return made(recordOf(run.name, seq))
+    }
+    const leftOut = run.leftOut.at(-1)
+    if (kind < 0.4 && leftOut !== undefined) {
+      run.leftOut.pop()
+      return made(recordOf(run.name, leftOut))
+    }
+    if (kind < 0.5) run.leftOut.push(run.next++)
+    return made(recordOf(run.name, run.next++))
+  }
+}
+
+const records = new Map<string, Buffer>()
+/** `run_id:run_seq` of every good record, by its bytes. */
+const identities = new Map<Buffer, string>()
+
+/** `run_id:run_seq` of what {@link Producer.draw} made; undefined for what is no record. */
+export function identityOf(value: Buffer | null): string | undefined {
+  return value === null ? undefined : identities.get(value)
+}
+
+// A record is always the same bytes, however often it is sent.
+function recordOf(run: string, seq: number): Buffer {
+  const key = `${run}:${seq}`
+  const known = records.get(key)
+  if (known !== undefined) return known
+  const version = SCHEMA_VERSIONS[seq % SCHEMA_VERSIONS.length]
+  if (version === undefined) throw new Error('there is no schema')
+  const retention_class = Math.floor(seq / 3) % 3 === 1 ? 'pci' : 'default'
+  const body = version.avroType.toBuffer(makeRecord(run, seq, { retention_class }))
+  const value = Buffer.concat([singleObjectHeader(version), body])
+  records.set(key, value)
+  identities.set(value, `${runIdOf(run).toString('hex')}:${seq}`)
+  return value
+}

@@ -1,0 +1,50 @@
+/** What all parts of a simulation share: time, chance, faults, the history, and the first thing that went wrong. */
+import { Faults } from './faults.ts'
+import { Kernel } from './kernel.ts'
+import { Random } from './random.ts'
+
+/** Milliseconds; the lease is D, the margin M of the protocol. */
+export interface Timing {
+  readonly leaseMs: number
+  readonly marginMs: number
+  readonly insertTimeoutMs: number
+  readonly sessionTimeoutMs: number
+}
+
+export class World {
+  readonly kernel: Kernel = new Kernel()
+  readonly random: Random
+  readonly faults: Faults
+  readonly timing: Timing
+  /** One line an action; undefined where nobody will read it. */
+  readonly history: string[] | undefined
+  violation: string | undefined
+  /** Every so many records of a run, one passes the check and is refused by the store for its data; 0: none. */
+  readonly refusedEvery: number
+
+  constructor(seed: number, keepHistory: boolean) {
+    this.random = new Random(seed)
+    this.faults = new Faults(this.random)
+    this.history = keepHistory ? [] : undefined
+    this.refusedEvery = this.random.pick([0, 0, 3, 8])
+    const sessionTimeoutMs = this.random.pick([1000, 1500, 4000])
+    this.timing = { leaseMs: 1000, marginMs: 200, insertTimeoutMs: 400, sessionTimeoutMs }
+  }
+
+  refuses = (runSeq: number): boolean => {
+    return this.refusedEvery > 0 && runSeq % this.refusedEvery === this.refusedEvery - 1
+  }
+
+  /** Notes an action; the text is made only where a history is kept. */
+  tell(who: string, what: () => string): void {
+    this.history?.push(`${this.kernel.now.toFixed(1).padStart(9)}  ${who.padEnd(7)} ${what()}`)
+  }
+
+  /** Notes that something happened that must not; the run ends. */
+  fail(violation: string): void {
+    if (this.violation !== undefined) return
+    this.violation = violation
+    this.tell('ORACLE', () => violation)
+    this.kernel.wake()
+  }
+}
