@@ -140,15 +140,20 @@ async function decided<T>(guarded: GuardedCall, what: string, work: () => Promis
  * recorded now says that it was not run either way.
  */
 function notRecorded(guarded: GuardedCall, recorded: RecordedCall, failure: TrailError): AuditUnavailableError {
-  guarded.host.trail.recordSoon(() =>
-    guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` }),
-  )
+  const record = (): void =>
+    guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` })
+  if (isLate(failure)) record()
+  else guarded.host.trail.recordLater(record)
   const message = `${guarded.call.tool_name} was not run, its record is not stored: ${failure.message}`
   return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
 }
 
-function whyNot({ code }: TrailError): string {
-  return code === 'NOT_RECORDED' ? 'the call was not stored in time' : `the call was not stored (${code})`
+function whyNot(failure: TrailError): string {
+  return isLate(failure) ? 'the call was not stored in time' : `the call was not stored (${failure.code})`
+}
+
+function isLate({ code }: TrailError): boolean {
+  return code === 'NOT_RECORDED'
 }
 
 interface Execution<T> {

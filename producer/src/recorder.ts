@@ -37,8 +37,8 @@ export interface RecorderHooks {
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
   readonly problems: ProblemReporter
-  /** There is room again: events_lost events can say what was refused before. */
-  explainLost(ranges: readonly LostRange[]): void
+  /** Something was kept, and there is room: events_lost events can say what was refused before. */
+  onKept(): void
 }
 
 export class Recorder {
@@ -186,17 +186,19 @@ export class Recorder {
     this.#afterProgress(stored || report.acked.length > 0)
   }
 
-  /** @returns whether there was anything. */
+  /** @returns whether anything was. */
   #onStored(storedTo: number): boolean {
     let count = 0
+    let kept = false
     for (const state of this.#unstored) {
       if (state.firstSeq > storedTo && !state.failed) break
       count++
+      kept ||= !state.failed
       this.#bufferBytes -= state.bytes
       state.store()
     }
     if (count > 0) this.#unstored.splice(0, count)
-    return count > 0
+    return kept
   }
 
   #onRefused(firstSeq: number, error: TrailError): void {
@@ -210,7 +212,7 @@ export class Recorder {
   #afterProgress(kept: boolean): void {
     if (this.hasRoom) {
       this.#waits.room()
-      if (kept && !this.#lost.empty && this.#lostDelivery === undefined) this.#hooks.explainLost(this.#lost.take())
+      if (kept && this.#lostDelivery === undefined) this.#hooks.onKept()
     }
     const [oldest] = this.#unacked.keys()
     this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)

@@ -29,8 +29,8 @@ export interface TrailContext {
   onUnavailable(toolName: string): 'refuse' | 'proceed'
   /** Waits until the event is stored as it asked for. Never rejects: says what went wrong, or that it took too long. */
   whenStored(receipt: Receipt, timeoutMs: number): Promise<TrailError | undefined>
-  /** Records now, or as soon as there is room. */
-  recordSoon(record: () => void): void
+  /** Records once events are kept again: now it would be refused, like the one before. */
+  recordLater(record: () => void): void
   /** Tells the operator. */
   report(problem: unknown): void
   /** The counters of session_seq, of this run. */

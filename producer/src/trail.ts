@@ -22,7 +22,6 @@ import { currentCause } from './current-session.ts'
 import type { startDelivery } from './delivery-port.ts'
 import { addExitHandler, removeExitHandler } from './exit-hooks.ts'
 import type { ExitHandler } from './exit-hooks.ts'
-import type { LostRange } from './lost-events.ts'
 import type { Durability, ResolvedOptions } from './options.ts'
 import { ProblemReporter } from './problems.ts'
 import { Recorder } from './recorder.ts'
@@ -41,7 +40,7 @@ const CLOSE_TIMEOUT_MS = 10_000
 const RELEASE_TIMEOUT_MS = 5000
 /** Longest block of a process that ends, once its worker runs. */
 const EXIT_TIMEOUT_MS = 3000
-/** Refusals that wait for room to be recorded; beyond it, what was lost is explained by number only. */
+/** Most refusals that wait to be recorded; beyond it, what was lost is explained by number only. */
 const MAX_LATER = 1000
 /** How long a process with nothing left to do waits for the broker; what is in the spool goes out with the next run. */
 const IDLE_TIMEOUT_MS = { disk: 5000, broker: 10_000, memory: 10_000 } as const
@@ -78,7 +77,7 @@ export class Trail implements AuditTrail {
     this.#recorder = new Recorder(options, {
       ...parts,
       problems: this.#problems,
-      explainLost: (ranges) => this.#explainLost(ranges),
+      onKept: () => this.#catchUp(),
     })
     this.runId = this.#recorder.identity.runIdHex
     this.#redactor = Redactor.create(options.redact)
@@ -124,7 +123,7 @@ export class Trail implements AuditTrail {
       guardTimeoutMs: this.#options.guardTimeoutMs,
       onUnavailable: (toolName) => onUnavailable(this.#options, toolName),
       whenStored: (receipt, timeoutMs) => whenStored(receipt, this.#parts.deadline(timeoutMs)),
-      recordSoon: (record) => this.#recordSoon(record),
+      recordLater: (record) => void (this.#later.length < MAX_LATER && this.#later.push(record)),
       report: (problem) => this.#problems.report(asTrailError(problem)),
       sequences: new SessionSequences(),
       append: (record, options) => this.append(record, options),
@@ -138,14 +137,9 @@ export class Trail implements AuditTrail {
     return receipt
   }
 
-  #recordSoon(record: () => void): void {
-    if (this.#recorder.hasRoom) record()
-    else if (this.#later.length < MAX_LATER) this.#later.push(record)
-  }
-
-  /** There is room again: what was refused is explained, and what waited for it is recorded. */
-  #explainLost(ranges: readonly LostRange[]): void {
-    this.#run.lost(ranges)
+  /** Events are kept again: what was refused is explained, and what waited for it is recorded. */
+  #catchUp(): void {
+    this.#run.lost(this.#recorder.takeLost())
     for (const record of this.#later.splice(0)) record()
   }
 
@@ -269,7 +263,7 @@ export class Trail implements AuditTrail {
   }
 
   async #close(timeoutMs: number): Promise<DrainResult> {
-    this.#explainLost(this.#recorder.takeLost())
+    this.#catchUp()
     const { acked, pending, refused, recorded } = this.#recorder.stats()
     this.#run.stopped({ recorded: recorded + 1, acked, pending: pending + 1, refused })
     const result = await this.#recorder.drain(timeoutMs)

@@ -1,0 +1,84 @@
+/** Delivery into memory: what the delivery thread, the spool and the broker do, at once and in one list. */
+import type { DeliveryHooks, DeliveryPort } from '../delivery-port.ts'
+import type { ChunkAck, DeliverySettings, Report, SealedChunk, ToDelivery } from '../delivery-protocol.ts'
+
+/** What fails: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
+export type Failure = 'disk' | 'broker' | 'full'
+
+export class MemoryDelivery {
+  /** Encoded records that are stored, in order. */
+  readonly stored: Uint8Array[] = []
+  #failure: Failure | undefined
+  #settings: DeliverySettings | undefined
+  #hooks: DeliveryHooks | undefined
+  /** Chunks that wait for the disk, and those that wait for the broker. */
+  #waiting: SealedChunk[] = []
+  #unsent: SealedChunk[] = []
+  #storedTo = -1
+  #offset = 0
+  #taken = 0
+
+  /** In the place of the delivery thread. One trail a delivery. */
+  start(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
+    this.#settings = settings
+    this.#hooks = hooks
+    return {
+      post: (message) => this.#handle(message),
+      hold: () => {},
+      waitSettled: (chunks) => this.#taken >= chunks,
+      release: () => {},
+    }
+  }
+
+  /** Fails so from now on; undefined heals, and what has waited goes on. */
+  fail(how: Failure | undefined): void {
+    this.#failure = how
+    this.#proceed({})
+  }
+
+  #handle(message: ToDelivery): void {
+    if (message.type === 'close') return this.#proceed({ closed: true })
+    const { chunk } = message
+    if (this.#failure !== 'full') {
+      this.#waiting.push(chunk)
+      return this.#proceed({})
+    }
+    const problem = { kind: 'unavailable', code: 'SPOOL_FULL', message: 'the trail was told to be full' } as const
+    this.#taken++
+    this.#report({ refused: [{ firstSeq: chunk.firstSeq, problem }] })
+  }
+
+  #proceed(more: Partial<Report>): void {
+    const onDisk = this.#settings?.durability === 'disk'
+    if (!(onDisk && this.#failure === 'disk')) {
+      for (const chunk of this.#waiting.splice(0)) {
+        this.#storedTo = chunk.firstSeq
+        if (onDisk) this.#keep(chunk)
+        this.#unsent.push(chunk)
+      }
+    }
+    const sent = this.#failure === 'broker' ? [] : this.#unsent.splice(0)
+    if (!onDisk) for (const chunk of sent) this.#keep(chunk)
+    this.#report({ acked: sent.map((chunk) => this.#acknowledge(chunk)), ...more })
+  }
+
+  #keep({ bytes, ends }: SealedChunk): void {
+    let start = 0
+    for (const end of ends) {
+      this.stored.push(bytes.slice(start, end))
+      start = end
+    }
+    this.#taken++
+  }
+
+  #acknowledge({ firstSeq, ends }: SealedChunk): ChunkAck {
+    const offsets = Float64Array.from(ends, () => this.#offset++)
+    return { firstSeq, partitions: new Int32Array(ends.length), offsets }
+  }
+
+  #report(more: Partial<Report>): void {
+    const gauges = { spoolBytes: 0, spoolOldestMs: null, adopted: 0, connected: this.#failure !== 'broker' }
+    const report = { storedTo: this.#storedTo, refused: [], acked: [], problems: [], gauges, closed: false }
+    this.#hooks?.onReport({ ...report, ...more })
+  }
+}
