@@ -134,7 +134,7 @@ it('@clickhouse/client is known to one file of the consumer and one of analytics
   expect(importersOf('@clickhouse/client')).toEqual(['consumer/src/clickhouse-sink.ts', 'analytics/src/clickhouse.ts'])
 })
 
-it.each(['test', 'bench'])('%s goes through public entries', (folder) => {
+it.each(['test', 'bench', 'examples'])('%s goes through public entries', (folder) => {
   const wrong = filesBelow(folder).flatMap(({ path, imports }) =>
     imports.flatMap(({ specifier }) =>
       /(^|\/)src\/|dist\//.test(specifier) && !specifier.startsWith('kafkajs/') ? [{ path, specifier }] : [],

@@ -295,6 +295,12 @@ it('a signal between two calls is minded, and tools that run are waited for', as
   ])
 })
 
+it('neither prompt nor tools are sent where there are none', async () => {
+  const agent = await setUp(say('Hello.'))
+  await agent.run({ system: '' })
+  expect(Object.keys(agent.model.requests[0] ?? {}).toSorted()).toEqual(['max_tokens', 'messages', 'model'])
+})
+
 it('a turn that pauses is gone on with', async () => {
   const agent = await setUp(say('Still at it.', { stop_reason: 'pause_turn' }), say('Done.'))
   expect(await agent.run()).toMatchObject({ stop: 'end_turn', output: 'Done.', steps: 2 })

@@ -103,6 +103,7 @@ describe("'secrets', the default", () => {
     const texts = [
       'The task-management-system-design-document is done, risk-assessment-of-the-project too.',
       'sk-learn-and-other-long-hyphenated-words',
+      'glass-manufacturing-2024-annual-report npm_config_registry_fetch_retries_2 npm_package_dependencies_kafkajs',
       'Your token: it has 12 parts, and the password is wrong. A bearer authentication-of-some-kind is needed.',
       '{"input_tokens":12,"max_tokens":4096,"next_page_token":"abcdef12","has_password":true,"secret":null,"monkey":"x12345"}',
       'toolu_01A09q90qw90lq917835lq9 550e8400-e29b-41d4-a716-446655440000 https://example.com:8443/a/b@c?d=e',

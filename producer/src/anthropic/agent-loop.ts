@@ -14,11 +14,11 @@ export interface AuditedAgentOptions {
   client: Anthropic
   /** Id of the model, such as `claude-opus-4-6`. */
   model: string
-  /** The system prompt; recorded once a run, stamped as a digest on every event of the session. */
+  /** The system prompt; recorded once a run, stamped as a digest on every event of the session. Empty: none. */
   system: string
   /** What the person says. */
   message: string
-  /** What the model may call; names differ. */
+  /** What the model may call; names differ. Empty: nothing. */
   tools: readonly AgentTool[]
   /** Most calls of the model, 1 or more; then the session times out. @defaultValue 10 */
   maxIterations?: number | undefined

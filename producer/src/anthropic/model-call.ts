@@ -13,7 +13,13 @@ export async function askModel(
   messages: readonly Anthropic.MessageParam[],
 ): Promise<Anthropic.Message> {
   const { model, system, maxTokens: max_tokens = DEFAULT_MAX_TOKENS, onText } = options
-  const request = { model, max_tokens, system, messages: [...messages], tools: options.tools.map(toolParam) }
+  const request = {
+    model,
+    max_tokens,
+    messages: [...messages],
+    ...(system === '' ? {} : { system }),
+    ...(options.tools.length === 0 ? {} : { tools: options.tools.map(toolParam) }),
+  }
   const call = {
     input_messages: messages,
     provider: 'anthropic',

@@ -6,7 +6,9 @@ import { FIELD_PATH } from './field-paths.ts'
 /**
  * What is taken out of an event before it is encoded, beside what 'secrets' takes out. A hit becomes `[redacted:rule]` and
  * is counted in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. A rule that throws drops that field, keeps the
- * event and notes `redaction_failed`. Applied in the order of these options.
+ * event and notes `redaction_failed`. Applied in the order of these options. Fields that tell who and which (user_id,
+ * approver_id, tool_call_id, tool_name, model_id, provider, stop_reason, error_type) lose tokens only, unless `paths` names
+ * them.
  */
 export interface RedactionRules {
   /**
