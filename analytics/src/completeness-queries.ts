@@ -139,9 +139,10 @@ export const PENDING: string = `
   ) AS r ON r.run_id = f.run_id AND r.log_id = f.log_id AND r.log_partition = p.log_partition
   WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq`
 
-/** Ranges that a run says it gave numbers to and lost. */
+/** Ranges that a run says are lost: numbers it gave itself, or those of a dead run whose spool was damaged. */
 export const LOST: string = `
-  SELECT DISTINCT lower(hex(run_id)) AS run_id_hex, JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
+  SELECT DISTINCT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
+    JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
     JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last
   FROM ${EVENTS}
   WHERE event_type = 'events_lost' AND content IS NOT NULL

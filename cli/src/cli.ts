@@ -6,6 +6,7 @@ import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
+import { addSpool } from './commands/spool.ts'
 import { addTrail } from './commands/trail.ts'
 import { addVerify } from './commands/verify.ts'
 import { EXIT, type Terminal } from './terminal.ts'
@@ -58,7 +59,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addSetup])
+  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addSetup, addSpool])
     add(program, terminal, exit)
   return program
 }

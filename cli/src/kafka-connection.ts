@@ -4,6 +4,9 @@ import { InvalidInputError } from '@agent-audit/schemas'
 import { secretOf } from './connect.ts'
 import type { Terminal } from './terminal.ts'
 
+export const KAFKA_HELP = `Kafka: KAFKA_BROKERS, KAFKA_SSL=true, KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME,
+KAFKA_SASL_PASSWORD. A password also from the file that its name with _FILE names.`
+
 type Login = Extract<NonNullable<KafkaConnection['sasl']>, { username: string }>
 
 /**

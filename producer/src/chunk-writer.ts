@@ -45,9 +45,12 @@ export class ChunkWriter {
     this.#ends[this.#count++] = this.#used
   }
 
-  /** Gives the open chunk away and opens an empty one. The chunk's memory can be transferred. */
-  take(): SealedChunk {
-    const chunk = { firstSeq: this.#firstSeq, bytes: this.#takeBytes(), ends: this.#ends.slice(0, this.#count) }
+  /**
+   * Gives the open chunk away and opens an empty one. The chunk's memory can be transferred.
+   * @param own - Whether its events are the trail's own.
+   */
+  take(own: boolean): SealedChunk {
+    const chunk = { firstSeq: this.#firstSeq, bytes: this.#takeBytes(), ends: this.#ends.slice(0, this.#count), own }
     this.#used = 0
     this.#count = 0
     return chunk

@@ -1,5 +1,6 @@
 /** Opening a trail on disk, threads and the clock of this machine. */
-import { accessSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { AuditTrail } from './audit-trail.ts'
 import { deadline } from './availability.ts'
@@ -26,10 +27,17 @@ export function openTrail(options: AuditTrailOptions): Trail {
 
 function checkDirectory(directory: string): void {
   try {
+    // Of a directory that is missing on a read-only disk mkdir says only that: its nearest parent says why.
+    accessSync(nearestOf(directory), constants.W_OK)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     accessSync(directory, constants.W_OK)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${directory}: ${why}`, { cause: error })
   }
+}
+
+/** The directory, or the nearest of its parents that exists. */
+function nearestOf(directory: string): string {
+  return existsSync(directory) || dirname(directory) === directory ? directory : nearestOf(dirname(directory))
 }

@@ -10,6 +10,8 @@ export interface SealedChunk {
   readonly bytes: Uint8Array<ArrayBuffer>
   /** End of each record in `bytes`. */
   readonly ends: Uint32Array<ArrayBuffer>
+  /** Whether it holds events of the trail itself, which a full spool has room for. */
+  readonly own: boolean
 }
 
 export type DeliverySettings = Pick<
@@ -20,6 +22,13 @@ export type DeliverySettings = Pick<
   readonly runId: string
   /** One Int32: chunks settled so far, in the durability of the trail or refused. For who cannot wait for a message. */
   readonly settled: SharedArrayBuffer
+}
+
+/** What delivery needs of the options: no function, so that it can be cloned to another thread. */
+export function settingsOf(options: ResolvedOptions, runId: string): DeliverySettings {
+  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
+  const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
+  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
 }
 
 export type ToDelivery = { readonly type: 'chunk'; readonly chunk: SealedChunk } | { readonly type: 'close' }
@@ -36,10 +45,25 @@ export interface ChunkRefusal {
   readonly problem: Problem
 }
 
+/** Events that were stored and will not be delivered: their spool is damaged. */
+export interface Loss {
+  /** 32 hex digits: this run, or a dead one. */
+  readonly runId: string
+  /** Their run_seqs, inclusive; null when the file does not tell. */
+  readonly first: number | null
+  readonly last: number | null
+  /** Where the damaged file lies now. */
+  readonly file: string
+  readonly reason: string
+}
+
 export interface Gauges {
+  /** Of all spools that this run sends from. */
   readonly spoolBytes: number
   /** When the oldest event on disk was appended, milliseconds since 1970. */
   readonly spoolOldestMs: number | null
+  /** Whether new work should wait for room in this run's own spool. */
+  readonly spoolFull: boolean
   readonly adopted: number
   readonly connected: boolean
 }
@@ -50,6 +74,7 @@ export interface Report {
   readonly storedTo: number
   readonly refused: readonly ChunkRefusal[]
   readonly acked: readonly ChunkAck[]
+  readonly lost: readonly Loss[]
   readonly problems: readonly Problem[]
   readonly gauges: Gauges
   /** Set in the last report. */

@@ -14,6 +14,8 @@ export type {
 export { createAuditTrail } from './create-audit-trail.ts'
 export { currentSession } from './current-session.ts'
 export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options.ts'
+export { spoolStatus } from './spool-status.ts'
+export type { SpoolStatus } from './spool-status.ts'
 export type { GuardOptions, Ruling } from './guard.ts'
 export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
 export {

@@ -2,10 +2,13 @@
 import type { ErrorCode } from '@agent-audit/schemas'
 
 export interface LostRange {
-  readonly first: number
+  /** Null when it is not known what is lost. */
+  readonly first: number | null
   /** Inclusive. */
-  readonly last: number
+  readonly last: number | null
   readonly reason: ErrorCode
+  /** A damaged spool: the run whose events were in it, 32 hex digits, and where the file lies now. */
+  readonly spool?: { readonly runId: string; readonly file: string } | undefined
 }
 
 export class LostEvents {
@@ -18,7 +21,7 @@ export class LostEvents {
   /** Adds a range; one that goes on where the newest ended becomes part of it. */
   add(range: LostRange): void {
     const newest = this.#ranges.at(-1)
-    if (newest?.reason === range.reason && newest.last + 1 === range.first) {
+    if (newest !== undefined && follows(newest, range)) {
       this.#ranges[this.#ranges.length - 1] = { ...newest, last: range.last }
     } else this.#ranges.push(range)
   }
@@ -28,4 +31,9 @@ export class LostEvents {
     this.#ranges = []
     return ranges
   }
+}
+
+function follows(newest: LostRange, range: LostRange): boolean {
+  if (newest.reason !== range.reason || newest.spool !== undefined || range.spool !== undefined) return false
+  return newest.last !== null && newest.last + 1 === range.first
 }

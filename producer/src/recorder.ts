@@ -2,35 +2,27 @@
  * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
  * root of this thread: the only file that knows the writer of chunks, the port to delivery, and the receipts.
  */
-import { AuditUnavailableError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, Receipt, TrailStats } from './audit-trail.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
+import type { WaitHooks } from './chunk-state.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { DeliveryPort, startDelivery } from './delivery-port.ts'
-import { fromProblem } from './delivery-protocol.ts'
-import type { DeliverySettings, Gauges, Report } from './delivery-protocol.ts'
+import { fromProblem, settingsOf } from './delivery-protocol.ts'
+import type { Gauges, Loss, Report } from './delivery-protocol.ts'
 import type { EventRecord } from './event-record.ts'
-import type { FieldNotes } from './field-writer.ts'
 import { fitRecord } from './fit-record.ts'
 import { LostEvents } from './lost-events.ts'
 import type { LostRange } from './lost-events.ts'
-import type { Durability, ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { ProblemReporter } from './problems.ts'
 import { RunIdentity } from './run-identity.ts'
+import type { AppendOptions } from './trail-context.ts'
 import { Waits } from './waits.ts'
 
 /** Longest wait of a record for company before it is handed over, milliseconds. */
 const LINGER_MS = 2
-
-export interface AppendOptions {
-  readonly notes: FieldNotes
-  readonly durability?: Durability | undefined
-  /** Microseconds since 1970, for imports; else the clock. */
-  readonly timestamp?: number | undefined
-  /** The trail's own events are taken even when the buffer is full. */
-  readonly always?: boolean | undefined
-}
 
 export interface RecorderHooks {
   readonly startDelivery: typeof startDelivery
@@ -53,13 +45,18 @@ export class Recorder {
   #open: ChunkState | undefined
   readonly #unstored: ChunkState[] = []
   readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
+  /** One for all chunks: of those on disk there can be many. */
+  readonly #chunkHooks: WaitHooks = {
+    waiting: (chunk) => this.#onWaiting(chunk),
+    answered: () => this.#waits.end(),
+  }
   #handedOver = 0
   /** Bytes handed over that do not have the trail's durability yet. */
   #bufferBytes = 0
   #recorded = 0
   #acked = 0
   #refused = 0
-  #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, adopted: 0, connected: false }
+  #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected: false }
   #lostDelivery: TrailError | undefined
   #linger: NodeJS.Timeout | undefined
   #handOverSoon = false
@@ -84,19 +81,15 @@ export class Recorder {
       maxBytes: this.#options.maxRecordBytes,
       onOversize: this.#options.onOversize,
     })
-    this.#number(record, options.timestamp)
-    const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
-    const chunk = refusal === undefined ? this.#write(record, maxBytes) : this.#refuse(record.run_seq, refusal)
-    const index = record.run_seq - chunk.firstSeq
-    const { topic, durability } = this.#options
-    return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
-  }
-
-  #number(record: EventRecord, given: number | undefined): void {
     const now = this.identity.timestamp()
     const runSeq = this.identity.nextSeq++
-    record.identify(runSeq, this.identity.eventId(runSeq, now), given ?? now)
+    record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)
     this.#recorded++
+    const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
+    const chunk = refusal === undefined ? this.#write(record, maxBytes, options) : this.#refuse(runSeq, refusal)
+    const index = runSeq - chunk.firstSeq
+    const { topic, durability } = this.#options
+    return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
   }
 
   #findRefusal(): TrailError | undefined {
@@ -107,21 +100,20 @@ export class Recorder {
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
-  #write(record: EventRecord, maxBytes: number): ChunkState {
-    if (!this.#writer.fits(maxBytes)) this.handOver()
-    this.#open ??= this.#openChunk(record.run_seq)
+  #write(record: EventRecord, maxBytes: number, { always = false }: AppendOptions): ChunkState {
+    // The trail's own events share no chunk with others: there is room kept for them.
+    if (always || !this.#writer.fits(maxBytes)) this.handOver()
+    const chunk = (this.#open ??= this.#openChunk(record.run_seq))
     this.#writer.append(record, maxBytes)
-    return this.#open
+    if (always) this.handOver(true)
+    return chunk
   }
 
   #openChunk(firstSeq: number): ChunkState {
     // One timer for all chunks: refreshing it costs less than making one. It keeps no process alive.
     if (this.#linger === undefined) this.#linger = setTimeout(() => this.handOver(), LINGER_MS).unref()
     else this.#linger.refresh()
-    return new ChunkState(firstSeq, {
-      waiting: (chunk) => this.#onWaiting(chunk),
-      answered: () => this.#waits.end(),
-    })
+    return new ChunkState(firstSeq, this.#chunkHooks)
   }
 
   /** Somebody waits for a record: it lingers no longer than this turn of the event loop. */
@@ -147,11 +139,11 @@ export class Recorder {
   }
 
   /** Gives the open chunk to delivery. */
-  handOver(): void {
+  handOver(own = false): void {
     const state = this.#open
     if (state === undefined) return
     this.#open = undefined
-    const chunk = this.#writer.take()
+    const chunk = this.#writer.take(own)
     state.count = chunk.ends.length
     state.bytes = chunk.bytes.length
     if (this.#lostDelivery !== undefined) return this.#fail(state, this.#lostDelivery)
@@ -181,6 +173,7 @@ export class Recorder {
       if (this.#options.durability !== 'disk') this.#bufferBytes -= state.bytes
       state.acknowledge(ack)
     }
+    for (const loss of report.lost) this.#onDamaged(loss)
     for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
     if (report.closed) this.#waits.closed()
     this.#afterProgress(stored || report.acked.length > 0)
@@ -206,6 +199,19 @@ export class Recorder {
     if (state === undefined) return
     this.#unacked.delete(firstSeq)
     this.#fail(state, error)
+  }
+
+  /** What was in a damaged spool, and stored, will not be delivered. */
+  #onDamaged({ runId, first, last, file }: Loss): void {
+    this.#lost.add({ first, last, reason: 'SPOOL_CORRUPT', spool: { runId, file } })
+    if (runId !== this.identity.runIdHex || first === null || last === null) return
+    const error = new IntegrityError('SPOOL_CORRUPT', `not delivered: the spool is damaged, and set aside as ${file}`)
+    for (const state of this.#unacked.values()) {
+      if (state.firstSeq < first || state.firstSeq > last) continue
+      this.#unacked.delete(state.firstSeq)
+      this.#refused += state.count
+      state.fail(error)
+    }
   }
 
   /** @param kept - Something was: while all is refused, the events that explain it would be too, and need explaining. */
@@ -235,8 +241,9 @@ export class Recorder {
     this.#afterProgress(false)
   }
 
-  /** Whether new work should be taken: half of the buffer is free. */
+  /** Whether new work should be taken: half of the buffer is free, and where a full spool refuses, some of the spool. */
   get hasRoom(): boolean {
+    if (this.#gauges.spoolFull && this.#options.onFull === 'refuse') return false
     return this.#bufferBytes < this.#options.maxBufferBytes / 2
   }
 
@@ -289,11 +296,4 @@ export class Recorder {
       connected,
     }
   }
-}
-
-/** What delivery needs of the options: no function, so that it can be cloned to another thread. */
-function settingsOf(options: ResolvedOptions, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
-  const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
-  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
 }

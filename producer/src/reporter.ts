@@ -1,5 +1,5 @@
 /** Collects what delivery has to say, and says it once a turn of its event loop. */
-import type { ChunkAck, ChunkRefusal, Gauges, Problem, Report } from './delivery-protocol.ts'
+import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, Report } from './delivery-protocol.ts'
 
 export interface ReporterOptions {
   readonly post: (report: Report) => void
@@ -14,6 +14,7 @@ export class Reporter {
   #storedTo = -1
   #refused: ChunkRefusal[] = []
   #acked: ChunkAck[] = []
+  #lost: Loss[] = []
   #problems: Problem[] = []
   #scheduled = false
 
@@ -40,6 +41,11 @@ export class Reporter {
 
   acked(ack: ChunkAck): void {
     this.#acked.push(ack)
+    this.#schedule()
+  }
+
+  lost(loss: Loss): void {
+    this.#lost.push(loss)
     this.#schedule()
   }
 
@@ -72,12 +78,14 @@ export class Reporter {
       storedTo: this.#storedTo,
       refused: this.#refused,
       acked: this.#acked,
+      lost: this.#lost,
       problems: this.#problems,
       gauges: this.#options.gauges(),
       closed,
     }
     this.#refused = []
     this.#acked = []
+    this.#lost = []
     this.#problems = []
     this.#options.post(report)
   }

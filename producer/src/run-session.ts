@@ -35,10 +35,12 @@ export class RunSession {
     this.#session.recordOwn('trail_started', { content }, { always: true })
   }
 
-  /** One event a range: the gap in run_seq is explained. */
+  /** One event a range: the gap in run_seq, of this run or of a dead one, is explained. */
   lost(ranges: readonly LostRange[]): void {
-    for (const { first, last, reason } of ranges) {
-      const content = { first_run_seq: first, last_run_seq: last, count: last - first + 1 }
+    for (const { first, last, reason, spool } of ranges) {
+      const count = first === null || last === null ? null : last - first + 1
+      const of = spool === undefined ? {} : { run_id: spool.runId, set_aside: spool.file }
+      const content = { first_run_seq: first, last_run_seq: last, count, ...of }
       this.#session.recordOwn('events_lost', { reason, content }, { always: true })
     }
   }

@@ -2,10 +2,19 @@
 import type { TrailError } from '@agent-audit/schemas'
 import type { Receipt } from './audit-trail.ts'
 import type { EventRecord, RunStamps } from './event-record.ts'
+import type { FieldNotes } from './field-writer.ts'
 import type { Durability } from './options.ts'
-import type { AppendOptions } from './recorder.ts'
 import type { Redactor } from './redaction/redactor.ts'
 import type { SessionSequences } from './session-sequences.ts'
+
+export interface AppendOptions {
+  readonly notes: FieldNotes
+  readonly durability?: Durability | undefined
+  /** Microseconds since 1970, for imports; else the clock. */
+  readonly timestamp?: number | undefined
+  /** The trail's own events are taken even when the buffer is full. */
+  readonly always?: boolean | undefined
+}
 
 export interface TrailContext {
   /** 32 hex digits. */

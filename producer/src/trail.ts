@@ -25,7 +25,6 @@ import type { ExitHandler } from './exit-hooks.ts'
 import type { Durability, ResolvedOptions } from './options.ts'
 import { ProblemReporter } from './problems.ts'
 import { Recorder } from './recorder.ts'
-import type { AppendOptions } from './recorder.ts'
 import { Redactor } from './redaction/redactor.ts'
 import { RunSession } from './run-session.ts'
 import { checkRef, stampsOf } from './session-ref.ts'
@@ -33,7 +32,7 @@ import { SessionSequences } from './session-sequences.ts'
 import { Session } from './session.ts'
 import { SystemPrompts } from './system-prompts.ts'
 import { readTrace } from './trace-context.ts'
-import type { TrailContext } from './trail-context.ts'
+import type { AppendOptions, TrailContext } from './trail-context.ts'
 
 const CLOSE_TIMEOUT_MS = 10_000
 /** For letting go of client and spool, once the flush is over. */

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import type { Chunk } from './chunk.ts'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
-import { listNames, newSpoolFile, RUN_ID, runIdOf, SPOOL } from './spool-file.ts'
+import { listNames, newSpoolFile, removeSpool, RUN_ID, runIdOf, SPOOL } from './spool-file.ts'
 import { SpoolTable } from './spool-table.ts'
 
 export interface StoredChunk {
@@ -108,6 +108,7 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
     db.use('write', () => insert.run(runId, Date.now()))
     return new SpoolTable(db, runId, maxBytes)
   } catch (error) {
+    removeSpool(db.file)
     db.close()
     throw error
   }
@@ -136,7 +137,9 @@ function tryOpen(file: string, fsync: boolean): Database | undefined {
   try {
     return new Database(SPOOL, file, { access: 'exclusive', busyTimeoutMs: OWNER_BUSY_TIMEOUT_MS, fsync })
   } catch (error) {
-    if (existsSync(file)) throw error
-    return undefined
+    if (!existsSync(file)) return undefined
+    // As on a full disk. Left there, it would be this run's spool at the next try.
+    removeSpool(file)
+    throw error
   }
 }

@@ -1,7 +1,9 @@
 /** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
-import { writeSync } from 'node:fs'
+import { rmSync, writeFileSync, writeSync } from 'node:fs'
 import { registerHooks } from 'node:module'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { createAuditTrail } from '@agent-audit/producer'
+import { rememberPartitions } from '@agent-audit/spool'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
 function print(line: string): void {
@@ -75,6 +77,50 @@ const commands: Record<string, () => void | Promise<void>> = {
     if (how === 'SIGTERM' || how === 'SIGINT') process.kill(process.pid, how)
     if (SIGNALLED.has(how)) process.kill(process.pid, 'SIGTERM')
     if (SIGNALLED.has(how) || how.startsWith('SIG')) setInterval(() => {}, 60_000)
+  },
+  /**
+   * On a small disk that another file fills: records until events are refused, makes room, and waits until all others are
+   * stored. Prints how many are recorded and refused, and the codes of problems.
+   */
+  'fill-disk': async () => {
+    const [disk, filler] = [how, `${how}/filler`]
+    const problems = new Set<string>()
+    writeFileSync(filler, Buffer.alloc(2_500_000))
+    rememberPartitions(`${disk}/spool/audit.events`, 'audit.events', 4)
+    const trail = createAuditTrail({
+      agentId: 'child',
+      brokers: NOWHERE,
+      spoolDir: `${disk}/spool`,
+      maxBufferBytes: 2 ** 20,
+      onProblem: ({ code, message }) => {
+        if (code === 'SPOOL_UNAVAILABLE') problems.add(`${code}: ${message.replace(/.*: /, '')}`)
+      },
+    })
+    const session = trail.startSession({ session_id: 'filling' })
+    const kept = []
+    while (trail.stats().refused === 0) {
+      const receipt = session.decision({ reasoning: 'x'.repeat(10_000) })
+      if (trail.stats().refused === 0) kept.push(receipt)
+      // One by one until the disk is full: memory is not to be full before it.
+      const stored = receipt.stored.catch(() => {})
+      while (problems.size === 0 && !(await Promise.race([stored.then(() => true), nextTurn(false)])));
+    }
+    print([...problems].join())
+    rmSync(filler)
+    await Promise.all(kept.map(({ stored }) => stored))
+    print(`stored ${kept.length}`)
+    await trail.close({ timeoutMs: 0 })
+    const next = createAuditTrail({ agentId: 'child', dataDir, spoolDir: `${disk}/spool`, onProblem: () => {} })
+    while (next.stats().adopted === 0 || next.stats().spoolBytes > 0) await sleep(20)
+    await next.close()
+  },
+  /** Prints what making a trail on a disk that cannot be written throws. */
+  'read-only-disk': () => {
+    try {
+      createAuditTrail({ agentId: 'child', brokers: NOWHERE, spoolDir: `${how}/spool` })
+    } catch (error) {
+      print(`${(error as { code: string }).code}: ${(error as Error).message}`)
+    }
   },
   /** Uses the embedded log, never closes, and has nothing left to do. */
   'run-out': () => {

@@ -1,5 +1,5 @@
 /** What the tests of the producer share: directories, trails over the embedded log, and the rows that landed there. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -117,9 +117,23 @@ export function startChildWithoutWorkers(...args: readonly string[]): Child {
   return startNode(['--permission', '--allow-fs-read=*', '--allow-fs-write=*'], [PROGRAM, ...args])
 }
 
-function startNode(nodeOptions: readonly string[], args: readonly string[]): Child {
-  const command = [...nodeOptions, '--conditions=agent-audit-source', ...args]
-  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] })
+/** Why no disk of its own can be given to a child here; undefined where it can. */
+export const NO_OWN_DISK: string | undefined =
+  spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
+    ? undefined
+    : '(skipped: needs unshare and user namespaces, to mount a small disk)'
+
+/** The same with a disk of its own mounted on a directory, which nobody else sees and which is gone afterwards. */
+export function startChildOnDisk(disk: { directory: string; options: string }, ...args: readonly string[]): Child {
+  const mount = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"'
+  const before = ['unshare', '-rm', 'sh', '-c', mount, 'sh', disk.options, disk.directory]
+  return startNode([], [PROGRAM, ...args, disk.directory], before)
+}
+
+function startNode(nodeOptions: readonly string[], args: readonly string[], before: readonly string[] = []): Child {
+  const node = [process.execPath, ...nodeOptions, '--conditions=agent-audit-source', ...args]
+  const [file = '', ...command] = [...before, ...node]
+  const child = spawn(file, command, { stdio: ['ignore', 'pipe', 'pipe'] })
   const closed = once(child, 'close')
   const lines: string[] = []
   let rest = ''

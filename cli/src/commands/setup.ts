@@ -13,7 +13,7 @@ import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
-import { kafkaOf } from '../kafka-connection.ts'
+import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { counted, painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
@@ -61,8 +61,7 @@ export function addSetup(program: Command, terminal: Terminal): void {
 const SETUP_HELP = `
 CLICKHOUSE_USER must be an admin here. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, the consumer's user is
 checked too: it may insert and read its bookkeeping, and nothing more.
-Kafka: KAFKA_BROKERS, KAFKA_SSL=true, KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME,
-KAFKA_SASL_PASSWORD. A password also from the file that its name with _FILE names.`
+${KAFKA_HELP}`
 
 async function setUpDataDir(dataDir: string): Promise<Step[]> {
   const { openDataDir } = await importStack()

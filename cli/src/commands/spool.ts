@@ -1,0 +1,137 @@
+/** `agent-audit spool status` and `agent-audit spool drain`: what producers left on a disk. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AuditTrailOptions, SpoolStatus } from '@agent-audit/producer'
+import { AuditUnavailableError, InvalidInputError, type TrailError } from '@agent-audit/schemas'
+import type { Command } from 'commander'
+import { parseCount } from '../arguments.ts'
+import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
+import { type Column, table } from '../render/table.ts'
+import { counted, dayAndTime, figure, painter } from '../render/text.ts'
+import { EXIT, type Terminal } from '../terminal.ts'
+
+interface DrainOptions {
+  readonly brokers?: string
+  readonly dataDir?: string
+  readonly schemaRegistry?: string
+  readonly timeoutMs: number
+  readonly json?: boolean
+}
+
+const DAY_MS = 86_400_000
+const POLL_MS = 50
+
+const COLUMNS: readonly Column<SpoolStatus>[] = [
+  { title: 'TOPIC', value: (row) => row.topic },
+  { title: 'RUN', value: (row) => row.runId },
+  { title: 'STATE', value: (row) => row.state },
+  { title: 'EVENTS', value: (row) => (row.records === null ? '-' : figure(row.records)), right: true },
+  { title: 'BYTES', value: (row) => figure(row.fileBytes), right: true },
+  { title: 'OLDEST (UTC)', value: (row) => (row.oldestMs === null ? '-' : dayAndTime(isoOf(row.oldestMs))) },
+]
+
+export function addSpool(program: Command, terminal: Terminal, exit: (code: number) => void): void {
+  const spool = program.command('spool').description('what producers have on disk and Kafka does not have yet')
+  spool
+    .command('status <dir>')
+    .description('list the spools below a spool directory: depth, oldest, runs')
+    .option('--json', 'one JSON array; records and oldest of a live run are null: only its process knows')
+    .addHelpText('after', '\nExit codes: 0 done, 1 a damaged spool was found, 3 the directory cannot be read')
+    .action(async (directory: string, { json }: { json?: boolean }) => {
+      const { spoolStatus } = await import('@agent-audit/producer')
+      const found = spoolStatus(directory)
+      if (found.some(isDamaged)) exit(EXIT.finding)
+      if (json === true) terminal.out(`${JSON.stringify(found)}\n`)
+      else terminal.out(statusText(found, directory, terminal))
+    })
+  spool
+    .command('drain <dir>')
+    .description('send what dead processes left below a spool directory, under their own run_ids')
+    .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
+    .option('-D, --data-dir <dir>', 'into the embedded log of this directory instead')
+    .option('--schema-registry <url>', 'Confluent API; what the producers have as schemaRegistryUrl')
+    .option('--timeout-ms <n>', 'how long to try', parseCount(1, DAY_MS), 60_000)
+    .option('--json', 'one JSON object')
+    .addHelpText('after', `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 something is left`)
+    .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
+}
+
+function isDamaged({ state }: SpoolStatus): boolean {
+  return state === 'damaged' || state === 'set-aside'
+}
+
+function statusText(found: readonly SpoolStatus[], directory: string, terminal: Terminal): string {
+  if (found.length === 0) return `no spools below ${directory}\n`
+  const reasons = found.flatMap(({ file, reason }) => (reason === null ? [] : `${file}: ${reason}\n`))
+  return `${table(COLUMNS, found, painter(terminal.colors))}${reasons.join('')}`
+}
+
+async function drain(
+  directory: string,
+  options: DrainOptions,
+  terminal: Terminal,
+  exit: (code: number) => void,
+): Promise<void> {
+  const { spoolStatus } = await import('@agent-audit/producer')
+  const destination = destinationOf(options, terminal)
+  const deadline = performance.now() + options.timeoutMs
+  const left = (): SpoolStatus[] => spoolStatus(directory).filter(({ state }) => state !== 'live')
+  const topics = new Set(left().flatMap(({ topic, state }) => (state === 'set-aside' ? [] : topic)))
+  const problems = new Map<string, TrailError>()
+  let sent = 0
+  for (const topic of topics) {
+    sent += await drainTopic({ ...destination, topic, spoolDir: directory }, deadline, problems)
+  }
+  const remaining = left()
+  const waiting = remaining.filter((spool) => spool.state === 'waiting' || spool.state === 'unreadable')
+  const damaged = remaining.filter(isDamaged)
+  exit(waiting.length > 0 ? EXIT.cannotTell : damaged.length > 0 ? EXIT.finding : EXIT.done)
+  if (options.json === true) {
+    const said = [...problems.values()].map(({ code, message }) => ({ code, message }))
+    return terminal.out(`${JSON.stringify({ sent, waiting, damaged, problems: said })}\n`)
+  }
+  for (const { message } of problems.values()) terminal.err(`agent-audit: ${message}\n`)
+  terminal.out(`${counted(sent, 'event')} sent; ${counted(waiting.length, 'spool')} left\n`)
+  if (remaining.length > 0) terminal.out(statusText(remaining, directory, terminal))
+}
+
+type TopicOptions = Omit<AuditTrailOptions, 'agentId'> & { readonly topic: string; readonly spoolDir: string }
+
+/**
+ * A trail on the directory adopts what is there. It is a run of its own: its events say who drained, and explain what
+ * was in a damaged spool.
+ */
+async function drainTopic(options: TopicOptions, deadline: number, problems: Map<string, TrailError>): Promise<number> {
+  const { createAuditTrail } = await import('@agent-audit/producer')
+  const trail = createAuditTrail({
+    ...options,
+    agentId: 'agent-audit-spool-drain',
+    handleExit: false,
+    onProblem: (problem) => problems.set(problem.code, problem),
+  })
+  const leftMs = (): number => Math.max(1, deadline - performance.now())
+  // Its own first event goes out after all that it has adopted was read.
+  await trail.flush({ timeoutMs: leftMs() })
+  while (trail.stats().spoolBytes > 0 && performance.now() < deadline) await sleep(POLL_MS)
+  if (!trail.stats().connected && !problems.has('BROKER_UNAVAILABLE')) {
+    const where = options.brokers?.join(', ') ?? options.dataDir
+    const error = new AuditUnavailableError('BROKER_UNAVAILABLE', `no connection to ${where} within the time given`)
+    problems.set(error.code, error)
+  }
+  await trail.close({ timeoutMs: leftMs() })
+  return trail.stats().adopted
+}
+
+function destinationOf(options: DrainOptions, terminal: Terminal): Omit<AuditTrailOptions, 'agentId'> {
+  const schemaRegistryUrl = options.schemaRegistry
+  if (options.dataDir !== undefined) return { dataDir: options.dataDir, schemaRegistryUrl }
+  const kafka = kafkaOf(options.brokers, terminal.env)
+  if (kafka === undefined) {
+    throw new InvalidInputError('OPTIONS_INVALID', 'where to? Set KAFKA_BROKERS, or give --brokers or --data-dir')
+  }
+  const { brokers, ssl, sasl } = kafka
+  return { brokers, ssl, sasl, schemaRegistryUrl }
+}
+
+function isoOf(timeMs: number): string {
+  return new Date(timeMs).toISOString()
+}

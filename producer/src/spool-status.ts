@@ -1,0 +1,32 @@
+/** What lies in the spools of a directory. */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import { inspectSpools } from '@agent-audit/spool'
+import type { SpoolReport } from '@agent-audit/spool'
+
+export interface SpoolStatus extends SpoolReport {
+  /** Where its records go. */
+  readonly topic: string
+}
+
+/**
+ * Reports the spools in the directory that trails have as `spoolDir`, of all topics. Changes nothing, and leaves live
+ * runs alone.
+ * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the directory cannot be read.
+ */
+export function spoolStatus(spoolDir: string): SpoolStatus[] {
+  return topicsOf(spoolDir).flatMap((topic) =>
+    inspectSpools(join(spoolDir, topic)).map((report) => ({ ...report, topic })),
+  )
+}
+
+function topicsOf(spoolDir: string): string[] {
+  try {
+    const entries = readdirSync(spoolDir, { withFileTypes: true })
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).toSorted()
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${spoolDir}: ${why}`, { cause: error })
+  }
+}

@@ -1,0 +1,129 @@
+/** What an operator sees and does with the spools that producers left on a disk. */
+import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { runCli } from '@agent-audit/cli'
+import { type AuditTrail, createAuditTrail } from '@agent-audit/producer'
+import { rememberPartitions } from '@agent-audit/spool'
+import { expect, it } from 'vitest'
+import { makeTempDirectory, openTrail, readRows } from '../producer/support.ts'
+
+const TOPIC = 'audit.events'
+/** Nothing listens there: what is recorded stays in the spool. */
+const NOWHERE = ['127.0.0.1:1']
+
+async function run(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+  let out = ''
+  let err = ''
+  const terminal = {
+    out: (text: string) => (out += text),
+    err: (text: string) => (err += text),
+    env: {},
+    colors: false,
+  }
+  return { code: await runCli(['spool', ...args], terminal), out, err }
+}
+
+function makeSpoolDirectory(): string {
+  const spoolDir = makeTempDirectory()
+  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 4)
+  return spoolDir
+}
+
+function openUnsent(spoolDir: string): AuditTrail {
+  return createAuditTrail({ agentId: 'agent-1', brokers: NOWHERE, spoolDir, handleExit: false, onProblem: () => {} })
+}
+
+/** A run with `count` decisions, one a chunk, that ended without sending any. */
+async function leaveRun(spoolDir: string, count: number): Promise<string> {
+  const trail = openUnsent(spoolDir)
+  const session = trail.startSession({ session_id: 's1' })
+  for (let index = 0; index < count; index++) await session.decision({ reasoning: `decision ${index}.` }).stored
+  await trail.close({ timeoutMs: 0 })
+  return trail.runId
+}
+
+function spoolFiles(spoolDir: string): string[] {
+  return readdirSync(join(spoolDir, TOPIC)).filter((name) => name.startsWith('run-'))
+}
+
+it('status lists dead runs with depth and oldest, and a live one as live', async () => {
+  const spoolDir = makeSpoolDirectory()
+  const before = Date.now()
+  const dead = await leaveRun(spoolDir, 3)
+  const live = openTrail({ brokers: NOWHERE, spoolDir, onProblem: () => {} })
+  // A live run adopts what it finds at its start: the next one comes after.
+  await live.startSession().decision({ reasoning: 'stored' }).stored
+  const later = await leaveRun(spoolDir, 1)
+  const { code, out } = await run('status', spoolDir, '--json')
+  expect(code).toBe(0)
+  const found = JSON.parse(out) as { runId: string; oldestMs: number | null }[]
+  expect(found.toSorted((one, other) => one.runId.localeCompare(other.runId))).toMatchObject(
+    [
+      { topic: TOPIC, runId: dead, state: 'live', records: null },
+      { topic: TOPIC, runId: live.runId, state: 'live', records: null },
+      // trail_started, session_start, the decision, trail_stopped
+      { topic: TOPIC, runId: later, state: 'waiting', records: 4 },
+    ].toSorted((one, other) => one.runId.localeCompare(other.runId)),
+  )
+  expect(found.find(({ runId }) => runId === later)?.oldestMs).toBeGreaterThanOrEqual(before)
+  expect((await run('status', spoolDir)).out).toMatch(new RegExp(`${later}\\s+waiting\\s+4 `))
+})
+
+it('drain sends what dead runs left, in order and under their own run_ids, and leaves nothing', async () => {
+  const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+  const dead = await Promise.all([leaveRun(spoolDir, 30), leaveRun(spoolDir, 30)])
+  const { code, out } = await run('drain', spoolDir, '--data-dir', dataDir, '--json')
+  expect([code, JSON.parse(out)]).toEqual([0, { sent: 66, waiting: [], damaged: [], problems: [] }])
+  const rows = readRows(dataDir)
+  for (const runId of dead) {
+    const own = rows.filter((row) => row['run_id'] === runId)
+    expect(own.map(({ run_seq }) => run_seq)).toEqual(Array.from({ length: 33 }, (_, seq) => seq))
+    const offsets = own.filter(({ session_id }) => session_id === 's1').map(({ offset }) => offset)
+    expect(offsets).toEqual(offsets.toSorted((one, other) => one - other))
+  }
+  expect(spoolFiles(spoolDir)).toEqual([])
+  expect(await run('status', spoolDir)).toMatchObject({ code: 0, out: `no spools below ${spoolDir}\n` })
+})
+
+it('drain says what it could not send, and leaves it', async () => {
+  const spoolDir = makeSpoolDirectory()
+  const dead = await leaveRun(spoolDir, 2)
+  const { code, err } = await run('drain', spoolDir, '--brokers', '127.0.0.1:1', '--timeout-ms', '800')
+  expect(code).toBe(3)
+  expect(err).toContain('127.0.0.1:1')
+  const { out } = await run('status', spoolDir, '--json')
+  expect(JSON.parse(out)).toContainEqual(expect.objectContaining({ runId: dead, state: 'waiting', records: 5 }))
+})
+
+it('drain sends what stands before the damage, sets the file aside, and explains the rest', async () => {
+  const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+  const dead = await leaveRun(spoolDir, 8)
+  const file = join(spoolDir, TOPIC, spoolFiles(spoolDir)[0] ?? '')
+  const descriptor = openSync(file, 'r+')
+  writeSync(descriptor, 'X', readFileSync(file).indexOf('decision 5.'))
+  closeSync(descriptor)
+  const { code, out } = await run('drain', spoolDir, '--data-dir', dataDir, '--json')
+  expect(code).toBe(1)
+  expect(JSON.parse(out)).toMatchObject({
+    damaged: [{ runId: dead, state: 'set-aside' }],
+    problems: [{ code: 'SPOOL_CORRUPT' }],
+  })
+  const rows = readRows(dataDir)
+  // trail_started, session_start, decisions 0 to 4
+  expect(rows.filter((row) => row['run_id'] === dead).map(({ run_seq }) => run_seq)).toEqual([0, 1, 2, 3, 4, 5, 6])
+  const set_aside = expect.stringContaining('.damaged-') as string
+  expect(rows.filter((row) => row.event_type === 'events_lost')).toMatchObject([
+    { reason: 'SPOOL_CORRUPT', content: { run_id: dead, first_run_seq: 7, last_run_seq: 10, count: 4, set_aside } },
+  ])
+  expect(spoolFiles(spoolDir).filter((name) => /\.damaged-[^-]+$/.test(name))).toHaveLength(1)
+})
+
+it.each([
+  [['drain', '/nowhere/at/all', '--data-dir', 'x'], 3, /spool directory \/nowhere\/at\/all/],
+  [['status', '/nowhere/at/all'], 3, /spool directory \/nowhere\/at\/all/],
+  [['drain', '.'], 2, /where to\? Set KAFKA_BROKERS/],
+])('says in one line what is wrong with spool %j', async (args, code, message) => {
+  const ran = await run(...args)
+  expect(ran).toMatchObject({ code, out: '' })
+  expect(ran.err).toMatch(message)
+})

@@ -1,0 +1,181 @@
+/**
+ * A broker that is down while a producer records at full speed: its calls keep their cost, its memory stays bounded, and
+ * everything arrives in order once the broker is back.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Analytics, completeness, connectAnalytics, registerLog } from '@agent-audit/analytics'
+import { createConsumer, ensureTopic, markKafkaLogClean, readSettings } from '@agent-audit/consumer'
+import type { TrailStats } from '@agent-audit/producer'
+import { type DataDir, type KafkaCluster, openDataDir, startKafka } from '@agent-audit/stack'
+import { pino } from 'pino'
+
+/** What the producer is to do, as JSON in its argument. */
+export interface OutageOrder {
+  readonly brokers: readonly string[]
+  readonly topic: string
+  readonly spoolDir: string
+  /** Events recorded while the broker is up, and while it is down. */
+  readonly before: number
+  readonly events: number
+}
+
+export interface PhaseFigures {
+  readonly seconds: number
+  /** CPU of the caller's thread an event, microseconds. */
+  readonly callerUs: number
+  /** Highest memory of the process, all threads, MiB. */
+  readonly peakMb: number
+  readonly stats: TrailStats
+}
+
+export interface OutageReport {
+  /** Memory of the process before the outage, with nothing under way, MiB. */
+  readonly idleMb: number
+  readonly up: PhaseFigures
+  readonly down: PhaseFigures
+  readonly drained: PhaseFigures
+  /** Events in ClickHouse, those that the consumer left out as duplicates, and those behind a later one of their run. */
+  readonly stored: number
+  readonly duplicates: number
+  readonly outOfOrder: number
+  readonly verdict: string
+}
+
+export interface OutageOptions {
+  readonly before: number
+  readonly events: number
+  readonly say?: (line: string) => void
+}
+
+const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
+const PARTITIONS = 4
+const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
+const DAY_MS = 86_400_000
+const POLL_MS = 200
+
+/** Runs it on a Kafka of its own, whose one broker is killed, and a ClickHouse; removes all of it again. */
+export async function runOutage({ before, events, say = () => {} }: OutageOptions): Promise<OutageReport> {
+  const directory = mkdtempSync(join(tmpdir(), 'outage-test-'))
+  try {
+    await using dataDir = await openDataDir(directory)
+    await using kafka = await startKafka({ dataDir: join(directory, 'kafka') })
+    await setUp(dataDir, kafka)
+    const spoolDir = join(directory, 'spool')
+    await using producer = startProducer({ brokers: kafka.brokers, topic: PLACE.topic, spoolDir, before, events })
+    const up = await producer.said<PhaseFigures & { idleMb: number }>('up')
+    say(`with the broker: ${describe(up)}, idle at ${up.idleMb.toFixed(0)} MiB`)
+    await kafka.nodes[0]?.kill()
+    producer.goOn()
+    const down = await producer.said<PhaseFigures>('down')
+    say(`without: ${describe(down)}, ${(down.stats.spoolBytes / 2 ** 20).toFixed(0)} MiB in the spool`)
+    await kafka.nodes[0]?.start()
+    const drained = await producer.said<PhaseFigures>('drained')
+    say(`back: drained in ${drained.seconds.toFixed(1)} s, at most ${drained.peakMb.toFixed(0)} MiB`)
+    await producer.end()
+    const stored = await store(dataDir, kafka, down.stats.recorded + 1)
+    return { idleMb: up.idleMb, up, down, drained, ...stored }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function describe({ seconds, callerUs, peakMb }: PhaseFigures): string {
+  return `${callerUs.toFixed(2)} us an event on the caller's thread, ${seconds.toFixed(1)} s, at most ${peakMb.toFixed(0)} MiB`
+}
+
+function connectionOf({ brokers }: KafkaCluster): { brokers: readonly string[]; ssl: false; sasl: undefined } {
+  return { brokers, ssl: false, sasl: undefined }
+}
+
+async function setUp(dataDir: DataDir, kafka: KafkaCluster): Promise<void> {
+  const made = await ensureTopic(connectionOf(kafka), {
+    topic: PLACE.topic,
+    partitions: PARTITIONS,
+    replicationFactor: 1,
+    retentionMs: DAY_MS,
+    maxMessageBytes: 2 ** 20,
+  })
+  await using admin = connectAnalytics(dataDir.admin)
+  await registerLog(admin, { sourceId: made.clusterId, topic: PLACE.topic, consumerGroup: PLACE.groupId })
+  await markKafkaLogClean(connectionOf(kafka), PLACE)
+}
+
+interface Producer extends AsyncDisposable {
+  /** Waits for a word, and gives the figures behind it. */
+  said<T>(word: string): Promise<T>
+  goOn(): void
+  /** Waits until it has ended. */
+  end(): Promise<void>
+}
+
+function startProducer(order: OutageOrder): Producer {
+  const args = ['--conditions=agent-audit-source', PRODUCER, JSON.stringify(order)]
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const closed = once(child, 'close')
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return {
+    async said<T>(word: string) {
+      const line = await lines.next()
+      if (line.done === true || !line.value.startsWith(`${word} `))
+        throw new Error(`expected ${word}, got ${line.value}`)
+      return JSON.parse(line.value.slice(word.length)) as T
+    },
+    goOn: () => void child.stdin.write('\n'),
+    async end() {
+      await closed
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await closed
+    },
+  }
+}
+
+/** Has the consumer write what is in the log, and looks at it. */
+async function store(
+  dataDir: DataDir,
+  kafka: KafkaCluster,
+  events: number,
+): Promise<Pick<OutageReport, 'stored' | 'duplicates' | 'outOfOrder' | 'verdict'>> {
+  const { url, username, password } = dataDir.writer
+  const environment = { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
+  const settings = readSettings({ ...environment, KAFKA_BROKERS: kafka.brokers.join(',') })
+  const drain = new AbortController()
+  const running = createConsumer(settings, pino({ level: 'warn' })).run(drain.signal)
+  await using analytics = connectAnalytics(dataDir.reader)
+  const count = async (sql: string): Promise<number> => Number((await analytics.rows<{ n: string }>(sql))[0]?.n)
+  let stored = 0
+  let before = -1
+  // The consumer ends only with an error; what is not there when nothing comes any more is missing.
+  for (let quiet = 0; stored < events && quiet < 150; quiet = stored === before ? quiet + 1 : 0) {
+    before = stored
+    await Promise.race([sleep(POLL_MS), running])
+    stored = await count('SELECT count() AS n FROM audit.audit_events')
+  }
+  drain.abort()
+  await running
+  return { stored, ...(await look(analytics, count)) }
+}
+
+/** Within a partition the numbers of a run must rise with the offsets. */
+const OUT_OF_ORDER = `
+  SELECT count() AS n FROM (
+    SELECT run_seq, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
+      PARTITION BY log_partition ORDER BY log_offset ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+    FROM audit.audit_events)
+  WHERE run_seq <= before`
+
+async function look(
+  analytics: Analytics,
+  count: (sql: string) => Promise<number>,
+): Promise<Pick<OutageReport, 'duplicates' | 'outOfOrder' | 'verdict'>> {
+  const { verdict, skipped } = await completeness(analytics)
+  return { duplicates: skipped.duplicate, outOfOrder: await count(OUT_OF_ORDER), verdict }
+}
