@@ -90,7 +90,9 @@ export class FieldWriter {
 
   /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
   check(): void {
-    if (this.#issues.length > 0) throw invalidEvent(this.#eventType, this.#issues)
+    if (this.#issues.length === 0) return
+    const issues = this.#issues.map(({ path, expected }) => ({ path: this.#redactor?.place(path) ?? path, expected }))
+    throw invalidEvent(this.#eventType, issues)
   }
 
   #redactJson(field: string, json: string, serialize: (value: unknown) => string): string | null {

@@ -439,6 +439,7 @@ it('no error and no problem quotes what was recorded', async () => {
   const wrong: (() => unknown)[] = [
     () => session.toolCall({ tool_name: 't', tool_input: { [`x`]: BigInt(1), secret } }),
     () => session.toolCall({ tool_name: 't', tool_input: cycle }),
+    () => session.toolCall({ tool_name: 't', tool_input: { [secret]: [Number.NaN] } }),
     () => session.toolCall({ tool_name: { secret } as never, tool_input: secret, tool_call_id: [secret] as never }),
     () =>
       session.toolCall({

@@ -70,6 +70,11 @@ export class Redactor {
     return attempt(new FieldRedaction(rules), (redaction) => redaction.value(text, paths ?? [], field) as string)
   }
 
+  /** A place in a field, for an error message: a key can be a secret itself. */
+  place(path: string): string {
+    return new FieldRedaction(this.#nameRules).value(path, [], '') as string
+  }
+
   /** A field that holds JSON. `serialize` writes what is left of it. */
   json(field: string, json: string, serialize: (value: unknown) => string): Redacted {
     const paths = this.#paths.of(field)
