@@ -77,8 +77,9 @@ export class MemoryDelivery {
   }
 
   #report(more: Partial<Report>): void {
-    const gauges = { spoolBytes: 0, spoolOldestMs: null, adopted: 0, connected: this.#failure !== 'broker' }
-    const report = { storedTo: this.#storedTo, refused: [], acked: [], problems: [], gauges, closed: false }
-    this.#hooks?.onReport({ ...report, ...more })
+    const connected = this.#failure !== 'broker'
+    const gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected }
+    const nothing = { refused: [], acked: [], lost: [], problems: [], closed: false }
+    this.#hooks?.onReport({ ...nothing, storedTo: this.#storedTo, gauges, ...more })
   }
 }
