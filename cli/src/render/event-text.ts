@@ -20,10 +20,10 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   user_message: (event) => textOf(keyOf(event, 'message')),
   llm_call: describeLlmCall,
   decision: (event) => event.reasoning ?? '',
-  tool_call: (event) => join([event.reason, textOf(event.tool_input)]),
+  tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
   tool_result: (event) => event.error ?? event.tool_output ?? '',
-  approval_request: (event) => join([event.reason, textOf(event.tool_input)]),
-  approval_decision: (event) => join([by(event), event.reason]),
+  approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
+  approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
   human_intervention: (event) => join([by(event), event.reason]),
   sandbox_crossing: (event) =>
     join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
@@ -45,6 +45,17 @@ function describeLlmCall(event: TrailEvent): string {
 
 function by(event: TrailEvent): string | null {
   return event.approver_id === null ? null : `by ${event.approver_id}`
+}
+
+/** What a person said of the action before it ran, or was refused. */
+function approvalOf(event: TrailEvent): string | null {
+  if (event.approval_status === null || event.approver_id === null) return null
+  return `${event.approval_status} by ${event.approver_id}`
+}
+
+function until(event: TrailEvent): string | null {
+  const expires = textOf(keyOf(event, 'expires_at'))
+  return expires === '' ? null : `until ${expires}`
 }
 
 function keyOf(event: TrailEvent, key: string): unknown {

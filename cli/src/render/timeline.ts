@@ -98,7 +98,8 @@ function tokensOf(events: readonly TrailEvent[]): string {
 
 /** The tool, and what became of it. */
 function subjectOf(event: TrailEvent): string {
-  const verdict = event.approval_status ?? event.outcome
+  // An approved call may be refused all the same: what became of it counts.
+  const verdict = event.outcome ?? event.approval_status
   return [event.tool_name, verdict]
     .filter((part) => part !== null)
     .map((part) => shortened(part, 40))

@@ -1,0 +1,109 @@
+/** The examples do what they say: on the real producer, and the payment from process to process into the real table. */
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { connectAnalytics, sessionTrail } from '@agent-audit/analytics'
+import { runCli } from '@agent-audit/cli'
+import { createTestTrail } from '@agent-audit/producer/testing'
+import { clickHouseAvailability } from '@agent-audit/stack'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { answer } from '../../examples/loop.ts'
+import { environmentOf, openEmbedded, openStore, type Store } from '../consumer/support.ts'
+import { makeTempDirectory, sessionRows } from '../producer/support.ts'
+import { startConsumerProcess } from '../support/consumer-process.ts'
+
+it('loop.ts records each answer of the model and each tool call', async () => {
+  const trail = createTestTrail()
+  expect(await answer(trail, 'Where is order 7?')).toBe('It is on its way.')
+  expect(trail.outline()).toEqual([
+    'session_start',
+    'llm_call',
+    'tool_call find_order allowed',
+    'tool_result find_order success',
+    'llm_call',
+    'session_end success',
+  ])
+  expect(trail.problems()).toEqual([])
+})
+
+it('serverless.ts has everything acknowledged before it answers', async () => {
+  const dataDir = makeTempDirectory()
+  vi.stubEnv('AUDIT_DATA_DIR', dataDir)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const { handler } = await import('../../examples/serverless.ts')
+  expect(await handler({ text: 'Where is order 7?' })).toBe('It is on its way.')
+  expect(sessionRows(dataDir).at(-1)).toMatchObject({ event_type: 'session_end', agent_id: 'faq' })
+})
+
+const PAYMENT = fileURLToPath(new URL('../../examples/payment.ts', import.meta.url))
+
+/** Runs a command of payment.ts in a process of its own. */
+async function payment(dataDir: string, ...args: string[]): Promise<string> {
+  const command = ['--conditions=agent-audit-source', PAYMENT, ...args]
+  const env = { ...process.env, KAFKA_BROKERS: '', AUDIT_DATA_DIR: dataDir }
+  const { stdout } = await promisify(execFile)(process.execPath, command, { env })
+  return stdout.trimEnd()
+}
+
+const clickHouse = clickHouseAvailability()
+const missing = clickHouse.available ? undefined : clickHouse.reason
+const store: Store | undefined = clickHouse.available ? await openStore() : undefined
+
+describe.skipIf(missing !== undefined)(`on a real ClickHouse ${missing ?? ''}`, () => {
+  it('payment.ts: asked, approved and paid in four processes, and all of it is in the table', async () => {
+    if (store === undefined) return
+    const log = await openEmbedded(store)
+    const dataDir = log.environment['AUDIT_DATA_DIR'] ?? ''
+    startConsumerProcess(environmentOf(store, log))
+    const files = makeTempDirectory()
+    const [request, decision] = [join(files, 'request.json'), join(files, 'decision.json')]
+    const session = /^asked in session (.+)$/.exec(await payment(dataDir, 'ask', '1200', request))?.[1] ?? ''
+    expect(await payment(dataDir, 'review', 'kim', request, decision)).toBe('approved {"eur":1200,"to":"DE02"}')
+    const altered = await payment(dataDir, 'pay', '12000', request, decision)
+    expect(await payment(dataDir, 'pay', '1200', request, decision)).toBe('paid 1200 EUR to DE02')
+
+    await using analytics = connectAnalytics(store.dataDir.reader)
+    await expect.poll(async () => (await sessionTrail(analytics, session)).length, { timeout: 30_000 }).toBe(9)
+    const events = await sessionTrail(analytics, session)
+    const line = events.map((event) =>
+      [event.event_type, event.approval_status, event.outcome].filter(Boolean).join(' '),
+    )
+    expect(line).toEqual([
+      'session_start',
+      'approval_request pending',
+      'approval_decision approved',
+      'session_resumed',
+      'tool_call approved denied',
+      'session_resumed',
+      'tool_call approved allowed',
+      'tool_result success',
+      'session_end success',
+    ])
+    const [, asked, decided, , denied, , paid] = events
+    expect(altered).toBe(`APPROVAL_ALTERED, on record as ${denied?.event_id}`)
+    expect(new Set([asked, decided, denied, paid].map((event) => event?.approval_id)).size).toBe(1)
+    expect([asked, decided, paid].map((event) => event?.arguments_sha256)).toEqual(
+      Array.from({ length: 3 }, () => asked?.arguments_sha256),
+    )
+    expect(denied?.arguments_sha256).not.toBe(asked?.arguments_sha256)
+    expect([decided, denied, paid].map((event) => event?.approver_id)).toEqual(['kim', 'kim', 'kim'])
+    const text = await shown(session)
+    expect(text).toMatch(
+      /approval_request +send_payment pending +above 1000 EUR \| \{"eur":1200,"to":"DE02"\} \| until 2/,
+    )
+    expect(text).toMatch(/approval_decision +send_payment approved +by kim\n/)
+    expect(text).toMatch(
+      /tool_call +send_payment denied +the approval is for other arguments \| approved by kim \| \{"eur":12000/,
+    )
+    expect(text).toMatch(/tool_call +send_payment allowed +approved by kim \| \{"eur":1200,/)
+  })
+})
+
+async function shown(session: string): Promise<string> {
+  const { url, username, password } = store?.dataDir.reader ?? { url: '', username: '', password: '' }
+  const env = { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
+  let out = ''
+  await runCli(['trail', session], { out: (text) => (out += text), err: (text) => (out += text), env, colors: false })
+  return out
+}
