@@ -45,5 +45,5 @@ function origin({ file, results }: { file: string; results: Results }): string {
 
 function describeMachine({ machine, versions }: Environment): string {
   const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
-  return `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, Linux ${machine.kernel}; ${names.join(', ')}`
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, Linux ${machine.kernel}, load average ${machine.loadAverage} at the start; ${names.join(', ')}`
 }

@@ -1,10 +1,17 @@
 /** The machine and the versions that a run was measured with. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 
 export interface Environment {
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGb: number; readonly kernel: string }
+  readonly machine: {
+    readonly cpu: string
+    readonly cores: number
+    readonly memoryGb: number
+    readonly kernel: string
+    /** Of the minute before the benchmark began: well below one on a machine with nothing else to do. */
+    readonly loadAverage: number
+  }
   readonly versions: Readonly<Record<string, string>>
 }
 
@@ -14,6 +21,9 @@ export interface ServerVersions {
   readonly kafkaAttached: boolean
 }
 
+/** Read when this file is loaded: before the benchmark's own servers start. */
+const loadAverage = loadavg()[0] ?? 0
+
 export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersions): Environment {
   const cpu = cpus()[0]?.model ?? 'unknown'
   return {
@@ -22,6 +32,7 @@ export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersion
       cores: availableParallelism(),
       memoryGb: Math.round(totalmem() / 2 ** 30),
       kernel: release(),
+      loadAverage,
     },
     versions: {
       node: process.versions.node,

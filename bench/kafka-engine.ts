@@ -20,10 +20,7 @@ const QUEUE = 'engine_queue'
 const VIEW = 'engine_view'
 const POLL_MS = 10
 const CLAIM_TIMEOUT_MS = 60_000
-/**
- * As many consumers as the machine has cores, each with a thread of its own: the fastest of what was tried. Blocks and
- * their age are those of our batches.
- */
+/** Two consumers, a thread each. Blocks and their age are at most those of our batches. */
 const SETTINGS = {
   kafka_num_consumers: 2,
   kafka_thread_per_consumer: 1,

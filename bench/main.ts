@@ -111,6 +111,7 @@ async function run({ only, events, rounds, profileDir }: Order): Promise<Results
   const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
   say(`size mix: ${sizeMix.source} sessions`)
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
+  say(`load average ${environment.machine.loadAverage} at the start: on a busy machine the figures say little`)
   const scale = events / DEFAULTS.events
   const shared = { brokers: kafka.brokers, dataDir, store, directory, sizeMix, rounds, say }
   const seconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))
