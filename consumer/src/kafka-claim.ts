@@ -1,5 +1,5 @@
 /** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
-import { IntegrityError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
 
@@ -68,6 +68,7 @@ export class KafkaClaim implements Claim {
     const wake = (): void => this.#wake()
     stop.addEventListener('abort', wake)
     const unwatch = this.#memory.watch(() => this.#regulate())
+    let next = from
     this.#fault = undefined
     this.#expected = from
     this.#kafka.seek(from)
@@ -76,6 +77,12 @@ export class KafkaClaim implements Claim {
       while (!stop.aborted) {
         if (this.#fault !== undefined) throw this.#fault
         const slice = this.#take()
+        // Never a jump: what lies between two slices would be taken for holes, and lost without a word.
+        if (slice !== undefined && slice.fetchedOffset !== next) {
+          const jump = `${this.topic}/${this.partition} went on at offset ${slice.fetchedOffset} instead of ${next}`
+          throw new AuditUnavailableError('LOG_UNAVAILABLE', `the reading of ${jump}: rejoining`)
+        }
+        next = slice?.nextOffset ?? next
         if (slice !== undefined) yield slice
         else await new Promise<void>((resolve) => (this.#wake = resolve))
       }
@@ -104,7 +111,7 @@ export class KafkaClaim implements Claim {
     this.#wake()
   }
 
-  #take(): LogSlice | undefined {
+  #take(): FetchedSlice | undefined {
     const slice = this.#waiting.shift()
     if (slice === undefined) return undefined
     this.#waitingBytes -= slice.bytes

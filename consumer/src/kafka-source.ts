@@ -43,12 +43,18 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
     })
     return connected
   }
+  const sourceId = async (): Promise<string> => {
+    const connection = await admin()
+    try {
+      return (await connection.describeCluster()).clusterId
+    } catch (error) {
+      throw describeKafkaError(error, options)
+    }
+  }
   return {
-    async sourceId() {
-      return (await (await admin()).describeCluster()).clusterId
-    },
+    sourceId,
     async run(work, draining) {
-      const clusterId = (await (await admin()).describeCluster()).clusterId
+      const clusterId = await sourceId()
       await new GroupMember({ kafka, admin: await admin(), clusterId, options, work, draining }).run()
     },
     async close() {

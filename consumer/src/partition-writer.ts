@@ -117,7 +117,8 @@ class PartitionWriter {
   /** Writes batch after batch, until the log drains or one of them needs more than that. */
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
-    const batches = this.#cut(this.#verified(reading.signal))
+    const slices = this.#verified(reading.signal)
+    const batches = this.#cut(slices)
     // One batch is made while the one before is inserted.
     let following = batches.next()
     try {
@@ -140,6 +141,8 @@ class PartitionWriter {
       const cut = await following.catch(() => undefined)
       if (cut?.done === false) cut.value.release()
       await batches.return(undefined).catch(() => undefined)
+      // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the claim's reader.
+      await slices.return().catch(() => undefined)
     }
   }
 
