@@ -1,0 +1,45 @@
+/** A program of these tests in a process of its own, told what to do over IPC; it ends when we do. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export interface ChildOptions {
+  /** File in this folder. */
+  readonly script: string
+  readonly argument?: string
+  /** Over our own environment, of which what names other places is left out. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** Where its standard error goes, appended. */
+  readonly logFile: string
+}
+
+const ELSEWHERE = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
+
+export function startChild({ script, argument, environment = {}, logFile }: ChildOptions): ChildProcess {
+  const path = fileURLToPath(new URL(script, import.meta.url))
+  const inherited = Object.entries(process.env).filter(([name]) => !ELSEWHERE.test(name))
+  const log = openSync(logFile, 'a')
+  try {
+    return spawn(process.execPath, ['--conditions=agent-audit-source', path, ...(argument ? [argument] : [])], {
+      env: { ...Object.fromEntries(inherited), ...environment },
+      // Its own process group: Ctrl-C in the terminal is ours to handle.
+      detached: true,
+      stdio: ['ignore', 'pipe', log, 'ipc'],
+    })
+  } finally {
+    closeSync(log)
+  }
+}
+
+export function isAlive(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null
+}
+
+/** Sends a signal, and waits until the process is gone. */
+export async function endChild(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (!isAlive(child)) return
+  const exited = once(child, 'exit')
+  child.kill(signal)
+  await exited
+}

@@ -1,0 +1,168 @@
+/**
+ * The real consumer, able to be struck at a step of its work: everything is as in `npm run consumer`, but its source and
+ * sink are watched, and at the step it was told over IPC (a {@link Strike}) it sends itself a signal. On standard output
+ * it says what it does, a {@link Sign} a line, written before anything else happens; its log is on standard error.
+ */
+import { writeSync } from 'node:fs'
+import net from 'node:net'
+import { createConsumer, readSettings } from '@agent-audit/consumer'
+import { type Claim, composeParts, type ConsumerParts, type Insert } from '@agent-audit/consumer/pipeline'
+import { pino } from 'pino'
+
+export const STEPS = [
+  'after the fetch',
+  'after the fence commit',
+  'before a commit',
+  'in a commit',
+  'insert sent',
+  'insert answered',
+  'between the two inserts',
+] as const
+export type Step = (typeof STEPS)[number]
+
+/** What is to happen at the next time that a step is reached. */
+export interface Strike {
+  readonly step: Step
+  readonly signal: 'SIGKILL' | 'SIGSTOP'
+  /** From sending an insert or a commit on, milliseconds; the other steps are struck at once. */
+  readonly delayMs: number
+}
+
+/** What the consumer says; `at` is milliseconds since 1970, and `lagMs` the age of the oldest record just stored. */
+export type Sign =
+  | { readonly kind: 'claimed' | 'released'; readonly partition: number }
+  | { readonly kind: 'struck'; readonly step: Step; readonly at: number }
+  | { readonly kind: 'stored'; readonly partition: number; readonly at: number; readonly lagMs: number }
+
+/** Environment variable with a JSON object: ports that are reached by way of others. */
+export const ROUTES = 'FAULTS_ROUTES'
+
+let armed: Strike | undefined
+/** When the records read last were appended, by partition: slices of `[first, time]`. */
+const appended = new Map<number, [first: number, time: number][]>()
+/** First offset of the batch whose insert was stored last, by partition: the next insert of the same one is its second. */
+const halfStored = new Map<number, number>()
+
+if (import.meta.main) await main()
+
+async function main(): Promise<void> {
+  const drain = new AbortController()
+  process.on('message', (strike: Strike) => (armed = strike))
+  // It ends with whoever started it.
+  process.on('disconnect', () => process.exit(9))
+  process.once('SIGTERM', () => drain.abort())
+  reroute(JSON.parse(process.env[ROUTES] ?? '{}') as Record<string, number>)
+  const settings = readSettings(process.env)
+  const log = pino({ level: settings.LOG_LEVEL, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
+  try {
+    await createConsumer(settings, log, (given) => watchParts(composeParts(given))).run(drain.signal)
+    log.info('drained')
+    process.exit(0)
+  } catch (error) {
+    log.fatal(error)
+    process.exit(1)
+  }
+}
+
+/** kafkajs goes where the brokers say they are, so what stands between is put into the calls that connect. */
+function reroute(routes: Readonly<Record<string, number>>): void {
+  const connect = net.connect.bind(net) as (options: net.TcpNetConnectOpts, onConnect?: () => void) => net.Socket
+  net.connect = ((options: net.TcpNetConnectOpts, onConnect?: () => void) =>
+    connect({ ...options, port: routes[options.port] ?? options.port }, onConnect)) as typeof net.connect
+}
+
+function say(sign: Sign): void {
+  writeSync(1, `${JSON.stringify(sign)}\n`)
+}
+
+function reach(step: Step): void {
+  if (armed?.step !== step) return
+  const { signal } = armed
+  armed = undefined
+  say({ kind: 'struck', step, at: Date.now() })
+  process.kill(process.pid, signal)
+}
+
+function reachLater(step: Step): void {
+  if (armed?.step === step) setTimeout(() => reach(step), armed.delayMs)
+}
+
+function watchParts(parts: ConsumerParts): ConsumerParts {
+  const { source, sink } = parts
+  return {
+    ...parts,
+    source: override(source, { run: (work, drain) => source.run((claim) => watchWork(claim, work), drain) }),
+    sink: override(sink, {
+      async insert(insert) {
+        const place = placeOf(insert)
+        if (halfStored.get(place.partition) === place.first) reach('between the two inserts')
+        const answer = sink.insert(insert)
+        reachLater('insert sent')
+        const said = await answer
+        reach('insert answered')
+        if (said.kind === 'stored') halfStored.set(place.partition, place.first)
+        if (said.kind === 'stored') sayStored(place)
+        return said
+      },
+    }),
+  }
+}
+
+async function watchWork(claim: Claim, work: (claim: Claim) => Promise<void>): Promise<void> {
+  const { partition } = claim
+  say({ kind: 'claimed', partition })
+  const watched = override(claim, {
+    async *read(from, until) {
+      const slices: [number, number][] = []
+      appended.set(partition, slices)
+      for await (const slice of claim.read(from, until)) {
+        const first = slice.records[0]
+        if (first !== undefined) slices.push([first.offset, first.logTimeMs])
+        reach('after the fetch')
+        yield slice
+      }
+    },
+    async commit(offset, metadata) {
+      reach('before a commit')
+      const answer = claim.commit(offset, metadata)
+      reachLater('in a commit')
+      const said = await answer
+      if (said === 'acknowledged' && metadata.startsWith('busy')) reach('after the fence commit')
+      return said
+    },
+  })
+  try {
+    await work(watched)
+  } finally {
+    say({ kind: 'released', partition })
+  }
+}
+
+interface Place {
+  readonly partition: number
+  readonly first: number
+}
+
+/** Query ids end in `-<partition>-<first offset>-<random>`. */
+function placeOf({ queryId }: Insert): Place {
+  const [partition = 0, first = 0] = queryId.split('-').slice(-3, -1).map(Number)
+  return { partition, first }
+}
+
+function sayStored({ partition, first }: Place): void {
+  const at = Date.now()
+  const slices = appended.get(partition) ?? []
+  while ((slices[1]?.[0] ?? Infinity) <= first) slices.shift()
+  say({ kind: 'stored', partition, at, lagMs: at - (slices[0]?.[1] ?? at) })
+}
+
+/** The object with some of its members replaced; the others stay its own, private state included. */
+function override<T extends object>(target: T, changes: Partial<T>): T {
+  return new Proxy(target, {
+    get(object, name) {
+      if (name in changes) return changes[name as keyof T]
+      const member: unknown = Reflect.get(object, name, object)
+      return typeof member === 'function' ? (member.bind(object) as unknown) : member
+    },
+  })
+}

@@ -1,0 +1,49 @@
+/** What a fault is. Each kind says when it struck and which partitions it stopped; then they have to flow again. */
+import type { Fleet } from './fleet.ts'
+import type { Servers } from './servers.ts'
+import type { Trail } from './trail.ts'
+
+/** Timing of the consumers under test, milliseconds. */
+export interface Timing {
+  readonly sessionMs: number
+  readonly leaseMs: number
+  readonly marginMs: number
+}
+
+/** Everything that can be broken. */
+export interface Scene {
+  readonly servers: Servers
+  readonly trail: Trail
+  readonly fleet: Fleet
+  readonly timing: Timing
+  /** Seeded, from 0 to 1. */
+  readonly random: () => number
+}
+
+export interface Injected {
+  /** When it struck; for what lasts, when its cause was gone. Milliseconds since 1970. */
+  readonly at: number
+  readonly partitions: readonly number[]
+  /** What was asked for did not come about, and why. */
+  readonly missed?: string
+}
+
+export interface Fault {
+  readonly kind: string
+  /** What it breaks: two at once are two of different targets, or one would undo the other. */
+  readonly target: 'consumer' | 'group' | 'store' | 'link to the store' | 'brokers' | 'link to the brokers'
+  /** Resolves when the fault has struck and its cause is gone: what was killed is started again. */
+  inject(scene: Scene): Promise<Injected>
+  /** Why this fault cannot be had here. */
+  unavailable?(servers: Servers): string | undefined
+}
+
+export function between(random: () => number, low: number, high: number): number {
+  return low + random() * (high - low)
+}
+
+export function pick<T>(random: () => number, list: readonly T[]): T {
+  const item = list[Math.floor(random() * list.length)]
+  if (item === undefined) throw new Error('nothing to pick from')
+  return item
+}

@@ -1,0 +1,186 @@
+/** The consumers under test: two that stay, each with proxies of its own to both ends, and others that come and go. */
+import type { ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts'
+import { endChild, isAlive, startChild } from './child.ts'
+import { ROUTES, type Sign, type Step, type Strike } from './consumer-main.ts'
+import { until } from './wait.ts'
+
+const STRIKE_TIMEOUT_MS = 15_000
+const DRAIN_TIMEOUT_MS = 15_000
+
+/** An insert that was acknowledged. */
+export type Stored = Extract<Sign, { kind: 'stored' }> & { readonly member: string }
+
+export interface FleetOptions {
+  readonly name: string
+  /** Settings of all consumers. */
+  readonly settings: Readonly<Record<string, string>>
+  readonly clickhousePort: number
+  readonly brokerPorts: readonly number[]
+  readonly logFile: string
+}
+
+/** One consumer that is always there: its process is started anew when it is gone. */
+export class Member {
+  readonly name: string
+  readonly toStore: CuttingProxy
+  readonly toBrokers: readonly CuttingProxy[]
+  readonly #options: FleetOptions
+  readonly #onStored: (stored: Stored) => void
+  readonly #partitions = new Set<number>()
+  #struck: Extract<Sign, { kind: 'struck' }> | undefined
+  #child: ChildProcess | undefined
+  #mayEnd = false
+
+  constructor(
+    name: string,
+    proxies: { toStore: CuttingProxy; toBrokers: readonly CuttingProxy[] },
+    { options, onStored }: { options: FleetOptions; onStored: (stored: Stored) => void },
+  ) {
+    this.name = name
+    this.toStore = proxies.toStore
+    this.toBrokers = proxies.toBrokers
+    this.#options = options
+    this.#onStored = onStored
+  }
+
+  /** Partitions it works on. */
+  get partitions(): number[] {
+    return [...this.#partitions]
+  }
+
+  get isAlive(): boolean {
+    return this.#child !== undefined && isAlive(this.#child)
+  }
+
+  start(): void {
+    if (this.isAlive) return
+    this.#partitions.clear()
+    this.#mayEnd = false
+    const { brokerPorts, settings, logFile } = this.#options
+    const routes = this.toBrokers.map(({ port }, index) => [brokerPorts[index], port] as const)
+    const child = startChild({
+      script: 'consumer-main.ts',
+      environment: {
+        ...settings,
+        CLICKHOUSE_URL: `http://127.0.0.1:${this.toStore.port}`,
+        [ROUTES]: JSON.stringify(Object.fromEntries(routes)),
+      },
+      logFile,
+    })
+    this.#child = child
+    if (child.stdout === null) return
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const sign = JSON.parse(line) as Sign
+      if (sign.kind === 'stored') this.#onStored({ ...sign, member: this.name })
+      else if (sign.kind === 'struck') this.#struck = sign
+      else if (this.#child !== child) return
+      else if (sign.kind === 'claimed') this.#partitions.add(sign.partition)
+      else this.#partitions.delete(sign.partition)
+    })
+  }
+
+  /** @throws Error if it has ended without being made to. */
+  check(): void {
+    if (this.#mayEnd || this.#child === undefined || this.isAlive) return
+    const how = this.#child.signalCode ?? `exit code ${this.#child.exitCode}`
+    throw new Error(`consumer ${this.name} ended by itself: ${how}; see ${this.#options.logFile}`)
+  }
+
+  /**
+   * Lets the consumer strike itself at its next such step.
+   * @returns When it did, and the partitions it had; undefined if it did not come there in time.
+   */
+  async strike(strike: Strike): Promise<{ step: Step; at: number; partitions: number[] } | undefined> {
+    this.#struck = undefined
+    this.#mayEnd = strike.signal === 'SIGKILL'
+    const partitions = this.partitions
+    this.#child?.send(strike)
+    try {
+      const { step, at } = await until(strike.step, () => this.#struck, { timeoutMs: STRIKE_TIMEOUT_MS })
+      if (strike.signal === 'SIGKILL') await until('its end', () => !this.isAlive || undefined)
+      return { step, at, partitions }
+    } catch {
+      this.#mayEnd = false
+      return undefined
+    }
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child?.kill(signal)
+  }
+
+  async kill(): Promise<void> {
+    this.#mayEnd = true
+    if (this.#child !== undefined) await endChild(this.#child, 'SIGKILL')
+  }
+
+  /** SIGTERM. @throws Error if it does not end in order. */
+  async drain(): Promise<void> {
+    const child = this.#child
+    if (child === undefined || !isAlive(child)) return
+    this.#mayEnd = true
+    child.kill('SIGTERM')
+    await until(`consumer ${this.name} drained`, () => !isAlive(child) || undefined, { timeoutMs: DRAIN_TIMEOUT_MS })
+    // By the signal itself when it came before the consumer listened for it: then nothing was begun.
+    if (child.exitCode === 0 || child.signalCode === 'SIGTERM') return
+    throw new Error(`consumer ${this.name} drained with ${child.signalCode ?? `exit code ${child.exitCode}`}`)
+  }
+}
+
+export class Fleet {
+  readonly members: readonly Member[]
+  readonly #options: FleetOptions
+  /** Inserts acknowledged since the last {@link forget}. */
+  #stored: Stored[] = []
+
+  private constructor(options: FleetOptions, proxies: readonly CuttingProxy[][]) {
+    this.#options = options
+    this.members = proxies.map(([toStore, ...toBrokers], index) => {
+      if (toStore === undefined) throw new Error('no proxy')
+      return this.#member(`${'ab'[index]}`, { toStore, toBrokers })
+    })
+  }
+
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const ports = [options.clickhousePort, ...options.brokerPorts]
+    const proxies = await Promise.all([1, 2].map(() => Promise.all(ports.map(startCuttingProxy))))
+    const fleet = new Fleet(options, proxies)
+    for (const member of fleet.members) member.start()
+    return fleet
+  }
+
+  get stored(): readonly Stored[] {
+    return this.#stored
+  }
+
+  forget(): void {
+    this.#stored = []
+  }
+
+  /** A consumer beside the two, not started yet, by way of the same proxies as one of them. */
+  guest(name: string): Member {
+    const host = this.members[0]
+    if (host === undefined) throw new Error('no members')
+    return this.#member(name, host)
+  }
+
+  /** Ends all of them in order. */
+  async close(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.drain()))
+    await this.abandon()
+  }
+
+  /** Ends all of them as they are. */
+  async abandon(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.kill()))
+    const proxies = this.members.flatMap((member) => [member.toStore, ...member.toBrokers])
+    await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()))
+  }
+
+  #member(name: string, { toStore, toBrokers }: { toStore: CuttingProxy; toBrokers: readonly CuttingProxy[] }): Member {
+    const onStored = (stored: Stored): void => void this.#stored.push(stored)
+    return new Member(`${this.#options.name} ${name}`, { toStore, toBrokers }, { options: this.#options, onStored })
+  }
+}

@@ -1,0 +1,22 @@
+/** Waiting for what has to come, with a deadline that says what did not. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const POLL_MS = 20
+
+/**
+ * Asks until there is an answer.
+ * @param what - What is waited for, as the message of the failure says it.
+ */
+export async function until<T>(
+  what: string,
+  ask: () => T | undefined | Promise<T | undefined>,
+  { timeoutMs = 60_000, pollMs = POLL_MS } = {},
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const answer = await ask()
+    if (answer !== undefined) return answer
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1000} s: ${what}`)
+    await sleep(pollMs)
+  }
+}
