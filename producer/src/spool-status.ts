@@ -5,6 +5,7 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 import { inspectSpools } from '@agent-audit/spool'
 import type { SpoolReport } from '@agent-audit/spool'
 
+/** One spool of a directory. */
 export interface SpoolStatus extends SpoolReport {
   /** Where its records go. */
   readonly topic: string

@@ -6,7 +6,6 @@ import type { AuditTrailOptions } from '../options.ts'
 import { Trail } from '../trail.ts'
 import { findProblems } from './find-problems.ts'
 import { MemoryDelivery } from './memory-delivery.ts'
-import type { Failure } from './memory-delivery.ts'
 import { decodeEvent } from './test-events.ts'
 import type { TestEvent } from './test-events.ts'
 
@@ -29,7 +28,7 @@ export interface TestTrail extends AuditTrail {
    * Storing fails so from now on; undefined heals. `disk`: nothing gets into the spool, `broker`: nothing is
    * acknowledged, what is recorded waits; `full`: what is recorded is refused. A guard does not wait, it refuses at once.
    */
-  fail(how: Failure | undefined): void
+  fail(how: 'disk' | 'broker' | 'full' | undefined): void
 }
 
 /** `agentId` is `test-agent` unless given. `now` is the clock of timestamps and of the expiry of approvals. */
@@ -58,7 +57,7 @@ export function createTestTrail({ now, ...options }: TestTrailOptions = {}): Tes
         .filter((event) => (session_id === undefined ? !isTrailsOwn(event) : event.session_id === session_id))
         .map(describe),
     problems: () => findProblems(events(), trail.stats().recorded),
-    fail: (how: Failure | undefined) => memory.fail(how),
+    fail: (how: Parameters<TestTrail['fail']>[0]) => memory.fail(how),
   })
 }
 
