@@ -127,6 +127,22 @@ const commands: Record<string, () => void | Promise<void>> = {
     const trail = createAuditTrail({ agentId: 'child', dataDir })
     trail.startSession({ session_id: 'running-out' }).decision({ reasoning: 'the last one' })
   },
+  /** Events that are refused, and nobody waits for: receipts left alone, or whose promises were read and dropped. */
+  'drop-receipts': async () => {
+    const options = { agentId: 'child', brokers: NOWHERE, handleExit: false, onProblem: () => {} }
+    const trail = createAuditTrail({ ...options, durability: 'broker', maxBufferBytes: 2 ** 20 })
+    const session = trail.startSession()
+    for (let number = 0; number < 60; number++) {
+      const receipt = session.decision({ reasoning: 'x'.repeat(60_000) })
+      if (how === 'read') void [receipt.stored, receipt.acked]
+    }
+    const { refused } = await trail.close({ timeoutMs: 0 })
+    // A turn of the event loop, in which Node would have ended the process for a rejection that nobody handles.
+    setImmediate(() => {
+      print(refused > 0 ? 'refused, and alive' : 'nothing was refused')
+      process.exit(0)
+    })
+  },
   /** Waits for a receipt with nothing else to keep the process alive. */
   'await-receipt': async () => {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false })

@@ -46,6 +46,24 @@ describe('a receipt', () => {
   })
 })
 
+describe('a refused event that nobody waits for', () => {
+  it.each(['left', 'read'])('is no unhandled rejection: receipts %s', async (how) => {
+    const child = startChild('drop-receipts', makeTempDirectory(), how)
+    expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
+    expect(child.lines).toEqual(['refused, and alive'])
+  })
+
+  it('promises are made when they are read', async () => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir })
+    const receipt = trail.startSession().decision({ reasoning: 'r' })
+    expect(Object.keys(receipt)).toEqual(['event_id'])
+    await trail.flush()
+    await expect(receipt.stored).resolves.toBeUndefined()
+    await expect(receipt.acked).resolves.toMatchObject({ topic: 'audit.events' })
+  })
+})
+
 describe('what is stored', () => {
   it('is delivered by the next trail on the directory, exactly as recorded, when the process is killed', async () => {
     const dataDir = makeTempDirectory()
