@@ -158,6 +158,21 @@ describe('problems', () => {
   })
 })
 
+it('an intervention follows from the call that is still open, even if another under the same id has ended', async () => {
+  const trail = createTestTrail()
+  const session = trail.startSession()
+  const gate = Promise.withResolvers<void>()
+  const call = { tool_name: 't', tool_input: {}, tool_call_id: 'same' }
+  const first = session.guard(call, () => gate.promise)
+  const second = session.guard(call, () => 2)
+  await second
+  session.humanIntervention({ approver_id: 'kim', reason: 'too slow', tool_call_id: 'same' })
+  gate.resolve()
+  await first
+  const [slow] = trail.events({ event_type: 'tool_call' })
+  expect(trail.events({ event_type: 'human_intervention' })).toMatchObject([{ parent_event_id: slow?.event_id }])
+})
+
 /** What happens to one of many guarded calls that overlap. */
 const plan = fc.record({
   waits: fc.nat(5),
