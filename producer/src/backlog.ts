@@ -65,12 +65,16 @@ export class Backlog {
     this.#feeds.push(this.#own)
   }
 
-  /** A chunk was just appended to this run's own spool: sends it from memory if it is next and there is room. */
-  appended(chunk: Chunk, id: number): void {
+  /**
+   * A chunk was just appended to this run's own spool: sends it from memory if it is next and there is room.
+   * @returns false when it will be read back: its memory is free.
+   */
+  appended(chunk: Chunk, id: number): boolean {
     const own = this.#own
-    if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return
+    if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return false
     own.pass(id, chunk)
     this.#send(own, id, chunk)
+    return true
   }
 
   /** Whether nothing is left to be sent or acknowledged. */

@@ -7,12 +7,15 @@ import type { SealedChunk } from './delivery-protocol.ts'
 const CHUNK_RECORDS = 512
 /** Large enough for as many small records; a larger record has a slab of its own. */
 const SLAB_BYTES = 256 * 1024
+/** Kept for use again. Left to the garbage collector of the other thread, slabs pile up between two of its runs. */
+const MOST_SPARE_SLABS = 16
 
 const HEADER = singleObjectHeader(NEWEST_SCHEMA)
 
 /** Holds one open chunk at a time. */
 export class ChunkWriter {
   #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  readonly #spare: ArrayBuffer[] = []
   #used = 0
   #count = 0
   #firstSeq = 0
@@ -60,7 +63,15 @@ export class ChunkWriter {
   #takeBytes(): Uint8Array<ArrayBuffer> {
     if (this.#used < this.#slab.length / 2) return new Uint8Array(this.#slab.subarray(0, this.#used))
     const bytes = new Uint8Array(this.#slab.buffer as ArrayBuffer, 0, this.#used)
-    this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+    const spare = this.#spare.pop()
+    this.#slab = spare === undefined ? Buffer.allocUnsafeSlow(SLAB_BYTES) : Buffer.from(spare)
     return bytes
+  }
+
+  /** Takes back memory that it has given away. */
+  recycle(slabs: readonly ArrayBuffer[]): void {
+    for (const slab of slabs) {
+      if (slab.byteLength === SLAB_BYTES && this.#spare.length < MOST_SPARE_SLABS) this.#spare.push(slab)
+    }
   }
 }

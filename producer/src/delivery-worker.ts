@@ -7,7 +7,7 @@ const port = parentPort
 if (port === null) throw new Error('delivery-worker is started by a trail, as a worker thread')
 const { settings, started } = workerData as { settings: DeliverySettings; started: Int32Array }
 const delivery = new Delivery(settings, (report) => {
-  port.postMessage(report)
+  port.postMessage(report, report.freed)
   // The last one: the thread ends by itself, once what it has opened is closed.
   if (report.closed) port.close()
 })

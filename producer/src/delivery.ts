@@ -117,14 +117,14 @@ export class Delivery {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // Kept: a commit without a clear answer may only be tried again with the very same chunk.
       this.#first ??= assignPartitions(next, this.#partitions)
-      if (!this.#accept(this.#first, next.own)) return
+      if (!this.#accept(this.#first, next)) return
       this.#first = undefined
       this.#waiting.shift()
     }
   }
 
   /** @returns false when the chunk has to wait. */
-  #accept(chunk: Chunk, own: boolean): boolean {
+  #accept(chunk: Chunk, { own, bytes }: SealedChunk): boolean {
     if (this.#settings.durability !== 'disk') {
       this.#outbox.add(chunk, ({ offsets }) => {
         this.#acked(chunk, offsets)
@@ -138,7 +138,7 @@ export class Delivery {
       this.#failures = 0
       this.#reporter.stored(chunk.firstSeq)
       this.#reporter.settle()
-      this.#backlog.appended(chunk, id)
+      if (!this.#backlog.appended(chunk, id)) this.#reporter.freed(bytes.buffer)
       return true
     } catch (error) {
       return this.#onRefusedAppend(chunk, error)

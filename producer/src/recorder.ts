@@ -163,6 +163,7 @@ export class Recorder {
 
   #onReport(report: Report): void {
     this.#gauges = report.gauges
+    this.#writer.recycle(report.freed)
     for (const { firstSeq, problem } of report.refused) this.#onRefused(firstSeq, fromProblem(problem))
     const stored = this.#onStored(report.storedTo)
     for (const ack of report.acked) {

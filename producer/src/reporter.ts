@@ -16,6 +16,7 @@ export class Reporter {
   #acked: ChunkAck[] = []
   #lost: Loss[] = []
   #problems: Problem[] = []
+  #freed: ArrayBuffer[] = []
   #scheduled = false
 
   constructor(options: ReporterOptions) {
@@ -54,6 +55,10 @@ export class Reporter {
     this.#schedule()
   }
 
+  freed(memory: ArrayBuffer): void {
+    this.#freed.push(memory)
+  }
+
   /** Something that only the gauges tell has changed. */
   changed(): void {
     this.#schedule()
@@ -81,12 +86,14 @@ export class Reporter {
       lost: this.#lost,
       problems: this.#problems,
       gauges: this.#options.gauges(),
+      freed: this.#freed,
       closed,
     }
     this.#refused = []
     this.#acked = []
     this.#lost = []
     this.#problems = []
+    this.#freed = []
     this.#options.post(report)
   }
 }

@@ -79,7 +79,7 @@ export class MemoryDelivery {
   #report(more: Partial<Report>): void {
     const connected = this.#failure !== 'broker'
     const gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected }
-    const nothing = { refused: [], acked: [], lost: [], problems: [], closed: false }
+    const nothing = { refused: [], acked: [], lost: [], problems: [], freed: [], closed: false }
     this.#hooks?.onReport({ ...nothing, storedTo: this.#storedTo, gauges, ...more })
   }
 }
