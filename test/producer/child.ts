@@ -1,7 +1,8 @@
 /** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
 import { rmSync, writeFileSync, writeSync } from 'node:fs'
-import { registerHooks } from 'node:module'
+import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail } from '@agent-audit/producer'
 import { rememberPartitions } from '@agent-audit/spool'
 
@@ -112,6 +113,38 @@ const commands: Record<string, () => void | Promise<void>> = {
     await trail.close({ timeoutMs: 0 })
     const next = createAuditTrail({ agentId: 'child', dataDir, spoolDir: `${disk}/spool`, onProblem: () => {} })
     while (next.stats().adopted === 0 || next.stats().spoolBytes > 0) await sleep(20)
+    await next.close()
+  },
+  /**
+   * Its delivery thread is ended while it has something on disk. Prints the problem, what becomes of the next event and
+   * of flush, and how many events a new trail in the same process takes over.
+   */
+  'lose-delivery': async () => {
+    const threads: Worker[] = []
+    const Original = workerThreads.Worker
+    workerThreads.Worker = class extends Original {
+      constructor(...args: ConstructorParameters<typeof Worker>) {
+        super(...args)
+        threads.push(this)
+      }
+    }
+    syncBuiltinESMExports()
+    const problem = Promise.withResolvers<string>()
+    const onProblem = ({ code, message }: Error & { code: string }): void => {
+      if (code === 'SPOOL_UNAVAILABLE') problem.resolve(`${code}: ${message}`)
+    }
+    const place = { agentId: 'child', spoolDir: `${dataDir}/spool` }
+    const trail = createAuditTrail({ ...place, brokers: NOWHERE, onProblem })
+    const session = trail.startSession({ session_id: 'losing' })
+    await session.decision({ reasoning: 'stored before' }).stored
+    await threads[0]?.terminate()
+    print(await problem.promise)
+    print(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
+    print(JSON.stringify(await trail.flush()))
+    await trail.close()
+    const next = createAuditTrail({ ...place, dataDir })
+    while (next.stats().adopted === 0) await sleep(20)
+    print(`adopted ${next.stats().adopted}`)
     await next.close()
   },
   /** Prints what making a trail on a disk that cannot be written throws. */

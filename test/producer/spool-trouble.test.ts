@@ -6,7 +6,15 @@ import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it } from 'vitest'
-import { makeTempDirectory, NO_OWN_DISK, openTrail, readRows, type Row, startChildOnDisk } from './support.ts'
+import {
+  makeTempDirectory,
+  NO_OWN_DISK,
+  openTrail,
+  readRows,
+  type Row,
+  startChild,
+  startChildOnDisk,
+} from './support.ts'
 
 const TOPIC = 'audit.events'
 /** Nothing listens there. */
@@ -119,6 +127,20 @@ function damage(directory: string, text: string): void {
     }`
   spawnSync(process.execPath, ['-e', program, directory, text])
 }
+
+it('a delivery thread that dies is said; nothing more is taken, and what was stored goes out with the next trail', async () => {
+  const dataDir = makeTempDirectory()
+  rememberPartitions(join(dataDir, 'spool', TOPIC), TOPIC, 4)
+  const child = startChild('lose-delivery', dataDir)
+  expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+  expect(child.lines).toEqual([
+    expect.stringMatching(/^SPOOL_UNAVAILABLE: delivery has stopped: .*exit code 1/),
+    'SPOOL_UNAVAILABLE',
+    // trail_started, session_start and the first decision are safe, and no longer this trail's to send.
+    expect.stringMatching(/^\{"acked":0,"pending":\d,"refused":1\}$/),
+    'adopted 3',
+  ])
+})
 
 describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => {
   it('that is full is said, refuses when memory is full too, and once there is room all that was not refused is stored', async () => {
