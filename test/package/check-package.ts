@@ -32,7 +32,7 @@ try {
   const findings = [...linted.flat(), ...measure(folder), ...loads(folder)]
   for (const { what, found, ok } of findings) process.stdout.write(`${ok ? 'ok   ' : 'WRONG'} ${what}: ${found}\n`)
   const wrong = findings.filter(({ ok }) => !ok).length
-  process.stdout.write(`${findings.length - wrong} passed, ${wrong} failed\n`)
+  process.stdout.write(`${findings.length} checks, ${wrong} wrong\n`)
   process.exitCode = wrong === 0 ? 0 : 1
 } finally {
   rmSync(directory, { recursive: true, force: true })
