@@ -9,7 +9,7 @@ import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/s
 import kafkajs, { type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
-import { decodeRow, makeTempDirectory, openTrail, type Row } from './support.ts'
+import { decodeRow, makeTempDirectory, openTrail, type Row, startApp } from './support.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
@@ -84,6 +84,14 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
       expect(readFrame(value)).toEqual({ kind: 'confluent', registryId: 4711, bodyStart: 5 })
       expect(NEWEST_SCHEMA.avroType.fromBuffer(value.subarray(5))).toHaveProperty('producer_id', 'agent-1')
     }
+  })
+
+  it('a program of its own sends and ends without a word: kafkajs warns of nothing', async () => {
+    const topic = await makeTestTopic()
+    const child = startApp('common-js.cjs', makeTempDirectory(), kafka.brokers[0] ?? '', topic)
+    expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
+    expect(child.lines).toEqual(['pending 0'])
+    expect(await readMessages(client, topic, (read) => read.length >= 4)).toHaveLength(4)
   })
 
   it('a topic that does not exist is said plainly, and used once it is there', async () => {
