@@ -23,7 +23,8 @@ async function recordOf(
   options: Partial<AuditTrailOptions> = {},
 ): Promise<Recorded> {
   const dataDir = makeTempDirectory()
-  const trail = openTrail({ dataDir, ...options })
+  // A busy machine may take its time to start the delivery thread.
+  const trail = openTrail({ dataDir, guardTimeoutMs: 60_000, ...options })
   const run = vi.fn<() => string>().mockReturnValue('paid')
   await work(trail.startSession({ session_id: 's1' }), trail, run)
   await trail.close()

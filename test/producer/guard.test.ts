@@ -19,7 +19,8 @@ async function recordOf(
   options: Partial<AuditTrailOptions> = {},
 ): Promise<{ rows: Row[]; error: unknown }> {
   const dataDir = makeTempDirectory()
-  const trail = openTrail({ dataDir, ...options })
+  // A busy machine may take its time to start the delivery thread.
+  const trail = openTrail({ dataDir, guardTimeoutMs: 60_000, ...options })
   const error: unknown = await work(trail.startSession({ session_id: 's1' }), trail).then(
     () => undefined,
     (thrown: unknown) => thrown,

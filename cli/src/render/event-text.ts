@@ -21,7 +21,7 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   llm_call: describeLlmCall,
   decision: (event) => event.reasoning ?? '',
   tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
-  tool_result: (event) => event.error ?? event.tool_output ?? '',
+  tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
   approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
   approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
   human_intervention: (event) => join([by(event), event.reason]),
