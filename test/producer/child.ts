@@ -2,9 +2,10 @@
 import { rmSync, writeFileSync, writeSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { DatabaseSync } from 'node:sqlite'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail } from '@agent-audit/producer'
-import { rememberPartitions } from '@agent-audit/spool'
+import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
 function print(line: string): void {
@@ -114,6 +115,37 @@ const commands: Record<string, () => void | Promise<void>> = {
     const next = createAuditTrail({ agentId: 'child', dataDir, spoolDir: `${disk}/spool`, onProblem: () => {} })
     while (next.stats().adopted === 0 || next.stats().spoolBytes > 0) await sleep(20)
     await next.close()
+  },
+  /**
+   * Fills a small disk while the log cannot be written; prints how many events are kept once it can, and all of them have
+   * arrived: the spool that fills the disk has made room by itself.
+   */
+  'outgrow-disk': async () => {
+    const log = openEmbeddedLog({ directory: dataDir })
+    log.createTopic('audit.events', 4)
+    const lock = new DatabaseSync(log.file)
+    lock.exec('BEGIN IMMEDIATE')
+    rememberPartitions(`${how}/spool/audit.events`, 'audit.events', 4)
+    const options = {
+      agentId: 'child',
+      dataDir,
+      spoolDir: `${how}/spool`,
+      maxBufferBytes: 2 ** 20,
+      onProblem: () => {},
+    }
+    const trail = createAuditTrail(options)
+    const session = trail.startSession({ session_id: 'outgrowing' })
+    const kept = []
+    while (trail.stats().refused === 0) {
+      const receipt = session.decision({ reasoning: 'x'.repeat(10_000) })
+      if (trail.stats().refused === 0) kept.push(receipt)
+      await sleep(1)
+    }
+    lock.close()
+    log.close()
+    await Promise.all(kept.map(({ acked }) => acked))
+    await trail.close()
+    print(`kept ${kept.length}`)
   },
   /**
    * Its delivery thread is ended while it has something on disk. Prints the problem, what becomes of the next event and

@@ -12,6 +12,7 @@ import {
   openTrail,
   readRows,
   type Row,
+  sessionRows,
   startChild,
   startChildOnDisk,
 } from './support.ts'
@@ -155,6 +156,17 @@ describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => 
     ).toHaveLength(stored)
     const runs = Map.groupBy(rows, (row) => row['run_id'])
     for (const run of runs.values()) expect(explainedBy(run)).toEqual(gapsOf(run))
+  })
+
+  it('that the spool itself has filled is given back once the log takes events again', async () => {
+    const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
+    const child = startChildOnDisk({ directory, options: 'size=4m' }, 'outgrow-disk', dataDir)
+    expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+    const kept = Number(/^kept (\d+)$/.exec(child.lines[0] ?? '')?.[1])
+    const decisions = sessionRows(dataDir).filter(({ event_type }) => event_type === 'decision')
+    expect(new Set(decisions.map(({ run_seq }) => run_seq)).size).toBe(kept)
+    const rows = readRows(dataDir)
+    expect(explainedBy(rows)).toEqual(gapsOf(rows))
   })
 
   it('that is read-only is said at once', async () => {
