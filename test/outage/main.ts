@@ -1,8 +1,10 @@
 /** `npm run test:outage -- --events N`: the broker is down while that many events are recorded. */
 import { parseArgs } from 'node:util'
 import { kafkaAvailability } from '@agent-audit/stack'
-import { MOST_ABOVE_IDLE_MB } from './bounds.ts'
 import { runOutage } from './outage.ts'
+
+/** What a producer may take during an outage, above what it takes idle, MiB. */
+const MOST_ABOVE_IDLE_MB = 64
 
 const { values } = parseArgs({ options: { events: { type: 'string' } } })
 const events = Number(values.events ?? 3_600_000)

@@ -1,7 +1,6 @@
-/** A short outage; `npm run test:outage -- --events N` runs a longer one. */
+/** A short outage; `npm run test:outage -- --events N` runs a longer one, and judges what it costs. */
 import { clickHouseAvailability, kafkaAvailability } from '@agent-audit/stack'
 import { expect, it } from 'vitest'
-import { MOST_ABOVE_IDLE_MB } from './bounds.ts'
 import { runOutage } from './outage.ts'
 
 const EVENTS = 120_000
@@ -9,14 +8,13 @@ const missing = [kafkaAvailability(), clickHouseAvailability()].find(({ availabl
 const skip = missing?.available === false ? ` (skipped: ${missing.reason})` : ''
 
 it.skipIf(skip !== '' || process.env['KAFKA_BROKERS'] !== undefined)(
-  `all that is recorded while the broker is down arrives in order and once, out of bounded memory${skip}`,
+  `all that is recorded while the broker is down arrives in order and once${skip}`,
   { timeout: 180_000 },
   async () => {
-    const { idleMb, down, drained, ...report } = await runOutage({ before: 60_000, events: EVENTS })
+    const { down, ...report } = await runOutage({ before: 60_000, events: EVENTS })
     expect(down.stats).toMatchObject({ connected: false, refused: 0 })
     // Twice the window of what is kept in memory for sending.
     expect(down.stats.spoolBytes).toBeGreaterThan(16 * 2 ** 20)
-    expect(Math.max(down.peakMb, drained.peakMb) - idleMb).toBeLessThan(MOST_ABOVE_IDLE_MB)
     expect(report).toMatchObject({ stored: down.stats.recorded + 1, outOfOrder: 0, verdict: 'complete' })
   },
 )
