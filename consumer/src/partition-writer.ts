@@ -229,7 +229,12 @@ class PartitionWriter {
       if (answer.kind === 'bad-data' && table === 'audit_events') {
         return { kind: 'bad-data', first: batch.first, next: batch.next, reason: answer.reason }
       }
-      await this.#sleep(restMs)
+      // Nothing is in flight: whoever drains now need not leave the partition busy, unless the batch is half stored.
+      const half = table === 'audit_skipped' && batch.block.count > 0
+      await this.#sleep(restMs).catch(async (error: unknown) => {
+        if (!half) await this.#leaveClean()
+        throw error
+      })
     }
   }
 

@@ -10,14 +10,13 @@ import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,
-  environmentOf,
   openEmbedded,
   openOnKafka,
   openStore,
   type OpenLog,
+  patientEnvironmentOf,
   rowsOf,
   runConsumer,
-  type TestLog,
 } from './support.ts'
 
 const store = await openStore()
@@ -30,12 +29,6 @@ if (kafka.available) {
   afterAll(() => cluster.stop())
   kinds.push(['Kafka', openOnKafka(cluster.brokers)])
 } else it.skip(`on Kafka: ${kafka.reason}`)
-
-/** A lease so long that a consumer which waits for it to run out does not pass the test. */
-const environmentWithoutWaiting = (log: TestLog): Record<string, string> => ({
-  ...environmentOf(store, log),
-  LEASE_MS: '1000000',
-})
 
 async function alter(change: string): Promise<void> {
   expect(await store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)).toBe('')
@@ -84,7 +77,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     const run = `p ${logIdOf(log.sourceId, log.topic).toString('hex')}`
     const values = recordsWithPoisonAt(run, 2000, poisoned)
     await log.append(0, [...values.slice(0, 1000), Buffer.from('no record'), ...values.slice(1000)])
-    const first = runConsumer(environmentWithoutWaiting(log))
+    const first = runConsumer(patientEnvironmentOf(store, log))
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1996, skipped: { dead: 5 } })
     const columns = 'log_offset, reason, run_seq, hex(run_id) AS run, hex(value) AS bytes, key'
     const rows = await rowsOf<Record<string, unknown>>(store, log, 'audit_skipped', columns)
@@ -107,7 +100,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     expect(runs).toContainEqual(expect.objectContaining({ ...whole, run_id: runIdOf(run).toString('hex') }))
     // Left clean: the next consumer need not wait for the lease either.
     await log.append(0, recordsWithPoisonAt('q', 3, [1]))
-    runConsumer(environmentWithoutWaiting(log))
+    runConsumer(patientEnvironmentOf(store, log))
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1998, skipped: { dead: 6 } })
   })
 })
@@ -120,7 +113,7 @@ it('finds all that does not decode at a stroke: one insert more, not one for eac
     0,
     sound.flatMap((value, index) => [value, ...damaged.slice(index % 4 === 0 ? index / 4 : 50, index / 4 + 1)]),
   )
-  const { sent } = runChanged(environmentWithoutWaiting(log), () => ({ check: trusting }))
+  const { sent } = runChanged(patientEnvironmentOf(store, log), () => ({ check: trusting }))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 200, skipped: { dead: 50 } })
   expect(sent).toEqual([
     { table: 'audit_events', answer: 'bad-data' },
@@ -145,7 +138,7 @@ const trusting: RecordCheck = {
 it('rests and sends again what is refused for now: no dead letters, no waiting for the lease', async () => {
   const log = await openEmbedded(store)
   await log.append(0, [encodeRecord(makeRecord('a', 0))])
-  const { consumer } = runConsumer(environmentWithoutWaiting(log))
+  const { consumer } = runConsumer(patientEnvironmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: {} })
   await alter('MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1')
   await log.append(0, [encodeRecord(makeRecord('a', 1))])
@@ -158,4 +151,21 @@ it('rests and sends again what is refused for now: no dead letters, no waiting f
   await alter('RESET SETTING parts_to_throw_insert, parts_to_delay_insert')
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 2, skipped: {} })
   await expect(notStored('unclear')).resolves.toBe(0)
+})
+
+it('drains while it rests, and leaves the partition clean: the next consumer need not wait for the lease', async () => {
+  const log = await openEmbedded(store)
+  await log.append(0, [encodeRecord(makeRecord('a', 0))])
+  const first = runConsumer(patientEnvironmentOf(store, log))
+  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: {} })
+  await alter('MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1')
+  await log.append(0, [encodeRecord(makeRecord('a', 1)), Buffer.from('no record')])
+  await vi.waitFor(async () => {
+    const text = await first.consumer.metrics.registry.metrics()
+    expect(readMetric(text, 'audit_inserts_not_stored_total', 'answer="refused"') ?? 0).toBeGreaterThan(0)
+  }, WAIT)
+  await first.stop()
+  await alter('RESET SETTING parts_to_throw_insert, parts_to_delay_insert')
+  runConsumer(patientEnvironmentOf(store, log))
+  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 2, skipped: { dead: 1 } })
 })

@@ -10,6 +10,7 @@ import {
   openOnKafka,
   openStore,
   type OpenLog,
+  patientEnvironmentOf,
   rowsOf,
   runConsumer,
 } from './support.ts'
@@ -78,7 +79,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
 
   it('leaves the partitions clean, so that the next consumer does not wait for a lease to run out', async () => {
     const log = await openLog(store)
-    const patient = { ...environmentOf(store, log), LEASE_MS: '1000000' }
+    const patient = patientEnvironmentOf(store, log)
     await log.append(0, encodeRun('a', 0, 9))
     const first = runConsumer(patient)
     await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })

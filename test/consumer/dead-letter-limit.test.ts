@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
-import { accountOf, environmentOf, openEmbedded, openStore, runConsumer, type TestLog } from './support.ts'
+import { accountOf, openEmbedded, openStore, patientEnvironmentOf, runConsumer, type TestLog } from './support.ts'
 
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
@@ -15,10 +15,8 @@ const UNKNOWN = Buffer.from('c301aaaaaaaaaaaaaaaa', 'hex')
 const ofUnknownSchema = (run: string, first: number, last: number): Buffer[] =>
   encodeRun(run, first, last).map((value) => Buffer.concat([UNKNOWN, value.subarray(UNKNOWN.length)]))
 
-/** A lease so long that a consumer which waits for it to run out does not pass the test. */
 const environment = (log: TestLog, limit: number): Record<string, string> => ({
-  ...environmentOf(store, log),
-  LEASE_MS: '1000000',
+  ...patientEnvironmentOf(store, log),
   DEAD_LETTER_MAX_CONSECUTIVE: String(limit),
 })
 

@@ -171,6 +171,15 @@ export function environmentOf(store: Store, log: TestLog): Record<string, string
   }
 }
 
+/**
+ * The same with a lease so long that a consumer which waits for it to run out does not pass the test. An insert may take its
+ * time: one without an answer on a busy machine would be such a wait.
+ */
+export function patientEnvironmentOf(store: Store, log: TestLog): Record<string, string> {
+  const patience = { LEASE_MS: '1000000', INSERT_TIMEOUT_MS: '20000', SESSION_TIMEOUT_MS: '30000' }
+  return { ...environmentOf(store, log), ...patience }
+}
+
 export interface Running {
   readonly consumer: Consumer
   /** Drains it and waits; rejects with what it failed with. */
