@@ -1,0 +1,63 @@
+/** The models of the simulation without faults, their time going on by itself: for tests they share with the real parts. */
+import type { ClickHouseSink, Source } from '@agent-audit/consumer/pipeline'
+import { onTestFinished } from 'vitest'
+import { ModelGroup } from '../simulation/model-group.ts'
+import { ModelPartition } from '../simulation/model-log.ts'
+import { createModelSink } from '../simulation/model-sink.ts'
+import { createModelSource } from '../simulation/model-source.ts'
+import { ModelStore } from '../simulation/model-store.ts'
+import { Process } from '../simulation/process.ts'
+import { World } from '../simulation/world.ts'
+
+/** How much faster time goes than outside. */
+const SPEED = 20
+
+/** A world in which nothing fails, until the test ends. */
+function openWorld(): World {
+  const world = new World(1, false)
+  world.faults.stop()
+  const end = new AbortController()
+  onTestFinished(() => end.abort())
+  void (async () => {
+    while (!end.signal.aborted) {
+      await world.kernel.run(() => false, world.kernel.now + SPEED)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  })()
+  return world
+}
+
+export function openModelStore(): { readonly sink: ClickHouseSink; readonly refuse: (runSeq: number) => void } {
+  const world = openWorld()
+  const store = new ModelStore(world)
+  const refused = new Set<number>()
+  world.refuses = (runSeq) => refused.has(runSeq)
+  const sink = createModelSink({ world, store, process: new Process(world, 'test'), groupId: 'group' })
+  return { sink, refuse: (runSeq) => refused.add(runSeq) }
+}
+
+export interface ModelBroker {
+  readonly source: () => Source
+  readonly append: (partition: number, values: readonly (Buffer | null)[]) => Promise<void>
+  readonly truncate: (partition: number, before: number) => Promise<void>
+}
+
+export function openModelBroker(partitions: number): ModelBroker {
+  const world = openWorld()
+  const group = new ModelGroup(world)
+  for (let partition = 0; partition < partitions; partition++)
+    group.partitions.push(new ModelPartition(world, partition))
+  let members = 0
+  return {
+    source: () => createModelSource({ world, group, process: new Process(world, `m${++members}`) }),
+    async append(partition, values) {
+      for (const value of values) {
+        group.partitions[partition]?.append({ logTimeMs: Date.now(), key: null, value, headers: undefined })
+      }
+    },
+    async truncate(partition, before) {
+      const log = group.partitions[partition]
+      if (log !== undefined) log.start = before
+    },
+  }
+}

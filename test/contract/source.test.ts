@@ -1,0 +1,200 @@
+/** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
+import { readSettings } from '@agent-audit/consumer'
+import { type Claim, composeParts, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
+import { IntegrityError } from '@agent-audit/schemas'
+import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import kafkajs from 'kafkajs'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { environmentOf, openEmbedded, type OpenLog, openOnKafka, openStore } from '../consumer/support.ts'
+import { encodeRun } from '../support/records.ts'
+import { openModelBroker } from './model.ts'
+
+interface Broker {
+  /** Another member of the group each time. */
+  readonly source: () => Source
+  readonly append: (partition: number, values: readonly (Buffer | null)[]) => Promise<void>
+  /** Deletes records below an offset; undefined where the log cannot. */
+  readonly truncate: ((partition: number, before: number) => Promise<void>) | undefined
+}
+
+interface Kind {
+  readonly name: string
+  readonly open: (partitions: number) => Promise<Broker>
+  /** Whether several members can share a log's partitions. */
+  readonly shared: boolean
+}
+
+const store = await openStore()
+const WAIT = { timeout: 30_000, interval: 20 }
+
+function real(openLog: OpenLog, brokers?: readonly string[]): Kind['open'] {
+  return async (partitions) => {
+    const log = await openLog(store, { partitions, clean: false })
+    const settings = readSettings(environmentOf(store, log))
+    return {
+      source: () => composeParts(settings).source,
+      append: (partition, values) => log.append(partition, values),
+      truncate:
+        brokers &&
+        (async (partition, before) => {
+          const admin = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING }).admin()
+          await admin.connect()
+          // kafkajs deletes only where it has met the topic before.
+          await admin.fetchTopicOffsets(log.topic)
+          await admin.deleteTopicRecords({ topic: log.topic, partitions: [{ partition, offset: String(before) }] })
+          await admin.disconnect()
+        }),
+    }
+  }
+}
+
+const kinds: Kind[] = [
+  { name: 'the model', open: async (partitions) => openModelBroker(partitions), shared: true },
+  { name: 'the embedded log', open: real(openEmbedded), shared: false },
+]
+const kafka = kafkaAvailability()
+if (kafka.available) {
+  const cluster = await startKafka()
+  afterAll(() => cluster.stop())
+  kinds.push({ name: 'Kafka', open: real(openOnKafka(cluster.brokers), cluster.brokers), shared: true })
+} else it.skip(`on Kafka: ${kafka.reason}`)
+
+/** A member that holds its claims until they end. */
+function join(source: Source): { readonly claims: Claim[]; readonly stop: () => Promise<void> } {
+  const claims: Claim[] = []
+  const drain = new AbortController()
+  const running = source.run((claim) => {
+    claims.push(claim)
+    return new Promise((resolve) => {
+      for (const signal of [claim.ended, claim.draining]) signal.addEventListener('abort', () => resolve())
+    })
+  }, drain.signal)
+  let stopping: Promise<void> | undefined
+  const stop = (): Promise<void> => {
+    drain.abort()
+    stopping ??= running.catch(() => undefined).then(() => source.close())
+    return stopping
+  }
+  onTestFinished(stop)
+  return { claims, stop }
+}
+
+/** Reads until so many records came. */
+async function readSome(claim: Claim, from: number, count: number): Promise<LogSlice[]> {
+  const until = new AbortController()
+  const slices: LogSlice[] = []
+  for await (const slice of claim.read(from, until.signal)) {
+    slices.push(slice)
+    if (offsetsOf(slices).length >= count) until.abort()
+  }
+  return slices
+}
+
+function offsetsOf(slices: readonly LogSlice[]): number[] {
+  return slices.flatMap((slice) => slice.records.map(({ offset }) => offset))
+}
+
+describe.each(kinds)('the source of $name', ({ open, shared }) => {
+  it('gives a claim for each partition, and says what the log holds', async () => {
+    const broker = await open(2)
+    await broker.append(1, encodeRun('a', 0, 2))
+    const { claims } = join(broker.source())
+    await expect.poll(() => claims.map(({ partition }) => partition).toSorted((a, b) => a - b), WAIT).toEqual([0, 1])
+    const positions = await Promise.all(claims.toSorted((a, b) => a.partition - b.partition).map((c) => c.position()))
+    expect(positions).toEqual([
+      { committed: undefined, start: 0, end: 0 },
+      { committed: undefined, start: 0, end: 3 },
+    ])
+  })
+
+  it('reads from an offset on, in order, what is there and what comes later, until it is told to end', async () => {
+    const broker = await open(1)
+    const values = encodeRun('a', 0, 5)
+    await broker.append(0, values.slice(0, 4))
+    const { claims } = join(broker.source())
+    await expect.poll(() => claims.length, WAIT).toBe(1)
+    const [claim] = claims as [Claim]
+    const reading = readSome(claim, 2, 4)
+    await broker.append(0, values.slice(4))
+    const slices = await reading
+    expect(offsetsOf(slices)).toEqual([2, 3, 4, 5])
+    expect(slices.flatMap(({ records }) => records.map(({ value }) => value))).toEqual(values.slice(2))
+    expect(slices.at(-1)).toMatchObject({ nextOffset: 6, logEnd: 6 })
+    // Told to end, it can be asked again, from anywhere.
+    expect(offsetsOf(await readSome(claim, 1, 2)).slice(0, 2)).toEqual([1, 2])
+  })
+
+  it('keeps what was committed last, with its metadata, for whoever joins next', async () => {
+    const broker = await open(1)
+    await broker.append(0, encodeRun('a', 0, 5))
+    const first = join(broker.source())
+    await expect.poll(() => first.claims.length, WAIT).toBe(1)
+    const [claim] = first.claims as [Claim]
+    await readSome(claim, 0, 1)
+    expect(await claim.commit(2, 'busy 17')).toBe('acknowledged')
+    expect(await claim.commit(4, 'clean')).toBe('acknowledged')
+    expect((await claim.position()).committed).toEqual({ offset: 4, metadata: 'clean' })
+    await first.stop()
+    const second = join(broker.source())
+    await expect.poll(() => second.claims.length, WAIT).toBe(1)
+    expect((await second.claims[0]?.position())?.committed).toEqual({ offset: 4, metadata: 'clean' })
+  })
+
+  it('ends a claim by draining it first, and gives nothing more to read', async () => {
+    const broker = await open(1)
+    await broker.append(0, encodeRun('a', 0, 1))
+    const { claims, stop } = join(broker.source())
+    await expect.poll(() => claims.length, WAIT).toBe(1)
+    const [claim] = claims as [Claim]
+    const reading = readSome(claim, 0, 100)
+    await stop()
+    await reading
+    expect(claim.draining.aborted).toBe(true)
+    expect(claim.ended.aborted).toBe(true)
+  })
+
+  it('fails with what the work fails with, once the group is left', async () => {
+    const broker = await open(1)
+    const source = broker.source()
+    const failure = new IntegrityError('LOG_REPLACED', 'the work failed')
+    await expect(source.run(() => Promise.reject(failure), new AbortController().signal)).rejects.toBe(failure)
+    await source.close()
+    const { claims } = join(broker.source())
+    await expect.poll(() => claims.length, WAIT).toBe(1)
+  })
+
+  it.skipIf(!shared)('commits nothing any more for a claim whose epoch has ended', async () => {
+    const broker = await open(2)
+    await broker.append(0, encodeRun('a', 0, 5))
+    await broker.append(1, encodeRun('b', 0, 5))
+    const first = join(broker.source())
+    await expect.poll(() => first.claims.length, WAIT).toBe(2)
+    const old = [...first.claims]
+    for (const claim of old) {
+      await readSome(claim, 0, 1)
+      expect(await claim.commit(1, 'busy 1')).toBe('acknowledged')
+    }
+    const second = join(broker.source())
+    await expect.poll(() => [first.claims.length, second.claims.length], WAIT).toEqual([3, 1])
+    expect(old.map(({ ended }) => ended.aborted)).toEqual([true, true])
+    // The member itself is in the group again: what it commits now would count, if it did not look whose claim it is.
+    for (const claim of old) expect(await claim.commit(5, 'clean')).toBe('refused')
+    const now = [...first.claims.slice(2), ...second.claims]
+    for (const claim of now) {
+      expect((await claim.position()).committed).toEqual({ offset: 1, metadata: 'busy 1' })
+    }
+  })
+
+  it('says that the log no longer holds an offset, and reads on from one that it does hold', async ({ skip }) => {
+    const broker = await open(1)
+    skip(broker.truncate === undefined, 'this log keeps everything')
+    await broker.append(0, encodeRun('a', 0, 5))
+    await broker.truncate?.(0, 4)
+    const { claims } = join(broker.source())
+    await expect.poll(() => claims.length, WAIT).toBe(1)
+    const [claim] = claims as [Claim]
+    expect(await claim.position()).toMatchObject({ start: 4, end: 6 })
+    await expect(readSome(claim, 3, 1)).rejects.toMatchObject({ code: 'LOG_TRUNCATED' })
+    expect(offsetsOf(await readSome(claim, 4, 2))).toEqual([4, 5])
+  })
+})
