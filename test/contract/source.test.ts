@@ -1,7 +1,7 @@
 /** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
 import { readSettings } from '@agent-audit/consumer'
 import { type Claim, composeParts, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
-import { IntegrityError } from '@agent-audit/schemas'
+import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -63,12 +63,22 @@ if (kafka.available) {
 function join(source: Source): { readonly claims: Claim[]; readonly stop: () => Promise<void> } {
   const claims: Claim[] = []
   const drain = new AbortController()
-  const running = source.run((claim) => {
+  const work = (claim: Claim): Promise<void> => {
     claims.push(claim)
     return new Promise((resolve) => {
       for (const signal of [claim.ended, claim.draining]) signal.addEventListener('abort', () => resolve())
     })
-  }, drain.signal)
+  }
+  // As the consumer does: what may pass is tried again. A broker's first group waits for its coordinator.
+  const run = async (): Promise<void> => {
+    try {
+      await source.run(work, drain.signal)
+    } catch (error) {
+      if (!(error instanceof TrailError && error.retryable)) throw error
+      if (!drain.signal.aborted) await run()
+    }
+  }
+  const running = run()
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
     drain.abort()

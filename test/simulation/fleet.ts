@@ -25,7 +25,7 @@ export class Fleet {
   readonly #store: ModelStore
   readonly #settings: Settings
   #instances: Instance[] = []
-  #started = 0
+  readonly #drains: AbortController[] = []
   /** Whether one that ends is followed by another. */
   #replacing = true
 
@@ -37,8 +37,9 @@ export class Fleet {
   }
 
   start(): void {
-    const process = new Process(this.#world, `c${++this.#started}`)
-    const instance: Instance = { process, drain: new AbortController(), ended: false }
+    const drain = new AbortController()
+    const process = new Process(this.#world, `c${this.#drains.push(drain)}`)
+    const instance: Instance = { process, drain, ended: false }
     this.#instances.push(instance)
     this.#world.tell(process.name, () => 'starts')
     this.#world.kernel.wake()
@@ -87,6 +88,12 @@ export class Fleet {
   heal(): void {
     for (const instance of this.#instances) this.#resume(instance)
     if (this.#instances.every(({ drain }) => drain.signal.aborted)) this.start()
+  }
+
+  // Node keeps a combined signal that is listened to, and with it all that the listener reaches, until it is aborted:
+  // what was killed would stay in memory for ever.
+  dispose(): void {
+    for (const drain of this.#drains) drain.abort()
   }
 
   get idle(): boolean {

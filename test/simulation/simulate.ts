@@ -60,6 +60,7 @@ class Simulation {
     faults.stop()
     this.#world.tell('ORACLE', () => 'nothing fails from here on')
     await this.#finish()
+    this.#fleet.dispose()
     const { violation, history = [] } = this.#world
     const offsets = this.#group.partitions.reduce((sum, log) => sum + log.end, 0)
     return { violation, history, faults: faults.counts, offsets }

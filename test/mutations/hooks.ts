@@ -1,0 +1,16 @@
+/** Loaded before all else (`node --import`): switches the guard off that AUDIT_MUTATION names, as its file is loaded. */
+import { registerHooks } from 'node:module'
+import { MUTATIONS, mutate } from './mutations.ts'
+
+const mutation = MUTATIONS.find(({ guard }) => guard === process.env['AUDIT_MUTATION'])
+
+if (mutation !== undefined) {
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context)
+      if (!url.endsWith(`/${mutation.file}`)) return loaded
+      const source = typeof loaded.source === 'string' ? loaded.source : Buffer.from(loaded.source as never).toString()
+      return { ...loaded, source: mutate(source, mutation) }
+    },
+  })
+}

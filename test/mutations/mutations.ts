@@ -1,0 +1,179 @@
+/** The guards of the protocol, and how each is switched off: a piece of the running source, and what takes its place. */
+
+/** How a switched-off guard is found: by a simulation, or by a test on the real parts. */
+export type Finder = 'simulation' | { readonly file: string; readonly test: string }
+
+export interface Mutation {
+  readonly guard: string
+  /** What the code does without it. */
+  readonly without: string
+  readonly file: string
+  /** Stands in the file exactly once. */
+  readonly from: string
+  readonly to: string
+  readonly finder: Finder
+}
+
+const SINK = 'test/contract/sink.test.ts'
+const SOURCE = 'test/contract/source.test.ts'
+const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map((name) => `consumer/src/${name}.ts`) as [
+  string,
+  string,
+  string,
+]
+const PROCESS_LIST = 'while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)'
+const CLOCK = 'await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)'
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    guard: 'fence',
+    without: 'inserts without a commit before',
+    file: FENCE,
+    from: 'await this.#commit(next, `busy ${fencedAt}`)',
+    to: '',
+    finder: 'simulation',
+  },
+  {
+    guard: 'generation of the fence',
+    without: 'takes a commit that the group refused for one it acknowledged',
+    file: FENCE,
+    from: "if (answer === 'acknowledged')",
+    to: "if (answer !== 'unanswered')",
+    finder: 'simulation',
+  },
+  {
+    guard: 'rejoin after an unanswered commit',
+    without: 'takes a commit that was not answered for one that was acknowledged',
+    file: FENCE,
+    from: "if (answer === 'acknowledged')",
+    to: "if (answer !== 'refused')",
+    finder: 'simulation',
+  },
+  {
+    guard: 'clean ends the lease',
+    without: 'goes on inserting under the lease it had before it said "clean"',
+    file: FENCE,
+    from: 'this.#lease = undefined\n    await this.#commit(next, CLEAN)',
+    to: 'this.#renewAt = this.#clock.now() + this.#options.renewMs\n    await this.#commit(next, CLEAN)',
+    finder: 'simulation',
+  },
+  {
+    guard: 'deadline',
+    without: 'gives inserts an hour',
+    file: FENCE,
+    from: 'deadline: fencedAt + this.#options.leaseMs',
+    to: 'deadline: fencedAt + 3_600_000',
+    finder: 'simulation',
+  },
+  {
+    guard: 'deadline, as ClickHouse sees it',
+    without: 'sends a later deadline than that of the lease',
+    file: 'consumer/src/clickhouse-sink.ts',
+    from: 'log_comment: `${fencedAt} ${deadline}`',
+    to: 'log_comment: `${fencedAt} ${deadline + 3_600_000}`',
+    finder: { file: SINK, test: 'comes after its deadline' },
+  },
+  {
+    guard: 'waiting on "busy"',
+    without: 'looks at the tables while inserts of the owner before may still land',
+    file: RECOVER,
+    from: "state.kind === 'busy' ? state.fencedAt : joinedAt",
+    to: "state.kind === 'busy' ? 0 : joinedAt",
+    finder: 'simulation',
+  },
+  {
+    guard: 'waiting without metadata',
+    without: 'does not wait where the committed metadata is gone',
+    file: RECOVER,
+    from: "state.kind === 'busy' ? state.fencedAt : joinedAt",
+    to: "state.kind === 'busy' ? state.fencedAt : 0",
+    finder: 'simulation',
+  },
+  {
+    guard: 'process list',
+    without: 'does not look for inserts that are still running',
+    file: RECOVER,
+    from: PROCESS_LIST,
+    to: '',
+    finder: 'simulation',
+  },
+  {
+    guard: 'process list after the clock',
+    without: 'looks for running inserts first, and waits for the clock then',
+    file: RECOVER,
+    from: `${CLOCK}\n  ${PROCESS_LIST}`,
+    to: `${PROCESS_LIST}\n  ${CLOCK}`,
+    finder: 'simulation',
+  },
+  {
+    guard: 'read-back after an unclear answer',
+    without: 'sends the batch again, whatever became of the first',
+    file: WRITER,
+    from: 'observer.recovering()\n      await this.#recover()',
+    to: 'observer.recovering()',
+    finder: 'simulation',
+  },
+  {
+    guard: 'exclusion of accounted offsets above `next`',
+    without: 'writes them again',
+    file: 'consumer/src/cut.ts',
+    from: 'this.#above = input.above',
+    to: 'this.#above = []',
+    finder: 'simulation',
+  },
+  {
+    guard: 'clean only with nothing above',
+    without: 'says "clean" below offsets that are accounted for',
+    file: WRITER,
+    from: ' || next <= (above.at(-1)?.last ?? -1)',
+    to: '',
+    finder: 'simulation',
+  },
+  {
+    guard: 'exact duplicate look-up',
+    without: 'takes every record not above the highest run_seq for a duplicate',
+    file: 'consumer/src/duplicates.ts',
+    from: 'if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)',
+    to: 'duplicates.add(position)',
+    finder: 'simulation',
+  },
+  {
+    guard: 'what an unclear insert stored is learnt',
+    without: 'keeps the highest run_seqs it knew before',
+    file: WRITER,
+    from: 'this.#filter = new DuplicateFilter(this.#claim, this.#parts.sink)\n  }\n\n  async #goOn',
+    to: '}\n\n  async #goOn',
+    finder: 'simulation',
+  },
+  {
+    guard: 'committed offset and tables of one moment',
+    without: 'compares what was committed when it began with what is in the tables when it ends',
+    file: RECOVER,
+    from: 'if (isSame(committed, now.committed)) ',
+    to: '',
+    finder: 'simulation',
+  },
+  {
+    guard: 'epoch check',
+    without: 'commits for a claim whose epoch has ended',
+    file: 'consumer/src/kafka-claim.ts',
+    from: "return this.ended.aborted ? 'refused' : this.#kafka.commit(offset, metadata)",
+    to: 'return this.#kafka.commit(offset, metadata)',
+    finder: { file: SOURCE, test: 'commits nothing any more' },
+  },
+  {
+    guard: 'one block (squash settings)',
+    without: "lets the server's own thresholds cut an insert into blocks",
+    file: 'consumer/src/clickhouse-sink.ts',
+    from: "min_insert_block_size_rows: '1000000000',\n  min_insert_block_size_bytes: '0',\n  max_insert_block_size: '1000000000',",
+    to: '',
+    finder: { file: 'test/contract/one-block.test.ts', test: 'leaves nothing' },
+  },
+]
+
+/** @throws Error if the mutation does not apply to the source: then it has to be written anew. */
+export function mutate(source: string, { guard, file, from, to }: Mutation): string {
+  const found = source.split(from).length - 1
+  if (found !== 1) throw new Error(`${guard}: expected this once in ${file}, found it ${found} times:\n${from}`)
+  return source.replace(from, () => to)
+}
