@@ -56,6 +56,8 @@ function say(word: string, value: PhaseFigures & { idleMb?: number }): void {
   process.stdout.write(`${word} ${JSON.stringify(value)}\n`)
 }
 
+// Whoever started it is gone: nobody waits for the rest.
+process.stdin.once('end', () => process.exit(1))
 const warm = await record(before)
 await trail.flush()
 await sleep(500)
@@ -69,4 +71,4 @@ const [begun, cpu] = [performance.now(), process.threadCpuUsage()]
 await trail.flush()
 say('drained', figures(begun, cpu, events))
 await trail.close()
-process.stdin.destroy()
+process.exit(0)
