@@ -1,0 +1,67 @@
+/** An insert that landed, and the consumer never heard of it: what it looks up then, and what it must not forget. */
+import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { startCuttingProxy } from '../support/cutting-proxy.ts'
+import { loseAnswer } from '../support/insert-rules.ts'
+import { encodeRun } from '../support/records.ts'
+import {
+  accountOf,
+  environmentOf,
+  openEmbedded,
+  openOnKafka,
+  openStore,
+  type OpenLog,
+  runConsumer,
+  type TestLog,
+} from './support.ts'
+
+/** Many fetches and many batches: both are ahead when the answer is lost. */
+const EVENTS = 20_000
+const PIECE = 1000
+const BATCH_EVENTS = 250
+const WAIT = { timeout: 50_000, interval: 50 }
+
+const store = await openStore()
+const kinds: [string, OpenLog][] = [['the embedded log', openEmbedded]]
+const kafka = kafkaAvailability()
+if (kafka.available) {
+  const cluster = await startKafka()
+  afterAll(() => cluster.stop())
+  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
+} else it.skip(`on Kafka: ${kafka.reason}`)
+
+/** A consumer of the log, from now on; the answer of its first insert is lost. @returns When that has happened. */
+async function loseFirstAnswer(log: TestLog): Promise<void> {
+  const { url } = store.dataDir.writer
+  const proxy = await startCuttingProxy(Number(new URL(url).port))
+  onTestFinished(() => proxy[Symbol.asyncDispose]())
+  const lost = Promise.withResolvers<void>()
+  proxy.rules.add(loseAnswer(() => lost.resolve()))
+  runConsumer({
+    ...environmentOf(store, log),
+    CLICKHOUSE_URL: `http://127.0.0.1:${proxy.port}`,
+    BATCH_MAX_EVENTS: String(BATCH_EVENTS),
+  })
+  await lost.promise
+}
+
+describe.each(kinds)('an insert whose answer is lost, on %s', (_, openLog) => {
+  it('costs nothing of what was read ahead: none of it is taken for a hole', async () => {
+    const log = await openLog(store)
+    // Sent in pieces, or the log would be fetched as one.
+    for (let first = 0; first < EVENTS; first += PIECE) {
+      await log.append(0, encodeRun(`ahead ${log.topic}`, first, first + PIECE - 1))
+    }
+    await loseFirstAnswer(log)
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: EVENTS, skipped: {} })
+  })
+
+  it('is known to have landed when its records are sent again', async () => {
+    const log = await openLog(store)
+    const records = encodeRun(`again ${log.topic}`, 0, 99)
+    await log.append(0, records)
+    await loseFirstAnswer(log)
+    await log.append(0, records)
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 100, skipped: { duplicate: 100 } })
+  })
+})
