@@ -48,6 +48,7 @@ export function createConsumer(
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
+    metrics.watchMemory(parts.memory)
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings, pace)
     let pause = BACK_OFF_MS.first

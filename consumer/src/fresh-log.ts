@@ -94,8 +94,15 @@ async function whenCoordinated<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask()
     } catch (error) {
-      if ((error as { retriable?: boolean }).retriable !== true || performance.now() > deadline) throw error
+      if (!mayPass(error) || performance.now() > deadline) throw error
       await sleep(COORDINATOR_POLL_MS)
     }
   }
+}
+
+// Of a coordinator it could not find kafkajs says that trying again is no use: it has tried a few times by then, in less
+// than a second. A broker that makes the topic of offsets only now takes longer.
+function mayPass(error: unknown): boolean {
+  const { name, retriable } = error as { name?: string; retriable?: boolean }
+  return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
 }

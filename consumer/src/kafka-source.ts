@@ -8,11 +8,11 @@
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
  * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
  */
-import { logIdOf, TrailError } from '@agent-audit/schemas'
+import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
 import type { BufferMemory } from './buffer-memory.ts'
 import { KafkaClaim } from './kafka-claim.ts'
-import type { FetchedRecord } from './kafka-fetch.ts'
+import { FetchedRecord } from './kafka-fetch.ts'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
 import { beforeRejoin } from './kafka-rejoin.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
@@ -245,6 +245,9 @@ class GroupMember {
     this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
     // kafka-fetch.ts made them: kafkajs has only sorted out those of aborted transactions.
     const records = batch.messages as unknown as FetchedRecord[]
+    if (!(records[0] instanceof FetchedRecord)) {
+      throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
+    }
     const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
     this.#claims.get(keyOf(batch))?.deliver({
       records,

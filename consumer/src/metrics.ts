@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { Batch } from './batch.ts'
+import type { BufferMemory } from './buffer-memory.ts'
 import type { DeadStop } from './cut.ts'
 import type { InsertAnswer, Table } from './sink.ts'
 import type { CommitAnswer, LogPlace } from './source.ts'
@@ -24,6 +25,8 @@ export interface Metrics {
   /** Partitions that take nothing more, and why, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
   observe(place: LogPlace, log: Logger): PartitionObserver
+  /** Shows how much of it is used, from now on. */
+  watchMemory(memory: BufferMemory): void
 }
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -75,7 +78,24 @@ export function createMetrics(): Metrics {
     }),
   }
   const stopped = new Map<string, string>()
-  return { registry, stopped, observe: (place, log) => createObserver(meters, stopped, place, log) }
+  let memory: BufferMemory | undefined
+  const gauge = (name: string, help: string, read: (of: BufferMemory) => number): Gauge =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        if (memory !== undefined) this.set(read(memory))
+      },
+    })
+  gauge('audit_buffered_bytes', 'Bytes of records in memory, of all partitions.', (of) => of.maxBytes - of.freeBytes)
+  gauge('audit_fetching_paused', '1 while nothing is fetched, since memory is tight.', (of) => Number(of.tight))
+  return {
+    registry,
+    stopped,
+    observe: (place, log) => createObserver(meters, stopped, place, log),
+    watchMemory: (watched) => (memory = watched),
+  }
 }
 
 type Meters = {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, vi } from 'vitest'
 
 export interface ConsumerProcess {
+  readonly pid: number
   readonly stdout: string
   readonly stderr: string
   /** Its exit code, or the signal that ended it. */
@@ -17,13 +18,15 @@ export interface ConsumerProcess {
 const MAIN = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url))
 /** Ends the process when the test's own process is gone: the channel between them closes. */
 const LIFELINE = `data:text/javascript,process.once('disconnect',()=>process.exit(9));process.channel.unref()`
+/** As `npm run consumer` has them. */
+const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
 const OURS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
 const START_TIMEOUT_MS = 20_000
 
 /** Starts it on a free port; killed after the test if it still runs. */
 export function startConsumerProcess(environment: Record<string, string>): ConsumerProcess {
   const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name))
-  const child = spawn(process.execPath, ['--conditions=agent-audit-source', '--import', LIFELINE, MAIN], {
+  const child = spawn(process.execPath, [...NODE_OPTIONS, '--import', LIFELINE, MAIN], {
     env: { ...Object.fromEntries(inherited), HTTP_PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
@@ -38,6 +41,7 @@ export function startConsumerProcess(environment: Record<string, string>): Consu
   }
   onTestFinished(async () => void (await kill('SIGKILL')))
   return {
+    pid: child.pid ?? 0,
     exited,
     kill,
     get stdout() {

@@ -9,6 +9,8 @@ export interface Gate {
   /** Connections cut so far. */
   readonly cut: number
   open(): void
+  /** Holds all bytes back, as a server that has stopped answering, until {@link open}. */
+  stall(): void
 }
 
 /** A gate before the server at `target`, shut, and taken down after the test. */
@@ -46,6 +48,10 @@ export async function openGate(target: string): Promise<Gate> {
     },
     open: () => {
       isOpen = true
+      for (const socket of sockets) socket.resume()
+    },
+    stall: () => {
+      for (const socket of sockets) socket.pause()
     },
   }
 }
