@@ -61,15 +61,16 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
         if (slice !== TIME_IS_UP) return undefined
         continue
       }
-      pending = input.slices.next()
-      // Its failure is met when it is awaited; until then it must not count as unhandled.
-      pending.catch(() => undefined)
       await input.check.prepare(slice.value.records)
       cursor.take(slice.value)
       while (!cursor.fill(batch)) {
         if (!batch.isEmpty) yield handOver()
         if (cursor.stop !== undefined) return cursor.stop
       }
+      // Only now is the slice before done with: its memory counts until then.
+      pending = input.slices.next()
+      // Its failure is met when it is awaited; until then it must not count as unhandled.
+      pending.catch(() => undefined)
     }
   } finally {
     batch.release()

@@ -1,5 +1,5 @@
 /** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
-import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
+import { IntegrityError } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
 
@@ -21,7 +21,7 @@ export interface FetchedSlice extends LogSlice {
   readonly bytes: number
 }
 
-/** Bytes fetched ahead of what is taken, per partition; fetching pauses above it, or while memory is tight. */
+/** Bytes fetched ahead of what is consumed, per partition; fetching pauses above it, or while memory is tight. */
 const READ_AHEAD_BYTES = 2 ** 20
 
 export class KafkaClaim implements Claim {
@@ -32,8 +32,8 @@ export class KafkaClaim implements Claim {
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
   readonly #memory: BufferMemory
-  readonly #waiting: FetchedSlice[] = []
-  #waitingBytes = 0
+  readonly #held: FetchedSlice[] = []
+  #heldBytes = 0
   /** Whether the member fetches for this partition; it begins with all of them paused. */
   #fetching = false
   /** Offset the next fetched batch has to begin at; undefined while nobody reads. */
@@ -68,7 +68,6 @@ export class KafkaClaim implements Claim {
     const wake = (): void => this.#wake()
     stop.addEventListener('abort', wake)
     const unwatch = this.#memory.watch(() => this.#regulate())
-    let next = from
     this.#fault = undefined
     this.#expected = from
     this.#kafka.seek(from)
@@ -76,15 +75,12 @@ export class KafkaClaim implements Claim {
     try {
       while (!stop.aborted) {
         if (this.#fault !== undefined) throw this.#fault
-        const slice = this.#take()
-        // Never a jump: what lies between two slices would be taken for holes, and lost without a word.
-        if (slice !== undefined && slice.fetchedOffset !== next) {
-          const jump = `${this.topic}/${this.partition} went on at offset ${slice.fetchedOffset} instead of ${next}`
-          throw new AuditUnavailableError('LOG_UNAVAILABLE', `the reading of ${jump}: rejoining`)
+        const slice = this.#held[0]
+        if (slice === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
+        else {
+          yield slice
+          this.#letGo(slice)
         }
-        next = slice?.nextOffset ?? next
-        if (slice !== undefined) yield slice
-        else await new Promise<void>((resolve) => (this.#wake = resolve))
       }
     } finally {
       stop.removeEventListener('abort', wake)
@@ -104,24 +100,23 @@ export class KafkaClaim implements Claim {
       return
     }
     this.#expected = slice.nextOffset
-    this.#waiting.push(slice)
-    this.#waitingBytes += slice.bytes
+    this.#held.push(slice)
+    this.#heldBytes += slice.bytes
     this.#memory.reserve(slice.bytes)
     this.#regulate()
     this.#wake()
   }
 
-  #take(): FetchedSlice | undefined {
-    const slice = this.#waiting.shift()
-    if (slice === undefined) return undefined
-    this.#waitingBytes -= slice.bytes
+  /** Whoever asks for the next slice is done with the one before. */
+  #letGo(slice: FetchedSlice): void {
+    this.#held.shift()
+    this.#heldBytes -= slice.bytes
     this.#memory.release(slice.bytes)
     this.#regulate()
-    return slice
   }
 
   #regulate(): void {
-    const mayFetch = this.#waitingBytes <= READ_AHEAD_BYTES && !this.#memory.tight
+    const mayFetch = this.#heldBytes <= READ_AHEAD_BYTES && !this.#memory.tight
     if (mayFetch === this.#fetching || this.ended.aborted) return
     this.#fetching = mayFetch
     if (mayFetch) this.#kafka.resume()
@@ -130,9 +125,9 @@ export class KafkaClaim implements Claim {
 
   #stopReading(): void {
     this.#expected = undefined
-    this.#waiting.length = 0
-    this.#memory.release(this.#waitingBytes)
-    this.#waitingBytes = 0
+    this.#held.length = 0
+    this.#memory.release(this.#heldBytes)
+    this.#heldBytes = 0
     this.#fetching = false
     if (!this.ended.aborted) this.#kafka.pause()
   }

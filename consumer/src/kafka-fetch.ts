@@ -36,7 +36,9 @@ export function replaceFetchReader(): void {
 }
 
 /** What the records of one batch have in common; kafkajs leaves out those of an aborted transaction by it. */
-interface RecordBatchHead {
+interface RecordBatch {
+  /** The records one after the other, unpacked. */
+  readonly bytes: Buffer
   readonly firstOffset: number
   readonly firstTimestamp: number
   readonly maxTimestamp: number
@@ -46,29 +48,56 @@ interface RecordBatchHead {
   readonly producerId: string
 }
 
-/** A record as kafkajs hands it on, and as the pipeline takes it. */
+/**
+ * A record as kafkajs hands it on, and as the pipeline takes it. It may wait long: so it is numbers over the bytes of its
+ * batch, and its parts are made when they are asked for.
+ */
 export class FetchedRecord implements LogRecord {
   readonly offset: number
   readonly logTimeMs: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers: Readonly<Record<string, unknown>> | undefined
-  readonly batchContext: RecordBatchHead
+  readonly batchContext: RecordBatch
+  readonly #keyAt: number
+  readonly #valueAt: number
+  /** -1 for null. */
+  readonly #valueLength: number
 
-  constructor(batch: RecordBatchHead, reader: RecordReader) {
+  /** @param reader - Stands after the record's attributes; afterwards somewhere inside of it. */
+  constructor(batch: RecordBatch, reader: RecordReader) {
     const timeDelta = reader.varint()
     this.offset = batch.firstOffset + reader.varint()
     this.logTimeMs = batch.logAppendTime ? batch.maxTimestamp : batch.firstTimestamp + timeDelta
-    this.key = reader.bytes()
-    this.value = reader.bytes()
-    this.headers = reader.headers()
     this.batchContext = batch
+    this.#keyAt = reader.position
+    const keyLength = reader.varint()
+    reader.position += Math.max(0, keyLength)
+    this.#valueLength = reader.varint()
+    this.#valueAt = reader.position
   }
 
   get isControlRecord(): boolean {
     return this.batchContext.isControlBatch
   }
+
+  get value(): Buffer | null {
+    if (this.#valueLength < 0) return null
+    return this.batchContext.bytes.subarray(this.#valueAt, this.#valueAt + this.#valueLength)
+  }
+
+  /** What it weighs while it waits: its value, and about what the object and its place in lists take. */
+  get weight(): number {
+    return Math.max(0, this.#valueLength) + OBJECT_BYTES
+  }
+
+  get key(): Buffer | null {
+    return new RecordReader(this.batchContext.bytes, this.#keyAt).bytes()
+  }
+
+  get headers(): Readonly<Record<string, unknown>> | undefined {
+    return new RecordReader(this.batchContext.bytes, this.#valueAt + Math.max(0, this.#valueLength)).headers()
+  }
 }
+
+const OBJECT_BYTES = 120
 
 async function readFetchResponse(bytes: Buffer): Promise<unknown> {
   const decoder = new KafkajsDecoder(bytes)
@@ -123,7 +152,10 @@ async function readRecordBatch(bytes: Buffer, records: FetchedRecord[]): Promise
   const magic = bytes.readInt8(AT.magic)
   if (magic !== 2) throw new Error(`record batch of magic ${magic}: expected 2, as brokers since 0.11 write it`)
   const attributes = bytes.readInt16BE(AT.attributes)
-  const head: RecordBatchHead = {
+  const codec = (attributes & COMPRESSED) === 0 ? null : compression.lookupCodecByAttributes(attributes)
+  const packed = bytes.subarray(HEAD_BYTES)
+  const batch: RecordBatch = {
+    bytes: codec === null ? packed : await codec.decompress(packed),
     firstOffset: Number(bytes.readBigInt64BE(0)),
     firstTimestamp: Number(bytes.readBigInt64BE(AT.firstTimestamp)),
     maxTimestamp: Number(bytes.readBigInt64BE(AT.maxTimestamp)),
@@ -132,28 +164,27 @@ async function readRecordBatch(bytes: Buffer, records: FetchedRecord[]): Promise
     inTransaction: (attributes & IN_TRANSACTION) !== 0,
     producerId: bytes.readBigInt64BE(AT.producerId).toString(),
   }
-  const codec = (attributes & COMPRESSED) === 0 ? null : compression.lookupCodecByAttributes(attributes)
-  const packed = bytes.subarray(HEAD_BYTES)
-  const reader = new RecordReader(codec === null ? packed : await codec.decompress(packed))
+  const reader = new RecordReader(batch.bytes)
+  let end = 0
   for (let left = bytes.readInt32BE(AT.count); left > 0; left--) {
-    reader.startRecord()
-    records.push(new FetchedRecord(head, reader))
+    reader.position = end
+    const length = reader.varint()
+    end = reader.position + length
+    if (end > batch.bytes.length) throw new RangeError('record batch ends within a record')
+    // The attributes of a record: none is in use.
+    reader.position++
+    records.push(new FetchedRecord(batch, reader))
   }
 }
 
-/** Walks the records of a batch, field by field. */
+/** Reads the fields of records. */
 class RecordReader {
   readonly #bytes: Buffer
-  #position = 0
+  position: number
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, position = 0) {
     this.#bytes = bytes
-  }
-
-  /** Steps over the length and the attributes, of which none is in use. */
-  startRecord(): void {
-    this.varint()
-    this.#position++
+    this.position = position
   }
 
   /** A zigzag varint; exact for safe integers. */
@@ -161,7 +192,7 @@ class RecordReader {
     let factor = 1
     let zigzag = 0
     for (;;) {
-      const byte = this.#bytes[this.#position++]
+      const byte = this.#bytes[this.position++]
       if (byte === undefined) throw new RangeError('record batch ends within a record')
       zigzag += (byte & 0x7f) * factor
       if (byte < 0x80) break
@@ -174,10 +205,8 @@ class RecordReader {
   bytes(): Buffer | null {
     const length = this.varint()
     if (length < 0) return null
-    const start = this.#position
-    this.#position += length
-    if (this.#position > this.#bytes.length) throw new RangeError('record batch ends within a record')
-    return this.#bytes.subarray(start, this.#position)
+    this.position += length
+    return this.#bytes.subarray(this.position - length, this.position)
   }
 
   headers(): Record<string, unknown> | undefined {

@@ -248,7 +248,7 @@ class GroupMember {
     if (!(records[0] instanceof FetchedRecord)) {
       throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
     }
-    const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
+    const bytes = records.reduce((sum, { weight }) => sum + weight, 0)
     this.#claims.get(keyOf(batch))?.deliver({
       records,
       fetchedOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),

@@ -52,7 +52,7 @@ export interface Claim extends LogPlace {
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
   /**
    * Reads on from an offset, until the claim ends, the consumer drains or `until` is aborted; one reader at a time.
-   * Fetching pauses while slices are not taken.
+   * A slice is done with when the next one is asked for. Fetching pauses while slices are not taken.
    * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
    */
   read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void>

@@ -40,6 +40,7 @@ if (kafka.available) {
       const consumer = startConsumerProcess({
         ...environmentOf(store, log),
         CLICKHOUSE_URL: gate.url,
+        LOG_LEVEL: 'info',
         // The server answers again before an insert is given up.
         INSERT_TIMEOUT_MS: '100000',
         LEASE_MS: '110000',
