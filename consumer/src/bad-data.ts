@@ -91,7 +91,7 @@ async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice
   try {
     for await (const slice of claim.read(first, until.signal)) {
       records.push(...slice.records.filter(({ offset }) => offset < next))
-      if (slice.nextOffset >= next) return { records, nextOffset: next, logEnd: slice.logEnd }
+      if (slice.nextOffset >= next) return { firstOffset: first, records, nextOffset: next, logEnd: slice.logEnd }
     }
     return undefined
   } finally {
@@ -101,7 +101,7 @@ async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice
 
 function within(slice: LogSlice, { first, next }: Range): LogSlice {
   const records = slice.records.filter(({ offset }) => offset >= first && offset < next)
-  return { records, nextOffset: next, logEnd: slice.logEnd }
+  return { firstOffset: first, records, nextOffset: next, logEnd: slice.logEnd }
 }
 
 async function findUndecodable(

@@ -1,4 +1,5 @@
 /** Stage: cuts the log of one partition into batches. */
+import { AuditUnavailableError } from '@agent-audit/schemas'
 import { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
@@ -74,6 +75,8 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
     }
   } finally {
     batch.release()
+    // Its reader may rest in the middle of a slice, with what it holds.
+    await input.slices.return(undefined)
   }
 }
 
@@ -81,7 +84,7 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
 class Cursor {
   readonly #input: CutInput
   #above: readonly OffsetRange[]
-  #slice: LogSlice = { records: [], nextOffset: 0, logEnd: 0 }
+  #slice: LogSlice
   #index = 0
   #deadInARow: number
   /** Set once a record came that must not be taken: nothing is taken from then on. */
@@ -90,10 +93,17 @@ class Cursor {
   constructor(input: CutInput) {
     this.#input = input
     this.#above = input.above
+    this.#slice = { firstOffset: input.next, records: [], nextOffset: input.next, logEnd: 0 }
     this.#deadInARow = input.deadInARow
   }
 
+  /** @throws AuditUnavailableError `LOG_UNAVAILABLE` if the slice does not follow on the one before. */
   take(slice: LogSlice): void {
+    // What lies between would be taken for holes, and lost.
+    if (slice.firstOffset > this.#slice.nextOffset) {
+      const skipped = `${this.#slice.nextOffset} to ${slice.firstOffset - 1}`
+      throw new AuditUnavailableError('LOG_UNAVAILABLE', `offsets ${skipped} were not handed on: reading again`)
+    }
     this.#slice = slice
     this.#index = 0
   }

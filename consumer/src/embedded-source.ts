@@ -120,8 +120,10 @@ async function* readPartition(
       await sleep(POLL_MS, undefined, { signal: stop }).catch(() => undefined)
       continue
     }
+    const firstOffset = next
     next = last.offset + 1
     yield {
+      firstOffset,
       records: records.map((record) => ({
         offset: record.offset,
         logTimeMs: record.appendTimeMs,

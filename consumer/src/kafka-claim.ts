@@ -14,10 +14,8 @@ export interface KafkaPartition {
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
 }
 
-/** A batch as it was fetched. */
+/** A batch as it was fetched; `firstOffset` is the one that was asked for. */
 export interface FetchedSlice extends LogSlice {
-  /** The offset that was asked for. */
-  readonly fetchedOffset: number
   readonly bytes: number
 }
 
@@ -92,7 +90,7 @@ export class KafkaClaim implements Claim {
   /** Called by the group member with each batch it fetched, in order. */
   deliver(slice: FetchedSlice): void {
     if (this.#expected === undefined || this.ended.aborted) return
-    if (slice.fetchedOffset !== this.#expected) {
+    if (slice.firstOffset !== this.#expected) {
       // Either the answer to a fetch from before the last seek, or kafkajs started elsewhere after an offset out of
       // range: ask again, and look whether the log still holds what is asked for.
       this.#kafka.seek(this.#expected)

@@ -149,7 +149,7 @@ class GroupMember {
       const next = Number(payload.lastOffset) + 1
       this.#claims.get(keyOf(payload))?.deliver({
         records: [],
-        fetchedOffset: Number(payload.firstOffset),
+        firstOffset: Number(payload.firstOffset),
         nextOffset: next,
         logEnd: Math.max(next, Number(payload.highWatermark)),
         bytes: 0,
@@ -251,7 +251,7 @@ class GroupMember {
     const bytes = records.reduce((sum, { weight }) => sum + weight, 0)
     this.#claims.get(keyOf(batch))?.deliver({
       records,
-      fetchedOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
+      firstOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
       nextOffset: Number(batch.lastOffset()) + 1,
       logEnd: Number(batch.highWatermark),
       bytes,

@@ -14,8 +14,10 @@ export interface LogRecord {
   readonly headers: Readonly<Record<string, unknown>> | undefined
 }
 
-/** Records that follow one another, and how far they reach: offsets between them that have no record are holes. */
+/** All there is of a stretch of the log: its offsets that have no record here are holes. Slices follow on one another. */
 export interface LogSlice {
+  /** First offset it accounts for. */
+  readonly firstOffset: number
   readonly records: readonly LogRecord[]
   /** Offset after the last one this slice accounts for; above the last record where the log ends in holes. */
   readonly nextOffset: number

@@ -43,6 +43,6 @@ export class ModelPartition {
     }
     const nextOffset = Math.min(this.end, from + 1 + this.#world.random.below(5))
     const records = this.records.slice(from, nextOffset).filter((record) => record !== undefined)
-    reply.ok({ records, nextOffset, logEnd: this.end })
+    reply.ok({ firstOffset: from, records, nextOffset, logEnd: this.end })
   }
 }
