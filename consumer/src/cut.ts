@@ -75,8 +75,6 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
     }
   } finally {
     batch.release()
-    // Its reader may rest in the middle of a slice, with what it holds.
-    await input.slices.return(undefined)
   }
 }
 
