@@ -16,7 +16,7 @@ export async function insertsOf(place: LogPlace, values: readonly (Buffer | null
     headers: undefined,
   }))
   const end = first + values.length
-  const slice: LogSlice = { records, nextOffset: end, logEnd: end }
+  const slice: LogSlice = { firstOffset: first, records, nextOffset: end, logEnd: end }
   const never = new AbortController().signal
   const claim: Claim = {
     ...place,
