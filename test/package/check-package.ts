@@ -22,6 +22,8 @@ interface Finding {
   readonly what: string
   readonly found: string
   readonly ok: boolean
+  /** Depends on the machine and what else it does: reported, and fails nothing. */
+  readonly timed?: boolean
 }
 
 const directory = mkdtempSync(join(tmpdir(), 'agent-audit-package-'))
@@ -30,8 +32,10 @@ try {
   const linted = await Promise.all(tarballs.map(lint))
   const folder = install(tarballs)
   const findings = [...linted.flat(), ...measure(folder), ...loads(folder)]
-  for (const { what, found, ok } of findings) process.stdout.write(`${ok ? 'ok   ' : 'WRONG'} ${what}: ${found}\n`)
-  const wrong = findings.filter(({ ok }) => !ok).length
+  for (const { what, found, ok, timed } of findings) {
+    process.stdout.write(`${ok ? 'ok   ' : timed ? 'SLOW ' : 'WRONG'} ${what}: ${found}\n`)
+  }
+  const wrong = findings.filter(({ ok, timed }) => !ok && timed !== true).length
   process.stdout.write(`${findings.length} checks, ${wrong} wrong\n`)
   process.exitCode = wrong === 0 ? 0 : 1
 } finally {
@@ -112,6 +116,7 @@ function loads(folder: string): Finding[] {
       what: 'import',
       found: `${best.toFixed(0)} ms, best of ${STARTS}, of ${MAX_IMPORT_MS}`,
       ok: best <= MAX_IMPORT_MS,
+      timed: true,
     },
     { what: 'require from CommonJS', found: required, ok: required === 'function' },
     { what: 'events recorded without kafkajs', found: recorded, ok: recorded === '4 false' },
