@@ -29,6 +29,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
 const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
+/** A fetch waits for so much, but no longer than that: without it every few records are a round trip of their own. */
+const MIN_BYTES = 64 * 1024
 /** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
 const MAX_BYTES_PER_PARTITION = 2 ** 18
 const MAX_BYTES = 2 ** 20
@@ -103,6 +105,7 @@ class GroupMember {
       rebalanceTimeout: sessionTimeoutMs,
       heartbeatInterval: Math.min(HEARTBEAT_MS, Math.floor(sessionTimeoutMs / 10)),
       maxWaitTimeInMs: FETCH_WAIT_MS,
+      minBytes: MIN_BYTES,
       maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
       maxBytes: MAX_BYTES,
       allowAutoTopicCreation: false,

@@ -5,7 +5,7 @@
  */
 
 /** What one consumer may insert, all its partitions together, while records trickle in. Full batches don't wait. */
-const INSERTS_PER_SECOND = 20
+const INSERTS_PER_SECOND = 12
 /** Active parts in one partition of a table that are nothing unusual; ClickHouse delays inserts at 1000 by default. */
 const USUAL_PARTS = 150
 /** Age is never stretched beyond this, milliseconds. */
