@@ -58,14 +58,14 @@ const ALL_OR_NOTHING: Settings = {
   throw_on_max_partitions_per_insert_block: 1,
 }
 
-type InsertKey = Pick<Insert, 'queryId' | 'fencedAt' | 'deadline'>
+type InsertKey = Pick<Insert, 'token' | 'fencedAt' | 'deadline'>
 /** Stands for an insert when it is asked whether its settings may be sent at all. */
-const EXAMPLE: InsertKey = { queryId: 'start', fencedAt: 0, deadline: 0 }
+const EXAMPLE: InsertKey = { token: 'start', fencedAt: 0, deadline: 0 }
 
-function insertSettings({ queryId, fencedAt, deadline }: InsertKey, { insertTimeoutMs }: ClickHouseOptions): Settings {
+function insertSettings({ token, fencedAt, deadline }: InsertKey, { insertTimeoutMs }: ClickHouseOptions): Settings {
   return {
     ...ALL_OR_NOTHING,
-    insert_deduplication_token: queryId,
+    insert_deduplication_token: token,
     log_comment: `${fencedAt} ${deadline}`,
     max_execution_time: Math.max(1, Math.floor(insertTimeoutMs / 1000)),
   }

@@ -29,6 +29,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
 const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
 const FETCH_WAIT_MS = 100
+/** How soon partitions that were added are met: kafkajs looks no more often than its metadata ages, by default 5 minutes. */
+const METADATA_MAX_AGE_MS = 30_000
 /** A fetch waits for so much, but no longer than that: without it every few records are a round trip of their own. */
 const MIN_BYTES = 64 * 1024
 /** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
@@ -106,6 +108,7 @@ class GroupMember {
       heartbeatInterval: Math.min(HEARTBEAT_MS, Math.floor(sessionTimeoutMs / 10)),
       maxWaitTimeInMs: FETCH_WAIT_MS,
       minBytes: MIN_BYTES,
+      metadataMaxAge: METADATA_MAX_AGE_MS,
       maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
       maxBytes: MAX_BYTES,
       allowAutoTopicCreation: false,

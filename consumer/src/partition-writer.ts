@@ -214,11 +214,13 @@ class PartitionWriter {
 
   async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
     const { sink, clock, observer } = this.#parts
+    const nextId = (): string => `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
+    // A proxy may have sent the POST twice: one copy is refused, the other lands after all, and then the next send too.
+    const token = nextId()
     for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
       const lease = await this.#fence.hold(batch.first)
-      const queryId = `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
       const startedAt = clock.now()
-      const answer = await sink.insert({ table, body, queryId, ...lease })
+      const answer = await sink.insert({ table, body, queryId: nextId(), token, ...lease })
       if (answer.kind === 'stored') {
         observer.inserted(table, clock.now() - startedAt)
         return answer

@@ -23,6 +23,8 @@ export interface Insert {
   readonly body: readonly Buffer[]
   /** Unique for every send; starts with {@link insertPrefix}. */
   readonly queryId: string
+  /** The same for every send of this body: should two of them arrive, the second one is dropped. */
+  readonly token: string
   /** F of the lease, and the server time after which ClickHouse refuses the insert. Milliseconds. */
   readonly fencedAt: number
   readonly deadline: number

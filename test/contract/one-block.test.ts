@@ -37,7 +37,7 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
     if (insert === undefined) throw new Error('expected an insert')
     const fencedAt = await sink.now()
     const queryId = `${insertPrefix(place)}${randomBytes(8).toString('hex')}`
-    const answer = await sink.insert({ ...insert, queryId, fencedAt, deadline: fencedAt + 60_000 })
+    const answer = await sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + 60_000 })
     expect(await sink.accounted(place, 0)).toEqual([])
     expect(answer).toMatchObject({ kind: 'bad-data' })
     await sink.close()

@@ -121,7 +121,7 @@ export class ModelStore {
     const same = [...this.#running].some((other) => other !== running && other.insert === insert && other.accepted)
     // The same token twice at once: the second waits for what becomes of the first.
     if (same) return this.#later(running, 20, () => this.#judge(running))
-    if (this.#tokens.has(insert.queryId)) return this.#finish(running, { kind: 'stored' })
+    if (this.#tokens.has(insert.token)) return this.#finish(running, { kind: 'stored' })
     const late = this.#refusalOf(insert)
     if (late !== undefined) return this.#finish(running, { kind: 'unclear', reason: late })
     const keys = new Set(running.rows.map((row) => row.partitionKey))
@@ -163,7 +163,7 @@ export class ModelStore {
   }
 
   #land({ insert, rows }: Running): void {
-    this.#tokens.add(insert.queryId)
+    this.#tokens.add(insert.token)
     this.#world.tell('store', () => `landed: ${insert.table} ${describeRows(rows)}`)
     for (const row of rows) this.#add(row)
   }
