@@ -12,7 +12,7 @@ it.skipIf(skip !== '' || process.env['KAFKA_BROKERS'] !== undefined)(
   { timeout: 180_000 },
   async () => {
     const { down, ...report } = await runOutage({ before: 60_000, events: EVENTS })
-    expect(down.stats).toMatchObject({ connected: false, refused: 0 })
+    expect(down.stats.refused).toBe(0)
     // Twice the window of what is kept in memory for sending.
     expect(down.stats.spoolBytes).toBeGreaterThan(16 * 2 ** 20)
     expect(report).toMatchObject({ stored: down.stats.recorded + 1, outOfOrder: 0, verdict: 'complete' })
