@@ -3,19 +3,7 @@ import { hash } from 'node:crypto'
 import { InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
 import type { FieldNotes } from './field-writer.ts'
-
-/** Texts that may be cut: what they mean survives it, other than that of a name or an id. */
-const CUTTABLE = [
-  'reason',
-  'reasoning',
-  'output_text',
-  'input_messages',
-  'tool_calls_requested',
-  'tool_input',
-  'tool_output',
-  'error',
-  'content',
-] as const satisfies (keyof AuditRecord)[]
+import { CONTENT_FIELDS } from './text-fields.ts'
 
 /** Room for a field's note: its name, the digest, and the length. */
 const NOTE_BYTES = 160
@@ -38,7 +26,7 @@ export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOp
   if (bytes <= options.maxBytes) return bytes
   if (options.onOversize === 'refuse') throw tooLarge(record, bytes, options.maxBytes)
   for (let round = 0; bytes > options.maxBytes; round++) {
-    if (round === CUTTABLE.length) throw tooLarge(record, bytes, options.maxBytes)
+    if (round === CONTENT_FIELDS.length) throw tooLarge(record, bytes, options.maxBytes)
     cutLongest(record, notes, bytes - options.maxBytes)
     record.field_notes = notes.text()
     bytes = boundBytes(record)
@@ -56,8 +44,8 @@ function boundBytes(record: AuditRecord): number {
 }
 
 function cutLongest(record: AuditRecord, notes: FieldNotes, excess: number): void {
-  let longest: (typeof CUTTABLE)[number] = 'content'
-  for (const field of CUTTABLE) {
+  let longest: (typeof CONTENT_FIELDS)[number] = 'content'
+  for (const field of CONTENT_FIELDS) {
     if ((record[field]?.length ?? 0) > (record[longest]?.length ?? 0)) longest = field
   }
   const bytes = Buffer.from(record[longest] ?? '')

@@ -1,13 +1,12 @@
 /** From a dead letter to an event: listed, looked at, replayed through the log, and told apart from a gap ever after. */
 import { runCli } from '@agent-audit/cli'
 import { logIdOf } from '@agent-audit/schemas'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   accountOf,
   environmentOf,
   openEmbedded,
-  openOnKafka,
+  openLogKinds,
   openStore,
   type OpenLog,
   rowsOf,
@@ -19,14 +18,7 @@ import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 const POISON = 'poison: the text of it'
-const kafka = kafkaAvailability()
-const kinds: [name: string, openLog: OpenLog][] = [['the embedded log', openEmbedded]]
-
-if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
-} else it.skip(`on Kafka: ${kafka.reason}`)
+const kinds = await openLogKinds()
 
 interface Ran {
   readonly code: number

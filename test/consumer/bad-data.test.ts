@@ -3,17 +3,15 @@ import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import { createConsumer, readSettings } from '@agent-audit/consumer'
 import { composeParts, type ConsumerParts, type Insert, type RecordCheck } from '@agent-audit/consumer/pipeline'
 import { findSchema, logIdOf, NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import { pino } from 'pino'
-import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,
   openEmbedded,
-  openOnKafka,
+  openLogKinds,
   openStore,
-  type OpenLog,
   patientEnvironmentOf,
   rowsOf,
   runConsumer,
@@ -21,14 +19,7 @@ import {
 
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
-const kafka = kafkaAvailability()
-const kinds: [name: string, openLog: OpenLog][] = [['the embedded log', openEmbedded]]
-
-if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
-} else it.skip(`on Kafka: ${kafka.reason}`)
+const kinds = await openLogKinds()
 
 async function alter(change: string): Promise<void> {
   expect(await store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)).toBe('')

@@ -1,15 +1,12 @@
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,
   copyRows,
   environmentOf,
-  openEmbedded,
-  openOnKafka,
+  openLogKinds,
   openStore,
-  type OpenLog,
   patientEnvironmentOf,
   rowsOf,
   runConsumer,
@@ -18,14 +15,7 @@ import {
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 
-const kafka = kafkaAvailability()
-const kinds: [name: string, openLog: OpenLog][] = [['the embedded log', openEmbedded]]
-
-if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
-} else it.skip(`on Kafka: ${kafka.reason}`)
+const kinds = await openLogKinds()
 
 describe.each(kinds)('on %s', (_, openLog) => {
   it('stores each record once, with its place in the log and the schema it was written with', async () => {

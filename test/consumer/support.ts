@@ -12,10 +12,10 @@ import {
 } from '@agent-audit/consumer'
 import { logIdOf } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
-import { type DataDir, openDataDir } from '@agent-audit/stack'
+import { type DataDir, kafkaAvailability, openDataDir, startKafka } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
 import { pino } from 'pino'
-import { afterAll, onTestFinished } from 'vitest'
+import { afterAll, it, onTestFinished } from 'vitest'
 
 /** A ClickHouse with the trail's tables, for all tests of a file. */
 export interface Store {
@@ -241,4 +241,19 @@ export async function accountOf(
 export function rowsOf<Row>(store: Store, log: TestLog, table: string, columns: string): Promise<Row[]> {
   const where = `log_id = ${logIdSql(log)}`
   return store.rows<Row>(`SELECT ${columns} FROM ${table} WHERE ${where} ORDER BY log_partition, log_offset`)
+}
+
+/** The kinds of logs this machine has, Kafka running until the last test of the file; where it is missing that is said aloud. */
+export async function openLogKinds(): Promise<[name: string, openLog: OpenLog][]> {
+  const kafka = kafkaAvailability()
+  if (!kafka.available) {
+    it.skip(`on Kafka: ${kafka.reason}`)
+    return [['the embedded log', openEmbedded]]
+  }
+  const cluster = await startKafka()
+  afterAll(() => cluster.stop())
+  return [
+    ['the embedded log', openEmbedded],
+    ['Kafka', openOnKafka(cluster.brokers)],
+  ]
 }

@@ -1,19 +1,9 @@
 /** An insert that landed, and the consumer never heard of it: what it looks up then, and what it must not forget. */
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { loseAnswer } from '../support/insert-rules.ts'
 import { encodeRun, runIdOf } from '../support/records.ts'
-import {
-  accountOf,
-  environmentOf,
-  openEmbedded,
-  openOnKafka,
-  openStore,
-  type OpenLog,
-  runConsumer,
-  type TestLog,
-} from './support.ts'
+import { accountOf, environmentOf, openLogKinds, openStore, runConsumer, type TestLog } from './support.ts'
 
 /** Many fetches and many batches: both are ahead when the answer is lost. */
 const EVENTS = 20_000
@@ -22,14 +12,7 @@ const BATCH_EVENTS = 250
 const WAIT = { timeout: 50_000, interval: 50 }
 
 const store = await openStore()
-const kinds: [string, OpenLog][] = [['the embedded log', openEmbedded]]
-const kafka = kafkaAvailability()
-if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
-} else it.skip(`on Kafka: ${kafka.reason}`)
-
+const kinds = await openLogKinds()
 /** A consumer of the log, from now on; the answer of its first insert is lost. @returns When that has happened. */
 async function loseFirstAnswer(log: TestLog): Promise<void> {
   const { url } = store.dataDir.writer

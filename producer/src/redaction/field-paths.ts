@@ -1,4 +1,5 @@
 /** Places in a record that a caller names: `input_messages[*].content`, `tool_output.rows[0].name`, `reason`. */
+import { CONTENT_FIELDS, NAME_FIELDS } from '../text-fields.ts'
 
 /** Every key, or every element. */
 const ANY = '*'
@@ -6,25 +7,7 @@ const ANY = '*'
 /** Rest of a path, below the value that is looked at. Empty: the value itself is meant. */
 export type PathRest = readonly string[]
 
-const FIELDS = [
-  'reason',
-  'reasoning',
-  'output_text',
-  'input_messages',
-  'tool_calls_requested',
-  'tool_input',
-  'tool_output',
-  'error',
-  'content',
-  'user_id',
-  'approver_id',
-  'tool_call_id',
-  'tool_name',
-  'model_id',
-  'provider',
-  'stop_reason',
-  'error_type',
-]
+const FIELDS = [...CONTENT_FIELDS, ...NAME_FIELDS]
 
 export const FIELD_PATH: RegExp = new RegExp(String.raw`^(?:${FIELDS.join('|')})(?:\.[^.[\]]+|\[(?:\d+|\*)\])*$`)
 

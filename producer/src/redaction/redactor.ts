@@ -12,6 +12,7 @@ import { CARD_NUMBERS, EMAIL_ADDRESSES, IBANS, PHONE_NUMBERS } from './personal-
 import type { Redact } from './rules.ts'
 import { SecretNames } from './secret-names.ts'
 import { SECRET_TOKENS } from './secret-tokens.ts'
+import { NAME_FIELDS } from '../text-fields.ts'
 
 const PERSONAL: Readonly<Record<string, Pattern>> = {
   email: EMAIL_ADDRESSES,
@@ -20,17 +21,8 @@ const PERSONAL: Readonly<Record<string, Pattern>> = {
   phone: PHONE_NUMBERS,
 }
 
-/** Fields that tell who and which: an event without them is worth little, so only tokens are taken out of them. */
-const NAMES: ReadonlySet<string> = new Set([
-  'user_id',
-  'approver_id',
-  'tool_call_id',
-  'tool_name',
-  'model_id',
-  'provider',
-  'stop_reason',
-  'error_type',
-])
+/** Only tokens are taken out of them. */
+const NAMES: ReadonlySet<string> = new Set(NAME_FIELDS)
 
 export interface Redacted {
   /** Null when a rule threw: the field is dropped, since what is in it is not known. */
