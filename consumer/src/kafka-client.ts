@@ -13,7 +13,8 @@ export interface KafkaConnection {
 }
 
 const CONNECT_TIMEOUT_MS = 5000
-const REQUEST_TIMEOUT_MS = 15_000
+/** How long a broker may take to answer. */
+export const REQUEST_TIMEOUT_MS = 15_000
 
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 

@@ -10,12 +10,20 @@ interface ConsumerGroup {
   joinAndSync(): Promise<void>
 }
 
-const handOvers = new Map<string, () => Promise<void>>()
+/** What a member does around its next joining anew. */
+export interface Rejoining {
+  /** Awaited before it; must not reject. */
+  handOver(): Promise<void>
+  /** It failed. What was handed over stays so: the member has to leave. */
+  onFailed(error: unknown): void
+}
 
-/** Has `handOver` awaited before this member joins anew; it must not reject. @returns what takes that back. */
-export function beforeRejoin(memberId: string, handOver: () => Promise<void>): () => void {
-  handOvers.set(memberId, handOver)
-  return () => void handOvers.delete(memberId)
+const members = new Map<string, Rejoining>()
+
+/** Has `rejoining` told when this member joins anew. @returns what takes that back. */
+export function onRejoin(memberId: string, rejoining: Rejoining): () => void {
+  members.set(memberId, rejoining)
+  return () => void members.delete(memberId)
 }
 
 /** Puts that moment into kafkajs, for every consumer of this process. */
@@ -26,7 +34,15 @@ export function mendRejoin(): void {
   const join = prototype.joinAndSync
   prototype.joinAndSync = async function joinAfterHandOver(this: ConsumerGroup): Promise<void> {
     // A member that the group has forgotten has no id any more, and nothing that it might still commit.
-    await handOvers.get(this.memberId ?? '')?.()
-    return join.call(this)
+    const rejoining = members.get(this.memberId ?? '')
+    await rejoining?.handOver()
+    try {
+      await join.call(this)
+    } catch (error) {
+      // kafkajs goes on under the old generation. Where the coordinator is another one by now, which has not heard that
+      // the group was about to share anew, its heartbeats are answered, and nobody ever tells it to join again.
+      rejoining?.onFailed(error)
+      throw error
+    }
   }
 }

@@ -13,8 +13,9 @@ import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka }
 import type { BufferMemory } from './buffer-memory.ts'
 import { KafkaClaim } from './kafka-claim.ts'
 import { FetchedRecord } from './kafka-fetch.ts'
-import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
-import { beforeRejoin } from './kafka-rejoin.ts'
+import { createKafka, describeKafkaError, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
+import { onRejoin } from './kafka-rejoin.ts'
+import { positionOf } from './kafka-topics.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
 
 export interface KafkaSourceOptions extends KafkaConnection {
@@ -25,6 +26,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly memory: BufferMemory
 }
 
+/** Longest wait for the group's answer to leaving it, milliseconds: a drain has 10 s. */
+const LEAVE_TIMEOUT_MS = 3000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
@@ -92,6 +95,8 @@ class GroupMember {
   readonly #claims = new Map<string, KafkaClaim>()
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
+  /** When the group last answered that this is a member. */
+  #aliveAt = performance.now()
   #epoch = new AbortController()
   /** Aborted when this epoch's claims are to be handed over. */
   #handingOver = new AbortController()
@@ -121,6 +126,7 @@ class GroupMember {
     const { options, draining } = this.#parts
     this.#failed.promise.catch(() => undefined)
     this.#listen()
+    const watch = setInterval(() => this.#checkAlive(), HEARTBEAT_MS).unref()
     try {
       await this.#consumer.connect()
       await this.#consumer.subscribe({ topics: [...options.topics], fromBeginning: true })
@@ -134,8 +140,9 @@ class GroupMember {
     } catch (error) {
       throw describeKafkaError(error, options)
     } finally {
+      clearInterval(watch)
       this.#endEpoch()
-      await this.#consumer.disconnect().catch(() => undefined)
+      await this.#leave()
       await Promise.all(this.#working)
     }
   }
@@ -147,7 +154,11 @@ class GroupMember {
       // between must not commit under it.
       if (payload.apiName === 'JoinGroup') this.#endEpoch()
     })
-    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => this.#startEpoch(payload))
+    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => {
+      this.#aliveAt = performance.now()
+      this.#startEpoch(payload)
+    })
+    this.#consumer.on(events.HEARTBEAT, () => void (this.#aliveAt = performance.now()))
     this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
     this.#consumer.on(events.START_BATCH_PROCESS, ({ payload }) => {
       // A batch of control records alone never reaches eachBatch: its offsets are holes.
@@ -161,6 +172,20 @@ class GroupMember {
         bytes: 0,
       })
     })
+  }
+
+  /** kafkajs can come to wait for what never comes, and says nothing then: its heartbeats end. */
+  #checkAlive(): void {
+    const longestMs = 2 * this.#parts.options.sessionTimeoutMs + REQUEST_TIMEOUT_MS
+    if (performance.now() - this.#aliveAt < longestMs) return
+    const message = `no heartbeat was answered for ${Math.round(longestMs / 1000)} s`
+    this.#failed.reject(new AuditUnavailableError('BROKER_UNAVAILABLE', message))
+  }
+
+  /** Bounded, for the same reason. A member that could not leave is forgotten by its group after its session timeout. */
+  async #leave(): Promise<void> {
+    const left = this.#consumer.disconnect().catch(() => undefined)
+    await Promise.race([left, aborted(AbortSignal.timeout(LEAVE_TIMEOUT_MS))])
   }
 
   #endEpoch(): void {
@@ -187,7 +212,10 @@ class GroupMember {
     if (this.#parts.draining.aborted) return
     this.#epoch = new AbortController()
     this.#handingOver = new AbortController()
-    this.#forget = beforeRejoin(memberId, () => this.#handOver())
+    this.#forget = onRejoin(memberId, {
+      handOver: () => this.#handOver(),
+      onFailed: (error) => this.#failed.reject(error),
+    })
     const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
     for (const [topic, partitions] of Object.entries(memberAssignment)) {
       const logId = logIdOf(clusterId, topic)
@@ -216,19 +244,7 @@ class GroupMember {
       pause: () => this.#consumer.pause(place),
       resume: () => this.#consumer.resume(place),
       commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
-      async position() {
-        const [groups, offsets] = await Promise.all([
-          admin.fetchOffsets({ groupId: options.groupId, topics: [topic] }),
-          admin.fetchTopicOffsets(topic),
-        ])
-        const found = groups[0]?.partitions.find((item) => item.partition === partition)
-        const bounds = offsets.find((item) => item.partition === partition)
-        const committed =
-          found === undefined || Number(found.offset) < 0
-            ? undefined
-            : { offset: Number(found.offset), metadata: found.metadata ?? '' }
-        return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
-      },
+      position: () => positionOf(admin, { groupId: options.groupId, topic, partition }),
     }
   }
 

@@ -1,6 +1,7 @@
-/** Topics as the trail needs them: what `agent-audit setup` makes of Kafka. */
+/** Topics as the trail needs them: what `agent-audit setup` makes of Kafka, and where a group stands in one. */
 import kafkajs, { type Admin } from 'kafkajs'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
+import type { Committed } from './source.ts'
 
 /** What a topic must be like. */
 export interface TopicPlan {
@@ -83,4 +84,22 @@ async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string
   const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
   await admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name: topic, configEntries }] })
   return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
+}
+
+/** What the group has committed for a partition, undefined if nothing; the first offset of the log, and the one after its last. */
+export async function positionOf(
+  admin: Admin,
+  { groupId, topic, partition }: { groupId: string; topic: string; partition: number },
+): Promise<{ committed: Committed | undefined; start: number; end: number }> {
+  const [groups, offsets] = await Promise.all([
+    admin.fetchOffsets({ groupId, topics: [topic] }),
+    admin.fetchTopicOffsets(topic),
+  ])
+  const found = groups[0]?.partitions.find((item) => item.partition === partition)
+  const bounds = offsets.find((item) => item.partition === partition)
+  const committed =
+    found === undefined || Number(found.offset) < 0
+      ? undefined
+      : { offset: Number(found.offset), metadata: found.metadata ?? '' }
+  return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
 }

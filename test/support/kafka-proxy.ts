@@ -1,5 +1,6 @@
 /**
- * A proxy before a Kafka broker that knows just enough of the protocol to cut a connection at a chosen request: a request
+ * A proxy before a Kafka broker that knows just enough of the protocol to cut a connection at a chosen request, or to answer it
+ * in the broker's place: a request
  * and an answer each are a length of four bytes and a body; a request begins with its kind (two bytes), version and
  * correlation id, an answer with the correlation id of its request.
  */
@@ -7,8 +8,10 @@ import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 
-/** A kind of request: its number in the protocol. */
+/** Kinds of requests: their numbers in the protocol. */
 export const PRODUCE = 0
+export const JOIN_GROUP = 11
+export const HEARTBEAT = 12
 
 export interface KafkaProxy {
   /** Where clients find the broker: `host:port`. */
@@ -20,6 +23,8 @@ export interface KafkaProxy {
    * passing it on. Adds to what is left of earlier calls.
    */
   withholdAnswers(kind: number, count: number): void
+  /** Answers the next request of a kind with this body, what follows the correlation id; the broker never hears of it. */
+  answerNext(kind: number, body: Buffer): void
 }
 
 /** A proxy before the broker that listens at `target` (`host:port`), taken down after the test or the file. */
@@ -27,6 +32,7 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
   const { hostname, port } = new URL(`kafka://${target}`)
   const sockets = new Set<Socket>()
   const toWithhold = new Map<number, number>()
+  const toAnswer = new Map<number, Buffer>()
   let withheld = 0
   const keep = (socket: Socket): Socket => {
     sockets.add(socket)
@@ -46,7 +52,14 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
     const broker = keep(createConnection({ host: hostname, port: Number(port) }))
     const kinds = new Map<number, number>()
     const toBroker = splitFrames((frame) => {
-      kinds.set(frame.readInt32BE(8), frame.readInt16BE(4))
+      const kind = frame.readInt16BE(4)
+      const answer = toAnswer.get(kind)
+      toAnswer.delete(kind)
+      if (answer !== undefined) {
+        client.write(makeFrame(frame.subarray(8, 12), answer))
+        return
+      }
+      kinds.set(frame.readInt32BE(8), kind)
       broker.write(frame)
     })
     const toClient = splitFrames((frame) => {
@@ -72,10 +85,17 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
       return withheld
     },
     withholdAnswers: (kind, count) => void toWithhold.set(kind, (toWithhold.get(kind) ?? 0) + count),
+    answerNext: (kind, body) => void toAnswer.set(kind, body),
   }
 }
 
 const LENGTH_BYTES = 4
+
+function makeFrame(correlationId: Buffer, body: Buffer): Buffer {
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeInt32BE(correlationId.length + body.length)
+  return Buffer.concat([length, correlationId, body])
+}
 
 /** Collects chunks of a stream and passes on whole frames, with their lengths in front. */
 function splitFrames(pass: (frame: Buffer) => void): (chunk: Buffer) => void {
