@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 const conditions = ['agent-audit-source']
@@ -10,6 +11,8 @@ export default defineConfig({
     typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], tsconfig: './test/tsconfig.json' },
     // The tests' own kafkajs is as it comes (docs/adr/0007-kafkajs-behind-kafka-files.md).
     execArgv: ['--conditions=agent-audit-source', '--disable-warning=TimeoutNegativeWarning'],
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/agent-audit/compile', import.meta.url)) },
+    globalSetup: 'test/support/compile-cache.ts',
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,
