@@ -12,7 +12,7 @@ const PRODUCER = new URL('../../producer/src/', import.meta.url)
 /** All that a delivery thread loads, at its start or later. */
 const SOURCES = ['delivery.ts', 'kafka-sender.ts', 'embedded-sender.ts', 'delivery-worker.ts']
 
-export default function fillCompileCache({ config }: TestProject): void {
+export function setup({ config }: TestProject): void {
   // The last one is made for a thread, and says so once it has loaded.
   const load = SOURCES.map((file) => `await import('${new URL(file, PRODUCER).href}').catch(() => {})`).join('\n')
   execFileSync(process.execPath, ['--conditions=agent-audit-source', '--input-type=module', '--eval', load], {
