@@ -17,9 +17,9 @@ export interface FreshLog {
 type Admin = ReturnType<ReturnType<typeof createKafka>['admin']>
 
 const SESSION_TIMEOUT_MS = 10_000
-/** How long a broker may take to get its group coordinator ready: its first group makes the topic of offsets. */
-const COORDINATOR_START_MS = 20_000
-const COORDINATOR_POLL_MS = 200
+/** How long brokers may take to agree who leads what; the first group makes the topic of offsets. */
+const LEADER_START_MS = 20_000
+const LEADER_POLL_MS = 200
 
 /**
  * Makes a topic of the embedded log, marked clean; does nothing if there is one.
@@ -81,21 +81,22 @@ async function findUncommitted(
   admin: Admin,
   { topic, groupId }: FreshLog,
 ): Promise<{ partition: number; low: string }[]> {
-  const offsets = await whenCoordinated(() => admin.fetchOffsets({ groupId, topics: [topic] }))
+  const offsets = await whenLed(() => admin.fetchOffsets({ groupId, topics: [topic] }))
   const committed = (offsets[0]?.partitions ?? []).filter(({ offset }) => Number(offset) >= 0)
   const known = new Set(committed.map(({ partition }) => partition))
-  return (await admin.fetchTopicOffsets(topic)).filter(({ partition }) => !known.has(partition))
+  const bounds = await whenLed(() => admin.fetchTopicOffsets(topic))
+  return bounds.filter(({ partition }) => !known.has(partition))
 }
 
-/** Asks again while the coordinator is loading or moving: kafkajs does so for members of a group, not for an admin. */
-async function whenCoordinated<T>(ask: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + COORDINATOR_START_MS
+/** Asks again while a coordinator or leader is loading or moving: kafkajs does so for members of a group, not for an admin. */
+async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + LEADER_START_MS
   for (;;) {
     try {
       return await ask()
     } catch (error) {
       if (!mayPass(error) || performance.now() > deadline) throw error
-      await sleep(COORDINATOR_POLL_MS)
+      await sleep(LEADER_POLL_MS)
     }
   }
 }

@@ -9,7 +9,8 @@ import { createConsumer } from './consumer.ts'
 import { serveHttp } from './http.ts'
 import { readSettings, type Settings } from './settings.ts'
 
-process.exitCode = await main()
+// A client of kafkajs that could not be ended in order may have left a timer or a socket behind.
+process.exit(await main())
 
 async function main(): Promise<number> {
   let settings: Settings

@@ -150,10 +150,25 @@ async function playTrail(
       break
     }
   }
-  await (broken ? fleet.abandon() : fleet.close())
+  if (!broken && !(await endInOrder(fleet))) {
+    // The last round's: it left them as they are.
+    results.pop()
+    broken = true
+  }
+  if (broken) await fleet.abandon()
   await trail.close()
   await servers.clear()
   return { results, broken }
+}
+
+async function endInOrder(fleet: Fleet): Promise<boolean> {
+  try {
+    await fleet.close()
+    return true
+  } catch (error) {
+    say(`FAILED in ending the consumers: ${String(error)}`)
+    return false
+  }
 }
 
 function inWords({ faults, verdict }: RoundResult): string {
