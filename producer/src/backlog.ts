@@ -2,7 +2,7 @@
  * What is on disk and not acknowledged: the spools to send from, in order, dead runs' first, then this run's own. Reads
  * them as far as there is room in memory, trims what is acknowledged, and removes what is empty.
  */
-import { adoptSpools } from '@agent-audit/spool'
+import { adoptSpools, isUnplaced } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk } from '@agent-audit/spool'
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { toProblem } from './delivery-protocol.ts'
@@ -33,6 +33,7 @@ export class Backlog {
   #own: SpoolFeed | undefined
   /** Dead runs' spools that were read to their end and are not acknowledged yet. */
   readonly #draining: Set<SpoolFeed> = new Set<SpoolFeed>()
+  #partitions: number | undefined
   #scheduled = false
   #closed = false
 
@@ -65,6 +66,12 @@ export class Backlog {
     this.#feeds.push(this.#own)
   }
 
+  /** The topic has as many partitions: spools whose records have none can be told, and sent. */
+  connected(partitions: number): void {
+    this.#partitions = partitions
+    this.schedule()
+  }
+
   /**
    * A chunk was just appended to this run's own spool: sends it from memory if it is next and there is room.
    * @returns false when it will be read back: its memory is free.
@@ -72,6 +79,11 @@ export class Backlog {
   appended(chunk: Chunk, id: number): boolean {
     const own = this.#own
     if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return false
+    if (isUnplaced(chunk)) {
+      // The count may have come since: nobody else would have this chunk read.
+      if (this.#partitions !== undefined) this.schedule()
+      return false
+    }
     own.pass(id, chunk)
     this.#send(own, id, chunk)
     return true
@@ -116,8 +128,11 @@ export class Backlog {
   }
 
   #advance(feed: SpoolFeed): void {
-    if (feed === this.#own) this.#trimOwn(feed)
-    else feed.trim()
+    this.#trim(feed)
+    if (feed.spool.unplaced) {
+      if (this.#partitions === undefined) return
+      feed.spool.fixPartitions(this.#partitions)
+    }
     // In order: a later feed is not read before the ones in front of it have been read to their ends.
     while (this.#feeds[0] === feed && this.#outbox.room > 0) {
       const chunks = feed.read(this.#outbox.room)
@@ -131,17 +146,20 @@ export class Backlog {
   }
 
   /**
-   * On a full disk even a trim needs room that is not there. Where all is acknowledged the file as a whole can go: that
-   * makes room, and the run goes on with a new one.
+   * On a full disk even a trim needs room that is not there: what is left is sent all the same. Once all of it is
+   * acknowledged the file as a whole can go: that makes room, and the run goes on with a new one. A dead run's file goes
+   * when it has been read to its end.
    */
-  #trimOwn(own: SpoolFeed): void {
+  #trim(feed: SpoolFeed): void {
     try {
-      own.trim()
+      feed.trim()
     } catch (error) {
-      if (error instanceof IntegrityError || !own.idle || own.unread.first !== null) throw error
-      this.#drop(own)
-      own.close()
-      this.#hooks.gone(own.spool)
+      if (error instanceof IntegrityError) throw error
+      this.#hooks.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+      if (feed !== this.#own || !feed.idle || feed.unread.first !== null) return
+      this.#drop(feed)
+      feed.close()
+      this.#hooks.gone(feed.spool)
     }
   }
 
@@ -153,7 +171,7 @@ export class Backlog {
 
   /** Closes a dead run's spool, which removes its file, once all of it is acknowledged. */
   #finish(feed: SpoolFeed): void {
-    if (!feed.idle) return feed.trim()
+    if (!feed.idle) return this.#trim(feed)
     this.#drop(feed)
     feed.close()
   }

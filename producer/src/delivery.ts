@@ -1,9 +1,10 @@
 /**
  * Delivery: takes chunks from the recorder, stores them, sends them, and reports. Runs in a worker thread, or inline.
  *
- * A chunk waits until the number of partitions is known; then each record's partition is chosen, once. With durability
- * `disk` it is committed to the spool, and sent from memory if it is next and there is room, else read back later. What
- * dead runs left on this directory goes first, under their own run_ids.
+ * Each record's partition is chosen once. With durability `disk` the chunk is committed to the spool, and sent from memory
+ * if it is next and there is room, else read back later. What dead runs left on this directory goes first, under their
+ * own run_ids. As long as the number of partitions is not known, a chunk waits: on disk, its choice left open, for its
+ * spool to be told the number; with another durability in memory, and nothing counts as stored.
  */
 import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/spool'
 import type { Chunk, RunSpool } from '@agent-audit/spool'
@@ -87,7 +88,6 @@ export class Delivery {
   }
 
   #onConnected(partitions: number): void {
-    this.#reporter.changed()
     const { durability, spoolDir, topic } = this.#settings
     if (durability === 'disk' && partitions !== this.#partitions) {
       try {
@@ -97,13 +97,14 @@ export class Delivery {
       }
     }
     this.#partitions = partitions
+    this.#backlog.connected(partitions)
     this.#admit()
   }
 
   #openSpool(): void {
     const { spoolDir: directory, runId, spoolMaxBytes: maxBytes, fsync } = this.#settings
     try {
-      this.#spool = openRunSpool({ directory, runId, maxBytes, fsync })
+      this.#spool = openRunSpool({ directory, runId, maxBytes, fsync, partitions: this.#partitions })
       this.#backlog.own(this.#spool)
     } catch (error) {
       this.#waitForDisk(error)
@@ -112,7 +113,8 @@ export class Delivery {
 
   /** Stores and passes on as many waiting chunks as it can. */
   #admit(): void {
-    if (this.#partitions === undefined || this.#retry !== undefined || this.#closed) return
+    if (this.#retry !== undefined || this.#closed) return
+    if (this.#settings.durability !== 'disk' && this.#partitions === undefined) return
     if (this.#settings.durability === 'disk' && this.#spool === undefined) this.#openSpool()
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // Kept: a commit without a clear answer may only be tried again with the very same chunk.

@@ -34,8 +34,11 @@ const STEPS: readonly number[] = NEWEST_SCHEMA.fields.slice(0, KEY_FIELD).map(({
   throw new Error(`field ${name} stands in front of the key and cannot be stepped over`)
 })
 
-/** Finds each record's key, and chooses its partition among `partitions`: once, for good. */
-export function assignPartitions({ firstSeq, bytes, ends }: SealedChunk, partitions: number): Chunk {
+/**
+ * Finds each record's key, and chooses its partition among `partitions`: once, for good. Without a number the key's hash
+ * is kept in its place, for whoever learns it.
+ */
+export function assignPartitions({ firstSeq, bytes, ends }: SealedChunk, partitions: number | undefined): Chunk {
   const count = ends.length
   const chunk = {
     firstSeq,
@@ -52,7 +55,8 @@ export function assignPartitions({ firstSeq, bytes, ends }: SealedChunk, partiti
     const keyStart = skipVarint(bytes, at)
     chunk.keyStarts[index] = keyStart
     chunk.keyLengths[index] = length
-    chunk.partitions[index] = murmur2(bytes, keyStart, length) % partitions
+    const hash = murmur2(bytes, keyStart, length)
+    chunk.partitions[index] = partitions === undefined ? ~hash : hash % partitions
     start = ends[index] ?? 0
   }
   return chunk

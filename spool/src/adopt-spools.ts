@@ -103,7 +103,7 @@ function judge(db: Database, runId: string, rescued: string | undefined): FoundS
     db.close()
     return undefined
   }
-  const run = ownerOf(db)
+  const { run } = spool
   if (run?.run_id !== runId) throw new IntegrityError('SPOOL_CORRUPT', `${file} belongs to run ${run?.run_id}`)
   return { spool, createdMs: run.created_ms }
 }
@@ -146,9 +146,4 @@ function openDead(file: string): Database | undefined {
   // Another adopter drained and removed it between our opening and locking it.
   db.close()
   return undefined
-}
-
-function ownerOf(db: Database): { run_id: string; created_ms: number } | undefined {
-  const statement = db.prepare('SELECT run_id, created_ms FROM run')
-  return db.use('read', () => statement.get() as { run_id: string; created_ms: number } | undefined)
 }

@@ -12,7 +12,10 @@ export interface Chunk {
   readonly keyStarts: Uint32Array
   /** Length of each key in bytes. */
   readonly keyLengths: Uint32Array
-  /** Kafka partition of each record, chosen once, never changed; 0 or more. */
+  /**
+   * Kafka partition of each record, chosen once, never changed; 0 or more. Where no number of partitions was known, every
+   * record has `~hash` of its key instead, below 0, and its partition is `hash % partitions` once there is one.
+   */
   readonly partitions: Int32Array
   /** run_seq of the first record; the others follow without a gap. */
   readonly firstSeq: number
@@ -41,10 +44,21 @@ function findFault(chunk: Chunk): string | undefined {
     const keyEnd = keyStart + (keyLengths[index] ?? 0)
     if (end < start) return `record ${index} ends at ${end}, before its start ${start}`
     if (keyStart < start || keyEnd > end) return `key of record ${index} lies outside of its record`
-    if ((partitions[index] ?? -1) < 0) return `record ${index} has no partition`
+    if (isUnplaced(chunk) !== (partitions[index] ?? 0) < 0)
+      return `either all records have a partition or none, unlike record ${index}`
     start = end
   }
   return start === bytes.length ? undefined : `records end at ${start}, the bytes at ${bytes.length}`
+}
+
+/** Whether its records have no partition yet. */
+export function isUnplaced({ partitions }: Chunk): boolean {
+  return (partitions[0] ?? 0) < 0
+}
+
+/** An unplaced chunk with the partition of each record, of so many. */
+export function place(chunk: Chunk, partitions: number): Chunk {
+  return { ...chunk, partitions: chunk.partitions.map((unplaced) => ~unplaced % partitions) }
 }
 
 /** The four tables of a chunk as one blob, 16 bytes a record, in the byte order of this machine: the file stays on it. */

@@ -1,6 +1,7 @@
 /** Durable logs in SQLite files: a producer's disk buffer, and the embedded log that stands in for Kafka. */
 export { adoptSpools } from './adopt-spools.ts'
 export type { Adoption, AdoptOptions } from './adopt-spools.ts'
+export { isUnplaced } from './chunk.ts'
 export type { Chunk } from './chunk.ts'
 export { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from './embedded-log.ts'
 export type { EmbeddedLog, EmbeddedLogOptions, EmbeddedLogReader } from './embedded-log.ts'

@@ -4,7 +4,7 @@
  * the last one wins.
  */
 import { randomUUID } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { makeDirectory, unavailable } from './database.ts'
@@ -35,6 +35,7 @@ export function rememberPartitions(directory: string, topic: string, count: numb
     writeFileSync(draft, `${count}\n`, { mode: 0o600 })
     renameSync(draft, file)
   } catch (error) {
+    rmSync(draft, { force: true })
     throw unavailable(SPOOL, `write ${file}`, error)
   }
 }

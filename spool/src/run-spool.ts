@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import type { Chunk } from './chunk.ts'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
-import { listNames, newSpoolFile, removeSpool, RUN_ID, runIdOf, SPOOL } from './spool-file.ts'
+import { listNames, newSpoolFile, removeSpool, RUN_ID, runIdOf, SPOOL, takeReserve } from './spool-file.ts'
 import { SpoolTable } from './spool-table.ts'
 
 export interface StoredChunk {
@@ -35,6 +35,14 @@ export interface AdoptedSpool {
   readonly bytes: number
   /** run_seqs of what is there, from the first to the last; `last` is below `first` when it is empty. */
   readonly runSeqs: { readonly first: number; readonly last: number }
+  /** Whether it may hold records without a partition: before {@link fixPartitions} they cannot be read. */
+  readonly unplaced: boolean
+  /**
+   * Sets the number of partitions for records that were stored before it was known, in one commit. Counts once: what the
+   * file was told stays, whoever adopts it, since some of it may have been sent by then.
+   * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the disk refuses: call it again before sending anything.
+   */
+  fixPartitions(count: number): void
   /**
    * Chunks with an id above `afterId`, in order, as many as fit into `maxBytes`, and at least one if there is one.
    * Chunks before a damaged one are returned first; the error comes when the damaged one would be the first.
@@ -78,6 +86,8 @@ export interface RunSpoolOptions {
   readonly maxBytes: number
   /** Whether each append also survives the loss of power: one fsync an append. */
   readonly fsync: boolean
+  /** The number of partitions, where it is known: as {@link AdoptedSpool.fixPartitions}, without a commit of its own. */
+  readonly partitions?: number | undefined
 }
 
 /** How long the owner waits for an adopter that looked at its file while it was still empty. */
@@ -104,8 +114,9 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
   }
   const db = openNewFile(options)
   try {
-    const insert = db.prepare('INSERT INTO run VALUES (?, ?)')
-    db.use('write', () => insert.run(runId, Date.now()))
+    const insert = db.prepare('INSERT INTO run VALUES (?, ?, ?)')
+    db.use('write', () => insert.run(runId, Date.now(), options.partitions ?? null))
+    if (options.partitions === undefined) takeReserve(db.file)
     return new SpoolTable(db, runId, maxBytes)
   } catch (error) {
     removeSpool(db.file)

@@ -1,6 +1,6 @@
 /** Names, format and setting aside of a spool's file. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { unavailable } from './database.ts'
 import type { Database, StoreKind } from './database.ts'
@@ -8,12 +8,13 @@ import type { Database, StoreKind } from './database.ts'
 export const SPOOL: StoreKind = {
   noun: 'spool',
   applicationId: 0x61_61_73_70,
-  schemaVersion: 1,
+  schemaVersion: 2,
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
+  // run.partitions: for chunks that came before the number was known; null as long as it is not. Version 1 had none.
   // The sizes stand before the blobs: summing them up reads the first page of a row only.
   ddl: `
-    CREATE TABLE run (run_id TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE run (run_id TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER) STRICT;
     CREATE TABLE chunk (
       id INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, first_seq INTEGER NOT NULL, records INTEGER NOT NULL,
       size INTEGER NOT NULL, checksum INTEGER NOT NULL, layout BLOB NOT NULL, bytes BLOB NOT NULL
@@ -43,6 +44,23 @@ export function damagedRunIdOf(name: string): string | undefined {
   return DAMAGED_NAME.exec(name)?.[1]
 }
 
+/** Beside a spool whose records have no partitions yet. */
+const RESERVE = '-reserve'
+const RESERVE_BYTES = 64 * 1024
+
+/** Takes room on the disk for the commit without which nothing could be sent, nor the disk be relieved. */
+export function takeReserve(file: string): void {
+  try {
+    writeFileSync(file + RESERVE, new Uint8Array(RESERVE_BYTES), { mode: 0o600 })
+  } catch (error) {
+    throw unavailable(SPOOL, `write ${file}${RESERVE}`, error)
+  }
+}
+
+export function freeReserve(file: string): void {
+  rmSync(file + RESERVE, { force: true })
+}
+
 /**
  * Renames a damaged file and its write-ahead log, so that SQLite would still find the two together, and closes it.
  * @param db - The file, locked.
@@ -56,6 +74,7 @@ export function setAside(file: string, db: Database | undefined, log = `${file}-
     if (!existsSync(file)) return undefined
     renameSync(file, aside)
     if (existsSync(log)) renameSync(log, `${aside}-wal`)
+    freeReserve(file)
     return aside
   } catch (error) {
     throw unavailable(SPOOL, `set aside ${file}`, error)
@@ -70,7 +89,7 @@ export function setAside(file: string, db: Database | undefined, log = `${file}-
  */
 export function removeSpool(file: string): void {
   try {
-    for (const suffix of ['', '-wal', '-journal']) rmSync(file + suffix, { force: true })
+    for (const suffix of ['', '-wal', '-journal', RESERVE]) rmSync(file + suffix, { force: true })
   } catch (error) {
     throw unavailable(SPOOL, `remove ${file}`, error)
   }

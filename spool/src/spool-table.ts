@@ -1,11 +1,11 @@
 /** The table of chunks in a spool's file, the same for the run that writes it and for the one that adopts it. */
 import type { StatementSync } from 'node:sqlite'
 import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
-import { checkChunk, chunkChecksum, packLayout, unpackChunk } from './chunk.ts'
+import { checkChunk, chunkChecksum, isUnplaced, packLayout, place, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
 import type { Database } from './database.ts'
 import type { RunSpool, SpoolStats, StoredChunk } from './run-spool.ts'
-import { removeSpool, setAside } from './spool-file.ts'
+import { freeReserve, removeSpool, setAside } from './spool-file.ts'
 
 /** An emptied file larger than this gives its space back. */
 const SHRINK_ABOVE_BYTES = 64 * 1024 * 1024
@@ -17,6 +17,13 @@ interface ChunkRow {
   checksum: number
   layout: Uint8Array
   bytes: Uint8Array
+}
+
+interface RunRow {
+  run_id: string
+  created_ms: number
+  /** Undefined in files of version 1, whose chunks all have their partitions. */
+  partitions?: number | null
 }
 
 interface Totals {
@@ -50,11 +57,17 @@ export class SpoolTable implements RunSpool {
   #bytes: number
   #nextId: number
   #firstSeq: number
+  #lastSeq: number
+  /** Behind the last one that was tried, stored or not. */
   #nextSeq: number
   /** The chunk whose append ended without a clear answer, the only one whose numbers may come again. */
   #unclear: { firstSeq: number; checksum: number } | undefined
   /** Everything up to here may go, whether or not the disk let it be deleted. */
   #acknowledged = 0
+  /** What {@link fixPartitions} was told, by whoever held the file first. */
+  #partitions: number | undefined
+  /** Never without the number being unknown. */
+  #unplaced: boolean
   #closed = false
 
   constructor(db: Database, runId: string, maxBytes: number) {
@@ -68,13 +81,17 @@ export class SpoolTable implements RunSpool {
     this.#totalsUpTo = db.prepare(`${TOTALS} WHERE id <= ?`)
     this.#delete = db.prepare('DELETE FROM chunk WHERE id <= ?')
     this.#oldest = db.prepare('SELECT appended_ms FROM chunk ORDER BY id LIMIT 1')
+    const partitions = this.run?.partitions
+    this.#partitions = partitions ?? undefined
     const totals = this.#totals(Number.MAX_SAFE_INTEGER)
+    this.#unplaced = totals.chunks > 0 && partitions === null
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes
     this.#nextId = (totals.last_id ?? 0) + 1
     this.#firstSeq = totals.first_seq ?? 0
     this.#nextSeq = totals.next_seq ?? 0
+    this.#lastSeq = this.#nextSeq - 1
     if (totals.chunks > 0 && this.#nextId - (totals.first_id ?? 0) !== totals.chunks) {
       throw new IntegrityError(
         'SPOOL_CORRUPT',
@@ -89,12 +106,34 @@ export class SpoolTable implements RunSpool {
     return totals
   }
 
+  /** What the file says of its run. */
+  get run(): RunRow | undefined {
+    const statement = this.#db.prepare('SELECT * FROM run')
+    return this.#db.use('read', () => statement.get() as RunRow | undefined)
+  }
+
+  get unplaced(): boolean {
+    return this.#unplaced
+  }
+
+  fixPartitions(count: number): void {
+    if (!this.#unplaced) return
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new InvalidInputError('OPTIONS_INVALID', `count: expected a whole number from 1, not ${count}`)
+    }
+    const update = this.#db.prepare('UPDATE run SET partitions = ?')
+    freeReserve(this.file)
+    this.#db.use('write', () => update.run(count))
+    this.#partitions = count
+    this.#unplaced = false
+  }
+
   get bytes(): number {
     return this.#bytes
   }
 
   get runSeqs(): { first: number; last: number } {
-    return { first: this.#firstSeq, last: this.#nextSeq - 1 }
+    return { first: this.#firstSeq, last: this.#lastSeq }
   }
 
   append(chunk: Chunk, { keepFreeBytes = 0 }: { readonly keepFreeBytes?: number } = {}): number {
@@ -110,6 +149,7 @@ export class SpoolTable implements RunSpool {
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
     const count = chunk.ends.length
+    if (isUnplaced(chunk) && this.#partitions === undefined) this.#unplaced = true
     try {
       // A statement of its own is a transaction of its own.
       this.#db.use('append to', () =>
@@ -122,6 +162,7 @@ export class SpoolTable implements RunSpool {
     } finally {
       this.#nextSeq = chunk.firstSeq + count
     }
+    this.#lastSeq = this.#nextSeq - 1
     this.#nextId = id + 1
     this.#chunks += 1
     this.#records += count
@@ -165,7 +206,12 @@ export class SpoolTable implements RunSpool {
     }
     const chunk = unpackChunk({ firstSeq: row.first_seq, count: row.records, layout: row.layout, bytes: row.bytes })
     if (chunk === undefined) throw this.#damaged(id, `its layout is not that of ${row.records} records`)
-    return chunk
+    if (!isUnplaced(chunk)) return chunk
+    if (this.#partitions !== undefined) return place(chunk, this.#partitions)
+    throw new InvalidInputError(
+      'OPTIONS_INVALID',
+      `${this.file} holds records without partitions: fix their number first`,
+    )
   }
 
   #damaged(id: number, reason: string): IntegrityError {

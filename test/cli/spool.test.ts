@@ -3,7 +3,6 @@ import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
 import { type AuditTrail, createAuditTrail } from '@agent-audit/producer'
-import { rememberPartitions } from '@agent-audit/spool'
 import { expect, it } from 'vitest'
 import { makeTempDirectory, openTrail, readRows } from '../producer/support.ts'
 
@@ -21,12 +20,6 @@ async function run(...args: readonly string[]): Promise<{ code: number; out: str
     colors: false,
   }
   return { code: await runCli(['spool', ...args], terminal), out, err }
-}
-
-function makeSpoolDirectory(): string {
-  const spoolDir = makeTempDirectory()
-  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 4)
-  return spoolDir
 }
 
 function openUnsent(spoolDir: string): AuditTrail {
@@ -47,7 +40,7 @@ function spoolFiles(spoolDir: string): string[] {
 }
 
 it('status lists dead runs with depth and oldest, and a live one as live', async () => {
-  const spoolDir = makeSpoolDirectory()
+  const spoolDir = makeTempDirectory()
   const before = Date.now()
   const dead = await leaveRun(spoolDir, 3)
   const live = openTrail({ brokers: NOWHERE, spoolDir, onProblem: () => {} })
@@ -70,7 +63,7 @@ it('status lists dead runs with depth and oldest, and a live one as live', async
 })
 
 it('drain sends what dead runs left, in order and under their own run_ids, and leaves nothing', async () => {
-  const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+  const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const dead = await Promise.all([leaveRun(spoolDir, 30), leaveRun(spoolDir, 30)])
   const { code, out } = await run('drain', spoolDir, '--data-dir', dataDir, '--json')
   expect([code, JSON.parse(out)]).toEqual([0, { sent: 66, waiting: [], damaged: [], problems: [] }])
@@ -86,7 +79,7 @@ it('drain sends what dead runs left, in order and under their own run_ids, and l
 })
 
 it('drain says what it could not send, and leaves it', async () => {
-  const spoolDir = makeSpoolDirectory()
+  const spoolDir = makeTempDirectory()
   const dead = await leaveRun(spoolDir, 2)
   const { code, err } = await run('drain', spoolDir, '--brokers', '127.0.0.1:1', '--timeout-ms', '800')
   expect(code).toBe(3)
@@ -96,7 +89,7 @@ it('drain says what it could not send, and leaves it', async () => {
 })
 
 it('drain sends what stands before the damage, sets the file aside, and explains the rest', async () => {
-  const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+  const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const dead = await leaveRun(spoolDir, 8)
   const file = join(spoolDir, TOPIC, spoolFiles(spoolDir)[0] ?? '')
   const descriptor = openSync(file, 'r+')

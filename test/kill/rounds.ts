@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { completeness, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { createConsumer, makeEmbeddedTopic, readSettings } from '@agent-audit/consumer'
 import { createAuditTrail } from '@agent-audit/producer'
-import { openEmbeddedLogReader, rememberPartitions } from '@agent-audit/spool'
+import { openEmbeddedLogReader } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/stack'
 import * as fc from 'fast-check'
 import { pino } from 'pino'
@@ -75,9 +75,10 @@ export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Pro
     await using dataDir = await openDataDir(directory)
     await using consumer = await startConsumer(dataDir)
     const places = { dataDir: dataDir.logDir, spoolDir: join(directory, 'spool') }
-    rememberPartitions(join(places.spoolDir, PLACE.topic), PLACE.topic, PARTITIONS)
     const told = new Map<string, number>()
     for (const [round, plans] of fc.sample(roundPlan, { numRuns: rounds, seed }).entries()) {
+      // In every second round the number of partitions is known to nobody who cannot ask for it.
+      if (round % 2 === 0) forgetPartitions(places.spoolDir)
       await Promise.all(
         plans.map(async ({ delayMs, early, ...plan }, index) => {
           const order: ProducerOrder = { ...plan, ...places, sessionId: `killed-${round}-${index}` }
@@ -93,6 +94,12 @@ export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Pro
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
+}
+
+function forgetPartitions(spoolDir: string): void {
+  const directory = join(spoolDir, PLACE.topic)
+  if (!existsSync(directory)) return
+  for (const name of readdirSync(directory)) if (name.endsWith('.partitions')) rmSync(join(directory, name))
 }
 
 async function startConsumer(dataDir: DataDir): Promise<AsyncDisposable & { check(): void }> {

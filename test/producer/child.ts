@@ -1,11 +1,9 @@
 /** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
-import { rmSync, writeFileSync, writeSync } from 'node:fs'
+import { rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { DatabaseSync } from 'node:sqlite'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail } from '@agent-audit/producer'
-import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
 function print(line: string): void {
@@ -24,13 +22,13 @@ const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
 /** Nothing listens there: what is recorded can only be kept. */
 const NOWHERE = ['127.0.0.1:1']
 
-/** A trail whose records stay in its spool. A count of partitions must be known: see seedPartitions in the test. */
-function openTrail(handleExit = true): ReturnType<typeof createAuditTrail> {
+/** A trail whose records stay in its spool. */
+function openTrail(topic?: string): ReturnType<typeof createAuditTrail> {
   return createAuditTrail({
     agentId: 'child',
     brokers: NOWHERE,
+    topic,
     spoolDir: `${dataDir}/spool`,
-    handleExit,
     onProblem: () => {},
   })
 }
@@ -54,11 +52,15 @@ async function openSecondCopy(): Promise<void> {
 }
 
 const commands: Record<string, () => void | Promise<void>> = {
-  /** Records for ever; prints each event_id once it is stored. */
+  /** Records for ever in sessions side by side, into the topic that `how` names; prints each event_id once it is stored. */
   'record-forever': async () => {
-    const session = openTrail().startSession({ session_id: 'forever' })
+    const trail = openTrail(how === '' ? undefined : how)
+    const sessions = Array.from({ length: 5 }, (_, index) => trail.startSession({ session_id: `forever-${index}` }))
     for (let number = 0; ; number++) {
-      const burst = Array.from({ length: 20 }, (_, index) => session.decision({ reasoning: `${number}.${index}` }))
+      const burst = Array.from({ length: 20 }, (_, index) => {
+        const session = sessions[index % sessions.length] ?? trail.startSession()
+        return session.decision({ reasoning: `${number}.${index}` })
+      })
       for (const receipt of burst) {
         await receipt.stored
         print(receipt.event_id)
@@ -81,17 +83,19 @@ const commands: Record<string, () => void | Promise<void>> = {
     if (SIGNALLED.has(how) || how.startsWith('SIG')) setInterval(() => {}, 60_000)
   },
   /**
-   * On a small disk that another file fills: records until events are refused, makes room, and waits until all others are
-   * stored. Prints how many are recorded and refused, and the codes of problems.
+   * On a small disk that another file fills, before there is a log: records until events are refused, lets the log come,
+   * then makes room, and waits until all others are there. Prints the problems, and how many events are there.
    */
   'fill-disk': async () => {
     const [disk, filler] = [how, `${how}/filler`]
     const problems = new Set<string>()
     writeFileSync(filler, Buffer.alloc(2_500_000))
-    rememberPartitions(`${disk}/spool/audit.events`, 'audit.events', 4)
+    // A file where the log's directory is to be.
+    const logDir = `${dataDir}/log`
+    writeFileSync(logDir, '')
     const trail = createAuditTrail({
       agentId: 'child',
-      brokers: NOWHERE,
+      dataDir: logDir,
       spoolDir: `${disk}/spool`,
       maxBufferBytes: 2 ** 20,
       onProblem: ({ code, message }) => {
@@ -108,41 +112,35 @@ const commands: Record<string, () => void | Promise<void>> = {
       while (problems.size === 0 && !(await Promise.race([stored.then(() => true), nextTurn(false)])));
     }
     print([...problems].join())
+    rmSync(logDir)
+    while (!trail.stats().connected) await sleep(20)
     rmSync(filler)
-    await Promise.all(kept.map(({ stored }) => stored))
-    print(`stored ${kept.length}`)
-    await trail.close({ timeoutMs: 0 })
-    const next = createAuditTrail({ agentId: 'child', dataDir, spoolDir: `${disk}/spool`, onProblem: () => {} })
-    while (next.stats().adopted === 0 || next.stats().spoolBytes > 0) await sleep(20)
-    await next.close()
+    await Promise.all(kept.map(({ acked }) => acked))
+    print(`there ${kept.length}`)
+    await trail.close()
   },
   /**
-   * Fills a small disk while the log cannot be written; prints how many events are kept once it can, and all of them have
-   * arrived: the spool that fills the disk has made room by itself.
+   * Its spool fills a small disk with more than is kept in memory, in the end in small commits; then the log comes. Prints
+   * how many events are kept once all of them have arrived: the spool that fills the disk has made room by itself.
    */
   'outgrow-disk': async () => {
-    const log = openEmbeddedLog({ directory: dataDir })
-    log.createTopic('audit.events', 4)
-    const lock = new DatabaseSync(log.file)
-    lock.exec('BEGIN IMMEDIATE')
-    rememberPartitions(`${how}/spool/audit.events`, 'audit.events', 4)
-    const options = {
-      agentId: 'child',
-      dataDir,
-      spoolDir: `${how}/spool`,
-      maxBufferBytes: 2 ** 20,
-      onProblem: () => {},
+    const logDir = `${dataDir}/log`
+    writeFileSync(logDir, '')
+    const full = Promise.withResolvers<void>()
+    const onProblem = ({ code }: { code: string }): void => {
+      if (code === 'SPOOL_UNAVAILABLE') full.resolve()
     }
-    const trail = createAuditTrail(options)
+    const trail = createAuditTrail({ agentId: 'child', dataDir: logDir, spoolDir: `${how}/spool`, onProblem })
     const session = trail.startSession({ session_id: 'outgrowing' })
     const kept = []
-    while (trail.stats().refused === 0) {
-      const receipt = session.decision({ reasoning: 'x'.repeat(10_000) })
-      if (trail.stats().refused === 0) kept.push(receipt)
-      await sleep(1)
+    const isFull = full.promise.then(() => true)
+    for (let filled = false; !filled;) {
+      const { bavail, bsize } = statfsSync(how)
+      const receipt = session.decision({ reasoning: 'x'.repeat(bavail * bsize > 500_000 ? 100_000 : 100) })
+      kept.push(receipt)
+      filled = await Promise.race([receipt.stored.then(() => false), isFull])
     }
-    lock.close()
-    log.close()
+    rmSync(logDir)
     await Promise.all(kept.map(({ acked }) => acked))
     await trail.close()
     print(`kept ${kept.length}`)

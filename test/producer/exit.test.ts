@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { rememberPartitions } from '@agent-audit/spool'
 import { expect, it, vi } from 'vitest'
 import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from './support.ts'
 
@@ -16,7 +15,6 @@ it.each([
   async (how, exit) => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     const child = startChild('record-and-end', dataDir, how)
     expect(await child.exited()).toMatchObject(exit)
     const trail = openTrail({ dataDir, spoolDir })
@@ -48,7 +46,6 @@ it('without worker threads the same is recorded, on the one thread there is', as
 
 it('a broker that is out of reach keeps no finished process alive', async () => {
   const dataDir = makeTempDirectory()
-  rememberPartitions(join(dataDir, 'spool', 'audit.events'), 'audit.events', 4)
   const started = performance.now()
   const child = startChild('record-and-end', dataDir)
   expect(await child.exited()).toMatchObject({ code: 0, signal: null })

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import {
   type AuditSession,
   type AuditTrail,
@@ -7,7 +6,6 @@ import {
   currentSession,
   type ToolCall,
 } from '@agent-audit/producer'
-import { rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it, vi } from 'vitest'
 import { makeTempDirectory, openTrail, type Row, sessionRows } from './support.ts'
 
@@ -58,7 +56,6 @@ describe('guard', () => {
 
   it('has the call stored before the tool runs', async () => {
     const spoolDir = makeTempDirectory()
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir, onProblem: () => {} })
     await trail.startSession().guard(refund, () => {
       expect(trail.stats()).toMatchObject({ recorded: 3, bufferBytes: 0, acked: 0 })
@@ -240,7 +237,6 @@ describe('no record, no action', () => {
   it('a call that is not stored in time is not run, and the refusal follows it', async () => {
     const run = vi.fn<() => void>()
     const spoolDir = makeTempDirectory()
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     const trail = openTrail({ ...NOWHERE, durability: 'disk', spoolDir })
     const session = trail.startSession({ session_id: 's1' })
     await expect(session.guard(refund, run, { durability: 'broker' })).rejects.toMatchObject({

@@ -3,13 +3,14 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { NEWEST_SCHEMA, readFrame } from '@agent-audit/schemas'
 import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
 import kafkajs, { type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
-import { decodeRow, makeTempDirectory, openTrail, type Row, startApp } from './support.ts'
+import { decodeRow, makeTempDirectory, openTrail, type Row, startApp, startChild } from './support.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
@@ -19,6 +20,19 @@ function rowsOf(messages: readonly Message[]): Row[] {
   return messages
     .map(({ value, ...place }) => decodeRow(value, place))
     .toSorted((one, other) => one.run_seq - other.run_seq)
+}
+
+/** Every message has its session for a key, and lies in the partition that kafkajs itself would choose. */
+function expectPlaces(topic: string, messages: readonly Message[]): void {
+  const partitionOf = kafkajs.Partitioners.DefaultPartitioner()
+  const partitionMetadata = Array.from(
+    { length: PARTITIONS },
+    (_, partitionId) => ({ partitionId, leader: 0 }) as never,
+  )
+  for (const { key, partition, value, offset } of messages) {
+    expect(key).toBe(decodeRow(value, { partition, offset }).session_id)
+    expect(partition).toBe(partitionOf({ topic, partitionMetadata, message: { key, value } }))
+  }
 }
 
 describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
@@ -48,15 +62,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     const messages = await readMessages(client, topic, (read) => read.length >= 3042)
     const rows = rowsOf(messages)
     expect(rows.map((row) => row.run_seq)).toEqual(Array.from({ length: 3042 }, (_, seq) => seq))
-    const partitionOf = kafkajs.Partitioners.DefaultPartitioner()
-    const partitionMetadata = Array.from(
-      { length: PARTITIONS },
-      (_, partitionId) => ({ partitionId, leader: 0 }) as never,
-    )
-    for (const { key, partition, value, offset } of messages) {
-      expect(key).toBe(decodeRow(value, { partition, offset }).session_id)
-      expect(partition).toBe(partitionOf({ topic, partitionMetadata, message: { key, value } }))
-    }
+    expectPlaces(topic, messages)
     const places = new Map(rows.map((row) => [row.event_id, row]))
     for (const receipt of receipts.slice(-100)) {
       const { partition, offset } = places.get(receipt?.event_id ?? '') as Row
@@ -142,6 +148,32 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect(decisions.map((row) => Number(row['reasoning']))).toEqual(
       Array.from({ length: 15_000 }, (_, index) => index),
     )
+  })
+
+  it('what was stored on a new directory without a broker, by a process that was killed, arrives once and in order', async () => {
+    const topic = await makeTestTopic()
+    const directory = makeTempDirectory()
+    const child = startChild('record-forever', directory, topic)
+    await child.printed(300)
+    child.process.kill('SIGKILL')
+    await child.exited()
+    const trail = openKafkaTrail(topic, { spoolDir: join(directory, 'spool') })
+    const isThere = (read: readonly Message[]): boolean => {
+      const ids = new Set(rowsOf(read).map((row) => row.event_id))
+      return child.lines.every((id) => ids.has(id))
+    }
+    await trail.startSession().decision({ reasoning: 'the next run' }).acked
+    const messages = await readMessages(client, topic, isThere)
+    expect(await trail.close()).toMatchObject({ pending: 0 })
+    const rows = rowsOf(messages).filter((row) => row['run_id'] !== trail.runId)
+    expect(rows.map((row) => row.run_seq)).toEqual(rows.map((_, seq) => seq))
+    for (const [session_id, session] of Map.groupBy(rows, (row) => row.session_id)) {
+      expect({ session_id, offsets: session.map(({ offset }) => offset) }).toEqual({
+        session_id,
+        offsets: session.map(({ offset }) => offset).toSorted((one, other) => one - other),
+      })
+    }
+    expectPlaces(topic, messages)
   })
 
   it('a broker that is down at start gets everything once it is up', async (context) => {

@@ -1,5 +1,4 @@
 /** The kinds of programs that a trail lives in, as real processes: how they load it, end, and share a directory. */
-import { rememberPartitions } from '@agent-audit/spool'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { makeTempDirectory, openTrail, readRows, type Row, startApp } from './support.ts'
@@ -64,7 +63,6 @@ describe.each(['cluster', 'threads'])('an application in many: %s', (how) => {
   it('without a broker each member keeps its own spool, and one later run sends them all', async () => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     expect(await startApp('many.ts', how, '3', dataDir, 'close', NOWHERE).exited()).toMatchObject({ code: 0 })
     expect(readRows(dataDir)).toEqual([])
     const next = openTrail({ dataDir, spoolDir, agentId: 'next' })
@@ -78,8 +76,6 @@ describe.each(['cluster', 'threads'])('an application in many: %s', (how) => {
 
 it('a thread that is terminated leaves its spool to the next trail of the same process', async () => {
   const dataDir = makeTempDirectory()
-  const spoolDir = join(dataDir, 'spool')
-  rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
   const child = startApp('terminated.ts', dataDir, NOWHERE)
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
   expect(child.lines).toEqual(['stored', `adopted ${EVENTS + 2}`])
@@ -89,7 +85,6 @@ it('a thread that is terminated leaves its spool to the next trail of the same p
 it('for serverless: flush resolves in time with what is left, and what is left outlives the process', async () => {
   const dataDir = makeTempDirectory()
   const spoolDir = join(dataDir, 'spool')
-  rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
   const child = startApp('serverless.ts', dataDir, NOWHERE)
   const invoked = async (times: number): Promise<Record<string, number>> => {
     await child.printed(times)

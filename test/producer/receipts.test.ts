@@ -26,7 +26,6 @@ describe('a receipt', () => {
 
   it('stored resolves at the durability asked for: disk and memory without a broker, broker only with one', async () => {
     const spoolDir = makeTempDirectory()
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     const trail = openTrail({ ...NOWHERE, spoolDir })
     const session = trail.startSession()
     await session.decision({ reasoning: 'disk' }).stored
@@ -68,7 +67,6 @@ describe('what is stored', () => {
   it('is delivered by the next trail on the directory, exactly as recorded, when the process is killed', async () => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
     const child = startChild('record-forever', dataDir)
     await child.printed(300)
     child.process.kill('SIGKILL')
@@ -86,24 +84,33 @@ describe('what is stored', () => {
     )
   })
 
-  it('waits on disk while there is no broker, beyond what is kept in memory, and goes out in order', async () => {
-    const dataDir = makeTempDirectory()
-    const spoolDir = join(dataDir, 'spool')
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4)
-    const trail = openTrail({ ...NOWHERE, spoolDir, maxRecordBytes: 2 ** 20 })
-    const session = trail.startSession({ session_id: 's1' })
-    // 24 MB: three times what delivery keeps in memory.
-    for (let index = 0; index < 240; index++) {
-      await session.decision({ reasoning: `${index} ${'x'.repeat(100_000)}` }).stored
-    }
-    expect(await trail.close({ timeoutMs: 0 })).toMatchObject({ acked: 0, refused: 0 })
-    const next = openTrail({ dataDir, spoolDir })
-    await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBe(243)
-    const decisions = sessionRows(dataDir).slice(1)
-    expect(decisions.map((row) => parseInt(String(row['reasoning']), 10))).toEqual(decisions.map((_, index) => index))
-    const offsets = decisions.map((row) => row.offset)
-    expect(offsets).toEqual(offsets.toSorted((one, other) => one - other))
-  })
+  it.each([
+    ['the directory is new', () => {}],
+    [
+      'the number of partitions is known',
+      (spoolDir: string) => rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4),
+    ],
+  ])(
+    'waits on disk while there is no broker, beyond what is kept in memory, and goes out in order: %s',
+    async (_known, prepare) => {
+      const dataDir = makeTempDirectory()
+      const spoolDir = join(dataDir, 'spool')
+      prepare(spoolDir)
+      const trail = openTrail({ ...NOWHERE, spoolDir, maxRecordBytes: 2 ** 20 })
+      const session = trail.startSession({ session_id: 's1' })
+      // 24 MB: three times what delivery keeps in memory.
+      for (let index = 0; index < 240; index++) {
+        await session.decision({ reasoning: `${index} ${'x'.repeat(100_000)}` }).stored
+      }
+      expect(await trail.close({ timeoutMs: 0 })).toMatchObject({ acked: 0, refused: 0 })
+      const next = openTrail({ dataDir, spoolDir })
+      await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBe(243)
+      const decisions = sessionRows(dataDir).slice(1)
+      expect(decisions.map((row) => parseInt(String(row['reasoning']), 10))).toEqual(decisions.map((_, index) => index))
+      const offsets = decisions.map((row) => row.offset)
+      expect(offsets).toEqual(offsets.toSorted((one, other) => one - other))
+    },
+  )
 })
 
 describe('what is refused', () => {
@@ -139,7 +146,6 @@ describe('what is refused', () => {
 
   it('rejects with SPOOL_FULL when the disk is full and the caller chose refuse', async () => {
     const spoolDir = makeTempDirectory()
-    rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 1)
     const trail = openTrail({ ...NOWHERE, spoolDir, spoolMaxBytes: 2 ** 20, onFull: 'refuse' })
     const session = trail.startSession()
     const outcomes = []

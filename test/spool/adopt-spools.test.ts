@@ -18,7 +18,7 @@ import { adoptSpools, openRunSpool } from '@agent-audit/spool'
 import type { AdoptedSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it, vi } from 'vitest'
-import { chunkOf, makeTempDirectory, plain, runIdOf, startChild } from './support.ts'
+import { chunkOf, makeTempDirectory, placesOf, plain, runIdOf, startChild, unplaced } from './support.ts'
 
 const ALL = 2 ** 40
 
@@ -150,6 +150,31 @@ it('goes on where the last adopter stopped', () => {
   expect(second?.read(0, 1).map(({ id }) => id)).toEqual([8])
   expect(second?.stats()).toMatchObject({ chunks: 13, records: 260 })
   second?.close()
+})
+
+it('places records that no owner had a number of partitions for, each adopter by the same one', () => {
+  const directory = makeTempDirectory()
+  const spool = openRunSpool({ directory, runId: runIdOf(1), maxBytes: ALL, fsync: false })
+  spool.append(unplaced(chunkOf(0, 20)))
+  spool.close()
+  for (const count of [4, 9]) {
+    const [adopted] = adoptSpools({ directory }).spools
+    adopted?.fixPartitions(count)
+    expect(adopted?.read(0, ALL).map(({ chunk }) => [...chunk.partitions])).toEqual([placesOf(chunkOf(0, 20), 4)])
+    adopted?.close()
+  }
+})
+
+it('takes a file of version 1, which had no place for a number of partitions', () => {
+  const directory = makeTempDirectory()
+  const file = leaveSpool(directory, 1)
+  runSql(file, 'ALTER TABLE run DROP COLUMN partitions; PRAGMA user_version = 1')
+  const [spool] = adoptSpools({ directory }).spools
+  expect(spool?.unplaced).toBe(false)
+  expect(spool?.read(0, ALL).map(({ chunk }) => plain(chunk))).toEqual(
+    Array.from({ length: 20 }, (_, index) => plain(chunkOf(index * 20, 20))),
+  )
+  spool?.close()
 })
 
 it('gives the oldest run first, leaves out the excepted one, and other files', () => {
@@ -357,7 +382,7 @@ function readIntact(spool: AdoptedSpool): StoredChunk[] {
 it('leaves a file of a later release where it is', () => {
   const directory = makeTempDirectory()
   const file = leaveSpool(directory, 1)
-  runSql(file, 'PRAGMA user_version = 2')
+  runSql(file, 'PRAGMA user_version = 1000')
   const { spools, damaged, skipped } = adoptSpools({ directory })
   expect([spools, damaged]).toEqual([[], []])
   expect(skipped).toEqual([{ file, reason: expect.stringContaining('later release') }])

@@ -7,6 +7,21 @@ export function runIdOf(number: number): string {
   return number.toString(16).padStart(32, '0')
 }
 
+/** The same chunk as it is stored while no number of partitions is known: a hash of each key in the partition's place. */
+export function unplaced(chunk: Chunk): Chunk {
+  return { ...chunk, partitions: chunk.partitions.map((_, index) => ~hashOf(chunk, index)) }
+}
+
+/** Which of `count` partitions each record of such a chunk belongs to. */
+export function placesOf(chunk: Chunk, count: number): number[] {
+  return Array.from(chunk.ends, (_, index) => hashOf(chunk, index) % count)
+}
+
+/** Above 2^30, where a careless sign would show. */
+function hashOf({ firstSeq }: Chunk, index: number): number {
+  return 2 ** 31 - 1 - 97 * (firstSeq + index)
+}
+
 /** `count` records from run_seq `firstSeq` on, of differing sizes; the same call gives the same bytes. */
 export function chunkOf(firstSeq: number, count: number, recordBytes = 300): Chunk {
   const records: Uint8Array[] = []

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { adoptSpools, openRunSpool } from '@agent-audit/spool'
-import type { Chunk, RunSpool, StoredChunk } from '@agent-audit/spool'
+import type { AdoptedSpool, Chunk, RunSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { chunkOf, makeTempDirectory, plain, runIdOf, startChild } from './support.ts'
+import { chunkOf, makeTempDirectory, placesOf, plain, runIdOf, startChild, unplaced } from './support.ts'
 
 const ALL = 2 ** 40
 
@@ -15,6 +15,10 @@ function openSpool(directory: string, options?: { number?: number; maxBytes?: nu
 
 function plainAll(chunks: readonly StoredChunk[]): object[] {
   return chunks.map(({ id, chunk }) => ({ id, ...plain(chunk) }))
+}
+
+function partitionsIn(spool: AdoptedSpool): number[][] {
+  return spool.read(0, ALL).map(({ chunk }) => [...chunk.partitions])
 }
 
 function sizeOf(chunk: Chunk): number {
@@ -155,7 +159,7 @@ it.each<[string, Partial<Chunk>]>([
   ['bytes after the last record', { ends: Uint32Array.of(10, 29) }],
   ['ends after the bytes', { ends: Uint32Array.of(10, 31) }],
   ['a key in another record', { keyStarts: Uint32Array.of(8, 10), keyLengths: Uint32Array.of(4, 4) }],
-  ['a record without a partition', { partitions: Int32Array.of(0, -1) }],
+  ['a partition for some records only', { partitions: Int32Array.of(0, -1) }],
   ['a firstSeq that is no whole number', { firstSeq: 0.5 }],
 ])('refuses a chunk with %s', (_name, wrong) => {
   const good: Chunk = {
@@ -171,6 +175,32 @@ it.each<[string, Partial<Chunk>]>([
   expect(spool.stats().chunks).toBe(0)
   expect(spool.append(good)).toBe(1)
   spool.close()
+})
+
+it('keeps records before the number of partitions is known, and places all of them by the first number it is told', () => {
+  const directory = makeTempDirectory()
+  const spool = openSpool(directory)
+  const [early, late] = [chunkOf(0, 20), chunkOf(20, 20)]
+  spool.append(unplaced(early))
+  expect(spool.unplaced).toBe(true)
+  expect(() => spool.read(0, ALL)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
+  expect(() => spool.fixPartitions(0)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
+  spool.fixPartitions(5)
+  expect(spool.unplaced).toBe(false)
+  spool.append(late)
+  spool.append(unplaced(chunkOf(40, 3)))
+  expect(spool.unplaced).toBe(false)
+  const expected = [placesOf(early, 5), [...late.partitions], placesOf(chunkOf(40, 3), 5)]
+  expect(partitionsIn(spool)).toEqual(expected)
+  spool.close()
+  // Some of it may have been sent by now: another number would put the rest, and what is sent again, elsewhere.
+  for (const adopted of adoptSpools({ directory }).spools) {
+    expect(adopted.unplaced).toBe(false)
+    adopted.fixPartitions(7)
+    expect(partitionsIn(adopted)).toEqual(expected)
+    adopted.close()
+  }
+  expect.assertions(8)
 })
 
 it('says how old the oldest chunk is', () => {
@@ -216,7 +246,7 @@ it('lets nobody else read the events', () => {
   spool.append(chunkOf(0, 1))
   expect(statSync(directory).mode & 0o777).toBe(0o700)
   const modes = readdirSync(directory).map((name) => statSync(join(directory, name)).mode & 0o777)
-  expect(modes).toEqual([0o600, 0o600])
+  expect(modes).toEqual([0o600, 0o600, 0o600])
   spool.close()
 })
 

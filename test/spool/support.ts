@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { Chunk } from '@agent-audit/spool'
 import { onTestFinished, vi } from 'vitest'
 
-export { chunkOf, runIdOf } from './chunks.ts'
+export { chunkOf, placesOf, runIdOf, unplaced } from './chunks.ts'
 
 /** A directory that is removed after the test. */
 export function makeTempDirectory(): string {
