@@ -1,4 +1,4 @@
-/** Asking a person and recording the answer: two events, each stored before anybody goes by it. */
+/** What people are asked and say of an action: events of their own, each stored before anybody goes by it. */
 import { ActionRefusedError, AuditUnavailableError } from '@agent-audit/schemas'
 import type { ErrorCode, ToolCall } from '@agent-audit/schemas'
 import { checkVerdict } from './approval.ts'
@@ -6,6 +6,7 @@ import type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from
 import type { Receipt } from './audit-trail.ts'
 import { bindInput } from './bound-input.ts'
 import type { SessionHost } from './guarded-call.ts'
+import type { Override, OverrideOptions } from './override.ts'
 
 const DEFAULT_TTL_MS = 3_600_000
 
@@ -34,6 +35,34 @@ export async function askApproval(
     reason: event.reason ?? null,
     expires_at,
   }
+}
+
+/**
+ * @param bound - The call, checked, with its arguments bound.
+ * @throws AuditUnavailableError `NOT_RECORDED`: it does not count.
+ */
+export async function recordOverride(
+  { session, trail }: SessionHost,
+  { call, sha256 }: { readonly call: ToolCall; readonly sha256: string },
+  { approver_id, reason, approval_id, ttlMs = DEFAULT_TTL_MS }: OverrideOptions,
+): Promise<Override> {
+  const expires_at = new Date(trail.now() + ttlMs).toISOString()
+  const { tool_name, tool_input, tool_call_id, parent_event_id, content } = call
+  const receipt = session.recordOwn('human_intervention', {
+    outcome: 'allowed',
+    approver_id,
+    reason,
+    tool_name,
+    tool_input,
+    tool_call_id,
+    approval_id,
+    parent_event_id,
+    content: { ...content, expires_at },
+  })
+  await stored(trail, receipt, 'human_intervention')
+  const { event_id } = receipt
+  const { session_id } = session
+  return { event_id, session_id, tool_name, arguments_sha256: sha256, approver_id, reason, expires_at }
 }
 
 /**

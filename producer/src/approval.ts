@@ -66,23 +66,30 @@ export interface ApprovalInputs {
   approval_decision: Common & { tool_name: string; tool_call_id: string; arguments_sha256: string }
 }
 
-const name = z.string().min(1)
+export const name: z.ZodType<string, string> = z.string().min(1)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits')
 const verdict = {
   approval_status: z.enum(['approved', 'rejected']),
   approver_id: name,
   reason: z.string().nullish(),
 }
-const bound = {
-  approval_id: z.uuid(),
-  tool_name: name,
-  arguments_sha256: sha256,
-  expires_at: z.iso.datetime(),
-}
+/** How long a person's word may be acted upon, milliseconds. */
+export const lifetime: z.ZodType<number | undefined, number | undefined> = z
+  .int()
+  .min(1)
+  .max(366 * 24 * 3_600_000)
+  .optional()
+/** What a person's word is bound to. */
+export const bound: {
+  readonly tool_name: z.ZodType<string, string>
+  readonly arguments_sha256: z.ZodType<string, string>
+  readonly expires_at: z.ZodType<string, string>
+} = { tool_name: name, arguments_sha256: sha256, expires_at: z.iso.datetime() }
 
 const verdictSchema: z.ZodType<Verdict, Verdict> = z.strictObject(verdict)
 const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObject({
   ...bound,
+  approval_id: z.uuid(),
   session: refSchema,
   tool_call_id: name,
   tool_input: z.unknown(),
@@ -90,40 +97,38 @@ const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObjec
 })
 const decisionSchema: z.ZodType<ApprovalDecision, ApprovalDecision> = z.strictObject({
   ...bound,
+  approval_id: z.uuid(),
   ...verdict,
   event_id: z.uuid(),
   session_id: name,
 })
 const optionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.strictObject({
   reason: z.string().nullish(),
-  ttlMs: z
-    .int()
-    .min(1)
-    .max(366 * 24 * 3_600_000)
-    .optional(),
+  ttlMs: lifetime,
 })
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
 export function checkVerdict(given: Verdict): Verdict {
-  return check(verdictSchema, given, 'approval_decision')
+  return checkForm(verdictSchema, given, 'approval_decision')
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
 export function checkRequest(given: ApprovalRequest): ApprovalRequest {
-  return check(requestSchema, given, 'approval_decision')
+  return checkForm(requestSchema, given, 'approval_decision')
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
 export function checkDecision(given: ApprovalDecision): ApprovalDecision {
-  return check(decisionSchema, given, 'tool_call')
+  return checkForm(decisionSchema, given, 'tool_call')
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong option. */
 export function checkApprovalOptions(given: ApprovalOptions): ApprovalOptions {
-  return check(optionsSchema, given, 'approval_request')
+  return checkForm(optionsSchema, given, 'approval_request')
 }
 
-function check<T>(schema: z.ZodType<T, T>, given: T, eventType: string): T {
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
+export function checkForm<T>(schema: z.ZodType<T, T>, given: T, eventType: string): T {
   const result = schema.safeParse(given)
   if (!result.success) throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
   return result.data

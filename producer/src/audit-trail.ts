@@ -15,6 +15,7 @@ import type {
 } from '@agent-audit/schemas'
 import type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './approval.ts'
 import type { GuardOptions } from './guard.ts'
+import type { Override, OverrideOptions } from './override.ts'
 import type { Durability } from './options.ts'
 
 /** How one event is recorded. */
@@ -183,6 +184,13 @@ export interface AuditSession {
    * @throws AuditUnavailableError `NOT_RECORDED`.
    */
   requestApproval(call: ToolCall, options?: ApprovalOptions): Promise<ApprovalRequest>
+  /**
+   * A person takes it upon them that this call runs, with exactly these arguments, though a guard refuses it: recorded as
+   * human_intervention; resolves once that is stored. Give it to {@link guard}, in this process or another.
+   * @throws InvalidInputError `EVENT_INVALID`: above all, who and why are required.
+   * @throws AuditUnavailableError `NOT_RECORDED`: it does not count.
+   */
+  override(call: ToolCall, options: OverrideOptions): Promise<Override>
   /** A sub-agent: a session of its own, whose parent is the guarded call we are in, or else this one's newest event. */
   startChild(start: SessionStart & { agent_id: string }): AuditSession
   /** Runs `work` with this session as the current one. */

@@ -8,6 +8,7 @@ import { startDelivery } from './delivery-port.ts'
 import { resolveOptions } from './options.ts'
 import type { AuditTrailOptions } from './options.ts'
 import { Trail } from './trail.ts'
+import { createClaims } from './used-approvals.ts'
 
 /**
  * Opens the spool, returns at once, and dials the broker in the background.
@@ -22,7 +23,7 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
 export function openTrail(options: AuditTrailOptions): Trail {
   const resolved = resolveOptions(options)
   if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
-  return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, eager: false })
+  return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, claims: createClaims(resolved), eager: false })
 }
 
 function checkDirectory(directory: string): void {

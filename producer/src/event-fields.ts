@@ -72,6 +72,8 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   human_intervention(record, input, fields) {
     record.approver_id = fields.text('approver_id', input.approver_id)
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
+    record.tool_name = fields.text('tool_name', input.tool_name)
+    if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
     record.approval_id = input.approval_id ?? null
     record.content = fields.content(input.content)
   },
@@ -134,7 +136,11 @@ function fillToolCall(record: EventRecord, input: Loose<AllInputs['tool_call']>,
   record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
   record.tool_name = fields.text('tool_name', input.tool_name)
   record.requires_approval = input.requires_approval ?? false
-  const { text, sha256 } = fields.canonical('tool_input', input.tool_input)
+  fillArguments(record, input.tool_input, fields)
+}
+
+function fillArguments(record: EventRecord, given: unknown, fields: FieldWriter): void {
+  const { text, sha256 } = fields.canonical('tool_input', given)
   record.tool_input = text
   record.arguments_sha256 = sha256
 }

@@ -5,6 +5,7 @@ import type { Receipt } from './audit-trail.ts'
 import { bindInput } from './bound-input.ts'
 import type { Cause } from './causes.ts'
 import type { Durability } from './options.ts'
+import type { Override } from './override.ts'
 import type { ApprovalFields, Session } from './session.ts'
 import { describeThrown } from './thrown.ts'
 import type { TrailContext } from './trail-context.ts'
@@ -30,6 +31,8 @@ export class GuardedCall {
   readonly sha256: string
   readonly #durability: Durability | undefined
   #approval: ApprovalFields | undefined
+  #override: Override | undefined
+  #overridden: string | undefined
 
   /** @throws InvalidInputError as the session's methods do; then nothing is recorded. */
   constructor(host: SessionHost, given: ToolCall, durability: Durability | undefined) {
@@ -46,6 +49,31 @@ export class GuardedCall {
   /** The decision that this call goes by, whatever becomes of it. */
   set approval(fields: ApprovalFields) {
     this.#approval = fields
+  }
+
+  /** A person's word for this very call, checked. */
+  set override(override: Override) {
+    this.#override = override
+  }
+
+  /** The person's word that the call goes by, since something spoke against it. */
+  get overriddenBy(): Override | undefined {
+    return this.#overridden === undefined ? undefined : this.#override
+  }
+
+  /** Something speaks against the call. @throws ActionRefusedError unless a person's word stands against that. */
+  object(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): void {
+    if (this.#override === undefined) throw this.refuse(code, why, outcome)
+    this.#overridden ??= why
+  }
+
+  /** Records that the tool is to run. */
+  allow(): RecordedCall {
+    const override = this.overriddenBy
+    if (override === undefined) return this.record('allowed')
+    const { approver_id, event_id } = override
+    this.#approval = { approval_id: null, approval_status: null, approver_id, event_id }
+    return this.record('allowed', `overridden: ${this.#overridden}`)
   }
 
   /** Records that the tool is to run, or why it is not. */

@@ -17,6 +17,7 @@ export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './o
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'
 export type { GuardOptions, Ruling } from './guard.ts'
+export type { Override, OverrideOptions } from './override.ts'
 export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
 export {
   ActionRefusedError,

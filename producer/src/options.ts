@@ -88,6 +88,12 @@ export interface AuditTrailOptions {
   onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
   /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
   guardTimeoutMs?: number | undefined
+  /**
+   * Claims an approval (its approval_id) or an override (its event_id) before the action runs: true at the first call for
+   * an id, false ever after, in whatever process. Needed where agents on several hosts may get the same one: a unique key
+   * in a database they share. @defaultValue among the processes on one spool directory; without a spool, in this process
+   */
+  claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
   /** Record of an llm_call's input_messages: only what the session has not recorded yet, or all. @defaultValue 'new' */
   inputMessages?: 'full' | 'new' | undefined
   /** Bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
@@ -182,6 +188,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .union([z.enum(['refuse', 'proceed']), z.record(z.string(), z.enum(['refuse', 'proceed']))])
     .optional(),
   guardTimeoutMs: z.int().min(1).max(600_000).optional(),
+  claimApproval: aFunction<(id: string) => boolean>().optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
   maxRecordBytes: z
     .int()
@@ -218,6 +225,7 @@ export interface ResolvedOptions {
   readonly maxBufferBytes: number
   readonly onUnavailable: NonNullable<AuditTrailOptions['onUnavailable']>
   readonly guardTimeoutMs: number
+  readonly claimApproval: AuditTrailOptions['claimApproval']
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
@@ -258,6 +266,7 @@ export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
     maxBufferBytes: options.maxBufferBytes ?? DEFAULT_BUFFER_BYTES,
     onUnavailable: options.onUnavailable ?? 'refuse',
     guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
+    claimApproval: options.claimApproval,
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',

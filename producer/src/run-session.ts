@@ -58,13 +58,15 @@ function producerVersion(): string {
 
 /** What shapes the records and where they go; no password, key or prompt, and no function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
-  const { destination, systemPrompt, traceContext, onProblem, schemaRegistryUrl, redact, ...plain } = options
+  const { destination, systemPrompt, schemaRegistryUrl, redact, traceContext, onProblem, claimApproval, ...plain } =
+    options
   return {
     ...plain,
     systemPrompt: systemPrompt !== undefined,
     redact: describeRules(redact),
     traceContext: traceContext !== undefined,
     onProblem: onProblem !== undefined,
+    claimApproval: claimApproval !== undefined,
     schemaRegistry: schemaRegistryUrl !== undefined,
     destination:
       destination.kind === 'embedded'

@@ -18,7 +18,7 @@ import type {
   UserMessage,
 } from '@agent-audit/schemas'
 import type { AuditSession, Receipt, RecordOptions, SessionRef } from './audit-trail.ts'
-import { askApproval } from './approval-events.ts'
+import { askApproval, recordOverride } from './approval-events.ts'
 import { checkApprovalOptions } from './approval.ts'
 import type { ApprovalInputs, ApprovalOptions, ApprovalRequest } from './approval.ts'
 import type { Cause, Causes } from './causes.ts'
@@ -30,6 +30,8 @@ import { FieldWriter } from './field-writer.ts'
 import { guard } from './guard.ts'
 import type { GuardOptions } from './guard.ts'
 import { GuardedCall } from './guarded-call.ts'
+import { checkOverrideOptions } from './override.ts'
+import type { Override, OverrideOptions } from './override.ts'
 import { MessageHistory } from './message-history.ts'
 import type { Durability } from './options.ts'
 import type { Sequence } from './session-sequences.ts'
@@ -52,10 +54,11 @@ export interface OwnFields {
 
 /** The approval that an event belongs to. */
 export interface ApprovalFields {
-  readonly approval_id: string
-  readonly approval_status: string
+  /** Null, like its status, where a person's override stands in its place. */
+  readonly approval_id: string | null
+  readonly approval_status: string | null
   readonly approver_id: string
-  /** Of the approval_decision. */
+  /** Of the approval_decision, or the human_intervention. */
   readonly event_id?: string | undefined
 }
 
@@ -171,6 +174,12 @@ export class Session implements AuditSession {
     const host = { session: this, trail: this.#trail }
     const checked = checkApprovalOptions(options)
     return askApproval(host, new GuardedCall(host, call, undefined), checked)
+  }
+
+  async override(call: ToolCall, options: OverrideOptions): Promise<Override> {
+    const host = { session: this, trail: this.#trail }
+    const checked = checkOverrideOptions(options)
+    return recordOverride(host, new GuardedCall(host, call, undefined), checked)
   }
 
   startChild(start: SessionStart & { agent_id: string }): AuditSession {

@@ -6,6 +6,7 @@ import type { FieldNotes } from './field-writer.ts'
 import type { Durability } from './options.ts'
 import type { Redactor } from './redaction/redactor.ts'
 import type { SessionSequences } from './session-sequences.ts'
+import type { ApprovalClaims } from './used-approvals.ts'
 
 export interface AppendOptions {
   readonly notes: FieldNotes
@@ -36,6 +37,8 @@ export interface TrailContext {
   readonly guardTimeoutMs: number
   /** What a guard of this tool does when its record is not stored. */
   onUnavailable(toolName: string): 'refuse' | 'proceed'
+  /** Which people's words are used up. */
+  readonly claims: ApprovalClaims
   /** Waits until the event is stored as it asked for. Never rejects: says what went wrong, or that it took too long. */
   whenStored(receipt: Receipt, timeoutMs: number): Promise<TrailError | undefined>
   /** Records once events are kept again: now it would be refused, like the one before. */

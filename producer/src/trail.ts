@@ -33,6 +33,7 @@ import { Session } from './session.ts'
 import { SystemPrompts } from './system-prompts.ts'
 import { readTrace } from './trace-context.ts'
 import type { AppendOptions, TrailContext } from './trail-context.ts'
+import type { ApprovalClaims } from './used-approvals.ts'
 
 const CLOSE_TIMEOUT_MS = 10_000
 /** For letting go of client and spool, once the flush is over. */
@@ -50,6 +51,7 @@ export interface TrailParts {
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
   readonly deadline: typeof deadline
+  readonly claims: ApprovalClaims
   /** Hands every event over at once: nothing lingers for company. */
   readonly eager: boolean
 }
@@ -121,6 +123,7 @@ export class Trail implements AuditTrail {
       now: this.#parts.nowMs,
       guardTimeoutMs: this.#options.guardTimeoutMs,
       onUnavailable: (toolName) => onUnavailable(this.#options, toolName),
+      claims: this.#parts.claims,
       whenStored: (receipt, timeoutMs) => whenStored(receipt, this.#parts.deadline(timeoutMs)),
       recordLater: (record) => void (this.#later.length < MAX_LATER && this.#later.push(record)),
       report: (problem) => this.#problems.report(asTrailError(problem)),

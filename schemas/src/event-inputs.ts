@@ -136,6 +136,10 @@ export interface HumanIntervention extends Common {
   reason: string
   /** The call it is about. */
   tool_call_id?: Maybe<string>
+  /** Its tool. */
+  tool_name?: Maybe<string>
+  /** Its arguments, where the person's word is about exactly these: recorded with the digest of their canonical JSON. */
+  tool_input?: unknown
   /** The approval it is about, a UUID. */
   approval_id?: Maybe<string>
 }

@@ -79,6 +79,8 @@ const SCHEMAS: InputSchemas = {
     approver_id: name,
     reason: name,
     tool_call_id: optionalText,
+    tool_name: optionalText,
+    tool_input: z.unknown().optional(),
     approval_id: uuid,
   }),
   sandbox_crossing: z.strictObject({

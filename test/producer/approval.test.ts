@@ -4,10 +4,11 @@ import {
   type AuditSession,
   type AuditTrail,
   type AuditTrailOptions,
+  type Ruling,
   type Verdict,
 } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from './support.ts'
+import { makeTempDirectory, openTrail, type Row, sessionRows, startChild } from './support.ts'
 
 const payment = { tool_name: 'pay', tool_input: { to: 'DE02', eur: 1200 }, requires_approval: true } as const
 const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
@@ -190,6 +191,53 @@ describe('an action that needs approval is not run', () => {
     expect(calls.map((row) => row['outcome'])).toEqual(['allowed', 'denied'])
   })
 
+  it('a second time by another process on the same spool directory, nor by three at once', async () => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir })
+    const session = trail.startSession({ session_id: 's1' })
+    const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+    const order = JSON.stringify({ ref: session.ref, call: payment, options: { approval } })
+    const children = Array.from({ length: 3 }, () => startChild('run-approved', dataDir, order))
+    for (const child of children) expect(await child.exited()).toMatchObject({ code: 0 })
+    const outcomes = children.flatMap(({ lines }) => lines)
+    expect(outcomes.toSorted()).toEqual(['APPROVAL_USED', 'APPROVAL_USED', 'paid'])
+    await expect(session.guard(payment, () => 'paid', { approval })).rejects.toMatchObject({ code: 'APPROVAL_USED' })
+    await trail.close()
+    const calls = sessionRows(dataDir).filter((row) => row.event_type === 'tool_call')
+    expect(calls.map((row) => String(row['outcome'])).toSorted()).toEqual(['allowed', 'denied', 'denied', 'denied'])
+  })
+
+  it('unless claimApproval says that this is its first use; what it cannot tell is not run either', async () => {
+    const claimApproval = vi.fn<(id: string) => boolean | Promise<boolean>>()
+    claimApproval
+      .mockResolvedValueOnce(false)
+      .mockRejectedValueOnce(new RangeError('no answer'))
+      .mockImplementationOnce(() => {
+        throw new RangeError('no answer')
+      })
+      .mockReturnValueOnce(undefined as never)
+      .mockResolvedValueOnce(true)
+    const ids: string[] = []
+    const { rows, run } = await recordOf(
+      async (session, trail, pay) => {
+        for (const code of ['APPROVAL_USED', 'NOT_RECORDED', 'NOT_RECORDED', 'APPROVAL_USED']) {
+          const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+          await expect(session.guard(payment, pay, { approval })).rejects.toMatchObject({ code })
+          ids.push(approval.approval_id)
+        }
+        const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+        await session.guard(payment, pay, { approval })
+        ids.push(approval.approval_id)
+      },
+      { claimApproval },
+    )
+    expect(run).toHaveBeenCalledTimes(1)
+    expect(claimApproval.mock.calls).toEqual(ids.map((id) => [id]))
+    const calls = rows.filter((row) => row.event_type === 'tool_call')
+    expect(calls.map((row) => row['outcome'])).toEqual(['denied', 'error', 'error', 'denied', 'allowed'])
+    expect(calls[1]?.['reason']).toBe('claimApproval failed: RangeError')
+  })
+
   it('when who decides fails, and that is recorded', async () => {
     const deciders = [
       () => Promise.reject(new RangeError('the desk is closed')),
@@ -209,6 +257,142 @@ describe('an action that needs approval is not run', () => {
       ['error', 'approval failed: EVENT_INVALID'],
     ])
   })
+})
+
+describe('an override', () => {
+  const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'above the limit' }) }
+  const kim = { approver_id: 'kim', reason: 'the payee called' }
+
+  it('lets a call run that the policy refuses: refusal, intervention and call follow each other, with one digest', async () => {
+    const { rows, run } = await recordOf(async (session, _, pay) => {
+      const call = { ...payment, requires_approval: false, tool_call_id: 'c1' }
+      await expect(session.guard(call, pay, denied)).rejects.toMatchObject({ code: 'DENIED' })
+      const override = carried(await session.override(call, kim))
+      expect(await session.guard(call, pay, { ...denied, override })).toBe('paid')
+    })
+    const [refused, intervention, call] = rows
+    const same = { tool_name: 'pay', tool_call_id: 'c1', arguments_sha256: refused?.['arguments_sha256'] }
+    expect(rows).toMatchObject([
+      { ...same, event_type: 'tool_call', outcome: 'denied' },
+      { ...same, event_type: 'human_intervention', outcome: 'allowed', ...kim, tool_input: payment.tool_input },
+      { ...same, event_type: 'tool_call', outcome: 'allowed', approver_id: 'kim' },
+      { event_type: 'tool_result', outcome: 'success' },
+    ])
+    expect(call?.['reason']).toBe('overridden: above the limit')
+    expect(intervention?.['content']).toEqual({ expires_at: expect.stringMatching(/^\d{4}-.*Z$/) as unknown })
+    expect([intervention, call].map((row) => row?.['parent_event_id'])).toEqual([
+      refused?.event_id,
+      intervention?.event_id,
+    ])
+    expect(run).toHaveBeenCalledTimes(1)
+  })
+
+  it.each([
+    ['is missing', 'was not given', () => Promise.resolve(undefined)],
+    [
+      'was rejected',
+      'was rejected',
+      async (trail: AuditTrail, request: ApprovalRequest) =>
+        trail.decideApproval(request, { ...yes, approval_status: 'rejected' }),
+    ],
+    [
+      'has expired',
+      'has expired',
+      async (trail: AuditTrail, request: ApprovalRequest) => ({
+        ...(await trail.decideApproval(request, yes)),
+        expires_at: new Date(0).toISOString(),
+      }),
+    ],
+    [
+      'was for other arguments',
+      'for other arguments',
+      async (trail: AuditTrail, request: ApprovalRequest) => ({
+        ...(await trail.decideApproval(request, yes)),
+        arguments_sha256: '0'.repeat(64),
+      }),
+    ],
+  ])('lets a call run whose approval %s, once', async (_, reason, decide) => {
+    const { rows, run } = await recordOf(async (session, trail, pay) => {
+      const approval = await decide(trail, await session.requestApproval(payment))
+      await expect(session.guard(payment, pay, { approval })).rejects.toMatchObject({ name: 'ActionRefusedError' })
+      const override = await session.override(payment, kim)
+      await session.guard(payment, pay, { approval, override })
+      const again = { name: 'ActionRefusedError', code: 'APPROVAL_USED' }
+      await expect(session.guard(payment, pay, { approval, override })).rejects.toMatchObject(again)
+    })
+    const calls = rows.filter(({ event_type }) => event_type === 'tool_call')
+    expect(calls).toMatchObject([
+      { outcome: 'denied' },
+      { outcome: 'allowed', approver_id: 'kim' },
+      { outcome: 'denied' },
+    ])
+    expect(calls[1]?.['reason']).toContain(reason)
+    expect(run).toHaveBeenCalledTimes(1)
+  })
+
+  it('lets a call run whose approval was used', async () => {
+    const { run } = await recordOf(async (session, trail, pay) => {
+      const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+      await session.guard(payment, pay, { approval })
+      await session.guard(payment, pay, { approval, override: await session.override(payment, kim) })
+    })
+    expect(run).toHaveBeenCalledTimes(2)
+  })
+
+  it.each<[string, string, object]>([
+    ['other arguments', 'APPROVAL_ALTERED', { arguments_sha256: '0'.repeat(64) }],
+    ['another tool', 'APPROVAL_ALTERED', { tool_name: 'pay_abroad' }],
+    ['another session', 'APPROVAL_ALTERED', { session_id: 's2' }],
+    ['a time that is over', 'APPROVAL_EXPIRED', { expires_at: new Date(0).toISOString() }],
+  ])('for %s lets nothing run, whether it is needed or not, and that is recorded', async (_, code, other) => {
+    const { rows, run } = await recordOf(async (session, _trail, pay) => {
+      const override = { ...(await session.override(payment, kim)), ...other }
+      for (const requires_approval of [true, false]) {
+        const refused = session.guard({ ...payment, requires_approval }, pay, { override })
+        await expect(refused).rejects.toMatchObject({ name: 'ActionRefusedError', code })
+      }
+    })
+    expect(run).not.toHaveBeenCalled()
+    const calls = rows.filter(({ event_type }) => event_type === 'tool_call')
+    expect(calls).toMatchObject([
+      { outcome: 'denied', approver_id: 'kim' },
+      { outcome: 'denied', approver_id: 'kim' },
+    ])
+    expect(calls[0]?.['reason']).toMatch(/^the override /)
+  })
+
+  it('of nobody, or without a reason, is wrong input, and records nothing', async () => {
+    const { rows } = await recordOf(async (session) => {
+      await expect(session.override(payment, {} as never)).rejects.toMatchObject({
+        code: 'EVENT_INVALID',
+        issues: [{ path: 'approver_id' }, { path: 'reason' }],
+      })
+    })
+    expect(rows).toEqual([])
+  })
+
+  it('that is not needed is not used up', async () => {
+    const { rows, run } = await recordOf(async (session, _, pay) => {
+      const call = { ...payment, requires_approval: false }
+      const override = await session.override(call, kim)
+      await session.guard(call, pay, { override })
+      await session.guard(call, pay, { ...denied, override })
+    })
+    expect(run).toHaveBeenCalledTimes(2)
+    const calls = rows.filter(({ event_type }) => event_type === 'tool_call')
+    expect(calls.map((row) => row['reason'])).toEqual([undefined, 'overridden: above the limit'])
+  })
+})
+
+it('an intervention in words names the arguments it is about by their digest', async () => {
+  const { rows } = await recordOf(async (session) => {
+    session.toolCall({ tool_name: 'pay', tool_input: { b: 1, a: 2 }, tool_call_id: 'c1', outcome: 'blocked' })
+    const about = { tool_call_id: 'c1', tool_name: 'pay', tool_input: { a: 2, b: 1 } }
+    session.humanIntervention({ approver_id: 'kim', reason: 'stop', ...about })
+    session.humanIntervention({ approver_id: 'kim', reason: 'stop everything' })
+  })
+  expect(rows[1]).toMatchObject({ tool_name: 'pay', arguments_sha256: rows[0]?.['arguments_sha256'] })
+  expect(rows[2]).not.toHaveProperty('arguments_sha256')
 })
 
 describe('an approval that was not used', () => {

@@ -3,7 +3,7 @@ import { rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
-import { createAuditTrail } from '@agent-audit/producer'
+import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
 
 /** Written before the next step begins: what was printed has happened, whenever the process ends. */
 function print(line: string): void {
@@ -205,6 +205,14 @@ const commands: Record<string, () => void | Promise<void>> = {
       print(refused > 0 ? 'refused, and alive' : 'nothing was refused')
       process.exit(0)
     })
+  },
+  /** Runs a guarded call, as `how` says it in JSON, in a session begun elsewhere; prints what it returned, or why not. */
+  'run-approved': async () => {
+    const { ref, call, options } = JSON.parse(how) as { ref: SessionRef; call: ToolCall; options: GuardOptions<string> }
+    const trail = createAuditTrail({ agentId: 'child', dataDir, guardTimeoutMs: 60_000 })
+    const outcome = trail.resumeSession(ref).guard(call, () => 'paid', options)
+    print(await outcome.catch(({ code }: { code: string }) => code))
+    await trail.close()
   },
   /** Waits for a receipt with nothing else to keep the process alive. */
   'await-receipt': async () => {

@@ -141,18 +141,29 @@ describe('problems', () => {
       },
       /not on record/,
     ],
+    [
+      'a call that ran on an override that is not on record',
+      async (session) => {
+        const other = createTestTrail().startSession({ session_id: 's1' })
+        const override = await other.override(payment, { approver_id: 'kim', reason: 'urgent' })
+        await session.guard(payment, () => 1, { override })
+      },
+      /override that is not on record/,
+    ],
   ])('names %s', async (_, work, problem) => {
     const trail = createTestTrail()
     await work(trail.startSession({ session_id: 's1' }), trail)
     expect(trail.problems()).toContainEqual(expect.stringMatching(problem))
   })
 
-  it('has nothing against an approval that was used as it was given', async () => {
+  it('has nothing against an approval or an override that was used as it was given', async () => {
     const trail = createTestTrail()
     await trail.withSession({}, async (session) => {
       await session.guard(payment, () => 1, { approval: () => yes })
       const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
       await session.guard(payment, () => 2, { approval })
+      const override = await session.override(payment, { approver_id: 'kim', reason: 'urgent' })
+      await session.guard(payment, () => 3, { override })
     })
     expect(trail.problems()).toEqual([])
   })

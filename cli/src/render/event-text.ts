@@ -24,7 +24,7 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
   approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
   approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
-  human_intervention: (event) => join([by(event), event.reason]),
+  human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
   sandbox_crossing: (event) =>
     join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
   state_snapshot: (event) => textOf(keyOf(event, 'state')),
@@ -49,8 +49,13 @@ function by(event: TrailEvent): string | null {
 
 /** What a person said of the action before it ran, or was refused. */
 function approvalOf(event: TrailEvent): string | null {
-  if (event.approval_status === null || event.approver_id === null) return null
+  // Without a status: who overrode a refusal.
+  if (event.approval_status === null || event.approver_id === null) return by(event)
   return `${event.approval_status} by ${event.approver_id}`
+}
+
+function argumentsOf({ tool_input: input }: TrailEvent): string | null {
+  return input === null ? null : textOf(input)
 }
 
 function until(event: TrailEvent): string | null {

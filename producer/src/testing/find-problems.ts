@@ -42,6 +42,7 @@ function findUnapproved(events: readonly TestEvent[]): string[] {
   const used = new Set<string>()
   return run.flatMap((call) => {
     const { approval_id: id } = call
+    if (id === null && call.approver_id !== null) return objectToOverride(call, events, used)
     if (id === null) return call.requires_approval ? [`${nameOf(call)} ran without an approval`] : []
     const again = used.has(id)
     used.add(id)
@@ -60,6 +61,18 @@ function objectTo(call: TestEvent, ofApproval: readonly TestEvent[]): string[] {
   if (decision.approval_status !== 'approved') return [`${nameOf(call)} ran though it was rejected`]
   if (decision.arguments_sha256 === call.arguments_sha256 && decision.tool_name === call.tool_name) return []
   return [`${nameOf(call)} is not what was approved`]
+}
+
+/** A call in a person's name and without an approval follows from that person's word. */
+function objectToOverride(call: TestEvent, events: readonly TestEvent[], used: Set<string>): string[] {
+  const id = call.parent_event_id ?? ''
+  const override = events.find((event) => event.event_type === 'human_intervention' && event.event_id === id)
+  if (override === undefined) return [`${nameOf(call)} ran on an override that is not on record`]
+  const again = used.has(id)
+  used.add(id)
+  if (again) return [`${nameOf(call)} ran on override ${id}, which was used before`]
+  if (override.arguments_sha256 === call.arguments_sha256 && override.tool_name === call.tool_name) return []
+  return [`${nameOf(call)} is not what was overridden`]
 }
 
 function findGaps(events: readonly TestEvent[], recorded: number): string[] {

@@ -4,6 +4,7 @@ import type { Deadline } from '../availability.ts'
 import { resolveOptions } from '../options.ts'
 import type { AuditTrailOptions } from '../options.ts'
 import { Trail } from '../trail.ts'
+import { processClaims } from '../used-approvals.ts'
 import { findProblems } from './find-problems.ts'
 import { MemoryDelivery } from './memory-delivery.ts'
 import { decodeEvent } from './test-events.ts'
@@ -47,6 +48,7 @@ export function createTestTrail({ now, ...options }: TestTrailOptions = {}): Tes
     startDelivery: (settings, hooks) => memory.start(settings, hooks),
     nowMs,
     deadline: soon,
+    claims: processClaims,
     eager: true,
   })
   const events = (): TestEvent[] => memory.stored.map(decodeEvent)
