@@ -5,6 +5,7 @@ import {
   type ConsumerRound,
   type LatencyPart,
   median,
+  type OutagePart,
   type ProducerPart,
 } from './results.ts'
 
@@ -28,6 +29,7 @@ const PRODUCER = {
   'ours, broker, no redaction': { ...BROKER, threadCpuUsPerEvent: 5 },
 }
 const STALL_MS = 3
+const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
 
 export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
   const ours = rounds.filter(({ contender }) => contender === 'ours')
@@ -94,6 +96,16 @@ export function completenessBounds({ rounds }: CompletenessPart): Bound[] {
   return [
     atMost('seconds for 10 M complete rows, slowest round', COMPLETENESS_SECONDS, slowest('complete')),
     atMost('seconds for 10 M rows with faults, slowest round', COMPLETENESS_SECONDS, slowest('faulty')),
+  ]
+}
+
+export function outageBounds({ idleMb, phases, recorded, stored, outOfOrder }: OutagePart): Bound[] {
+  const peak = Math.max(...phases.map(({ peakRssMb }) => peakRssMb))
+  const down = phases.find(({ phase }) => phase === 'broker down')?.callerUs ?? Number.NaN
+  return [
+    atMost('MiB above idle, in any phase', OUTAGE.aboveIdleMb, Number((peak - idleMb).toFixed(0))),
+    atMost("CPU us/event of the caller's thread, broker down", OUTAGE.callerUs, Number(down.toFixed(2))),
+    atMost('events that are missing or out of order', 0, recorded - stored + outOfOrder),
   ]
 }
 

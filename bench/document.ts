@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
 import { describeLatency } from './document-latency.ts'
+import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
 import type { Environment } from './environment.ts'
 import { newest, type Results } from './results.ts'
@@ -27,11 +28,13 @@ export function writeDocument(): void {
   const latency = newest('latency')
   const producer = newest('producer')
   const completeness = newest('completeness')
+  const outage = newest('outage')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
     ...(latency === undefined ? [] : [describeLatency(latency.part), origin(latency)]),
     ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
+    ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)

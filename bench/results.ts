@@ -126,6 +126,29 @@ export interface CompletenessPart {
   readonly rounds: readonly CompletenessRound[]
 }
 
+/** What a producer does while its broker is up, is down, and is back. */
+export interface OutagePhase {
+  readonly phase: 'broker up' | 'broker down' | 'broker back, draining'
+  readonly events: number
+  readonly seconds: number
+  /** CPU of the recording thread, by event, microseconds; while it only waits, none. */
+  readonly callerUs?: number | undefined
+  readonly peakRssMb: number
+}
+
+export interface OutagePart {
+  /** Events recorded and acknowledged before the process counts as idle, and its memory then, MiB. */
+  readonly warmUp: number
+  readonly idleMb: number
+  readonly phases: readonly OutagePhase[]
+  readonly spoolMb: number
+  readonly recorded: number
+  readonly stored: number
+  readonly duplicates: number
+  readonly outOfOrder: number
+  readonly verdict: string
+}
+
 export interface Results {
   /** ISO 8601, UTC. */
   readonly startedAt: string
@@ -134,6 +157,7 @@ export interface Results {
   readonly latency?: LatencyPart | undefined
   readonly producer?: ProducerPart | undefined
   readonly completeness?: CompletenessPart | undefined
+  readonly outage?: OutagePart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('./results', import.meta.url))
@@ -147,7 +171,7 @@ export function saveResults(results: Results): string {
 }
 
 /** A part of the newest results that have it, and where they are. Names sort by time. */
-export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness'>(
+export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage'>(
   part: Part,
 ): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })

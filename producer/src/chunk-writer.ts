@@ -5,8 +5,8 @@ import type { SealedChunk } from './delivery-protocol.ts'
 
 /** Most records of a chunk: one group commit, one message to the worker. */
 const CHUNK_RECORDS = 512
-/** Large enough for as many small records; a larger record has a slab of its own. */
-const SLAB_BYTES = 256 * 1024
+/** As many small records fill it nearly, for it is kept as a whole; a larger record has a slab of its own. */
+const SLAB_BYTES = 192 * 1024
 /** Kept for use again. Left to the garbage collector of the other thread, slabs pile up between two of its runs. */
 const MOST_SPARE_SLABS = 16
 
@@ -68,10 +68,11 @@ export class ChunkWriter {
     return bytes
   }
 
-  /** Takes back memory that it has given away. */
-  recycle(slabs: readonly ArrayBuffer[]): void {
-    for (const slab of slabs) {
+  /** Takes memory that nobody uses any more: the garbage collector, which sees small objects, would leave it for long. */
+  recycle(memory: readonly ArrayBuffer[]): void {
+    for (const slab of memory) {
       if (slab.byteLength === SLAB_BYTES && this.#spare.length < MOST_SPARE_SLABS) this.#spare.push(slab)
+      else slab.transfer(0)
     }
   }
 }

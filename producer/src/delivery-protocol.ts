@@ -77,7 +77,7 @@ export interface Report {
   readonly lost: readonly Loss[]
   readonly problems: readonly Problem[]
   readonly gauges: Gauges
-  /** Memory of chunks that are on disk only, to be used again; transferred. */
+  /** Memory of chunks that are acknowledged or on disk only, to be used again; transferred. */
   readonly freed: ArrayBuffer[]
   /** Set in the last report. */
   readonly closed: boolean

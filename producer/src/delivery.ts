@@ -48,7 +48,8 @@ export class Delivery {
     })
     // Without a spool the recorder's own limit bounds what is here.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
-    this.#outbox = new Outbox({ connection: this.#connection, windowBytes })
+    const free = (memory: ArrayBuffer): void => this.#reporter.freed(memory)
+    this.#outbox = new Outbox({ connection: this.#connection, windowBytes, free })
     this.#backlog = this.#createBacklog()
     if (settings.durability === 'disk') {
       this.#partitions = lastPartitions(settings.spoolDir, settings.topic)

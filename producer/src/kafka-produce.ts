@@ -87,7 +87,13 @@ async function writeRequest(order: ProduceOrder): Promise<Encoder> {
     encoder.writeString(topic).writeInt32(partitions.length)
     for (const data of partitions) encoder.writeInt32(data.partition).writeBytes(batches.get(data) ?? Buffer.alloc(0))
   }
+  for (const batch of batches.values()) free(batch)
   return encoder
+}
+
+/** Gives back the memory of a buffer that shares it with none: garbage this large would lie there for long. */
+function free({ buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
 
 /** Places in a record batch, bytes from its start. Its length counts from after the length itself, its checksum too. */
@@ -101,6 +107,7 @@ const IN_TRANSACTION = 0x10
 async function writeBatch(order: ProduceOrder, { messages, firstSequence }: PartitionData): Promise<Buffer> {
   const plain = writeRecords(messages)
   const packed = (await compression.lookupCodec(order.compression)?.compress({ buffer: plain })) ?? plain
+  if (packed !== plain) free(plain)
   const batch = Buffer.alloc(HEAD_BYTES + packed.length)
   batch.writeInt32BE(batch.length - LENGTH_END, AT.length)
   batch.writeInt8(MAGIC, AT.magic)
@@ -123,10 +130,11 @@ const MOST_AROUND_BYTES = 24
 
 function writeRecords(messages: readonly OutgoingRecord[]): Buffer {
   let most = 0
-  for (const { key, value } of messages) most += key.length + value.length + MOST_AROUND_BYTES
+  for (const message of messages) most += message.bytes + MOST_AROUND_BYTES
   const bytes = Buffer.allocUnsafeSlow(most)
   let at = 0
-  for (const [index, { key, value }] of messages.entries()) {
+  for (let index = 0; index < messages.length; index++) {
+    const { key, value } = messages[index] as OutgoingRecord
     const around = 3 + varintBytes(index) + varintBytes(key.length) + varintBytes(value.length)
     at = writeVarint(bytes, at, around + key.length + value.length)
     bytes[at++] = 0 // Attributes: none is in use.

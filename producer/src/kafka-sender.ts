@@ -59,10 +59,9 @@ class KafkaSender implements Sender {
         maxInFlightRequests: 1,
         allowAutoTopicCreation: false,
         retry: RETRY,
-        createPartitioner:
-          () =>
-          ({ message }) =>
-            message.partition ?? 0,
+        createPartitioner: () => () => {
+          throw new Error('messages come as one group, with its partition')
+        },
       })
       await this.#producer.connect()
       return { partitions }
@@ -84,12 +83,7 @@ class KafkaSender implements Sender {
 
   async send(partition: number, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }> {
     if (this.#producer === undefined) throw new Error('connect first')
-    const id = this.#registryId
-    const messages = records.map(({ key, value }) => ({
-      key,
-      value: id === undefined ? value : reframeToConfluent(value, id),
-      partition,
-    }))
+    const messages = this.#toMessages(records)
     try {
       const sent = this.#producer.send({
         topic: this.#topic,
@@ -101,6 +95,17 @@ class KafkaSender implements Sender {
     } catch (error) {
       throw this.#translate(error)
     }
+  }
+
+  /** Our own writer takes records as they are; kafkajs's, in use on an agent's thread, wants plain objects. */
+  #toMessages(records: readonly OutgoingRecord[]): OutgoingRecord[] {
+    const id = this.#registryId
+    if (id === undefined && !isMainThread) return [...records]
+    return records.map((record) => {
+      const { key } = record
+      const value = id === undefined ? record.value : reframeToConfluent(record.value, id)
+      return { key, value, bytes: key.length + value.length }
+    })
   }
 
   /** The answer must name the partition: kafkajs can resolve a send without having sent all of it. */
@@ -140,7 +145,7 @@ class KafkaSender implements Sender {
  * Messages of one partition, for kafkajs to send. It groups messages with `reduce`, by copies of a growing list: half a
  * million places for a thousand messages. Ours are one group, and say so.
  */
-function oneGroup(partition: number, messages: Message[]): Message[] {
+function oneGroup(partition: number, messages: OutgoingRecord[]): Message[] {
   return Object.assign(messages, { reduce: () => ({ [partition]: messages }) })
 }
 

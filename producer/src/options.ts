@@ -79,7 +79,7 @@ export interface AuditTrailOptions {
   spoolMaxBytes?: number | undefined
   /** Spool full: keep in memory until there is room, or refuse. @defaultValue 'wait' */
   onFull?: 'wait' | 'refuse' | undefined
-  /** Bytes of encoded events in memory, 1 MiB to 1 GiB; beyond it events are refused whatever onFull says. @defaultValue 32 MiB */
+  /** Bytes of encoded events in memory, 1 MiB to 1 GiB; beyond it events are refused whatever onFull says. @defaultValue 16 MiB */
   maxBufferBytes?: number | undefined
   /**
    * What a guard does when its call cannot be stored: not run the tool, or run it all the same. For all tools, or by
@@ -125,7 +125,7 @@ export interface AuditTrailOptions {
 const KIB = 1024
 const MIB = 1024 * KIB
 const DEFAULT_SPOOL_BYTES = 1024 * MIB
-const DEFAULT_BUFFER_BYTES = 32 * MIB
+const DEFAULT_BUFFER_BYTES = 16 * MIB
 /** Half of what a Kafka topic takes by default, so that a record fits however its bytes compress. */
 const DEFAULT_RECORD_BYTES = 512 * KIB
 

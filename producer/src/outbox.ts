@@ -13,18 +13,22 @@ export interface OutboxOptions {
   readonly connection: Connection
   /** Bytes of chunks in memory, beyond which nothing should be added. */
   readonly windowBytes: number
+  /** Told of the memory of acknowledged chunks, which nobody reads any more. */
+  readonly free: (memory: ArrayBuffer) => void
 }
 
 export class Outbox {
   readonly #connection: Connection
   readonly #windowBytes: number
+  readonly #free: (memory: ArrayBuffer) => void
   readonly #queues: Map<number, PartitionQueue> = new Map<number, PartitionQueue>()
   readonly #sending: Set<PartitionQueue> = new Set<PartitionQueue>()
   #bytes = 0
 
-  constructor({ connection, windowBytes }: OutboxOptions) {
+  constructor({ connection, windowBytes, free }: OutboxOptions) {
     this.#connection = connection
     this.#windowBytes = windowBytes
+    this.#free = free
   }
 
   /** Bytes that may still be added. */
@@ -39,8 +43,9 @@ export class Outbox {
     const finish = (loaded: LoadedChunk): void => {
       this.#bytes -= chunk.bytes.length
       done(loaded)
+      if (!loaded.held) this.#free(chunk.bytes.buffer as ArrayBuffer)
     }
-    const loaded = { chunk, offsets: new Float64Array(count), left: count, done: finish }
+    const loaded = { chunk, offsets: new Float64Array(count), left: count, held: false, done: finish }
     for (const [partition, indexes] of groupByPartition(chunk)) {
       const queue = this.#queue(partition)
       queue.add(loaded, indexes)
@@ -87,6 +92,7 @@ export class Outbox {
         return
       } catch (error) {
         if (this.#connection.closed) throw error
+        for (const { loaded } of batch.parts) loaded.held = true
         this.#connection.discard(sender, current, error)
         if (isTooLarge(error) && batch.records.length > 1) return this.#deliverOneByOne(partition, batch)
         await this.#connection.pause(failures)

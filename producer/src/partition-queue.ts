@@ -2,6 +2,42 @@
 import type { Chunk } from '@agent-audit/spool'
 import type { OutgoingRecord } from './sender.ts'
 
+/** A record of a chunk: a place in it, for thousands wait at a time. */
+class ChunkRecord implements OutgoingRecord {
+  readonly #chunk: Chunk
+  readonly #index: number
+
+  constructor(chunk: Chunk, index: number) {
+    this.#chunk = chunk
+    this.#index = index
+  }
+
+  get key(): Buffer {
+    const start = this.#chunk.keyStarts[this.#index] ?? 0
+    return slice(this.#chunk, start, start + (this.#chunk.keyLengths[this.#index] ?? 0))
+  }
+
+  get value(): Buffer {
+    return slice(this.#chunk, this.#start, this.#end)
+  }
+
+  get bytes(): number {
+    return this.#end - this.#start + (this.#chunk.keyLengths[this.#index] ?? 0)
+  }
+
+  get #start(): number {
+    return this.#index === 0 ? 0 : (this.#chunk.ends[this.#index - 1] ?? 0)
+  }
+
+  get #end(): number {
+    return this.#chunk.ends[this.#index] ?? 0
+  }
+}
+
+function slice({ bytes }: Chunk, start: number, end: number): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start)
+}
+
 /** A chunk in memory whose records are on their way. */
 export interface LoadedChunk {
   readonly chunk: Chunk
@@ -9,6 +45,8 @@ export interface LoadedChunk {
   readonly offsets: Float64Array
   /** Records not acknowledged yet. */
   left: number
+  /** A send of it was rejected: the client of that send may still read its memory. */
+  held: boolean
   /** Called when all are. */
   readonly done: (loaded: LoadedChunk) => void
 }
@@ -59,7 +97,7 @@ export class PartitionQueue {
       const count = records.length === 0 ? Math.max(1, fit.count) : fit.count
       if (count === 0) break
       const taken = { loaded: part.loaded, indexes: part.indexes.subarray(0, count) }
-      appendRecords(records, taken)
+      for (const index of taken.indexes) records.push(new ChunkRecord(part.loaded.chunk, index))
       parts.push(taken)
       bytes += fit.bytes
       if (count < part.indexes.length) {
@@ -94,16 +132,4 @@ function fitting({ loaded, indexes }: Part, limits: BatchLimits): { count: numbe
     count++
   }
   return { count, bytes }
-}
-
-function appendRecords(records: OutgoingRecord[], { loaded, indexes }: Part): void {
-  const { bytes, ends, keyStarts, keyLengths } = loaded.chunk
-  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (const index of indexes) {
-    const keyStart = keyStarts[index] ?? 0
-    records.push({
-      key: whole.subarray(keyStart, keyStart + (keyLengths[index] ?? 0)),
-      value: whole.subarray(index === 0 ? 0 : ends[index - 1], ends[index]),
-    })
-  }
 }

@@ -3,9 +3,12 @@ import type { DeliverySettings } from './delivery-protocol.ts'
 import { createEmbeddedSender } from './embedded-sender.ts'
 import { createKafkaSender } from './kafka-sender.ts'
 
+/** Its parts are made when they are asked for. */
 export interface OutgoingRecord {
   readonly key: Buffer
   readonly value: Buffer
+  /** Bytes of the two together. */
+  readonly bytes: number
 }
 
 /**

@@ -21,7 +21,8 @@ export interface OutageOrder {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly spoolDir: string
-  /** Events recorded while the broker is up, and while it is down. */
+  /** Events recorded before the process counts as idle, then while the broker is up, and while it is down. */
+  readonly warmUp: number
   readonly before: number
   readonly events: number
 }
@@ -36,7 +37,8 @@ export interface PhaseFigures {
 }
 
 export interface OutageReport {
-  /** Memory of the process before the outage, with nothing under way, MiB. */
+  readonly warmUp: number
+  /** Memory of the process after its first {@link warmUp} events are acknowledged, MiB. */
   readonly idleMb: number
   readonly up: PhaseFigures
   readonly down: PhaseFigures
@@ -46,6 +48,8 @@ export interface OutageReport {
   readonly duplicates: number
   readonly outOfOrder: number
   readonly verdict: string
+  /** Version of the ClickHouse that holds them. */
+  readonly clickhouse: string
 }
 
 export interface OutageOptions {
@@ -54,6 +58,8 @@ export interface OutageOptions {
   readonly say?: (line: string) => void
 }
 
+/** As of a user who has just begun. */
+const WARM_UP = 5000
 const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
 const PARTITIONS = 4
 const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
@@ -68,7 +74,14 @@ export async function runOutage({ before, events, say = () => {} }: OutageOption
     await using kafka = await startKafka({ dataDir: join(directory, 'kafka') })
     await setUp(dataDir, kafka)
     const spoolDir = join(directory, 'spool')
-    await using producer = startProducer({ brokers: kafka.brokers, topic: PLACE.topic, spoolDir, before, events })
+    await using producer = startProducer({
+      brokers: kafka.brokers,
+      topic: PLACE.topic,
+      spoolDir,
+      warmUp: WARM_UP,
+      before,
+      events,
+    })
     const up = await producer.said<PhaseFigures & { idleMb: number }>('up')
     say(`with the broker: ${describe(up)}, idle at ${up.idleMb.toFixed(0)} MiB`)
     await kafka.nodes[0]?.kill()
@@ -80,7 +93,7 @@ export async function runOutage({ before, events, say = () => {} }: OutageOption
     say(`back: drained in ${drained.seconds.toFixed(1)} s, at most ${drained.peakMb.toFixed(0)} MiB`)
     await producer.end()
     const stored = await store(dataDir, kafka, down.stats.recorded + 1)
-    return { idleMb: up.idleMb, up, down, drained, ...stored }
+    return { warmUp: WARM_UP, idleMb: up.idleMb, up, down, drained, ...stored }
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
@@ -143,7 +156,7 @@ async function store(
   dataDir: DataDir,
   kafka: KafkaCluster,
   events: number,
-): Promise<Pick<OutageReport, 'stored' | 'duplicates' | 'outOfOrder' | 'verdict'>> {
+): Promise<Pick<OutageReport, 'stored' | Looked>> {
   const { url, username, password } = dataDir.writer
   const environment = { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
   const settings = readSettings({ ...environment, KAFKA_BROKERS: kafka.brokers.join(',') })
@@ -172,10 +185,14 @@ const OUT_OF_ORDER = `
     FROM audit.audit_events)
   WHERE run_seq <= before`
 
+type Looked = 'duplicates' | 'outOfOrder' | 'verdict' | 'clickhouse'
+
 async function look(
   analytics: Analytics,
   count: (sql: string) => Promise<number>,
-): Promise<Pick<OutageReport, 'duplicates' | 'outOfOrder' | 'verdict'>> {
+): Promise<Pick<OutageReport, Looked>> {
   const { verdict, skipped } = await completeness(analytics)
-  return { duplicates: skipped.duplicate, outOfOrder: await count(OUT_OF_ORDER), verdict }
+  const [version] = await analytics.rows<{ v: string }>('SELECT version() AS v')
+  const outOfOrder = await count(OUT_OF_ORDER)
+  return { duplicates: skipped.duplicate, outOfOrder, verdict, clickhouse: version?.v ?? '' }
 }
