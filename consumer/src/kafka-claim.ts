@@ -1,5 +1,5 @@
 /** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
-import { IntegrityError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
 
@@ -21,6 +21,8 @@ export interface FetchedSlice extends LogSlice {
 
 /** Bytes fetched ahead of what is consumed, per partition; fetching pauses above it, or while memory is tight. */
 const READ_AHEAD_BYTES = 2 ** 20
+/** Longest wait for what kafkajs was asked, milliseconds: longer than its own for an answer, which it may miss. */
+const ANSWER_TIMEOUT_MS = 20_000
 
 export class KafkaClaim implements Claim {
   readonly logId: Buffer
@@ -53,12 +55,32 @@ export class KafkaClaim implements Claim {
     this.#memory = memory
   }
 
-  position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
-    return this.#kafka.position()
+  async position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
+    const found = await this.#answerTo(this.#kafka.position())
+    if (found !== undefined) return found
+    throw new AuditUnavailableError(
+      'BROKER_UNAVAILABLE',
+      `where ${this.topic}/${this.partition} stands was not answered`,
+    )
   }
 
   async commit(offset: number, metadata: string): Promise<CommitAnswer> {
-    return this.ended.aborted ? 'refused' : this.#kafka.commit(offset, metadata)
+    if (this.ended.aborted) return 'refused'
+    return (await this.#answerTo(this.#kafka.commit(offset, metadata))) ?? 'unanswered'
+  }
+
+  /** kafkajs may settle a call never, on a connection that was lost. @returns undefined if it took too long, or the claim has ended. */
+  async #answerTo<T>(asked: Promise<T>): Promise<T | undefined> {
+    const gaveUp = Promise.withResolvers<undefined>()
+    const giveUp = (): void => gaveUp.resolve(undefined)
+    const timer = setTimeout(giveUp, ANSWER_TIMEOUT_MS)
+    this.ended.addEventListener('abort', giveUp, { once: true })
+    try {
+      return await Promise.race([asked, gaveUp.promise])
+    } finally {
+      clearTimeout(timer)
+      this.ended.removeEventListener('abort', giveUp)
+    }
   }
 
   async *read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void> {

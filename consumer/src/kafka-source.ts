@@ -26,7 +26,7 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly memory: BufferMemory
 }
 
-/** Longest wait for the group's answer to leaving it, milliseconds: a drain has 10 s. */
+/** Longest wait for a client to disconnect, and for a member to leave by that, milliseconds: a drain has 10 s. */
 const LEAVE_TIMEOUT_MS = 3000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
@@ -42,38 +42,30 @@ const MAX_BYTES = 2 ** 20
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
   const kafka = createKafka(options)
-  let connected: Promise<Admin> | undefined
-  const admin = (): Promise<Admin> => {
-    connected ??= connectAdmin(kafka).catch((error: unknown) => {
-      connected = undefined
-      throw describeKafkaError(error, options)
-    })
-    return connected
-  }
-  const sourceId = async (): Promise<string> => {
-    const connection = await admin()
+  /** Never kept for long: what a lost connection has broken in kafkajs goes with its client. */
+  async function withAdmin<T>(use: (admin: Admin, clusterId: string) => Promise<T>): Promise<T> {
+    const admin = kafka.admin()
     try {
-      return (await connection.describeCluster()).clusterId
+      await admin.connect()
+      return await use(admin, (await admin.describeCluster()).clusterId)
     } catch (error) {
       throw describeKafkaError(error, options)
+    } finally {
+      await letGo(admin)
     }
   }
   return {
-    sourceId,
-    async run(work, draining) {
-      const clusterId = await sourceId()
-      await new GroupMember({ kafka, admin: await admin(), clusterId, options, work, draining }).run()
-    },
-    async close() {
-      await (await connected)?.disconnect()
-    },
+    sourceId: () => withAdmin((_, clusterId) => Promise.resolve(clusterId)),
+    run: (work, draining) =>
+      withAdmin((admin, clusterId) => new GroupMember({ kafka, admin, clusterId, options, work, draining }).run()),
+    close: () => Promise.resolve(),
   }
 }
 
-async function connectAdmin(kafka: Kafka): Promise<Admin> {
-  const admin = kafka.admin()
-  await admin.connect()
-  return admin
+/** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
+async function letGo(client: { disconnect(): Promise<void> }): Promise<void> {
+  const gone = client.disconnect().catch(() => undefined)
+  await Promise.race([gone, aborted(AbortSignal.timeout(LEAVE_TIMEOUT_MS))])
 }
 
 interface MemberParts {
@@ -123,28 +115,30 @@ class GroupMember {
   }
 
   async run(): Promise<void> {
-    const { options, draining } = this.#parts
+    const { draining } = this.#parts
     this.#failed.promise.catch(() => undefined)
     this.#listen()
     const watch = setInterval(() => this.#checkAlive(), HEARTBEAT_MS).unref()
     try {
-      await this.#consumer.connect()
-      await this.#consumer.subscribe({ topics: [...options.topics], fromBeginning: true })
-      await this.#consumer.run({
-        autoCommit: false,
-        partitionsConsumedConcurrently: 16,
-        eachBatch: (payload) => this.#deliver(payload),
-      })
+      await Promise.race([this.#failed.promise, this.#join()])
       await Promise.race([this.#failed.promise, aborted(draining)])
       await Promise.race([this.#failed.promise, Promise.all(this.#working)])
-    } catch (error) {
-      throw describeKafkaError(error, options)
     } finally {
       clearInterval(watch)
       this.#endEpoch()
-      await this.#leave()
+      await letGo(this.#consumer)
       await Promise.all(this.#working)
     }
+  }
+
+  async #join(): Promise<void> {
+    await this.#consumer.connect()
+    await this.#consumer.subscribe({ topics: [...this.#parts.options.topics], fromBeginning: true })
+    await this.#consumer.run({
+      autoCommit: false,
+      partitionsConsumedConcurrently: 16,
+      eachBatch: (payload) => this.#deliver(payload),
+    })
   }
 
   #listen(): void {
@@ -180,12 +174,6 @@ class GroupMember {
     if (performance.now() - this.#aliveAt < longestMs) return
     const message = `no heartbeat was answered for ${Math.round(longestMs / 1000)} s`
     this.#failed.reject(new AuditUnavailableError('BROKER_UNAVAILABLE', message))
-  }
-
-  /** Bounded, for the same reason. A member that could not leave is forgotten by its group after its session timeout. */
-  async #leave(): Promise<void> {
-    const left = this.#consumer.disconnect().catch(() => undefined)
-    await Promise.race([left, aborted(AbortSignal.timeout(LEAVE_TIMEOUT_MS))])
   }
 
   #endEpoch(): void {

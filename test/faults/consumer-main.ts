@@ -1,6 +1,6 @@
 /**
  * The real consumer, able to be struck at a step of its work: everything is as in `npm run consumer`, but its source and
- * sink are watched, and at the step it was told over IPC (a {@link Strike}) it sends itself a signal. On standard output
+ * sink are watched, and at the step it was told over IPC (a {@link Strike}, until `forget`) it sends itself a signal. On standard output
  * it says what it does, a {@link Sign} a line, written before anything else happens; its log is on standard error.
  */
 import { writeSync } from 'node:fs'
@@ -31,6 +31,7 @@ export interface Strike {
 /** What the consumer says; `at` is milliseconds since 1970, and `lagMs` the age of the oldest record just stored. */
 export type Sign =
   | { readonly kind: 'claimed' | 'released'; readonly partition: number }
+  | { readonly kind: 'forgotten' }
   | { readonly kind: 'struck'; readonly step: Step; readonly at: number }
   | { readonly kind: 'stored'; readonly partition: number; readonly at: number; readonly lagMs: number }
 
@@ -47,7 +48,10 @@ if (import.meta.main) await main()
 
 async function main(): Promise<void> {
   const drain = new AbortController()
-  process.on('message', (strike: Strike) => (armed = strike))
+  process.on('message', (strike: Strike | 'forget') => {
+    armed = strike === 'forget' ? undefined : strike
+    if (strike === 'forget') say({ kind: 'forgotten' })
+  })
   // It ends with whoever started it.
   process.on('disconnect', () => process.exit(9))
   process.once('SIGTERM', () => drain.abort())

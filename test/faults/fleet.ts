@@ -9,6 +9,8 @@ import { until } from './wait.ts'
 const STRIKE_TIMEOUT_MS = 15_000
 const DRAIN_TIMEOUT_MS = 15_000
 
+type Struck = Extract<Sign, { kind: 'struck' }>
+
 /** An insert that was acknowledged. */
 export type Stored = Extract<Sign, { kind: 'stored' }> & { readonly member: string }
 
@@ -29,7 +31,9 @@ export class Member {
   readonly #options: FleetOptions
   readonly #onStored: (stored: Stored) => void
   readonly #partitions = new Set<number>()
-  #struck: Extract<Sign, { kind: 'struck' }> | undefined
+  #struck: Struck | undefined
+  /** Whether the last strike was taken back. */
+  #forgotten = false
   #child: ChildProcess | undefined
   #mayEnd = false
 
@@ -75,6 +79,7 @@ export class Member {
       const sign = JSON.parse(line) as Sign
       if (sign.kind === 'stored') this.#onStored({ ...sign, member: this.name })
       else if (sign.kind === 'struck') this.#struck = sign
+      else if (sign.kind === 'forgotten') this.#forgotten = true
       else if (this.#child !== child) return
       else if (sign.kind === 'claimed') this.#partitions.add(sign.partition)
       else this.#partitions.delete(sign.partition)
@@ -97,14 +102,23 @@ export class Member {
     this.#mayEnd = strike.signal === 'SIGKILL'
     const partitions = this.partitions
     this.#child?.send(strike)
-    try {
-      const { step, at } = await until(strike.step, () => this.#struck, { timeoutMs: STRIKE_TIMEOUT_MS })
-      if (strike.signal === 'SIGKILL') await until('its end', () => !this.isAlive || undefined)
-      return { step, at, partitions }
-    } catch {
+    const struck = await until(strike.step, () => this.#struck, { timeoutMs: STRIKE_TIMEOUT_MS }).catch(() =>
+      this.#takeBack(),
+    )
+    if (struck === undefined) {
       this.#mayEnd = false
       return undefined
     }
+    if (strike.signal === 'SIGKILL') await until('its end', () => !this.isAlive || undefined)
+    return { step: struck.step, at: struck.at, partitions }
+  }
+
+  /** Else it would strike at some later time. @returns What it says if it has struck meanwhile. */
+  async #takeBack(): Promise<Struck | undefined> {
+    this.#forgotten = false
+    this.#child?.send('forget')
+    await until('the strike taken back', () => this.#forgotten || this.#struck !== undefined || undefined)
+    return this.#struck
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
