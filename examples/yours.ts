@@ -1,4 +1,4 @@
-/** Stands for your own code in the examples: a model, a tool, a bank. */
+/** Stands for your own code in the examples: a model, a tool, a bank, the web, a mail server. */
 
 export interface Reply {
   text: string | null
@@ -21,4 +21,14 @@ export function toolFor(name: string): (input: unknown) => Promise<string> {
 
 export async function pay({ to, eur }: { to: string; eur: number }): Promise<string> {
   return `paid ${eur} EUR to ${to}`
+}
+
+export async function fetchPage({ url }: { url: string }): Promise<string> {
+  return `page of ${url} `.repeat(500)
+}
+
+export const sentMails: string[] = []
+
+export async function sendMail({ to }: { to: string; text: string }): Promise<void> {
+  sentMails.push(to)
 }

@@ -9,6 +9,7 @@ import { EventRecord } from './event-record.ts'
 import { FieldNotes } from './field-writer.ts'
 import type { AuditTrailOptions } from './options.ts'
 
+/** A run that records dead letters once more. */
 export interface Replay {
   /** 32 hex digits. */
   readonly runId: string

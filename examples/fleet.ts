@@ -1,0 +1,40 @@
+/** A fleet in one process: memory is bounded, new work waits while the spool is full, running work never does. */
+import type { AuditSession, AuditTrail, AuditTrailOptions } from '@agent-audit/producer'
+import { fetchPage, sendMail } from './yours.ts'
+
+export const FLEET: AuditTrailOptions = {
+  agentId: 'crawler',
+  // Hours without a broker, on disk.
+  spoolMaxBytes: 8 * 2 ** 30,
+  onFull: 'wait',
+  // A page may be read without a record, a mail does not go out without one.
+  onUnavailable: { fetch_page: 'proceed', send_mail: 'refuse' },
+  onProblem: ({ code }) => process.stderr.write(`audit trail: ${code}\n`),
+}
+
+export interface Task {
+  readonly id: string
+  readonly url: string
+  readonly to: string
+}
+
+/** Runs all tasks side by side. @returns How many failed. */
+export async function runFleet(trail: AuditTrail, tasks: AsyncIterable<Task> | Iterable<Task>): Promise<number> {
+  const running = new Set<Promise<void>>()
+  let failed = 0
+  for await (const task of tasks) {
+    await trail.writable()
+    const run = trail
+      .withSession({ session_id: task.id }, (session) => digest(task, session))
+      .catch(() => void failed++)
+      .finally(() => running.delete(run))
+    running.add(run)
+  }
+  await Promise.all(running)
+  return failed
+}
+
+async function digest({ url, to }: Task, session: AuditSession): Promise<void> {
+  const page = await session.guard({ tool_name: 'fetch_page', tool_input: { url } }, fetchPage)
+  await session.guard({ tool_name: 'send_mail', tool_input: { to, text: page.slice(0, 80) } }, sendMail)
+}
