@@ -17,7 +17,7 @@ export interface Bound {
 }
 
 const SMALL = '0.3 KB'
-const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 400 }
+const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 350 }
 const LATENCY_P99_MS = 1500
 const COMPLETENESS_SECONDS = 10
 const DISK = { eventsPerSecond: 65_000, processCpuUsPerEvent: 18 }

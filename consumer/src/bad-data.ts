@@ -12,9 +12,10 @@
  */
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
 import type { Batch } from './batch.ts'
+import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { DeadStop } from './cut.ts'
-import type { Claim, LogRecord, LogSlice } from './source.ts'
+import { type Claim, copyRecord, type LogRecord, type LogSlice } from './source.ts'
 
 /** Offsets `[first, next)` that were refused, and the server's reason. */
 export interface BadData {
@@ -30,6 +31,8 @@ export type Written = { readonly kind: 'stored' } | { readonly kind: 'unclear' }
 export interface SiftParts {
   readonly claim: Claim
   readonly check: RecordCheck
+  /** What is read once more counts into it. */
+  readonly memory: BufferMemory
   /** Cuts what comes next of the log into batches. */
   readonly cut: (slice: LogSlice, check: RecordCheck) => AsyncGenerator<Batch, DeadStop | undefined, void>
   readonly write: (batch: Batch) => Promise<Written>
@@ -46,6 +49,16 @@ export type Sifted =
 export async function sift(refused: BadData, parts: SiftParts): Promise<Sifted> {
   const slice = await readAgain(parts.claim, refused)
   if (slice === undefined) return { kind: 'drained' }
+  const bytes = slice.records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
+  parts.memory.reserve(bytes)
+  try {
+    return await siftSlice(slice, refused, parts)
+  } finally {
+    parts.memory.release(bytes)
+  }
+}
+
+async function siftSlice(slice: LogSlice, refused: BadData, parts: SiftParts): Promise<Sifted> {
   const offenders = new Map<number, string>()
   await findUndecodable(slice.records, parts.check, offenders)
   const check = condemning(parts.check, offenders)
@@ -90,7 +103,7 @@ async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice
   const records: LogRecord[] = []
   try {
     for await (const slice of claim.read(first, until.signal)) {
-      records.push(...slice.records.filter(({ offset }) => offset < next))
+      for (const record of slice.records) if (record.offset < next) records.push(copyRecord(record))
       if (slice.nextOffset >= next) return { firstOffset: first, records, nextOffset: next, logEnd: slice.logEnd }
     }
     return undefined

@@ -6,7 +6,7 @@ import { EventBlock, type SkippedRow } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
-import type { LogPlace, LogRecord } from './source.ts'
+import { copyRecord, type LogPlace, type LogRecord } from './source.ts'
 
 /** A run that has events in a batch. */
 export interface BatchRun {
@@ -79,8 +79,9 @@ export class Batch {
   }
 
   skip(row: SkippedRow): void {
-    this.skipped.push(row)
-    const bytes = row.record?.value?.length ?? 0
+    const record = row.record && copyRecord(row.record)
+    this.skipped.push({ ...row, record })
+    const bytes = record?.value?.length ?? 0
     this.#deadBytes += bytes
     this.#memory.reserve(bytes)
     this.#advance(row.offset)

@@ -3,8 +3,9 @@
  *
  * Nobody is given a share beforehand. A block is full when it holds as much as is left for all (a dynamic threshold, as in
  * switches with shared buffers: Choudhury and Hahne, 1998): one busy partition may use half of the memory, n blocks at
- * once level off at 1/(n+1) of it each, and there is always some left for a partition that wakes up. Fetching pauses
- * while memory is tight, so a store that is slow or dead stops the flow instead of filling the process.
+ * once level off at 1/(n+1) of it each, and there is always some left for a partition that wakes up. While memory is tight
+ * nothing is fetched and one slice at a time is unpacked, so a store that is slow or dead stops the flow instead of filling
+ * the process.
  */
 
 /** Size of the pieces that blocks are made of, bytes: few enough to write out in one go, small beside any budget. */
@@ -16,6 +17,11 @@ export class BufferMemory {
   #tight = false
   readonly #spare: Buffer[] = []
   readonly #watchers = new Set<() => void>()
+  /** Who waits for a turn, longest first. */
+  readonly #waiting = new Set<() => void>()
+  /** Whether somebody takes in turn just now, and how many hold what they took. */
+  #taking = false
+  #holders = 0
 
   /** @param maxBytes - What the partitions may use together. Passed by single pieces and fetches only. */
   constructor(maxBytes: number) {
@@ -62,10 +68,67 @@ export class BufferMemory {
     this.#judge()
   }
 
+  /**
+   * Takes what turns out only then how large it is: one after the other, each counted before the next; and while memory is
+   * tight, one only once no other is held. One may be held always: what waits here may be what has to move on for memory
+   * to become free.
+   * @returns undefined if it was stopped before.
+   */
+  async inTurn<T>(stop: AbortSignal, take: () => Promise<{ value: T; bytes: number }>): Promise<Held<T> | undefined> {
+    if (!(await this.#turn(stop))) return undefined
+    try {
+      const { value, bytes } = await take()
+      this.#holders++
+      this.reserve(bytes)
+      const release = (): void => {
+        this.#holders--
+        this.release(bytes)
+        this.#nextTurn()
+      }
+      return { value, release }
+    } finally {
+      this.#taking = false
+      this.#nextTurn()
+    }
+  }
+
+  #turn(stop: AbortSignal): Promise<boolean> {
+    if (stop.aborted) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const go = (): void => {
+        stop.removeEventListener('abort', giveUp)
+        resolve(true)
+      }
+      const giveUp = (): void => {
+        this.#waiting.delete(go)
+        resolve(false)
+      }
+      stop.addEventListener('abort', giveUp, { once: true })
+      this.#waiting.add(go)
+      this.#nextTurn()
+    })
+  }
+
+  #nextTurn(): void {
+    if (this.#taking || (this.#tight && this.#holders > 0)) return
+    const [go] = this.#waiting
+    if (go === undefined) return
+    this.#waiting.delete(go)
+    this.#taking = true
+    go()
+  }
+
   #judge(): void {
     const tight = this.freeBytes < (this.#tight ? this.maxBytes / 2 : this.maxBytes / 4)
     if (tight === this.#tight) return
     this.#tight = tight
     for (const onChange of this.#watchers) onChange()
+    this.#nextTurn()
   }
+}
+
+/** What was taken in turn. Whoever has it gives it back, once. */
+export interface Held<T> {
+  readonly value: T
+  release(): void
 }

@@ -1,7 +1,8 @@
-/** A claim on a Kafka partition: hands on what the group member fetches, and pauses it while nobody takes it. */
+/** A claim on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
-import type { Claim, CommitAnswer, Committed, LogSlice } from './source.ts'
+import type { PackedBatch, UnpackedBatch } from './kafka-batch.ts'
+import type { Claim, CommitAnswer, Committed, LogRecord, LogSlice } from './source.ts'
 
 /** What a claim needs of the group member that fetches for it. */
 export interface KafkaPartition {
@@ -14,13 +15,23 @@ export interface KafkaPartition {
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
 }
 
-/** A batch as it was fetched; `firstOffset` is the one that was asked for. */
-export interface FetchedSlice extends LogSlice {
+/** What one fetch brought, still packed; `firstOffset` is the one that was asked for. */
+export interface Fetched extends Omit<LogSlice, 'records'> {
+  readonly batches: readonly PackedBatch[]
+}
+
+/** What waits of it. Batches are taken out as they are unpacked, and what they weighed counts until all are done with. */
+interface Waiting extends Fetched {
+  readonly batches: PackedBatch[]
   readonly bytes: number
 }
 
-/** Bytes fetched ahead of what is consumed, per partition; fetching pauses above it, or while memory is tight. */
-const READ_AHEAD_BYTES = 2 ** 20
+type Unpacked = Pick<UnpackedBatch, 'records' | 'free'>
+
+/** Packed bytes fetched ahead of what is consumed, per partition; fetching pauses above it, or while memory is tight. */
+const READ_AHEAD_BYTES = 2 ** 18
+/** Small batches are unpacked together up to this weight, bytes: a slice each would cost more than its records. */
+const SLICE_BYTES = 2 ** 17
 /** Longest wait for what kafkajs was asked, milliseconds: longer than its own for an answer, which it may miss. */
 const ANSWER_TIMEOUT_MS = 20_000
 
@@ -32,7 +43,7 @@ export class KafkaClaim implements Claim {
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
   readonly #memory: BufferMemory
-  readonly #held: FetchedSlice[] = []
+  readonly #held: Waiting[] = []
   #heldBytes = 0
   /** Whether the member fetches for this partition; it begins with all of them paused. */
   #fetching = false
@@ -95,11 +106,11 @@ export class KafkaClaim implements Claim {
     try {
       while (!stop.aborted) {
         if (this.#fault !== undefined) throw this.#fault
-        const slice = this.#held[0]
-        if (slice === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
+        const fetched = this.#held[0]
+        if (fetched === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
         else {
-          yield slice
-          this.#letGo(slice)
+          yield* this.#unpacked(fetched, stop)
+          this.#letGo(fetched)
         }
       }
     } finally {
@@ -110,28 +121,76 @@ export class KafkaClaim implements Claim {
   }
 
   /** Called by the group member with each batch it fetched, in order. */
-  deliver(slice: FetchedSlice): void {
+  deliver(fetched: Fetched): void {
     if (this.#expected === undefined || this.ended.aborted) return
-    if (slice.firstOffset !== this.#expected) {
+    if (fetched.firstOffset !== this.#expected) {
       // Either the answer to a fetch from before the last seek, or kafkajs started elsewhere after an offset out of
       // range: ask again, and look whether the log still holds what is asked for.
       this.#kafka.seek(this.#expected)
       void this.#checkBounds(this.#expected)
       return
     }
-    this.#expected = slice.nextOffset
-    this.#held.push(slice)
-    this.#heldBytes += slice.bytes
-    this.#memory.reserve(slice.bytes)
+    this.#expected = fetched.nextOffset
+    const bytes = fetched.batches.reduce((sum, { weight }) => sum + weight, 0)
+    this.#held.push({ ...fetched, batches: [...fetched.batches], bytes })
+    this.#heldBytes += bytes
+    this.#memory.reserve(bytes)
     this.#regulate()
     this.#wake()
   }
 
-  /** Whoever asks for the next slice is done with the one before. */
-  #letGo(slice: FetchedSlice): void {
+  /** Slice by slice, each counted until the next one is asked for. */
+  async *#unpacked(fetched: Waiting, stop: AbortSignal): AsyncGenerator<LogSlice, void, void> {
+    const { batches } = fetched
+    let { firstOffset } = fetched
+    do {
+      const unpacked = await this.#memory.inTurn(stop, () => this.#unpack(batches, firstOffset))
+      if (unpacked === undefined) return
+      const nextOffset = batches[0] === undefined ? fetched.nextOffset : batches[0].firstOffset
+      try {
+        yield { firstOffset, records: unpacked.value.records, nextOffset, logEnd: fetched.logEnd }
+      } finally {
+        unpacked.value.free()
+        unpacked.release()
+      }
+      firstOffset = nextOffset
+    } while (batches.length > 0 && !stop.aborted)
+  }
+
+  /** Takes at least one of the batches, if there is one. */
+  async #unpack(left: PackedBatch[], firstOffset: number): Promise<{ value: Unpacked; bytes: number }> {
+    const records: LogRecord[] = []
+    const done: (() => void)[] = []
+    let bytes = 0
+    for (let batch = left.shift(); batch !== undefined; batch = bytes < SLICE_BYTES ? left.shift() : undefined) {
+      const unpacked = await this.#unpackBatch(batch)
+      // The first batch of a fetch may begin below the offset that was asked for.
+      for (const record of unpacked.records) if (record.offset >= firstOffset) records.push(record)
+      done.push(unpacked.free)
+      bytes += unpacked.bytes
+    }
+    const free = (): void => {
+      // Whoever waits for the next slice may still know this one.
+      records.length = 0
+      for (const freeOne of done.splice(0)) freeOne()
+    }
+    return { value: { records, free }, bytes }
+  }
+
+  async #unpackBatch(batch: PackedBatch): Promise<UnpackedBatch> {
+    try {
+      return await batch.unpack()
+    } catch (error) {
+      const where = `offsets ${batch.firstOffset} to ${batch.lastOffset} of ${this.topic}/${this.partition}`
+      const message = `${where} cannot be unpacked: ${error instanceof Error ? error.message : String(error)}`
+      throw new AuditUnavailableError('BROKER_UNAVAILABLE', message, { cause: error })
+    }
+  }
+
+  #letGo({ bytes }: Waiting): void {
     this.#held.shift()
-    this.#heldBytes -= slice.bytes
-    this.#memory.release(slice.bytes)
+    this.#heldBytes -= bytes
+    this.#memory.release(bytes)
     this.#regulate()
   }
 

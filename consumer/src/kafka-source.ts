@@ -12,7 +12,7 @@ import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas
 import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
 import type { BufferMemory } from './buffer-memory.ts'
 import { KafkaClaim } from './kafka-claim.ts'
-import { FetchedRecord } from './kafka-fetch.ts'
+import { FetchedBatches } from './kafka-fetch.ts'
 import { createKafka, describeKafkaError, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
 import { onRejoin } from './kafka-rejoin.ts'
 import { positionOf } from './kafka-topics.ts'
@@ -154,18 +154,6 @@ class GroupMember {
     })
     this.#consumer.on(events.HEARTBEAT, () => void (this.#aliveAt = performance.now()))
     this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
-    this.#consumer.on(events.START_BATCH_PROCESS, ({ payload }) => {
-      // A batch of control records alone never reaches eachBatch: its offsets are holes.
-      if (payload.batchSize > 0) return
-      const next = Number(payload.lastOffset) + 1
-      this.#claims.get(keyOf(payload))?.deliver({
-        records: [],
-        firstOffset: Number(payload.firstOffset),
-        nextOffset: next,
-        logEnd: Math.max(next, Number(payload.highWatermark)),
-        bytes: 0,
-      })
-    })
   }
 
   /** kafkajs can come to wait for what never comes, and says nothing then: its heartbeats end. */
@@ -253,18 +241,16 @@ class GroupMember {
   async #deliver(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload
     this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
-    // kafka-fetch.ts made them: kafkajs has only sorted out those of aborted transactions.
-    const records = batch.messages as unknown as FetchedRecord[]
-    if (!(records[0] instanceof FetchedRecord)) {
+    // kafka-fetch.ts made it.
+    const fetched: unknown = batch.messages[0]
+    if (!(fetched instanceof FetchedBatches)) {
       throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
     }
-    const bytes = records.reduce((sum, { weight }) => sum + weight, 0)
     this.#claims.get(keyOf(batch))?.deliver({
-      records,
+      batches: fetched.batches,
       firstOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
-      nextOffset: Number(batch.lastOffset()) + 1,
+      nextOffset: fetched.offset + 1,
       logEnd: Number(batch.highWatermark),
-      bytes,
     })
   }
 }

@@ -158,6 +158,7 @@ class PartitionWriter {
     return sift(refused, {
       claim: this.#claim,
       check: this.#parts.check,
+      memory: this.#parts.memory,
       cut: (slice, check) => this.#cut(oneSlice(slice), check),
       write: (batch) => this.#write(batch),
     })

@@ -20,4 +20,13 @@ export {
   type Sink,
   type Table,
 } from './sink.ts'
-export type { Claim, CommitAnswer, Committed, LogPlace, LogRecord, LogSlice, Source } from './source.ts'
+export {
+  type Claim,
+  type CommitAnswer,
+  type Committed,
+  copyRecord,
+  type LogPlace,
+  type LogRecord,
+  type LogSlice,
+  type Source,
+} from './source.ts'

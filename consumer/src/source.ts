@@ -14,6 +14,17 @@ export interface LogRecord {
   readonly headers: Readonly<Record<string, unknown>> | undefined
 }
 
+/** A copy that stays when its slice is done with. */
+export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
+  const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
+  const copied = headers === undefined ? undefined : Object.fromEntries(names)
+  return { offset, logTimeMs, key: key && Buffer.from(key), value: value && Buffer.from(value), headers: copied }
+}
+
+function copyBytes(header: unknown): unknown {
+  return Array.isArray(header) ? header.map(copyBytes) : Buffer.isBuffer(header) ? Buffer.from(header) : header
+}
+
 /** All there is of a stretch of the log: its offsets that have no record here are holes. Slices follow on one another. */
 export interface LogSlice {
   /** First offset it accounts for. */
@@ -54,7 +65,7 @@ export interface Claim extends LogPlace {
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
   /**
    * Reads on from an offset, until the claim ends, the consumer drains or `until` is aborted; one reader at a time.
-   * A slice is done with when the next one is asked for. Fetching pauses while slices are not taken.
+   * A slice is done with when the next one is asked for: from then on it may have lost its records. Fetching pauses while slices are not taken.
    * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
    */
   read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void>

@@ -1,6 +1,6 @@
 /** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
 import { readSettings } from '@agent-audit/consumer'
-import { type Claim, composeParts, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
+import { type Claim, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
@@ -94,7 +94,7 @@ async function readSome(claim: Claim, from: number, count: number): Promise<LogS
   const until = new AbortController()
   const slices: LogSlice[] = []
   for await (const slice of claim.read(from, until.signal)) {
-    slices.push(slice)
+    slices.push({ ...slice, records: slice.records.map(copyRecord) })
     if (offsetsOf(slices).length >= count) until.abort()
   }
   return slices
