@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
 import type { Issue, Maybe } from '@agent-audit/schemas'
 import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
+import { cleanly } from './redaction/clean-error.ts'
 import type { Redacted, Redactor } from './redaction/redactor.ts'
 
 /** What the producer did to a field, by field: the record's field_notes. */
@@ -91,8 +92,9 @@ export class FieldWriter {
   /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
   check(): void {
     if (this.#issues.length === 0) return
-    const issues = this.#issues.map(({ path, expected }) => ({ path: this.#redactor?.place(path) ?? path, expected }))
-    throw invalidEvent(this.#eventType, issues)
+    cleanly(this.#redactor, () => {
+      throw invalidEvent(this.#eventType, this.#issues)
+    })
   }
 
   #redactJson(field: string, json: string, serialize: (value: unknown) => string): string | null {

@@ -181,7 +181,7 @@ class Uses {
   #fail(error: unknown): never {
     this.release()
     noteFailure(this.#guarded, 'claimApproval', error)
-    const message = `${this.#guarded.call.tool_name} was not run: whether its approval is used cannot be told`
+    const message = `${this.#guarded.shownName} was not run: whether its approval is used cannot be told`
     throw new AuditUnavailableError('NOT_RECORDED', message, { cause: error })
   }
 
@@ -214,7 +214,7 @@ function notRecorded(guarded: GuardedCall, recorded: RecordedCall, failure: Trai
     guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` })
   if (isLate(failure)) record()
   else guarded.host.trail.recordLater(record)
-  const message = `${guarded.call.tool_name} was not run, its record is not stored: ${failure.message}`
+  const message = `${guarded.shownName} was not run, its record is not stored: ${failure.message}`
   return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
 }
 

@@ -6,6 +6,7 @@ import { bindInput } from './bound-input.ts'
 import type { Cause } from './causes.ts'
 import type { Durability } from './options.ts'
 import type { Override } from './override.ts'
+import { cleanly } from './redaction/clean-error.ts'
 import type { ApprovalFields, Session } from './session.ts'
 import { describeThrown } from './thrown.ts'
 import type { TrailContext } from './trail-context.ts'
@@ -37,13 +38,19 @@ export class GuardedCall {
   /** @throws InvalidInputError as the session's methods do; then nothing is recorded. */
   constructor(host: SessionHost, given: ToolCall, durability: Durability | undefined) {
     host.session.checkOpen()
-    const call = checkInput('tool_call', given)
+    const call = cleanly(host.trail.redactor, () => checkInput('tool_call', given))
     host.trail.checkDurability(durability)
-    const { input, sha256 } = bindInput(call.tool_input, 'tool_call')
+    const { input, sha256 } = cleanly(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
     this.host = host
     this.call = { ...call, tool_input: input }
     this.sha256 = sha256
     this.#durability = durability
+  }
+
+  /** The tool, for an error message. */
+  get shownName(): string {
+    const { redactor } = this.host.trail
+    return redactor === undefined ? this.call.tool_name : redactor.place(this.call.tool_name)
   }
 
   /** The decision that this call goes by, whatever becomes of it. */
@@ -90,7 +97,7 @@ export class GuardedCall {
   /** Records that the tool is not run. @returns The error to throw. */
   refuse(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): ActionRefusedError {
     const { receipt } = this.record(outcome, why)
-    const message = `${this.call.tool_name} was not run: ${why}`
+    const message = `${this.shownName} was not run: ${why}`
     return new ActionRefusedError(code, message, { event_id: receipt.event_id })
   }
 

@@ -102,7 +102,8 @@ export interface AuditTrailOptions {
   onOversize?: 'cut' | 'refuse' | undefined
   /**
    * What is taken out of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and
-   * tokens of common services; rules are added to that; 'off': nothing. arguments_sha256 stays that of the true arguments.
+   * tokens of common services; rules are added to that; 'off': nothing. arguments_sha256 stays that of the true arguments;
+   * session_id, agent_id and what else names the session or the trail is recorded as given: put no secret there.
    * @defaultValue 'secrets'
    */
   redact?: Redact | undefined

@@ -34,6 +34,7 @@ import { checkOverrideOptions } from './override.ts'
 import type { Override, OverrideOptions } from './override.ts'
 import { MessageHistory } from './message-history.ts'
 import type { Durability } from './options.ts'
+import { cleanly } from './redaction/clean-error.ts'
 import type { Sequence } from './session-sequences.ts'
 import type { TrailContext } from './trail-context.ts'
 
@@ -226,7 +227,7 @@ export class Session implements AuditSession {
 
   #record<Type extends keyof BuiltIn>(type: Type, input: BuiltIn[Type], options: RecordOptions | undefined): Receipt {
     this.checkOpen()
-    const checked = checkInput(type, input)
+    const checked = cleanly(this.#trail.redactor, () => checkInput(type, input))
     this.#trail.checkDurability(options?.durability)
     return this.#append(type, checked, { options })
   }

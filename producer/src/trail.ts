@@ -31,6 +31,7 @@ import { checkRef, stampsOf } from './session-ref.ts'
 import { SessionSequences } from './session-sequences.ts'
 import { Session } from './session.ts'
 import { SystemPrompts } from './system-prompts.ts'
+import { cleanly } from './redaction/clean-error.ts'
 import { readTrace } from './trace-context.ts'
 import type { AppendOptions, TrailContext } from './trail-context.ts'
 import type { ApprovalClaims } from './used-approvals.ts'
@@ -166,7 +167,7 @@ export class Trail implements AuditTrail {
 
   #start(given: SessionStart, parent: Session | undefined): Session {
     this.#checkOpen()
-    const start = checkInput('session_start', given)
+    const start = cleanly(this.#redactor, () => checkInput('session_start', given))
     const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
     const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }
@@ -185,7 +186,7 @@ export class Trail implements AuditTrail {
       session_id: start.session_id?.toWellFormed() ?? identity.eventId(identity.nextSeq, identity.timestamp()),
       agent_id: (start.agent_id ?? own.agentId).toWellFormed(),
       agent_version: (start.agent_version ?? own.agentVersion)?.toWellFormed() ?? null,
-      model_id: (start.model_id ?? own.modelId)?.toWellFormed() ?? null,
+      model_id: this.#redactName('model_id', start.model_id ?? own.modelId),
       user_id: this.#redactName('user_id', start.user_id),
       system_prompt_hash: systemPromptHash,
     }

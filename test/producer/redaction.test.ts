@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
-import { type AuditSession, createAuditTrail, InvalidInputError, type RedactionRules } from '@agent-audit/producer'
+import {
+  type AuditSession,
+  createAuditTrail,
+  InvalidInputError,
+  type RedactionRules,
+  type Ruling,
+} from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { makeTempDirectory, openTrail, readRows, type Row, sessionRows } from './support.ts'
 
@@ -190,7 +196,12 @@ describe("'secrets', the default", () => {
     const dataDir = makeTempDirectory()
     const secret = fake.github
     const trail = openTrail({ dataDir, systemPrompt: `Use ${secret}.` })
-    const session = trail.startSession({ user_message: secret, user_id: secret, content: { x: [secret] } })
+    const session = trail.startSession({
+      user_message: secret,
+      user_id: secret,
+      model_id: secret,
+      content: { x: [secret] },
+    })
     session.userMessage({ message: { text: secret } })
     session.llmCall({
       input_messages: [{ role: 'user', content: secret }],
@@ -219,6 +230,23 @@ describe("'secrets', the default", () => {
     expect(rows).toHaveLength(14)
     expect(JSON.stringify(rows)).not.toContain(secret.slice(4))
     expect(JSON.stringify(rows)).toContain('[redacted:github_token]')
+  })
+
+  it('leaves what names the session and the agent as it is: they are keys', async () => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir, agentId: fake.github })
+    trail.startSession({ session_id: fake.gitlab }).decision({ reasoning: 'r' })
+    await trail.close()
+    expect(sessionRows(dataDir)).toMatchObject([
+      { session_id: fake.gitlab, agent_id: fake.github },
+      { session_id: fake.gitlab, agent_id: fake.github },
+    ])
+  })
+
+  it('does not see a secret in pieces, of which none has its form', async () => {
+    const [one, two] = [fake.github.slice(0, 20), fake.github.slice(20)]
+    expect(await outputsOf([one, two])).toEqual([one, two])
+    expect((await inputOf([one, two]))['tool_input']).toEqual([one, two])
   })
 
   it('happens before the cut', async () => {
@@ -461,6 +489,9 @@ it('no error and no problem quotes what was recorded', async () => {
     () => session.llmCall({ input_messages: secret as never, output_text: 5 as never, input_tokens: secret as never }),
     () => session.sandboxCrossing({ boundary: 'b', direction: secret as never, resource: 'r', outcome: 'denied' }),
     () => session.record({ event_type: secret as never }),
+    () => session.decision({ reasoning: 'r', [secret]: 1 }),
+    () => session.decision({ reasoning: 'r', content: { [secret]: BigInt(1) } }),
+    () => trail.startSession({ [secret]: 1 }),
     () => session.record({ event_type: 'acme.x', timestamp: secret as never, parent_event_id: secret }),
     () => session.end({ reason: 5 as never, content: secret as never }),
     () =>
@@ -471,6 +502,16 @@ it('no error and no problem quotes what was recorded', async () => {
   for (const attempt of wrong) {
     const error = thrownBy(attempt)
     expect(error).toBeInstanceOf(InvalidInputError)
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
+  }
+  const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'no' }) }
+  const refused = [
+    session.guard({ tool_name: 't', tool_input: {}, [secret]: 1 }, () => {}),
+    session.guard({ tool_name: 't', tool_input: { [secret]: BigInt(1) } }, () => {}),
+    session.guard({ tool_name: secret, tool_input: {} }, () => {}, denied),
+  ]
+  for (const error of await Promise.all(refused.map((call) => call.catch((thrown: unknown) => thrown)))) {
+    expect(error).toBeInstanceOf(Error)
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
   }
   await trail.close()
