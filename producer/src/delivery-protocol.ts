@@ -33,11 +33,14 @@ export function settingsOf(options: ResolvedOptions, runId: string): DeliverySet
 
 export type ToDelivery = { readonly type: 'chunk'; readonly chunk: SealedChunk } | { readonly type: 'close' }
 
-/** Where the broker keeps the records of a chunk. */
+/**
+ * Where the broker keeps the records of a chunk. Plain arrays: typed ones would lie outside of the heap, where nothing has
+ * the agent's collector look for them, and pile up while a backlog is acknowledged.
+ */
 export interface ChunkAck {
   readonly firstSeq: number
-  readonly partitions: Int32Array
-  readonly offsets: Float64Array
+  readonly partitions: readonly number[]
+  readonly offsets: readonly number[]
 }
 
 export interface ChunkRefusal {

@@ -79,7 +79,7 @@ export class Delivery {
   }
 
   #acked({ firstSeq, partitions }: Chunk, offsets: Float64Array): void {
-    this.#reporter.acked({ firstSeq, partitions, offsets })
+    this.#reporter.acked({ firstSeq, partitions: [...partitions], offsets: [...offsets] })
   }
 
   handle(message: ToDelivery): void {

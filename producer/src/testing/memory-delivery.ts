@@ -72,8 +72,8 @@ export class MemoryDelivery {
   }
 
   #acknowledge({ firstSeq, ends }: SealedChunk): ChunkAck {
-    const offsets = Float64Array.from(ends, () => this.#offset++)
-    return { firstSeq, partitions: new Int32Array(ends.length), offsets }
+    const offsets = Array.from(ends, () => this.#offset++)
+    return { firstSeq, partitions: offsets.map(() => 0), offsets }
   }
 
   #report(more: Partial<Report>): void {
