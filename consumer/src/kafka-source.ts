@@ -93,6 +93,8 @@ class GroupMember {
   /** Aborted when this epoch's claims are to be handed over. */
   #handingOver = new AbortController()
   #forget: () => void = () => undefined
+  /** Whether it is leaving: a join that was on its way makes no claims any more, which nobody would end. */
+  #leaving = false
   #sendCommit: SendCommit | undefined
 
   constructor(parts: MemberParts) {
@@ -125,6 +127,7 @@ class GroupMember {
       await Promise.race([this.#failed.promise, Promise.all(this.#working)])
     } finally {
       clearInterval(watch)
+      this.#leaving = true
       this.#endEpoch()
       await letGo(this.#consumer)
       await Promise.all(this.#working)
@@ -185,7 +188,7 @@ class GroupMember {
   #startEpoch({ memberId, memberAssignment }: Joined): void {
     this.#endEpoch()
     const { clusterId, work } = this.#parts
-    if (this.#parts.draining.aborted) return
+    if (this.#leaving || this.#parts.draining.aborted) return
     this.#epoch = new AbortController()
     this.#handingOver = new AbortController()
     this.#forget = onRejoin(memberId, {
