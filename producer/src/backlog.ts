@@ -8,6 +8,7 @@ import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { toProblem } from './delivery-protocol.ts'
 import type { Loss, Problem } from './delivery-protocol.ts'
 import type { Outbox } from './outbox.ts'
+import type { LoadedChunk } from './partition-queue.ts'
 import { SpoolFeed } from './spool-feed.ts'
 
 /** Pause before a spool that could not be read or trimmed is tried again. */
@@ -15,7 +16,7 @@ const RETRY_MS = 1000
 
 export interface BacklogHooks {
   /** All records of a chunk are acknowledged. */
-  acked(spool: AdoptedSpool, chunk: Chunk, offsets: Float64Array): void
+  acked(spool: AdoptedSpool, loaded: LoadedChunk): void
   /** What is left of a spool's events will not be sent: its file is damaged, and set aside. */
   lost(loss: Loss): void
   /** A spool that was not closed by the caller is closed: damaged, or empty on a full disk. */
@@ -109,8 +110,8 @@ export class Backlog {
   }
 
   #send(feed: SpoolFeed, id: number, chunk: Chunk): void {
-    this.#outbox.add(chunk, ({ offsets }) => {
-      this.#hooks.acked(feed.spool, chunk, offsets)
+    this.#outbox.add(chunk, (loaded) => {
+      this.#hooks.acked(feed.spool, loaded)
       feed.acknowledge(id)
       this.schedule()
     })

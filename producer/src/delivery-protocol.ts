@@ -33,14 +33,36 @@ export function settingsOf(options: ResolvedOptions, runId: string): DeliverySet
 
 export type ToDelivery = { readonly type: 'chunk'; readonly chunk: SealedChunk } | { readonly type: 'close' }
 
+/** Records of one partition, in order, that have offsets without a gap. */
+export interface OffsetRun {
+  readonly partition: number
+  readonly firstOffset: number
+  readonly count: number
+}
+
 /**
- * Where the broker keeps the records of a chunk. Plain arrays: typed ones would lie outside of the heap, where nothing has
- * the agent's collector look for them, and pile up while a backlog is acknowledged.
+ * Where the broker keeps the records of a chunk. Small, for a backlog is acknowledged faster than the agent's thread
+ * collects garbage: an offset for each record would be megabytes of it, within the heap or outside.
  */
 export interface ChunkAck {
   readonly firstSeq: number
-  readonly partitions: readonly number[]
-  readonly offsets: readonly number[]
+  /** Of each record. */
+  readonly partitions: Int32Array
+  /** Those of a partition in the order of its records. */
+  readonly runs: readonly OffsetRun[]
+}
+
+/** Where one record of an acknowledged chunk is. */
+export function placeOf({ partitions, runs }: ChunkAck, index: number): { partition: number; offset: number } {
+  const partition = partitions[index] ?? -1
+  let place = 0
+  for (let before = 0; before < index; before++) if (partitions[before] === partition) place++
+  for (const run of runs) {
+    if (run.partition !== partition) continue
+    if (place < run.count) return { partition, offset: run.firstOffset + place }
+    place -= run.count
+  }
+  return { partition, offset: -1 }
 }
 
 export interface ChunkRefusal {

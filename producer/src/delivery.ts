@@ -13,6 +13,7 @@ import { backoffMs, Connection } from './connection.ts'
 import type { DeliverySettings, Gauges, Report, SealedChunk, ToDelivery } from './delivery-protocol.ts'
 import { toProblem } from './delivery-protocol.ts'
 import { Outbox } from './outbox.ts'
+import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import { Reporter } from './reporter.ts'
 import { createSender } from './sender.ts'
@@ -61,9 +62,9 @@ export class Delivery {
 
   #createBacklog(): Backlog {
     return new Backlog(this.#outbox, {
-      acked: ({ runId }, chunk, offsets) => {
-        if (runId === this.#settings.runId) this.#acked(chunk, offsets)
-        else this.#adopted += chunk.ends.length
+      acked: ({ runId }, loaded) => {
+        if (runId === this.#settings.runId) this.#acked(loaded)
+        else this.#adopted += loaded.chunk.ends.length
       },
       lost: (loss) => this.#reporter.lost(loss),
       gone: (spool) => {
@@ -78,8 +79,9 @@ export class Delivery {
     })
   }
 
-  #acked({ firstSeq, partitions }: Chunk, offsets: Float64Array): void {
-    this.#reporter.acked({ firstSeq, partitions: [...partitions], offsets: [...offsets] })
+  #acked({ chunk, runs }: LoadedChunk): void {
+    // A copy: of a view all the memory behind it would go along.
+    this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: chunk.partitions.slice(), runs })
   }
 
   handle(message: ToDelivery): void {
@@ -129,8 +131,8 @@ export class Delivery {
   /** @returns false when the chunk has to wait. */
   #accept(chunk: Chunk, { own, bytes }: SealedChunk): boolean {
     if (this.#settings.durability !== 'disk') {
-      this.#outbox.add(chunk, ({ offsets }) => {
-        this.#acked(chunk, offsets)
+      this.#outbox.add(chunk, (loaded) => {
+        this.#acked(loaded)
         this.#reporter.settle()
       })
       return true

@@ -39,13 +39,12 @@ export class Outbox {
   /** Sends a chunk's records after all that were added before; `done` is told when all are acknowledged. */
   add(chunk: Chunk, done: (loaded: LoadedChunk) => void): void {
     this.#bytes += chunk.bytes.length
-    const count = chunk.ends.length
     const finish = (loaded: LoadedChunk): void => {
       this.#bytes -= chunk.bytes.length
       done(loaded)
       if (!loaded.held) this.#free(chunk.bytes.buffer as ArrayBuffer)
     }
-    const loaded = { chunk, offsets: new Float64Array(count), left: count, held: false, done: finish }
+    const loaded: LoadedChunk = { chunk, runs: [], left: chunk.ends.length, held: false, done: finish }
     for (const [partition, indexes] of groupByPartition(chunk)) {
       const queue = this.#queue(partition)
       queue.add(loaded, indexes)

@@ -1,5 +1,6 @@
 /** What waits for one partition, in order. Pure: no I/O. */
 import type { Chunk } from '@agent-audit/spool'
+import type { OffsetRun } from './delivery-protocol.ts'
 import type { OutgoingRecord } from './sender.ts'
 
 /** A record of a chunk: a place in it, for thousands wait at a time. */
@@ -41,8 +42,8 @@ function slice({ bytes }: Chunk, start: number, end: number): Buffer {
 /** A chunk in memory whose records are on their way. */
 export interface LoadedChunk {
   readonly chunk: Chunk
-  /** Offset of each record, once it is acknowledged. */
-  readonly offsets: Float64Array
+  /** Offsets of the records acknowledged so far. */
+  readonly runs: OffsetRun[]
   /** Records not acknowledged yet. */
   left: number
   /** A send of it was rejected: the client of that send may still read its memory. */
@@ -115,7 +116,9 @@ export class PartitionQueue {
 export function acknowledge(batch: Batch, baseOffset: number): void {
   let offset = baseOffset
   for (const { loaded, indexes } of batch.parts) {
-    for (const index of indexes) loaded.offsets[index] = offset++
+    const partition = loaded.chunk.partitions[indexes[0] ?? 0] ?? 0
+    loaded.runs.push({ partition, firstOffset: offset, count: indexes.length })
+    offset += indexes.length
     loaded.left -= indexes.length
     if (loaded.left === 0) loaded.done(loaded)
   }

@@ -72,8 +72,9 @@ export class MemoryDelivery {
   }
 
   #acknowledge({ firstSeq, ends }: SealedChunk): ChunkAck {
-    const offsets = Array.from(ends, () => this.#offset++)
-    return { firstSeq, partitions: offsets.map(() => 0), offsets }
+    const run = { partition: 0, firstOffset: this.#offset, count: ends.length }
+    this.#offset += ends.length
+    return { firstSeq, partitions: new Int32Array(ends.length), runs: [run] }
   }
 
   #report(more: Partial<Report>): void {
