@@ -32,7 +32,12 @@ export class BufferMemory {
     return this.maxBytes - this.#usedBytes
   }
 
-  /** Whether nothing more should be fetched: from a quarter free on, until half of it is free again. */
+  /** Whether a partition may hold two batches: half of the memory is free. */
+  get roomy(): boolean {
+    return this.freeBytes >= this.maxBytes / 2
+  }
+
+  /** Whether nothing more should be fetched: from an eighth free on, until a quarter of it is free again. */
   get tight(): boolean {
     return this.#tight
   }
@@ -119,7 +124,7 @@ export class BufferMemory {
   }
 
   #judge(): void {
-    const tight = this.freeBytes < (this.#tight ? this.maxBytes / 2 : this.maxBytes / 4)
+    const tight = this.freeBytes < (this.#tight ? this.maxBytes / 4 : this.maxBytes / 8)
     if (tight === this.#tight) return
     this.#tight = tight
     for (const onChange of this.#watchers) onChange()

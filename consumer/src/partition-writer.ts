@@ -119,15 +119,17 @@ class PartitionWriter {
     const reading = new AbortController()
     const slices = this.#verified(reading.signal)
     const batches = this.#cut(slices)
-    // One batch is made while the one before is inserted.
-    let following = batches.next()
+    let following: ReturnType<typeof batches.next> | undefined
     try {
       for (;;) {
+        following ??= batches.next()
         const cut = await this.#nextOrIdle(following)
         if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
-        following = batches.next()
+        // One batch is made while the one before is inserted. Not where many are under way: in the memory of two smaller ones
+        // there is room for one larger, which costs the server less, and others fill theirs meanwhile.
+        following = this.#parts.memory.roomy ? batches.next() : undefined
         // Its failure is met when it is awaited; until then it must not count as unhandled.
-        following.catch(() => undefined)
+        following?.catch(() => undefined)
         const written = await this.#write(cut.value)
         if (written.kind !== 'stored') return written
       }
@@ -138,7 +140,7 @@ class PartitionWriter {
       throw error
     } finally {
       reading.abort()
-      const cut = await following.catch(() => undefined)
+      const cut = await following?.catch(() => undefined)
       if (cut?.done === false) cut.value.release()
       await batches.return(undefined).catch(() => undefined)
       // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the claim's reader.
