@@ -265,14 +265,13 @@ export class Recorder {
     return this.#lost.take()
   }
 
-  /** Lets delivery go. Nothing may be appended afterwards. */
-  async close(timeoutMs: number): Promise<void> {
+  /** Lets delivery go. Nothing may be appended afterwards. @returns false when it is not done with what it was given. */
+  async close(timeoutMs: number): Promise<boolean> {
     clearTimeout(this.#linger)
-    if (this.#lostDelivery === undefined) {
-      this.#port.post({ type: 'close' })
-      await this.#waits.forClose(timeoutMs)
-    }
+    if (this.#lostDelivery === undefined) this.#port.post({ type: 'close' })
+    const done = await this.#waits.forClose(timeoutMs)
     this.#port.release()
+    return done
   }
 
   /** Hands over and blocks until delivery has it in the trail's durability, or time is up. For the end of the process. */

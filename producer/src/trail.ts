@@ -270,8 +270,9 @@ export class Trail implements AuditTrail {
     const { acked, pending, refused, recorded } = this.#recorder.stats()
     this.#run.stopped({ recorded: recorded + 1, acked, pending: pending + 1, refused })
     const result = await this.#recorder.drain(timeoutMs)
-    await this.#recorder.close(RELEASE_TIMEOUT_MS)
-    removeExitHandler(this.#exit)
+    const done = await this.#recorder.close(RELEASE_TIMEOUT_MS)
+    // On a busy machine delivery may not even have started: then the end of the process waits for it.
+    if (done) removeExitHandler(this.#exit)
     return result
   }
 

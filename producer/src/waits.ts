@@ -11,6 +11,7 @@ export class Waits {
   #count = 0
   #room: PromiseWithResolvers<void> | undefined
   #closed: PromiseWithResolvers<void> | undefined
+  #over = false
   readonly #drains: Set<DrainWait> = new Set<DrainWait>()
 
   constructor(hold: (alive: boolean) => void) {
@@ -49,12 +50,15 @@ export class Waits {
     for (const wait of this.#drains) if (oldestSeq >= wait.toSeq) wait.resolve()
   }
 
-  forClose(timeoutMs: number): Promise<void> {
+  /** @returns false when time is up. */
+  async forClose(timeoutMs: number): Promise<boolean> {
     this.#closed ??= Promise.withResolvers<void>()
-    return this.#during(orAfter(this.#closed.promise, timeoutMs))
+    await this.#during(orAfter(this.#closed.promise, timeoutMs))
+    return this.#over
   }
 
   closed(): void {
+    this.#over = true
     this.#closed ??= Promise.withResolvers<void>()
     this.#closed.resolve()
   }

@@ -177,6 +177,21 @@ const commands: Record<string, () => void | Promise<void>> = {
     print(`adopted ${next.stats().adopted}`)
     await next.close()
   },
+  /** Its delivery thread takes longer to start than close waits for it: it is closed, and the process ends at once. */
+  'slow-start': async () => {
+    const Original = workerThreads.Worker
+    const rest = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6500)'
+    workerThreads.Worker = class extends Original {
+      constructor(...[file, options]: ConstructorParameters<typeof Worker>) {
+        super(file, { ...options, execArgv: [...process.execArgv, '--import', rest] })
+      }
+    }
+    syncBuiltinESMExports()
+    const trail = openTrail()
+    trail.startSession({ session_id: 'starting' }).decision({ reasoning: 'early' })
+    await trail.close({ timeoutMs: 0 })
+    process.exit(0)
+  },
   /** Prints what making a trail on a disk that cannot be written throws. */
   'read-only-disk': () => {
     try {

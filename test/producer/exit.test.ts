@@ -24,6 +24,13 @@ it.each([
   },
 )
 
+it('what was recorded is on disk when the process ends after a close that could not wait for delivery to start', async () => {
+  const dataDir = makeTempDirectory()
+  expect(await startChild('slow-start', dataDir).exited()).toMatchObject({ code: 0, stderr: '' })
+  const trail = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
+  await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(4)
+})
+
 it('a process with nothing left to do sends what it has recorded and ends', async () => {
   const dataDir = makeTempDirectory()
   expect(await startChild('run-out', dataDir).exited()).toMatchObject({ code: 0, stderr: '' })
