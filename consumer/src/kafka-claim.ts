@@ -32,8 +32,11 @@ type Unpacked = Pick<UnpackedBatch, 'records' | 'free'>
 const READ_AHEAD_BYTES = 2 ** 18
 /** Small batches are unpacked together up to this weight, bytes: a slice each would cost more than its records. */
 const SLICE_BYTES = 2 ** 17
-/** Longest wait for what kafkajs was asked, milliseconds: longer than its own for an answer, which it may miss. */
-const ANSWER_TIMEOUT_MS = 20_000
+/**
+ * Longest wait for what kafkajs was asked, milliseconds: longer than the 5 s after which a coordinator gives up a commit by
+ * itself, and short enough for a drain to end within 10 s all the same.
+ */
+const ANSWER_TIMEOUT_MS = 6000
 
 export class KafkaClaim implements Claim {
   readonly logId: Buffer

@@ -26,8 +26,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly memory: BufferMemory
 }
 
-/** Longest wait for a client to disconnect, and for a member to leave by that, milliseconds: a drain has 10 s. */
-const LEAVE_TIMEOUT_MS = 3000
+/** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
+const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [3000, 1000]
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
@@ -51,7 +51,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
     } catch (error) {
       throw describeKafkaError(error, options)
     } finally {
-      await letGo(admin)
+      await letGo(admin, CLOSE_TIMEOUT_MS)
     }
   }
   return {
@@ -63,9 +63,9 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
 }
 
 /** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
-async function letGo(client: { disconnect(): Promise<void> }): Promise<void> {
+async function letGo(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
   const gone = client.disconnect().catch(() => undefined)
-  await Promise.race([gone, aborted(AbortSignal.timeout(LEAVE_TIMEOUT_MS))])
+  await Promise.race([gone, aborted(AbortSignal.timeout(timeoutMs))])
 }
 
 interface MemberParts {
@@ -129,7 +129,7 @@ class GroupMember {
       clearInterval(watch)
       this.#leaving = true
       this.#endEpoch()
-      await letGo(this.#consumer)
+      await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
       await Promise.all(this.#working)
     }
   }
