@@ -3,10 +3,10 @@
  * consumer cannot tell a new log from one whose committed offsets were lost, and waits until no insert of an earlier owner
  * could land any more. The caller MUST know that the log is new: it was made, or registered, a moment ago.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { CLEAN } from './fence.ts'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
+import { whenLed } from './kafka-topics.ts'
 
 /** Which log, and which group will write it. */
 export interface FreshLog {
@@ -17,9 +17,6 @@ export interface FreshLog {
 type Admin = ReturnType<ReturnType<typeof createKafka>['admin']>
 
 const SESSION_TIMEOUT_MS = 10_000
-/** How long brokers may take to agree who leads what; the first group makes the topic of offsets. */
-const LEADER_START_MS = 20_000
-const LEADER_POLL_MS = 200
 
 /**
  * Makes a topic of the embedded log, marked clean; does nothing if there is one.
@@ -86,24 +83,4 @@ async function findUncommitted(
   const known = new Set(committed.map(({ partition }) => partition))
   const bounds = await whenLed(() => admin.fetchTopicOffsets(topic))
   return bounds.filter(({ partition }) => !known.has(partition))
-}
-
-/** Asks again while a coordinator or leader is loading or moving: kafkajs does so for members of a group, not for an admin. */
-async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + LEADER_START_MS
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (!mayPass(error) || performance.now() > deadline) throw error
-      await sleep(LEADER_POLL_MS)
-    }
-  }
-}
-
-// Of a coordinator it could not find kafkajs says that trying again is no use: it has tried a few times by then, in less
-// than a second. A broker that makes the topic of offsets only now takes longer.
-function mayPass(error: unknown): boolean {
-  const { name, retriable } = error as { name?: string; retriable?: boolean }
-  return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
 }

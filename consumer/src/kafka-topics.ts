@@ -1,4 +1,5 @@
 /** Topics as the trail needs them: what `agent-audit setup` makes of Kafka, and where a group stands in one. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs, { type Admin } from 'kafkajs'
 import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
 import type { Committed } from './source.ts'
@@ -26,6 +27,9 @@ export interface TopicReport {
 }
 
 const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
+/** How long brokers may take to agree who leads what; the first group makes the topic of offsets. */
+const LEADER_START_MS = 20_000
+const LEADER_POLL_MS = 200
 /** Set on the topic itself, by AlterConfigs. */
 const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
 
@@ -53,11 +57,12 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   const configEntries = Object.entries(wanted).map(([name, value]) => ({ name, value }))
   // False if it is there already, also when another setup made it a moment ago.
   const created = await admin.createTopics({
-    waitForLeaders: true,
+    // Its own wait gives up on a broker that has not heard of the topic yet.
+    waitForLeaders: false,
     topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }],
   })
   const altered = created ? [] : await alter(admin, topic, wanted)
-  const metadata = await admin.fetchTopicMetadata({ topics: [topic] })
+  const metadata = await whenLed(() => admin.fetchTopicMetadata({ topics: [topic] }))
   return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered }
 }
 
@@ -102,4 +107,24 @@ export async function positionOf(
       ? undefined
       : { offset: Number(found.offset), metadata: found.metadata ?? '' }
   return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
+}
+
+/** Asks again while a coordinator or leader is loading or moving: kafkajs does so for members of a group, not for an admin. */
+export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + LEADER_START_MS
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!mayPass(error) || performance.now() > deadline) throw error
+      await sleep(LEADER_POLL_MS)
+    }
+  }
+}
+
+// Of a coordinator it could not find kafkajs says that trying again is no use: it has tried a few times by then, in less
+// than a second. A broker that makes the topic of offsets only now takes longer.
+function mayPass(error: unknown): boolean {
+  const { name, retriable } = error as { name?: string; retriable?: boolean }
+  return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
 }

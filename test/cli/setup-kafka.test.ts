@@ -5,9 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { runCli } from '@agent-audit/cli'
 import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
-import kafkajs, { type Admin } from 'kafkajs'
+import kafkajs, { type Admin, type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
+import { makeTopic } from '../support/kafka-topic.ts'
 
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const kafka = kafkaAvailability()
@@ -16,6 +17,7 @@ const MISSING = NO_CLICKHOUSE ?? (kafka.available ? undefined : kafka.reason)
 describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () => {
   let tests: TestServer
   let cluster: KafkaCluster
+  let client: Kafka
   let admin: Admin
 
   beforeAll(async () => {
@@ -24,7 +26,8 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     // A broker that has just started may still be choosing leaders.
     const retry = { retries: 10, initialRetryTime: 100 }
     const { NOTHING: logLevel } = kafkajs.logLevel
-    admin = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel, retry }).admin()
+    client = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel, retry })
+    admin = client.admin()
     await admin.connect()
     afterAll(async () => {
       await admin.disconnect()
@@ -86,7 +89,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
       { name: 'message.timestamp.type', value: 'CreateTime' },
       { name: 'segment.ms', value: '123456789' },
     ]
-    await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2, configEntries }] })
+    await makeTopic(client, { topic, numPartitions: 2, configEntries })
     const { out } = await setup('--topic', topic, '--partitions', '6')
     expect(out).toContain(`2 partitions, not 6: left as it is`)
     expect(out).toContain('message.timestamp.type from CreateTime to LogAppendTime')

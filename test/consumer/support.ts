@@ -16,6 +16,7 @@ import { type DataDir, kafkaAvailability, openDataDir, startKafka } from '@agent
 import kafkajs from 'kafkajs'
 import { pino } from 'pino'
 import { afterAll, it, onTestFinished } from 'vitest'
+import { makeTopic } from '../support/kafka-topic.ts'
 
 /** A ClickHouse with the trail's tables, for all tests of a file. */
 export interface Store {
@@ -126,11 +127,7 @@ export function openOnKafka(brokers: readonly string[]): OpenLog {
     onTestFinished(async () => {
       await Promise.all([admin.disconnect(), producer.disconnect()])
     })
-    const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
-    await admin.createTopics({
-      waitForLeaders: true,
-      topics: [{ topic: place.topic, numPartitions: options.partitions ?? 1, configEntries }],
-    })
+    await makeTopic(kafka, { topic: place.topic, numPartitions: options.partitions ?? 1 })
     const sourceId = (await admin.describeCluster()).clusterId
     await register(store, { ...place, sourceId })
     if (options.clean !== false) {

@@ -157,8 +157,8 @@ export const MUTATIONS: readonly Mutation[] = [
     guard: 'epoch check',
     without: 'commits for a claim whose epoch has ended',
     file: 'consumer/src/kafka-claim.ts',
-    from: "return this.ended.aborted ? 'refused' : this.#kafka.commit(offset, metadata)",
-    to: 'return this.#kafka.commit(offset, metadata)',
+    from: "if (this.ended.aborted) return 'refused'",
+    to: '',
     finder: { file: SOURCE, test: 'commits nothing any more' },
   },
   {
