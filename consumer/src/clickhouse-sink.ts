@@ -126,8 +126,16 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     parameters: Record<string, unknown> = {},
     clickhouse_settings: Settings = {},
   ): Promise<Row[]> {
+    // The client's own time-out ends with the answer's head; a body may still never come.
+    const abort_signal = AbortSignal.timeout(QUERY_TIMEOUT_MS)
     try {
-      const result = await client.query({ query, query_params: parameters, format: 'JSONEachRow', clickhouse_settings })
+      const result = await client.query({
+        query,
+        query_params: parameters,
+        format: 'JSONEachRow',
+        clickhouse_settings,
+        abort_signal,
+      })
       return await result.json<Row>()
     } catch (error) {
       throw describe(error, where)

@@ -28,6 +28,8 @@ export interface KafkaSourceOptions extends KafkaConnection {
 
 /** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
 const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [3000, 1000]
+/** Longest wait for work on claims that have ended, milliseconds: longer than any query or insert may take. */
+const WORK_TIMEOUT_MS = 45_000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
 /** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
@@ -130,7 +132,9 @@ class GroupMember {
       this.#leaving = true
       this.#endEpoch()
       await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
-      await Promise.all(this.#working)
+      // Work that hangs is given up: its claim has ended, so it can commit nothing, and whoever takes the partition over, this
+      // process too, waits for its inserts as for a stranger's.
+      await Promise.race([Promise.all(this.#working), aborted(AbortSignal.timeout(WORK_TIMEOUT_MS))])
     }
   }
 
