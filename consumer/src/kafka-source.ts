@@ -11,6 +11,7 @@
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
 import type { BufferMemory } from './buffer-memory.ts'
+import { orTimeIsUp, systemClock } from './clock.ts'
 import { KafkaClaim } from './kafka-claim.ts'
 import { FetchedBatches } from './kafka-fetch.ts'
 import { createKafka, describeKafkaError, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
@@ -67,7 +68,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
 /** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
 async function letGo(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
   const gone = client.disconnect().catch(() => undefined)
-  await Promise.race([gone, aborted(AbortSignal.timeout(timeoutMs))])
+  await orTimeIsUp(gone, timeoutMs, systemClock)
 }
 
 interface MemberParts {
@@ -134,7 +135,7 @@ class GroupMember {
       await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
       // Work that hangs is given up: its claim has ended, so it can commit nothing, and whoever takes the partition over, this
       // process too, waits for its inserts as for a stranger's.
-      await Promise.race([Promise.all(this.#working), aborted(AbortSignal.timeout(WORK_TIMEOUT_MS))])
+      await orTimeIsUp(Promise.all(this.#working), WORK_TIMEOUT_MS, systemClock)
     }
   }
 
@@ -184,8 +185,8 @@ class GroupMember {
    */
   async #handOver(): Promise<void> {
     this.#handingOver.abort()
-    const enough = AbortSignal.timeout(Math.floor(this.#parts.options.sessionTimeoutMs / 2))
-    await Promise.race([Promise.all(this.#working), aborted(enough)])
+    const longestMs = Math.floor(this.#parts.options.sessionTimeoutMs / 2)
+    await orTimeIsUp(Promise.all(this.#working), longestMs, systemClock)
     this.#endEpoch()
   }
 
