@@ -43,6 +43,8 @@ let armed: Strike | undefined
 const appended = new Map<number, [first: number, time: number][]>()
 /** First offset of the batch whose insert was stored last, by partition: the next insert of the same one is its second. */
 const halfStored = new Map<number, number>()
+/** Calls of the sink and of claims that have not settled. */
+const calls = new Set<string>()
 
 if (import.meta.main) await main()
 
@@ -54,10 +56,17 @@ async function main(): Promise<void> {
   })
   // It ends with whoever started it.
   process.on('disconnect', () => process.exit(9))
-  process.once('SIGTERM', () => drain.abort())
   reroute(JSON.parse(process.env[ROUTES] ?? '{}') as Record<string, number>)
   const settings = readSettings(process.env)
   const log = pino({ level: settings.LOG_LEVEL, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
+  process.once('SIGTERM', () => {
+    drain.abort()
+    // It should have ended by now: for whoever reads the logs of a failed round.
+    setTimeout(
+      () => log.warn({ calls: [...calls], active: process.getActiveResourcesInfo() }, 'still draining'),
+      12_000,
+    )
+  })
   try {
     await createConsumer(settings, log, (given) => watchParts(composeParts(given))).run(drain.signal)
     log.info('drained')
@@ -92,7 +101,8 @@ function reachLater(step: Step): void {
 }
 
 function watchParts(parts: ConsumerParts): ConsumerParts {
-  const { source, sink } = parts
+  const { source } = parts
+  const sink = noteCalls(parts.sink, 'sink')
   return {
     ...parts,
     source: override(source, { run: (work, drain) => source.run((claim) => watchWork(claim, work), drain) }),
@@ -112,8 +122,9 @@ function watchParts(parts: ConsumerParts): ConsumerParts {
   }
 }
 
-async function watchWork(claim: Claim, work: (claim: Claim) => Promise<void>): Promise<void> {
-  const { partition } = claim
+async function watchWork(given: Claim, work: (claim: Claim) => Promise<void>): Promise<void> {
+  const { partition } = given
+  const claim = noteCalls(given, `partition ${partition}`)
   say({ kind: 'claimed', partition })
   const watched = override(claim, {
     async *read(from, until) {
@@ -158,6 +169,23 @@ function sayStored({ partition, first }: Place): void {
   const slices = appended.get(partition) ?? []
   while ((slices[1]?.[0] ?? Infinity) <= first) slices.shift()
   say({ kind: 'stored', partition, at, lagMs: at - (slices[0]?.[1] ?? at) })
+}
+
+/** The object, its calls in {@link calls} until they settle. */
+function noteCalls<T extends object>(target: T, name: string): T {
+  return new Proxy(target, {
+    get(object, key) {
+      const member: unknown = Reflect.get(object, key, object)
+      if (typeof member !== 'function') return member
+      return (...given: unknown[]): unknown => {
+        const answer: unknown = member.apply(object, given)
+        if (!(answer instanceof Promise)) return answer
+        const call = `${name}: ${String(key)} since ${new Date().toISOString()}`
+        calls.add(call)
+        return answer.finally(() => calls.delete(call))
+      }
+    },
+  })
 }
 
 /** The object with some of its members replaced; the others stay its own, private state included. */
