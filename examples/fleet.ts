@@ -12,17 +12,21 @@ export const FLEET: AuditTrailOptions = {
   onProblem: ({ code }) => process.stderr.write(`audit trail: ${code}\n`),
 }
 
+/** What they record while nothing is stored has to fit into half of `maxBufferBytes`: 80 KiB a task here. */
+const MOST_RUNNING = 100
+
 export interface Task {
   readonly id: string
   readonly url: string
   readonly to: string
 }
 
-/** Runs all tasks side by side. @returns How many failed. */
+/** Runs the tasks side by side. @returns How many failed. */
 export async function runFleet(trail: AuditTrail, tasks: AsyncIterable<Task> | Iterable<Task>): Promise<number> {
   const running = new Set<Promise<void>>()
   let failed = 0
   for await (const task of tasks) {
+    if (running.size === MOST_RUNNING) await Promise.race(running)
     await trail.writable()
     const run = trail
       .withSession({ session_id: task.id }, (session) => digest(task, session))

@@ -127,7 +127,10 @@ export interface AuditTrail extends AsyncDisposable {
    * session_end with outcome error, and the same throw again.
    */
   withSession<T>(start: SessionStart, work: (session: AuditSession) => T | Promise<T>): Promise<T>
-  /** Resolves when there is room, at once if there is: await it before taking new work. */
+  /**
+   * Resolves when there is room, at once if there is: await it before taking new work. There is none from seven eighths of
+   * `spoolMaxBytes` on until half of it is free, nor with half of `maxBufferBytes` in use: that is for the work under way.
+   */
   writable(): Promise<void>
   /** Waits until all that was recorded before the call is acknowledged, or time is up. Never rejects; says what is left. */
   flush(options?: WaitOptions): Promise<DrainResult>

@@ -153,12 +153,12 @@ export class Delivery {
   #onRefusedAppend(chunk: Chunk, error: unknown): boolean {
     const problem = toProblem(error, 'SPOOL_UNAVAILABLE')
     this.#reporter.problem(problem)
-    if (problem.code === 'SPOOL_FULL' && this.#settings.onFull === 'wait') return false // Until something is trimmed.
     if (problem.code === 'SPOOL_UNAVAILABLE') {
       this.#waitForDisk(error)
       return false
     }
     this.#full = true
+    if (problem.code === 'SPOOL_FULL' && this.#settings.onFull === 'wait') return false // Until something is trimmed.
     this.#reporter.refused(chunk.firstSeq, problem)
     this.#reporter.settle()
     return true
@@ -192,7 +192,7 @@ export class Delivery {
     }
   }
 
-  /** Full from the first refusal on, or with an eighth of the spool left, until half of it is free. */
+  /** Full from the first chunk without room on, or with an eighth of the spool left, until half of it is free. */
   #isFull(): boolean {
     const share = (this.#spool?.bytes ?? 0) / this.#settings.spoolMaxBytes
     if (share > 7 / 8) this.#full = true

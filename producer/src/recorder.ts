@@ -242,9 +242,9 @@ export class Recorder {
     this.#afterProgress(false)
   }
 
-  /** Whether new work should be taken: half of the buffer is free, and where a full spool refuses, some of the spool. */
+  /** Whether new work should be taken: the spool is not full, and half of the buffer is free for the work under way. */
   get hasRoom(): boolean {
-    if (this.#gauges.spoolFull && this.#options.onFull === 'refuse') return false
+    if (this.#gauges.spoolFull && this.#lostDelivery === undefined) return false
     return this.#bufferBytes < this.#options.maxBufferBytes / 2
   }
 

@@ -1,6 +1,8 @@
 /** The examples do what they say: on the real producer, and the payment from process to process into the real table. */
 import { execFile } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { connectAnalytics, sessionTrail } from '@agent-audit/analytics'
@@ -8,11 +10,11 @@ import { runCli } from '@agent-audit/cli'
 import { createTestTrail } from '@agent-audit/producer/testing'
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { FLEET, runFleet } from '../../examples/fleet.ts'
+import { FLEET, runFleet, type Task } from '../../examples/fleet.ts'
 import { answer } from '../../examples/loop.ts'
 import { sentMails } from '../../examples/yours.ts'
 import { environmentOf, openEmbedded, openStore, type Store } from '../consumer/support.ts'
-import { makeTempDirectory, sessionRows } from '../producer/support.ts'
+import { makeTempDirectory, openTrail, sessionRows } from '../producer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 
 it('loop.ts records each answer of the model and each tool call', async () => {
@@ -39,6 +41,37 @@ it('serverless.ts has everything acknowledged before it answers', async () => {
 })
 
 describe('fleet.ts', () => {
+  it('takes no new work while the spool is full, and all that was taken is done and recorded', async () => {
+    const directory = makeTempDirectory()
+    const dataDir = join(directory, 'log')
+    writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+    const place = { dataDir, spoolDir: join(directory, 'spool'), spoolMaxBytes: 2 ** 20, guardTimeoutMs: 60_000 }
+    const trail = openTrail({ ...FLEET, ...place, onProblem: () => {} })
+    const source = { taken: 0, ended: false }
+    let last = -1
+    async function* tasks(): AsyncGenerator<Task> {
+      while (!source.ended && source.taken < 10_000) {
+        await nextTurn()
+        const id = `task-${++source.taken}`
+        yield { id, url: `https://shop.example/${id}`, to: 'ann' }
+      }
+    }
+    const failed = runFleet(trail, tasks())
+    const atRest = (): boolean => {
+      const before = last
+      last = source.taken
+      return last === before && trail.stats().spoolBytes > 0.75 * 2 ** 20
+    }
+    await expect.poll(atRest, { timeout: 20_000 }).toBe(true)
+    expect(source.taken).toBeLessThan(10_000)
+    source.ended = true
+    rmSync(dataDir)
+    expect(await failed).toBe(0)
+    expect(await trail.close()).toMatchObject({ pending: 0, refused: 0 })
+    const ends = sessionRows(dataDir).filter(({ event_type }) => event_type === 'session_end')
+    expect(new Set(ends.map(({ session_id }) => session_id)).size).toBe(source.taken)
+  })
+
   it('without a record reads a page, and sends no mail', async () => {
     const trail = createTestTrail(FLEET)
     expect(await runFleet(trail, [{ id: 'recorded', url: 'https://shop.example/1', to: 'ann' }])).toBe(0)

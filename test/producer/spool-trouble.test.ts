@@ -1,6 +1,6 @@
 /** A spool in trouble: full, damaged, on a full or read-only disk; and a delivery thread that dies. */
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
@@ -69,6 +69,26 @@ describe('a full spool that refuses', () => {
     expect(gapsOf(rows)).toHaveLength(trail.stats().refused)
     expect(explainedBy(rows).toSorted((one, other) => one - other)).toEqual(gapsOf(rows))
   })
+})
+
+it('a full spool that waits: what it has no room for stays in memory, new work is held back, nothing is refused', async () => {
+  const dataDir = join(makeTempDirectory(), 'log')
+  writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+  const trail = openTrail({ dataDir, spoolDir: makeSpoolDirectory(), spoolMaxBytes: 2 ** 20, onProblem: () => {} })
+  const session = trail.startSession({ session_id: 's1' })
+  const receipts = Array.from({ length: 30 }, () => session.decision({ reasoning: 'x'.repeat(100_000) }))
+  await expect.poll(() => trail.stats().spoolBytes).toBeGreaterThan(0.85 * 2 ** 20)
+  // Less than half of the buffer: it is the spool that holds back.
+  expect(trail.stats()).toMatchObject({ refused: 0, bufferBytes: expect.toSatisfy((bytes) => bytes < 8 * 2 ** 20) })
+  let room = false
+  const writable = trail.writable().then(() => (room = true))
+  await trail.flush({ timeoutMs: 50 })
+  expect(room).toBe(false)
+  rmSync(dataDir)
+  await writable
+  await Promise.all(receipts.map(({ acked }) => acked))
+  expect(await trail.close()).toMatchObject({ pending: 0, refused: 0 })
+  expect(sessionRows(dataDir)).toHaveLength(31)
 })
 
 describe('a damaged spool', () => {
