@@ -37,6 +37,11 @@ export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {
   })
 }
 
+/** Whether it was kafkajs that threw this, and knew what it threw. */
+export function isOfKafka(error: unknown): boolean {
+  return error instanceof Error && error.name.startsWith('KafkaJS')
+}
+
 /** The error to throw for what kafkajs threw: one of ours, naming the brokers. Errors of ours pass through. */
 export function describeKafkaError(error: unknown, { brokers }: KafkaConnection): Error {
   const { name = '', message = '', type, cause } = error as Partial<Record<string, string>> & { cause?: unknown }

@@ -14,7 +14,7 @@ import type { BufferMemory } from './buffer-memory.ts'
 import { orTimeIsUp, systemClock } from './clock.ts'
 import { KafkaClaim } from './kafka-claim.ts'
 import { FetchedBatches } from './kafka-fetch.ts'
-import { createKafka, describeKafkaError, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
+import { createKafka, describeKafkaError, isOfKafka, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
 import { onRejoin } from './kafka-rejoin.ts'
 import { positionOf } from './kafka-topics.ts'
 import type { Claim, CommitAnswer, Source } from './source.ts'
@@ -52,7 +52,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
       await admin.connect()
       return await use(admin, (await admin.describeCluster()).clusterId)
     } catch (error) {
-      throw describeKafkaError(error, options)
+      throw error instanceof WorkFault ? error.cause : describeKafkaError(error, options)
     } finally {
       await letGo(admin, CLOSE_TIMEOUT_MS)
     }
@@ -212,7 +212,8 @@ class GroupMember {
         const { signal: handingOver } = this.#handingOver
         const working = work(claim).catch((error: unknown) => {
           // A commit may come too late for the generation that ends: then the claim has ended with it.
-          if (!handingOver.aborted || !isCommitLost(error)) this.#failed.reject(error)
+          if (handingOver.aborted && isCommitLost(error)) return
+          this.#failed.reject(error instanceof TrailError || isOfKafka(error) ? error : new WorkFault(error))
         })
         this.#working.add(working)
         void working.finally(() => this.#working.delete(working))
@@ -228,7 +229,10 @@ class GroupMember {
       pause: () => this.#consumer.pause(place),
       resume: () => this.#consumer.resume(place),
       commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
-      position: () => positionOf(admin, { groupId: options.groupId, topic, partition }),
+      position: () =>
+        positionOf(admin, { groupId: options.groupId, topic, partition }).catch((error: unknown) => {
+          throw describeKafkaError(error, options)
+        }),
     }
   }
 
@@ -260,6 +264,16 @@ class GroupMember {
       nextOffset: fetched.offset + 1,
       logEnd: Number(batch.highWatermark),
     })
+  }
+}
+
+/**
+ * What nobody foresaw in the work on a partition: a fault of this program. kafkajs has faults too, and throws a TypeError for
+ * a broker that has gone; that passes, this does not, and to go on trying would hide it.
+ */
+class WorkFault extends Error {
+  constructor(cause: unknown) {
+    super('work on a partition failed', { cause })
   }
 }
 

@@ -1,4 +1,7 @@
+import { createConsumer, readSettings } from '@agent-audit/consumer'
+import { composeParts } from '@agent-audit/consumer/pipeline'
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
 import {
@@ -54,6 +57,18 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
     await log.append(0, encodeRun('a', 0, 5))
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: { duplicate: 1 } })
+  })
+
+  it('ends with a fault of its own as it was thrown, and does not take it for trouble with the broker', async () => {
+    const log = await openLog(store)
+    await log.append(0, encodeRun('a', 0, 9))
+    const fault = new RangeError('nobody foresaw this')
+    const settings = readSettings(environmentOf(store, log))
+    const consumer = createConsumer(settings, pino({ level: 'silent' }), (given) => {
+      const parts = composeParts(given)
+      return { ...parts, check: { ...parts.check, prepare: () => Promise.reject(fault) } }
+    })
+    await expect(consumer.run(new AbortController().signal)).rejects.toBe(fault)
   })
 
   it('knows duplicates of runs that an earlier consumer wrote', async () => {
