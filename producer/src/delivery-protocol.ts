@@ -47,7 +47,7 @@ export interface OffsetRun {
 export interface ChunkAck {
   readonly firstSeq: number
   /** Of each record. */
-  readonly partitions: Int32Array
+  readonly partitions: Uint8Array | Uint16Array | Int32Array
   /** Those of a partition in the order of its records. */
   readonly runs: readonly OffsetRun[]
 }

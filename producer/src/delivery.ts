@@ -10,7 +10,7 @@ import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/s
 import type { Chunk, RunSpool } from '@agent-audit/spool'
 import { Backlog } from './backlog.ts'
 import { backoffMs, Connection } from './connection.ts'
-import type { DeliverySettings, Gauges, Report, SealedChunk, ToDelivery } from './delivery-protocol.ts'
+import type { ChunkAck, DeliverySettings, Gauges, Report, SealedChunk, ToDelivery } from './delivery-protocol.ts'
 import { toProblem } from './delivery-protocol.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
@@ -80,8 +80,7 @@ export class Delivery {
   }
 
   #acked({ chunk, runs }: LoadedChunk): void {
-    // A copy: of a view all the memory behind it would go along.
-    this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: chunk.partitions.slice(), runs })
+    this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), runs })
   }
 
   handle(message: ToDelivery): void {
@@ -199,4 +198,15 @@ export class Delivery {
     if (share < 1 / 2) this.#full = false
     return this.#full
   }
+}
+
+/**
+ * A copy, for of a view all the memory behind it would go along; and as narrow as it can be, since it may lie long on the
+ * agent's thread, whose garbage collector has little to do while a backlog drains.
+ */
+function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
+  let most = 0
+  for (const partition of partitions) most = Math.max(most, partition)
+  if (most < 2 ** 8) return Uint8Array.from(partitions)
+  return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
 }

@@ -7,12 +7,15 @@ import { makeTempDirectory, openTrail, readRows, sessionRows, startChild } from 
 const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
 
 describe('a receipt', () => {
-  it('acked says where the record lies', async () => {
+  it.each([4, 600])('acked says where the record lies, of %i partitions', async (partitions) => {
     const dataDir = makeTempDirectory()
+    const log = openEmbeddedLog({ directory: dataDir })
+    log.createTopic('audit.events', partitions)
+    log.close()
     const trail = openTrail({ dataDir })
-    const sessions = [trail.startSession(), trail.startSession()]
+    const sessions = Array.from({ length: partitions / 2 }, () => trail.startSession())
     const receipts = Array.from({ length: 1200 }, (_, index) =>
-      sessions[index % 2]?.decision({ reasoning: `${index}` }),
+      sessions[index % sessions.length]?.decision({ reasoning: `${index}` }),
     )
     const places = await Promise.all(
       receipts.map((receipt) => receipt?.acked ?? Promise.reject(new Error('no session'))),
