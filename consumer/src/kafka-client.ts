@@ -4,6 +4,7 @@ import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
 import { replaceFetchReader } from './kafka-fetch.ts'
 import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
 import { mendRejoin } from './kafka-rejoin.ts'
+import { mendStop } from './kafka-stop.ts'
 
 export interface KafkaConnection {
   /** `host:port`, at least one. */
@@ -22,6 +23,7 @@ registerZstd(kafkajs)
 stopIdlePolling()
 replaceFetchReader()
 mendRejoin()
+mendStop()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {

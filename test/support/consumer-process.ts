@@ -23,10 +23,14 @@ const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-sourc
 const OURS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
 const START_TIMEOUT_MS = 20_000
 
-/** Starts it on a free port; killed after the test if it still runs. */
-export function startConsumerProcess(environment: Record<string, string>): ConsumerProcess {
+/**
+ * Starts it on a free port; killed after the test if it still runs.
+ * @param imported - Modules to be loaded before it.
+ */
+export function startConsumerProcess(environment: Record<string, string>, ...imported: URL[]): ConsumerProcess {
   const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name))
-  const child = spawn(process.execPath, [...NODE_OPTIONS, '--import', LIFELINE, MAIN], {
+  const imports = [LIFELINE, ...imported.map(({ href }) => href)].flatMap((url) => ['--import', url])
+  const child = spawn(process.execPath, [...NODE_OPTIONS, ...imports, MAIN], {
     env: { ...Object.fromEntries(inherited), HTTP_PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
