@@ -8,6 +8,7 @@ import { until } from './wait.ts'
 
 const STRIKE_TIMEOUT_MS = 15_000
 const DRAIN_TIMEOUT_MS = 15_000
+const ANSWER_TIMEOUT_MS = 15_000
 
 type Struck = Extract<Sign, { kind: 'struck' }>
 
@@ -115,10 +116,22 @@ export class Member {
 
   /** Else it would strike at some later time. @returns What it says if it has struck meanwhile. */
   async #takeBack(): Promise<Struck | undefined> {
-    this.#forgotten = false
-    this.#child?.send('forget')
+    this.#forget()
     await until('the strike taken back', () => this.#forgotten || this.#struck !== undefined || undefined)
     return this.#struck
+  }
+
+  #forget(): void {
+    this.#forgotten = false
+    this.#child?.send('forget')
+  }
+
+  /** @throws Error if it is alive and its event loop does not turn. */
+  async answers(): Promise<void> {
+    if (!this.isAlive) return
+    this.#forget()
+    const answered = (): true | undefined => this.#forgotten || !this.isAlive || undefined
+    await until(`consumer ${this.name} answers`, answered, { timeoutMs: ANSWER_TIMEOUT_MS })
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {

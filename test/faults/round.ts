@@ -43,6 +43,8 @@ export async function playRound(round: Round, scene: Scene, oracle: Oracle): Pro
   )
   for (const member of fleet.members) member.start()
   await servers.inSync()
+  // Also one that others have taken the partitions from.
+  for (const member of fleet.members) await member.answers()
   const acknowledged = await trail.pause()
   const verdict = await oracle.check(acknowledged, check)
   return { faults, verdict, longestLagMs: Math.max(0, ...fleet.stored.map(({ lagMs }) => lagMs)) }
