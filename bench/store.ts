@@ -31,6 +31,9 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
   const { database } = dataDir.admin
   await admin.command(twinStatement(`${database}.${TWIN_TABLE}`))
   await admin.command(bytesAsHex(twinStatement(`${database}.${HEX_TWIN_TABLE}`)))
+  for (const twin of [TWIN_TABLE, HEX_TWIN_TABLE]) {
+    for (const statement of laterSettings(`${database}.${twin}`)) await admin.command(statement)
+  }
   const countOf = async (from: string): Promise<number> => {
     const [row] = await admin.rows<{ count: number }>(`SELECT toFloat64(count()) AS count FROM ${from}`)
     return row?.count ?? 0
@@ -81,7 +84,17 @@ function bytesAsHex(statement: string): string {
   return statement.replaceAll(/FixedString\((\d+)\)/g, (_, bytes: string) => `FixedString(${2 * Number(bytes)})`)
 }
 
+/** What later migrations have set on audit_events. */
+function laterSettings(table: string): string[] {
+  const altered = `ALTER TABLE ${EVENTS_TABLE} MODIFY SETTING`
+  const statements = allStatements().filter((statement) => statement.includes(altered))
+  return statements.map((statement) => statement.replace(altered, `ALTER TABLE ${table} MODIFY SETTING`))
+}
+
+function allStatements(): string[] {
+  return readMigrations().flatMap((migration) => migration.statements)
+}
+
 function eventsStatement(): string {
-  const statements = readMigrations().flatMap((migration) => migration.statements)
-  return statements.find((statement) => statement.includes(`CREATE TABLE IF NOT EXISTS ${EVENTS_TABLE}`)) ?? ''
+  return allStatements().find((statement) => statement.includes(`CREATE TABLE IF NOT EXISTS ${EVENTS_TABLE}`)) ?? ''
 }
