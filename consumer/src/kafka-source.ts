@@ -28,7 +28,7 @@ export interface KafkaSourceOptions extends KafkaConnection {
 }
 
 /** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
-const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [3000, 1000]
+const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
 /** Longest wait for work on claims that have ended, milliseconds: longer than any query or insert may take. */
 const WORK_TIMEOUT_MS = 45_000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */

@@ -1,8 +1,7 @@
 /**
  * A proxy before a Kafka broker that knows just enough of the protocol to cut a connection at a chosen request, or to answer it
- * in the broker's place: a request
- * and an answer each are a length of four bytes and a body; a request begins with its kind (two bytes), version and
- * correlation id, an answer with the correlation id of its request.
+ * in the broker's place: a request and an answer each are a length of four bytes and a body; a request begins with its kind
+ * (two bytes), version and correlation id, an answer with the correlation id of its request.
  */
 import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
@@ -25,6 +24,8 @@ export interface KafkaProxy {
   withholdAnswers(kind: number, count: number): void
   /** Answers the next request of a kind with this body, what follows the correlation id; the broker never hears of it. */
   answerNext(kind: number, body: Buffer): void
+  /** From here on no answer is passed on; connections stay open. */
+  fallSilent(): void
 }
 
 /** A proxy before the broker that listens at `target` (`host:port`), taken down after the test or the file. */
@@ -34,6 +35,7 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
   const toWithhold = new Map<number, number>()
   const toAnswer = new Map<number, Buffer>()
   let withheld = 0
+  let silent = false
   const keep = (socket: Socket): Socket => {
     sockets.add(socket)
     return socket
@@ -64,6 +66,7 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
     })
     const toClient = splitFrames((frame) => {
       const id = frame.readInt32BE(4)
+      if (silent) return
       if (client.destroyed || takesAnswer(kinds.get(id))) client.destroy()
       else client.write(frame)
       kinds.delete(id)
@@ -86,6 +89,7 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
     },
     withholdAnswers: (kind, count) => void toWithhold.set(kind, (toWithhold.get(kind) ?? 0) + count),
     answerNext: (kind, body) => void toAnswer.set(kind, body),
+    fallSilent: () => void (silent = true),
   }
 }
 
