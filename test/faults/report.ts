@@ -7,8 +7,8 @@ export interface KindReport {
   readonly injected: number
   readonly missed: number
   readonly recoveryMs: { readonly median: number; readonly longest: number }
-  /** What is promised of the longest, on a machine that has nothing else to do; only of some. */
-  readonly boundMs?: number | undefined
+  /** Of some: what is promised where nothing else breaks, on a machine with nothing else to do, and the longest there. */
+  readonly alone?: { readonly boundMs: number; readonly longestMs: number } | undefined
 }
 
 export interface Report {
@@ -38,7 +38,7 @@ export function makeReport({ seed, results, failed, skipped, timing, seconds }: 
   const sum = (count: (result: RoundResult) => number): number =>
     results.reduce((total, result) => total + count(result), 0)
   const struck = Map.groupBy(
-    results.flatMap(({ faults }) => faults),
+    results.flatMap(({ faults }) => faults.map((fault) => ({ ...fault, alone: faults.length === 1 }))),
     ({ kind }) => kind,
   )
   return {
@@ -52,18 +52,25 @@ export function makeReport({ seed, results, failed, skipped, timing, seconds }: 
     longestLagMs: Math.max(0, ...results.map(({ longestLagMs }) => longestLagMs)),
     seconds: Math.round(seconds),
     kinds: [...struck].map(([kind, all]) => {
-      const times = all.filter(({ missed }) => missed === undefined).map(({ recoveryMs }) => recoveryMs)
-      const sorted = times.toSorted((one, other) => one - other)
+      const injected = all.filter(({ missed }) => missed === undefined)
+      const sorted = timesOf(injected)
       const median = sorted[Math.floor(sorted.length / 2)] ?? 0
+      const boundMs = boundOf(kind, timing)
+      const alone = timesOf(injected.filter((fault) => fault.alone)).at(-1)
       return {
         kind,
-        injected: times.length,
-        missed: all.length - times.length,
+        injected: injected.length,
+        missed: all.length - injected.length,
         recoveryMs: { median: Math.round(median), longest: Math.round(sorted.at(-1) ?? 0) },
-        boundMs: boundOf(kind, timing),
+        alone: boundMs === undefined || alone === undefined ? undefined : { boundMs, longestMs: Math.round(alone) },
       }
     }),
   }
+}
+
+/** Ascending. */
+function timesOf(faults: readonly { readonly recoveryMs: number }[]): number[] {
+  return faults.map(({ recoveryMs }) => recoveryMs).toSorted((one, other) => one - other)
 }
 
 function boundOf(kind: string, { sessionMs, leaseMs, marginMs }: Timing): number | undefined {
@@ -75,10 +82,9 @@ export function renderReport(report: Report): string {
   const width = Math.max(5, ...report.kinds.map(({ kind }) => kind.length))
   const kinds = report.kinds
     .toSorted((one, other) => one.kind.localeCompare(other.kind))
-    .map(({ kind, injected, missed, recoveryMs, boundMs }) => {
+    .map(({ kind, injected, missed, recoveryMs, alone }) => {
       const counts = `${String(injected).padStart(5)}${inSeconds(recoveryMs.median)}${inSeconds(recoveryMs.longest)}`
-      const bound =
-        boundMs === undefined ? '' : `   ${recoveryMs.longest <= boundMs ? 'within' : 'OVER'} ${boundMs / 1000} s`
+      const bound = alone === undefined ? '' : `   ${inWords(alone)}`
       return `${kind.padEnd(width)}${counts}${bound}${missed > 0 ? `   missed ${missed}` : ''}`
     })
   return [
@@ -89,6 +95,10 @@ export function renderReport(report: Report): string {
       `${report.lost} lost, ${report.repeated} repeated, ${report.failed} rounds failed; ` +
       `longest lag ${(report.longestLagMs / 1000).toFixed(1)} s`,
   ].join('\n')
+}
+
+function inWords({ boundMs, longestMs }: NonNullable<KindReport['alone']>): string {
+  return `alone at most ${(longestMs / 1000).toFixed(1)}: ${longestMs <= boundMs ? 'within' : 'OVER'} ${boundMs / 1000} s`
 }
 
 function inSeconds(ms: number): string {
