@@ -1,9 +1,7 @@
 /** What the server refuses though the check let it pass: offenders become dead letters, within the claim. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
-import { createConsumer, readSettings } from '@agent-audit/consumer'
-import { composeParts, type ConsumerParts, type Insert, type RecordCheck } from '@agent-audit/consumer/pipeline'
+import type { ConsumerParts, Insert, RecordCheck } from '@agent-audit/consumer/pipeline'
 import { findSchema, logIdOf, NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { pino } from 'pino'
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
@@ -39,21 +37,13 @@ const recordsWithPoisonAt = (run: string, count: number, poisoned: readonly numb
 /** Runs a consumer with its parts changed, and counts what it sends. */
 function runChanged(environment: Record<string, string>, change: (parts: ConsumerParts) => Partial<ConsumerParts>) {
   const sent: { table: string; answer: string }[] = []
-  const settings = readSettings(environment)
-  const consumer = createConsumer(settings, pino({ level: 'silent' }), (given) => {
-    const parts = composeParts(given)
+  const { consumer } = runConsumer(environment, (parts) => {
     const insert = async (request: Insert): ReturnType<typeof parts.sink.insert> => {
       const answer = await parts.sink.insert(request)
       sent.push({ table: request.table, answer: answer.kind })
       return answer
     }
-    return { ...parts, sink: { ...parts.sink, insert }, ...change(parts) }
-  })
-  const drain = new AbortController()
-  const running = consumer.run(drain.signal)
-  onTestFinished(async () => {
-    drain.abort()
-    await running
+    return { sink: { ...parts.sink, insert }, ...change(parts) }
   })
   return { consumer, sent }
 }

@@ -1,7 +1,5 @@
-import { createConsumer, readSettings } from '@agent-audit/consumer'
-import { composeParts } from '@agent-audit/consumer/pipeline'
+import type { RecordCheck } from '@agent-audit/consumer/pipeline'
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { pino } from 'pino'
 import { describe, expect, it, vi } from 'vitest'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
 import {
@@ -20,6 +18,24 @@ const WAIT = { timeout: 30_000, interval: 50 }
 
 const kinds = await openLogKinds()
 
+const NONE = Buffer.alloc(0)
+const LAST_FIELD = NEWEST_SCHEMA.fields.at(-1)?.name ?? ''
+/** There is one version as yet: this one stands for one before it, without its last field. */
+const OLDER = { ...NEWEST_SCHEMA, fingerprint: 1n, missingFields: 1 }
+
+/** Takes what is short of one byte for a record of the older version. */
+function withOlder(check: RecordCheck): RecordCheck {
+  return {
+    ...check,
+    check(record) {
+      const verdict = check.check(record)
+      if (verdict.storable || record.value === null) return verdict
+      const whole = check.check({ ...record, value: Buffer.concat([record.value, Buffer.alloc(1)]) })
+      return whole.storable ? { ...whole, version: OLDER } : verdict
+    },
+  }
+}
+
 describe.each(kinds)('on %s', (_, openLog) => {
   it('stores each record once, with its place in the log and the schema it was written with', async () => {
     const log = await openLog(store, { partitions: 2 })
@@ -37,6 +53,25 @@ describe.each(kinds)('on %s', (_, openLog) => {
       reasoning: 'record 1 of b',
       newest: 1,
     })
+  })
+
+  it('stores records of an older version among those of the newest: what they lack is null', async () => {
+    const log = await openLog(store)
+    const newest = encodeRun('newest', 0, 99)
+    // Its last field, which is null here, was added later.
+    const older = encodeRun('older', 0, 99).map((value) => value.subarray(0, -1))
+    await log.append(
+      0,
+      [...newest.keys()].flatMap((index) => [newest[index] ?? NONE, older[index] ?? NONE]),
+    )
+    runConsumer(environmentOf(store, log), ({ check }) => ({ check: withOlder(check) }))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 200, skipped: {} })
+    const columns = `reasoning, ${LAST_FIELD} AS last, writer_schema = ${OLDER.fingerprint} AS older`
+    const rows = await rowsOf(store, log, 'audit_events', columns)
+    expect(rows.slice(100, 102)).toEqual([
+      { reasoning: 'record 50 of newest', last: null, older: 0 },
+      { reasoning: 'record 50 of older', last: null, older: 1 },
+    ])
   })
 
   it('turns what a producer sent again into skipped rows, within a batch and across batches', async () => {
@@ -63,12 +98,10 @@ describe.each(kinds)('on %s', (_, openLog) => {
     const log = await openLog(store)
     await log.append(0, encodeRun('a', 0, 9))
     const fault = new RangeError('nobody foresaw this')
-    const settings = readSettings(environmentOf(store, log))
-    const consumer = createConsumer(settings, pino({ level: 'silent' }), (given) => {
-      const parts = composeParts(given)
-      return { ...parts, check: { ...parts.check, prepare: () => Promise.reject(fault) } }
-    })
-    await expect(consumer.run(new AbortController().signal)).rejects.toBe(fault)
+    const { failure } = runConsumer(environmentOf(store, log), ({ check }) => ({
+      check: { ...check, prepare: () => Promise.reject(fault) },
+    }))
+    expect(await failure).toBe(fault)
   })
 
   it('knows duplicates of runs that an earlier consumer wrote', async () => {

@@ -1,7 +1,5 @@
 /** Too many dead letters in a row stop their partition, and nothing else. */
-import { createConsumer, readSettings } from '@agent-audit/consumer'
-import { composeParts, type RecordCheck } from '@agent-audit/consumer/pipeline'
-import { pino } from 'pino'
+import type { RecordCheck } from '@agent-audit/consumer/pipeline'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
@@ -63,17 +61,7 @@ it('goes on by itself once the consumer knows the schema: no event was given up 
   const running = runConsumer(environment(log, 3))
   await vi.waitFor(() => expect(running.consumer.status.reason).toContain('stopped'), WAIT)
   await running.stop()
-  const settings = readSettings(environment(log, 3))
-  const upgraded = createConsumer(settings, pino({ level: 'silent' }), (given) => {
-    const parts = composeParts(given)
-    return { ...parts, check: knowing(parts.check) }
-  })
-  const drain = new AbortController()
-  const upgradedRun = upgraded.run(drain.signal)
-  onTestFinished(async () => {
-    drain.abort()
-    await upgradedRun
-  })
+  runConsumer(environment(log, 3), ({ check }) => ({ check: knowing(check) }))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 6, skipped: { dead: 6 } })
 })
 

@@ -10,6 +10,7 @@ import {
   markKafkaLogClean,
   readSettings,
 } from '@agent-audit/consumer'
+import { composeParts, type ConsumerParts } from '@agent-audit/consumer/pipeline'
 import { logIdOf } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { type DataDir, kafkaAvailability, openDataDir, startKafka } from '@agent-audit/stack'
@@ -188,10 +189,19 @@ export interface Running {
   readonly failure: Promise<unknown>
 }
 
-/** Runs a consumer in this process; drained after the test. */
-export function runConsumer(environment: Record<string, string>): Running {
+/**
+ * Runs a consumer in this process; drained after the test.
+ * @param change - Parts of its to be put in the place of the real ones.
+ */
+export function runConsumer(
+  environment: Record<string, string>,
+  change: (parts: ConsumerParts) => Partial<ConsumerParts> = () => ({}),
+): Running {
   const settings = readSettings(environment)
-  const consumer = createConsumer(settings, pino({ level: settings.LOG_LEVEL }))
+  const consumer = createConsumer(settings, pino({ level: settings.LOG_LEVEL }), (given) => {
+    const parts = composeParts(given)
+    return { ...parts, ...change(parts) }
+  })
   const drain = new AbortController()
   const running = consumer.run(drain.signal)
   const failure = running.then(
