@@ -1,6 +1,6 @@
 /** The models of the simulation without faults, their time going on by itself: for tests they share with the real parts. */
 import type { ClickHouseSink, Source } from '@agent-audit/consumer/pipeline'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { ModelGroup } from '../simulation/model-group.ts'
 import { ModelPartition } from '../simulation/model-log.ts'
 import { createModelSink } from '../simulation/model-sink.ts'
@@ -17,7 +17,10 @@ function openWorld(): World {
   const world = new World(1, false)
   world.faults.stop()
   const end = new AbortController()
-  onTestFinished(() => end.abort())
+  onTestFinished(() => {
+    end.abort()
+    expect(world.violation).toBeUndefined()
+  })
   void (async () => {
     while (!end.signal.aborted) {
       await world.kernel.run(() => false, world.kernel.now + SPEED)

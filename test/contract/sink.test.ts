@@ -125,6 +125,22 @@ describe.each([
     expect(identities.length).toBe(3)
   })
 
+  it('stores a body once, also where two sends of it are under way at once', async () => {
+    const { sink } = await open()
+    for (let round = 0; round < 10; round++) {
+      const place = newPlace()
+      const events = await only(place, encodeRun(`at once ${round}`, 0, 2000))
+      const token = `at once ${round} ${randomBytes(8).toString('hex')}`
+      const answers = await Promise.all([send(sink, place, events, { token }), send(sink, place, events, { token })])
+      expect(answers).toEqual([{ kind: 'stored' }, { kind: 'stored' }])
+      const runSeqs = Array.from({ length: 2001 }, (_, runSeq) => ({
+        runId: runIdOf(`at once ${round}`).toString('hex'),
+        runSeq,
+      }))
+      expect(await sink.stored(place, runSeqs)).toHaveLength(2001)
+    }
+  })
+
   it('takes nothing of a block with a record that the table refuses, and says that the data is bad', async () => {
     const [{ sink, refusedRecord }, place] = [await open(), newPlace()]
     const events = await only(place, [...encodeRun('a', 0, 2), await refusedRecord('a', 3), ...encodeRun('a', 4, 5)])

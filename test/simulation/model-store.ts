@@ -118,9 +118,6 @@ export class ModelStore {
   #judge(running: Running): void {
     const { random, faults } = this.#world
     const { insert } = running
-    const same = [...this.#running].some((other) => other !== running && other.insert === insert && other.accepted)
-    // The same token twice at once: the second waits for what becomes of the first.
-    if (same) return this.#later(running, 20, () => this.#judge(running))
     if (this.#tokens.has(insert.token)) return this.#finish(running, { kind: 'stored' })
     const late = this.#refusalOf(insert)
     if (late !== undefined) return this.#finish(running, { kind: 'unclear', reason: late })
@@ -163,6 +160,8 @@ export class ModelStore {
   }
 
   #land({ insert, rows }: Running): void {
+    // Two with the same token may be under way at once: it is looked at again where the part becomes one of the table.
+    if (this.#tokens.has(insert.token)) return
     this.#tokens.add(insert.token)
     this.#world.tell('store', () => `landed: ${insert.table} ${describeRows(rows)}`)
     for (const row of rows) this.#add(row)
