@@ -65,7 +65,7 @@ async function only(place: LogPlace, values: readonly (Buffer | null)[], first =
 describe.each([
   ['ClickHouse', openClickHouse],
   ['the model', openModel],
-])('the sink of %s', (_, open) => {
+])('the sink of %s', (_kind, open) => {
   it('stores rows of both tables, and tells which offsets and records are accounted for', async () => {
     const [{ sink }, place] = [await open(), newPlace()]
     const values = [...encodeRun('a', 4, 6), null, Buffer.from('no record'), ...encodeRun('b', 0, 0)]

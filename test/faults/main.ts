@@ -107,8 +107,10 @@ async function run({ seed, rounds, only, profile, keep }: Options): Promise<numb
     failed,
     skipped,
     timing: profile.timing,
+    storeDeaths: servers.storeDeaths.length,
     seconds: (performance.now() - startedAt) / 1000,
   })
+  for (const words of servers.storeDeaths) say(`ClickHouse ended by itself and was started again:\n${words}`)
   say(renderReport(report))
   say(JSON.stringify(report))
   say(`${passed} passed, ${failed} failed, ${skipped.length} skipped`)

@@ -20,6 +20,8 @@ export interface Report {
   readonly lost: number
   readonly repeated: number
   readonly longestLagMs: number
+  /** How often ClickHouse ended without being killed by a fault, and was started again. */
+  readonly storeDeaths: number
   readonly seconds: number
   readonly kinds: readonly KindReport[]
 }
@@ -31,10 +33,11 @@ export interface Run {
   readonly failed: number
   readonly skipped: readonly string[]
   readonly timing: Timing
+  readonly storeDeaths: number
   readonly seconds: number
 }
 
-export function makeReport({ seed, results, failed, skipped, timing, seconds }: Run): Report {
+export function makeReport({ results, timing, seconds, ...run }: Run): Report {
   const sum = (count: (result: RoundResult) => number): number =>
     results.reduce((total, result) => total + count(result), 0)
   const struck = Map.groupBy(
@@ -42,10 +45,8 @@ export function makeReport({ seed, results, failed, skipped, timing, seconds }: 
     ({ kind }) => kind,
   )
   return {
-    seed,
+    ...run,
     rounds: results.length,
-    failed,
-    skipped,
     eventsChecked: sum(({ verdict }) => verdict.events),
     lost: sum(({ verdict }) => verdict.lost),
     repeated: Math.max(0, ...results.map(({ verdict }) => verdict.repeated)),
@@ -93,7 +94,7 @@ export function renderReport(report: Report): string {
     ...report.skipped.map((reason) => `SKIPPED ${reason}`),
     `${report.rounds} rounds in ${report.seconds} s, seed ${report.seed}: ${report.eventsChecked} events checked, ` +
       `${report.lost} lost, ${report.repeated} repeated, ${report.failed} rounds failed; ` +
-      `longest lag ${(report.longestLagMs / 1000).toFixed(1)} s`,
+      `longest lag ${(report.longestLagMs / 1000).toFixed(1)} s, ClickHouse ended by itself ${report.storeDeaths} times`,
   ].join('\n')
 }
 

@@ -1,5 +1,6 @@
 /** One round: load, faults, everything flows again, the load ends, and the oracle looks. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { AuditUnavailableError } from '@agent-audit/schemas'
 import { between, type Injected, type Scene } from './fault.ts'
 import type { Oracle, Verdict } from './oracle.ts'
 import type { Round } from './plan.ts'
@@ -43,10 +44,16 @@ export async function playRound(round: Round, scene: Scene, oracle: Oracle): Pro
   )
   for (const member of fleet.members) member.start()
   await servers.inSync()
+  await servers.storeUp()
   // Also one that others have taken the partitions from.
   for (const member of fleet.members) await member.answers()
   const acknowledged = await trail.pause()
-  const verdict = await oracle.check(acknowledged, check)
+  const look = (): Promise<Verdict> => oracle.check(acknowledged, check)
+  const verdict = await look().catch(async (error: unknown) => {
+    if (!(error instanceof AuditUnavailableError)) throw error
+    await servers.storeUp()
+    return look()
+  })
   return { faults, verdict, longestLagMs: Math.max(0, ...fleet.stored.map(({ lagMs }) => lagMs)) }
 }
 

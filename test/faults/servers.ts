@@ -1,8 +1,9 @@
 /** The servers of all rounds: three brokers, and a ClickHouse that can be killed, on a disk that can be filled. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import { type DataDir, type KafkaCluster, openDataDir, startKafka } from '@agent-audit/stack'
@@ -11,6 +12,10 @@ import { until } from './wait.ts'
 
 const DISK_MB = 1024
 const ISR_POLL_MS = 200
+const SUPERVISE_MS = 500
+const LAST_LINES = 12
+/** What ClickHouse's process has to say, below its data directory. */
+const ERRORS_FILE = join('clickhouse', 'server.err')
 const TABLES = [EVENTS_TABLE, SKIPPED_TABLE]
 
 export class Servers implements AsyncDisposable {
@@ -18,9 +23,15 @@ export class Servers implements AsyncDisposable {
   readonly kafka: KafkaCluster
   /** Why the disk cannot be filled here; undefined if it can. */
   readonly noDisk: string | undefined
+  /** Last words of a ClickHouse each time that it ended without being killed here. */
+  readonly storeDeaths: string[] = []
   readonly #storeDir: string
+  readonly #closed = new AbortController()
   #dataDir: DataDir
   #admin: Analytics
+  /** Whether it was killed, and not started again yet. */
+  #storeKilled = false
+  #supervising: Promise<void> = Promise.resolve()
 
   private constructor(parts: {
     directory: string
@@ -59,7 +70,25 @@ export class Servers implements AsyncDisposable {
     const servers = new Servers({ directory, storeDir, kafka, dataDir, noDisk })
     // Parts that were merged away go soon, or they would fill the disk by themselves.
     await servers.alter('MODIFY SETTING old_parts_lifetime = 20')
+    servers.#supervising = servers.#supervise()
     return servers
+  }
+
+  /** What a supervisor does: a ClickHouse that has ended by itself is one more fault, and is started again. */
+  async #supervise(): Promise<void> {
+    const { signal } = this.#closed
+    while (!signal.aborted) {
+      await sleep(SUPERVISE_MS, undefined, { signal }).catch(() => undefined)
+      if (signal.aborted || this.#storeKilled || isRunning(this.#dataDir.clickhouse.pid)) continue
+      const errors = readFileSync(join(this.#storeDir, ERRORS_FILE), 'utf8').trimEnd().split('\n')
+      this.storeDeaths.push(errors.slice(-LAST_LINES).join('\n'))
+      await this.restartStore()
+    }
+  }
+
+  /** Waits for a ClickHouse that is being started again. */
+  async storeUp(): Promise<void> {
+    await until('ClickHouse up', () => isRunning(this.#dataDir.clickhouse.pid) || undefined)
   }
 
   get store(): DataDir {
@@ -79,12 +108,14 @@ export class Servers implements AsyncDisposable {
   }
 
   killStore(): Promise<void> {
+    this.#storeKilled = true
     return this.#dataDir.clickhouse.kill()
   }
 
   async restartStore(): Promise<void> {
     const port = this.clickhousePort
     this.#dataDir = await openDataDir(this.#storeDir)
+    this.#storeKilled = false
     if (this.clickhousePort !== port) throw new Error(`ClickHouse came back at another port than ${port}`)
     await this.#admin.close()
     this.#admin = connectAnalytics(this.#dataDir.admin)
@@ -97,6 +128,7 @@ export class Servers implements AsyncDisposable {
 
   /** Empties both tables. */
   async clear(): Promise<void> {
+    await this.storeUp()
     for (const table of TABLES) await this.#admin.command(`TRUNCATE TABLE {database:Identifier}.${table}`)
   }
 
@@ -157,10 +189,21 @@ export class Servers implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort()
+    await this.#supervising
     await this.#admin.close()
     await Promise.all([this.kafka.stop(), this.#dataDir.close()])
     if (this.noDisk === undefined) execFileSync('umount', [this.#storeDir])
     rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
   }
 }
 
