@@ -10,10 +10,8 @@ import { closeSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { DatabaseSync } from 'node:sqlite'
-import type { StatementSync } from 'node:sqlite'
-import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
-import type { ErrorCode } from '@agent-audit/schemas'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { AuditUnavailableError, type ErrorCode, IntegrityError, TrailError } from '@agent-audit/schemas'
 
 /** What kind of file this is: its schema, and the codes its errors carry. */
 export interface StoreKind {
@@ -159,6 +157,17 @@ export class Database {
     if (version > schemaVersion) {
       const message = `${this.file} has ${noun} format ${version}, written by a later release; this one reads up to ${schemaVersion}`
       throw new AuditUnavailableError(later, message)
+    }
+  }
+
+  /** As {@link use}, and the commit within waits for the disk, whether or not others do. */
+  durably<T>(what: string, work: () => T): T {
+    const level = this.#pragma('synchronous')
+    this.#db.exec('PRAGMA synchronous = FULL')
+    try {
+      return this.use(what, work)
+    } finally {
+      this.#db.exec(`PRAGMA synchronous = ${level}`)
     }
   }
 

@@ -122,14 +122,10 @@ export class SpoolTable implements RunSpool {
       throw new InvalidInputError('OPTIONS_INVALID', `count: expected a whole number from 1, not ${count}`)
     }
     const update = this.#db.prepare('UPDATE run SET partitions = ?')
-    const sync = this.#db.prepare('PRAGMA wal_checkpoint(FULL)')
     freeReserve(this.file)
-    this.#db.use('write', () => {
-      update.run(count)
-      // Kept through the loss of power as well, or who comes next might be told another number: records sent once already
-      // would go to other partitions, where nobody knows them.
-      sync.get()
-    })
+    // Kept through the loss of power as well, or who comes next might be told another number: records sent once already
+    // would go to other partitions, where nobody knows them.
+    this.#db.durably('write', () => update.run(count))
     this.#partitions = count
     this.#unplaced = false
   }
