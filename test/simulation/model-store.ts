@@ -85,6 +85,9 @@ export class ModelStore {
   receive(insert: Insert, rows: readonly Row[], answer: (answer: InsertAnswer) => void): void {
     const { random, faults } = this.#world
     if (this.#down) return answer({ kind: 'unclear', reason: 'connection refused' })
+    if ([...this.#running].some((other) => other.insert.queryId === insert.queryId)) {
+      return answer({ kind: 'unclear', reason: 'code 216: a query with this id is running' })
+    }
     const running: Running = { insert, rows, answer, accepted: false }
     this.#running.add(running)
     const stall = faults.strikes('insert: stalls while listed')
