@@ -8,6 +8,7 @@ import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import { type DataDir, type KafkaCluster, openDataDir, startKafka } from '@agent-audit/stack'
 import kafkajs, { type Admin } from 'kafkajs'
+import { isRunning } from '../support/is-running.ts'
 import { until } from './wait.ts'
 
 const DISK_MB = 1024
@@ -195,15 +196,6 @@ export class Servers implements AsyncDisposable {
     await Promise.all([this.kafka.stop(), this.#dataDir.close()])
     if (this.noDisk === undefined) execFileSync('umount', [this.#storeDir])
     rmSync(this.directory, { recursive: true, force: true })
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -1,15 +1,11 @@
 /** A group that is about to share its partitions anew, and the coordinator changes: the new one has not heard of it. */
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
-import { HEARTBEAT, JOIN_GROUP, type KafkaProxy, openKafkaProxy } from '../support/kafka-proxy.ts'
+import { HEARTBEAT, JOIN_GROUP, startProxiedKafka, whyNoOwnKafka } from '../support/kafka-proxy.ts'
 import { encodeRun } from '../support/records.ts'
 
-const kafka = kafkaAvailability()
-const named =
-  process.env['KAFKA_BROKERS'] === undefined ? '' : ' (skipped: needs nodes of its own, unset KAFKA_BROKERS)'
-const reason = kafka.available ? named : ` (skipped: ${kafka.reason})`
+const reason = whyNoOwnKafka()
 const WAIT = { timeout: 30_000, interval: 20 }
 
 const COORDINATOR_NOT_AVAILABLE = 15
@@ -18,15 +14,7 @@ const REBALANCE_IN_PROGRESS = 27
 describe.skipIf(reason !== '')(`a member whose joining anew fails${reason}`, async () => {
   if (reason !== '') return
   const store = await openStore()
-  const proxies: KafkaProxy[] = []
-  const cluster = await startKafka({
-    advertise: async (address) => {
-      const proxy = await openKafkaProxy(address, afterAll)
-      proxies.push(proxy)
-      return proxy.address
-    },
-  })
-  afterAll(() => cluster.stop())
+  const { cluster, proxy } = await startProxiedKafka()
 
   it(
     'flows again: it does not stay a member of the old generation, with nothing to do',
@@ -42,10 +30,8 @@ describe.skipIf(reason !== '')(`a member whose joining anew fails${reason}`, asy
       }
       await expectFlow()
       // Both answers come from the proxy: the broker's group stays as it is, and takes heartbeats of its generation.
-      for (const proxy of proxies) {
-        proxy.answerNext(JOIN_GROUP, joinGroupRefused(COORDINATOR_NOT_AVAILABLE))
-        proxy.answerNext(HEARTBEAT, heartbeatRefused(REBALANCE_IN_PROGRESS))
-      }
+      proxy.answerNext(JOIN_GROUP, joinGroupRefused(COORDINATOR_NOT_AVAILABLE))
+      proxy.answerNext(HEARTBEAT, heartbeatRefused(REBALANCE_IN_PROGRESS))
       await expect.poll(() => consumer.stdout, WAIT).toContain('BROKER_UNAVAILABLE')
       await expectFlow()
       expect(await consumer.kill('SIGTERM')).toBe(0)

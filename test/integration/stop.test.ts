@@ -1,28 +1,16 @@
 /** A consumer that stops while its brokers do not do as they should. */
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { type ConsumerProcess, startConsumerProcess } from '../support/consumer-process.ts'
-import { type KafkaProxy, openKafkaProxy } from '../support/kafka-proxy.ts'
+import { startProxiedKafka, whyNoOwnKafka } from '../support/kafka-proxy.ts'
 import { encodeRun } from '../support/records.ts'
 
-const kafka = kafkaAvailability()
-const named =
-  process.env['KAFKA_BROKERS'] === undefined ? '' : ' (skipped: needs nodes of its own, unset KAFKA_BROKERS)'
-const reason = kafka.available ? named : ` (skipped: ${kafka.reason})`
+const reason = whyNoOwnKafka()
 
 describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
   if (reason !== '') return
   const store = await openStore()
-  const proxies: KafkaProxy[] = []
-  const cluster = await startKafka({
-    advertise: async (address) => {
-      const proxy = await openKafkaProxy(address, afterAll)
-      proxies.push(proxy)
-      return proxy.address
-    },
-  })
-  afterAll(() => cluster.stop())
+  const { cluster, proxy } = await startProxiedKafka()
 
   /** One that has just stored something, so that its partition is not clean. */
   async function startWorking(...imported: URL[]): Promise<ConsumerProcess> {
@@ -40,7 +28,7 @@ describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
 
   it('ends in its time though no broker answers any more', { timeout: 60_000 }, async () => {
     const consumer = await startWorking()
-    for (const proxy of proxies) proxy.fallSilent()
+    proxy.fallSilent()
     expect(await consumer.kill('SIGTERM')).toBe(0)
   })
 })

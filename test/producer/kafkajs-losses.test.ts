@@ -2,19 +2,17 @@
  * Two ways in which kafkajs loses a message that it has acknowledged, each re-created with a producer of its own on a real
  * Kafka: that shows that the fault is met. Our producer, built on the same client, loses nothing under the same fault.
  */
-import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import * as fc from 'fast-check'
 import type { Kafka, Producer } from 'kafkajs'
 import type { AuditTrail, Receipt } from '@agent-audit/producer'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { openKafkaProxy, type KafkaProxy, PRODUCE } from '../support/kafka-proxy.ts'
+import { type KafkaProxy, PRODUCE, startProxiedKafka, whyNoOwnKafka } from '../support/kafka-proxy.ts'
 import { connectKafka, makeTopic, readWholeTopic, withAdmin } from '../support/kafka-topic.ts'
 import { draw, takeSeed } from '../support/seed.ts'
 import { decodeRow, makeTempDirectory, openTrail } from './support.ts'
 
-const availability = kafkaAvailability()
-const reason = availability.available ? '' : ` (skipped: ${availability.reason})`
-const named = process.env['KAFKA_BROKERS'] ? ' (skipped: needs nodes of its own, unset KAFKA_BROKERS)' : ''
+const reason = whyNoOwnKafka()
 /** A fault may miss its moment: then it is tried again. */
 const MOST_TRIES = 20
 
@@ -63,21 +61,17 @@ function openRecorder(
   }
 }
 
-describe.skipIf(!availability.available || named !== '')(`an answer is lost on its way${reason}${named}`, () => {
+describe.skipIf(reason !== '')(`an answer is lost on its way${reason}`, () => {
   let proxy: KafkaProxy
   let cluster: KafkaCluster
   let kafka: Kafka
 
   beforeAll(async () => {
-    cluster = await startKafka({
-      advertise: async (address) => {
-        proxy = await openKafkaProxy(address, afterAll)
-        return proxy.address
-      },
-    })
+    const started = await startProxiedKafka()
+    proxy = started.proxy
+    cluster = started.cluster
     kafka = connectKafka(cluster.brokers)
   })
-  afterAll(() => cluster.stop())
 
   it('kafkajs: of two sends at a time, both acknowledged, one is nowhere', async () => {
     const topic = await makeTopic(kafka, { numPartitions: 1 })
@@ -115,7 +109,7 @@ describe.skipIf(!availability.available || named !== '')(`an answer is lost on i
   })
 })
 
-describe.skipIf(!availability.available || named !== '')(`a leader moves${reason}${named}`, () => {
+describe.skipIf(reason !== '')(`a leader moves${reason}`, () => {
   let cluster: KafkaCluster
   let kafka: Kafka
 

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { ask, expectGone, isRunning, makeDirectory, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
+import { isRunning } from '../support/is-running.ts'
+import { ask, expectGone, makeDirectory, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
 
 const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec
 const WAIT = { timeout: 30_000, interval: 2 }

@@ -4,7 +4,8 @@ import { dirname } from 'node:path'
 import { type KafkaCluster, type KafkaOptions, startKafka, stopAll } from '@agent-audit/stack'
 import kafkajs, { type Kafka, type KafkaConfig } from 'kafkajs'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { expectGone, isRunning, makeDirectory, NO_KAFKA, startProgram } from './support.ts'
+import { isRunning } from '../support/is-running.ts'
+import { expectGone, makeDirectory, NO_KAFKA, startProgram } from './support.ts'
 
 const TOPIC = 'notes'
 

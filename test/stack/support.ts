@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@agent-audit/stack'
 import { expect, onTestFinished, vi } from 'vitest'
+import { isRunning } from '../support/is-running.ts'
 
 // These tests are about what this machine starts itself.
 vi.stubEnv('CLICKHOUSE_URL', undefined)
@@ -59,13 +60,4 @@ export function spawnProgram(part: string, directory: string): { child: ChildPro
 /** Waits until none of the processes is there any more. */
 export async function expectGone(pids: readonly number[]): Promise<void> {
   await expect.poll(() => pids.filter(isRunning), { timeout: 30_000 }).toEqual([])
-}
-
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }

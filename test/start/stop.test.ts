@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
+import { isRunning } from '../support/is-running.ts'
 import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from './support.ts'
 
 /** More than is recorded before the test stops it. */
@@ -22,7 +23,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     const run = await running.ended
     expect(run.exitCode).toBe(exitCode)
     expect(run.stderr).toMatch(/^stopped: ([\d,]+) events accepted, \1 stored$/m)
-    expect(children.filter(isAlive)).toEqual([])
+    expect(children.filter(isRunning)).toEqual([])
     const verified = await command(dataDir, ['verify', '--completeness', '--json'])
     expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ state: 'closed', missing: 0 }] })
   })
@@ -37,7 +38,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
       expect(children).toHaveLength(2)
       running.child.kill('SIGKILL')
       await running.ended
-      await vi.waitFor(() => expect(children.filter(isAlive)).toEqual([]), WAIT)
+      await vi.waitFor(() => expect(children.filter(isRunning)).toEqual([]), WAIT)
       expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'])).toMatchObject({ exitCode: 0 })
       const verified = await command(dataDir, ['verify', '--completeness', '--json'])
       const { verdict, runs } = JSON.parse(verified.stdout) as { verdict: string; runs: { missing: number }[] }
@@ -67,12 +68,3 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     LEASE_TIMEOUT_MS,
   )
 })
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}

@@ -5,7 +5,8 @@
  */
 import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
-import { onTestFinished } from 'vitest'
+import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import { afterAll } from 'vitest'
 
 /** Kinds of requests: their numbers in the protocol. */
 export const PRODUCE = 0
@@ -28,8 +29,8 @@ export interface KafkaProxy {
   fallSilent(): void
 }
 
-/** A proxy before the broker that listens at `target` (`host:port`), taken down after the test or the file. */
-export async function openKafkaProxy(target: string, closeAfter = onTestFinished): Promise<KafkaProxy> {
+/** A proxy before the broker that listens at `target` (`host:port`), taken down after the file. */
+async function openKafkaProxy(target: string): Promise<KafkaProxy> {
   const { hostname, port } = new URL(`kafka://${target}`)
   const sockets = new Set<Socket>()
   const toWithhold = new Map<number, number>()
@@ -78,7 +79,7 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  closeAfter(() => {
+  afterAll(() => {
     server.close()
     for (const socket of sockets) socket.destroy()
   })
@@ -91,6 +92,30 @@ export async function openKafkaProxy(target: string, closeAfter = onTestFinished
     answerNext: (kind, body) => void toAnswer.set(kind, body),
     fallSilent: () => void (silent = true),
   }
+}
+
+/** Why there is no Kafka of a test's own, as the end of its name; empty where there is. */
+export function whyNoOwnKafka(): string {
+  const kafka = kafkaAvailability()
+  if (!kafka.available) return ` (skipped: ${kafka.reason})`
+  return process.env['KAFKA_BROKERS'] ? ' (skipped: needs nodes of its own, unset KAFKA_BROKERS)' : ''
+}
+
+/** A Kafka of one node that clients reach by a proxy only; both are taken down after the file. */
+export async function startProxiedKafka(): Promise<{ cluster: KafkaCluster; proxy: KafkaProxy }> {
+  // A node whose port was taken meanwhile is placed anew, behind another one.
+  const proxies: KafkaProxy[] = []
+  const cluster = await startKafka({
+    advertise: async (address) => {
+      const opened = await openKafkaProxy(address)
+      proxies.push(opened)
+      return opened.address
+    },
+  })
+  afterAll(() => cluster.stop())
+  const proxy = proxies.at(-1)
+  if (proxy === undefined) throw new Error('a node without an address')
+  return { cluster, proxy }
 }
 
 const LENGTH_BYTES = 4
