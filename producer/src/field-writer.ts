@@ -6,32 +6,49 @@ import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } 
 import { cleanly } from './redaction/clean-error.ts'
 import type { Redacted, Redactor } from './redaction/redactor.ts'
 
+type Notes = Record<string, Record<string, unknown>>
+
 /** What the producer did to a field, by field: the record's field_notes. */
 export class FieldNotes {
-  #notes: Record<string, Record<string, unknown>> | undefined
+  #notes: Notes | undefined
 
   /** Goes on with the notes of a record; those that are no such object are dropped. */
   static from(text: string | null): FieldNotes {
     const notes = new FieldNotes()
-    try {
-      const given = JSON.parse(text ?? '{}') as Record<string, Record<string, unknown>>
-      for (const [field, kinds] of Object.entries(given))
-        for (const [kind, value] of Object.entries(kinds)) notes.add(field, kind, value)
-    } catch {
-      // Another producer's words: the record itself is what counts.
-    }
+    notes.#notes = readNotes(text)
     return notes
   }
 
+  /** @param field - One of the record's: only names of ours are safe to assign to. */
   add(field: string, kind: string, value: unknown): void {
     this.#notes ??= {}
-    this.#notes[field] = { ...this.#notes[field], [kind]: value }
+    const kinds = (this.#notes[field] ??= {})
+    kinds[kind] = value
   }
 
   /** As JSON, or null when there is nothing to say. */
   text(): string | null {
     return this.#notes === undefined ? null : JSON.stringify(this.#notes)
   }
+}
+
+function readNotes(text: string | null): Notes | undefined {
+  try {
+    const notes: unknown = JSON.parse(text ?? 'null')
+    return isObject(notes) && Object.values(notes).every(isObject) ? (notes as Notes) : undefined
+  } catch {
+    // Another producer's words: the record itself is what counts.
+    return undefined
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** By way of hex: a Buffer straight from the hash has memory of its own outside the heap, which costs more than the hash. */
+function sha256(text: string): Buffer {
+  return Buffer.from(hash('sha256', text, 'hex'), 'hex')
 }
 
 /** One event's worth of fields. */
@@ -72,7 +89,7 @@ export class FieldWriter {
     const text = this.#wellFormed(field, toCanonicalText(value, field, this.#issues))
     if (text === null) return { text, sha256: null }
     const canonical = (left: unknown): string => toCanonicalText(left, field, this.#issues) ?? ''
-    return { text: this.#redactJson(field, text, canonical), sha256: hash('sha256', text, 'buffer') }
+    return { text: this.#redactJson(field, text, canonical), sha256: sha256(text) }
   }
 
   /** Free content with the event's own keys in it, which win; null when both are empty. */

@@ -159,12 +159,12 @@ export class Session implements AuditSession {
 
   record(event: EventInput, options?: RecordOptions): Receipt {
     // From JavaScript it may be anything.
-    const { event_type: type, ...input } = (event ?? {}) as { event_type: string }
+    const type = (event as Partial<EventInput> | null | undefined)?.event_type as string
     if (SESSION_TYPES.has(type)) {
       const expected = 'expected a type that can be recorded as data; sessions have their methods'
       throw invalidEvent('event', [{ path: 'event_type', expected }])
     }
-    return this.#record(type as keyof EventInputs, input as never, options)
+    return this.#record(type as keyof EventInputs, event as never, options)
   }
 
   async guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options: GuardOptions<T> = {}): Promise<T> {

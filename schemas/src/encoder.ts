@@ -4,13 +4,13 @@
  */
 import { NEWEST_SCHEMA, type RecordField } from './avro-schema.ts'
 import type { AuditRecord } from './record.ts'
-import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
+import { MAX_VARINT_BYTES, varintBytes, writeLong } from './varint.ts'
 
 /** Writes `record` at `offset` of `target` and returns where it ends. */
 type WriteRecord = (record: AuditRecord, target: Buffer, offset: number) => number
 
-/** Longest text (UTF-16 units) whose length surely takes one varint byte: 21 units are at most 63 UTF-8 bytes. */
-const ONE_BYTE_TEXT = 21
+/** Longest text (UTF-16 units) that is written unit by unit: its length takes one byte. */
+const LOOP_TEXT = 12
 
 const textFields = NEWEST_SCHEMA.fields.filter((field) => field.kind === 'string' || field.kind === 'uuid')
 const fixedBytes = NEWEST_SCHEMA.fields.reduce((sum, field) => sum + field.size + MAX_VARINT_BYTES + 1, 0)
@@ -58,20 +58,27 @@ function generateBound(): (record: AuditRecord) => number {
 }
 
 function writeText(target: Buffer, offset: number, text: string): number {
+  return text.length > LOOP_TEXT ? writeLongText(target, offset, text) : writeShortText(target, offset, text)
+}
+
+/** ASCII is expected: its bytes are as many as its units, so that the length is known before the text is written. */
+function writeLongText(target: Buffer, offset: number, text: string): number {
+  const start = writeLong(target, offset, text.length)
+  const bytes = target.write(text, start)
+  if (bytes === text.length) return start + bytes
+  // It was not. The length is right where it takes as many bytes as before; else the text moves behind it.
+  const body = offset + varintBytes(bytes)
+  if (body > start) target.copyWithin(body, start, start + bytes)
+  writeLong(target, offset, bytes)
+  return body + bytes
+}
+
+/** A plain loop is cheaper than a call into C++, as long as it is ASCII. */
+function writeShortText(target: Buffer, offset: number, text: string): number {
   const { length } = text
-  if (length > ONE_BYTE_TEXT) {
-    const bytes = Buffer.byteLength(text)
-    const start = writeLong(target, offset, bytes)
-    return start + target.write(text, start, bytes)
-  }
-  // Short text: a plain loop is cheaper than a call into C++, as long as it is ASCII.
   for (let index = 0; index < length; index++) {
     const unit = text.charCodeAt(index)
-    if (unit > 0x7f) {
-      const bytes = target.write(text, offset + 1, ONE_BYTE_TEXT * 3)
-      target[offset] = bytes << 1
-      return offset + 1 + bytes
-    }
+    if (unit > 0x7f) return writeLongText(target, offset, text)
     target[offset + 1 + index] = unit
   }
   target[offset] = length << 1

@@ -26,6 +26,11 @@ export function writeLong(target: Uint8Array, offset: number, value: number): nu
   return position
 }
 
+/** Bytes that {@link writeLong} takes for a whole number from 0 to 2^30. */
+export function varintBytes(value: number): number {
+  return value < 2 ** 6 ? 1 : value < 2 ** 13 ? 2 : value < 2 ** 20 ? 3 : value < 2 ** 27 ? 4 : 5
+}
+
 /** Writes any signed 64-bit integer; returns the end. */
 export function writeBigLong(target: Uint8Array, offset: number, value: bigint): number {
   let position = offset

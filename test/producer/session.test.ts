@@ -350,6 +350,19 @@ describe('a wrong event', () => {
     })
   })
 
+  it('an event may say its type where a method does, but no other', async () => {
+    const rows = await record((session) => {
+      const decision = { event_type: 'decision', reasoning: 'one' } as const
+      session.decision(decision)
+      expect(pathsOf(() => session.finalOutput({ ...decision, output_text: '' }))).toEqual(['event_type', 'reasoning'])
+      session.record({ ...decision, reasoning: 'two' })
+    })
+    expect(rows).toMatchObject([
+      { event_type: 'decision', reasoning: 'one' },
+      { event_type: 'decision', reasoning: 'two' },
+    ])
+  })
+
   it('an ended session takes no more', async () => {
     await record((session) => {
       session.end()
