@@ -6,6 +6,7 @@
  * magic 2; https://kafka.apache.org/protocol and https://kafka.apache.org/documentation/#recordbatch.
  */
 import { createRequire } from 'node:module'
+import { varintBytes, writeLong } from '@agent-audit/schemas'
 import type { OutgoingRecord } from './sender.ts'
 
 const VERSION = 7
@@ -136,32 +137,16 @@ function writeRecords(messages: readonly OutgoingRecord[]): Buffer {
   for (let index = 0; index < messages.length; index++) {
     const { key, value } = messages[index] as OutgoingRecord
     const around = 3 + varintBytes(index) + varintBytes(key.length) + varintBytes(value.length)
-    at = writeVarint(bytes, at, around + key.length + value.length)
+    at = writeLong(bytes, at, around + key.length + value.length)
     bytes[at++] = 0 // Attributes: none is in use.
     bytes[at++] = NO_TIMESTAMP_DELTA
-    at = writeVarint(bytes, at, index)
-    at = writeVarint(bytes, at, key.length)
+    at = writeLong(bytes, at, index)
+    at = writeLong(bytes, at, key.length)
     bytes.set(key, at)
-    at = writeVarint(bytes, at + key.length, value.length)
+    at = writeLong(bytes, at + key.length, value.length)
     bytes.set(value, at)
     at += value.length
     bytes[at++] = NO_HEADERS
   }
   return bytes.subarray(0, at)
-}
-
-/** Bytes of a number from 0 as a zigzag varint, which is that of its double. */
-function varintBytes(value: number): number {
-  let bytes = 1
-  for (let left = value * 2; left > 0x7f; left >>>= 7) bytes++
-  return bytes
-}
-
-/** @returns where the next byte goes. */
-function writeVarint(bytes: Buffer, start: number, value: number): number {
-  let at = start
-  let left = value * 2
-  for (; left > 0x7f; left >>>= 7) bytes[at++] = (left & 0x7f) | 0x80
-  bytes[at++] = left
-  return at
 }

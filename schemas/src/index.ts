@@ -68,4 +68,4 @@ export {
 } from './names.ts'
 export type { AuditRecord } from './record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './registry.ts'
-export { MAX_VARINT_BYTES, writeBigLong, writeLong } from './varint.ts'
+export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './varint.ts'

@@ -1,4 +1,4 @@
-/** Avro's integers: zigzag varints, least significant group first. */
+/** Integers of Avro, and of Kafka's record batches: zigzag varints, least significant group first. */
 
 /** Bytes a 64-bit number takes at most. */
 export const MAX_VARINT_BYTES = 10

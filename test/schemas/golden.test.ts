@@ -178,6 +178,27 @@ describe('any record', () => {
     )
   })
 
+  // Where the length of the length changes, in bytes; and up to where short texts are written in a way of their own.
+  const boundaries = [64, 8192, 2 ** 20].flatMap((bytes) => [bytes - 1, bytes, bytes + 1])
+  it.each(['a', '\u00e9', '\u20ac', '\u{1f600}'])(
+    'texts of %s are written as avsc writes them, at every length',
+    (unit) => {
+      const unitBytes = Buffer.byteLength(unit)
+      for (const bytes of [...Array.from({ length: 70 }, (_, length) => length), ...boundaries]) {
+        const count = Math.floor(bytes / unitBytes)
+        const rest = 'x'.repeat(bytes - count * unitBytes)
+        for (const text of [rest + unit.repeat(count), unit.repeat(count) + rest]) {
+          const record = { ...LEAST, output_text: text, error: 'what stands behind it' }
+          expect(
+            encode(record)
+              .subarray(SINGLE_OBJECT_BYTES)
+              .equals(avroType.toBuffer(asAvsc(record))),
+          ).toBe(true)
+        }
+      }
+    },
+  )
+
   it('goes into the Confluent wire format and back without a change', () => {
     fc.assert(
       fc.property(records, fc.nat(), (record, id) => {
