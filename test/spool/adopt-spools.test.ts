@@ -1,45 +1,21 @@
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
-import { basename, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { IntegrityError } from '@agent-audit/schemas'
 import { adoptSpools, openRunSpool } from '@agent-audit/spool'
-import type { AdoptedSpool, StoredChunk } from '@agent-audit/spool'
-import * as fc from 'fast-check'
 import { expect, it, vi } from 'vitest'
-import { chunkOf, makeTempDirectory, placesOf, plain, runIdOf, startChild, unplaced } from './support.ts'
-
-const ALL = 2 ** 40
-
-/** Leaves the spool of a dead run with some chunks behind; returns its file. */
-function leaveSpool(directory: string, number: number, chunks = 20): string {
-  const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: ALL, fsync: false })
-  for (let index = 0; index < chunks; index++) spool.append(chunkOf(index * 20, 20))
-  spool.close()
-  return spool.file
-}
-
-/** Runs adopted, each with its number of chunks; they are closed again. */
-function adoptAll(directory: string): { runs: Record<string, number>; damaged: number; skipped: number } {
-  const { spools, damaged, skipped } = adoptSpools({ directory })
-  const runs: Record<string, number> = {}
-  for (const spool of spools) {
-    runs[spool.runId] = spool.read(0, ALL).length
-    spool.close()
-  }
-  return { runs, damaged: damaged.length, skipped: skipped.length }
-}
+import {
+  adoptAll,
+  ALL,
+  chunkOf,
+  leaveSpool,
+  makeTempDirectory,
+  placesOf,
+  plain,
+  runIdOf,
+  runSql,
+  startChild,
+  unplaced,
+} from './support.ts'
 
 it('finds every chunk that a killed process was told is committed', async () => {
   const directory = makeTempDirectory()
@@ -198,195 +174,6 @@ it('removes what a process left that died before its first append', () => {
   expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
   expect(readdirSync(directory)).toEqual([])
   expect(adoptSpools({ directory: join(directory, 'missing') }).spools).toEqual([])
-})
-
-function overwrite(file: string, position: number, bytes: Uint8Array): void {
-  const descriptor = openSync(file, 'r+')
-  writeSync(descriptor, bytes, 0, bytes.length, position)
-  closeSync(descriptor)
-}
-
-it.each<[string, (file: string) => void]>([
-  ['a torn head', (file) => overwrite(file, 0, new Uint8Array(100).fill(0xff))],
-  ['text in its place', (file) => writeFileSync(file, 'not a database, but long enough to be one. '.repeat(100))],
-  ['a size that is no whole page', (file) => truncateSync(file, 100)],
-  ['the rows of another run', (file) => copyFileSync(leaveSpool(join(file, '..', '..', 'other'), 99), file)],
-  ['a database of another program', (file) => writeForeignDatabase(file)],
-  ['a chunk missing in the middle', (file) => runSql(file, 'DELETE FROM chunk WHERE id = 5')],
-  ['no table of chunks', (file) => runSql(file, 'DROP TABLE chunk')],
-])('sets a file with %s aside, whole, and adopts the others', (_name, damage) => {
-  const directory = join(makeTempDirectory(), 'spool')
-  const file = leaveSpool(directory, 1)
-  leaveSpool(directory, 2)
-  damage(file)
-  const bytes = readFileSync(file)
-  const { spools, damaged } = adoptSpools({ directory })
-  expect(spools.map((spool) => spool.runId)).toEqual([runIdOf(2)])
-  expect(damaged).toEqual([
-    { file: expect.stringContaining(`${file}.damaged-`), runId: runIdOf(1), reason: expect.stringContaining(file) },
-  ])
-  expect(existsSync(file)).toBe(false)
-  expect(readFileSync(damaged[0]?.file ?? '').length).toBeGreaterThanOrEqual(bytes.length)
-  for (const spool of spools) spool.close()
-  expect(adoptAll(directory), 'and is not reported again').toEqual({
-    runs: { [runIdOf(2)]: 20 },
-    damaged: 0,
-    skipped: 0,
-  })
-})
-
-function writeForeignDatabase(file: string): void {
-  writeFileSync(file, '')
-  runSql(file, 'PRAGMA application_id = 7; CREATE TABLE chunk (id INTEGER PRIMARY KEY)')
-}
-
-function runSql(file: string, sql: string): void {
-  const db = new DatabaseSync(file)
-  db.exec(sql)
-  db.close()
-}
-
-/** The one spool in a directory. */
-function spoolOf(directory: string): string {
-  const name = readdirSync(directory).find((entry) => entry.endsWith('.spool')) ?? ''
-  return join(directory, name)
-}
-
-it('keeps the write-ahead log of a file that lost its head', async () => {
-  const directory = makeTempDirectory()
-  const child = startChild(['hold', directory, 1])
-  await child.printed(1)
-  await child.kill('SIGKILL')
-  const file = spoolOf(directory)
-  const log = readFileSync(`${file}-wal`)
-  truncateSync(file, 0)
-  const { damaged } = adoptSpools({ directory })
-  expect(damaged.length).toBe(1)
-  expect(readFileSync(`${damaged[0]?.file}-wal`)).toEqual(log)
-})
-
-it('leaves a file that lost its head alone while its owner lives', async () => {
-  const directory = makeTempDirectory()
-  const owner = startChild(['hold', directory, 1])
-  await owner.printed(1)
-  truncateSync(spoolOf(directory), 0)
-  const before = readdirSync(directory)
-  const log = readFileSync(`${spoolOf(directory)}-wal`)
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
-  expect(readdirSync(directory)).toEqual(before)
-  expect(readFileSync(`${spoolOf(directory)}-wal`)).toEqual(log)
-})
-
-it('does not take a new file for a damaged one when its owner begins between two looks', async () => {
-  const directory = makeTempDirectory()
-  const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
-  await owner.printed(1)
-  const file = spoolOf(directory)
-  expect(statSync(file).size).toBe(0)
-  // The adopter stops between its looks at the two files; the owner goes on until it has stored a chunk.
-  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=statSync')
-  await adopter.printed(1)
-  await owner.kill('SIGCONT')
-  await owner.printed(2)
-  await adopter.kill('SIGCONT')
-  expect(await adopter.exited()).toBe(0)
-  expect(adopter.lines.slice(1)).toEqual([])
-  expect(existsSync(file)).toBe(true)
-  await owner.kill('SIGKILL')
-  expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
-})
-
-it('takes nothing of a run along whose first file it has just removed', async () => {
-  const directory = makeTempDirectory()
-  const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
-  await owner.printed(1)
-  // The new file is empty and not locked: the adopter takes it for a dead run's, removes it, and stops before its log.
-  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=rmSync')
-  await adopter.printed(1)
-  // The owner notices, and begins anew.
-  await owner.kill('SIGCONT')
-  await owner.printed(2)
-  await adopter.kill('SIGCONT')
-  expect(await adopter.exited()).toBe(0)
-  await owner.kill('SIGKILL')
-  expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
-})
-
-it('delivers the chunks before a damaged one, then says so, and sets the file aside on request', () => {
-  const directory = makeTempDirectory()
-  const file = leaveSpool(directory, 1)
-  const chunk = chunkOf(10 * 20, 20)
-  const at = readFileSync(file).indexOf(chunk.bytes.subarray(0, 200))
-  expect(at).toBeGreaterThan(0)
-  overwrite(file, at, Uint8Array.of((chunk.bytes[0] ?? 0) ^ 1))
-  const [spool] = adoptSpools({ directory }).spools
-  const intact = spool?.read(0, ALL) ?? []
-  expect(intact.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-  spool?.trim(10)
-  expect(() => spool?.read(10, ALL)).toThrow(expect.objectContaining({ code: 'SPOOL_CORRUPT', retryable: false }))
-  const aside = spool?.setAside()
-  expect(statSync(aside ?? '').isFile()).toBe(true)
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
-})
-
-it('after a torn write or a changed byte anywhere, gives only right chunks, in order, or says that it is damaged', async () => {
-  const source = makeTempDirectory()
-  const child = startChild(['append-and-trim', source, 1])
-  await child.printed(3000) // More than the write-ahead log holds: there is content in both files.
-  await child.kill('SIGKILL')
-  const name = basename(spoolOf(source))
-  const files = { [name]: readFileSync(join(source, name)), [`${name}-wal`]: readFileSync(join(source, `${name}-wal`)) }
-  const target = fc.constantFrom(...Object.keys(files))
-  fc.assert(
-    fc.property(
-      target,
-      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
-      fc.nat(255),
-      (where, at, mask) => {
-        const directory = makeTempDirectory()
-        for (const [file, bytes] of Object.entries(files)) writeFileSync(join(directory, file), bytes)
-        const position = Math.floor(at * (files[where]?.length ?? 0))
-        const old = files[where]?.[position] ?? 0
-        // A mask of zero stands for tearing the file off there.
-        if (mask === 0) truncateSync(join(directory, where), position)
-        else overwrite(join(directory, where), position, Uint8Array.of(old ^ mask))
-        const { spools, damaged } = adoptSpools({ directory })
-        const chunks = spools.flatMap(readIntact)
-        expect(spools.length + damaged.length).toBeLessThanOrEqual(1)
-        for (const [index, { id, chunk }] of chunks.entries()) {
-          expect(id).toBe((chunks[0]?.id ?? 0) + index)
-          expect(plain(chunk)).toEqual(plain(chunkOf((id - 1) * 20, 20)))
-        }
-        for (const spool of spools) spool.close()
-      },
-    ),
-    { numRuns: 300 },
-  )
-})
-
-/** What can be read up to the first damage. */
-function readIntact(spool: AdoptedSpool): StoredChunk[] {
-  const chunks: StoredChunk[] = []
-  try {
-    for (;;) {
-      const more = spool.read(chunks.at(-1)?.id ?? 0, 20_000)
-      if (more.length === 0) return chunks
-      chunks.push(...more)
-    }
-  } catch (error) {
-    if (error instanceof IntegrityError && error.code === 'SPOOL_CORRUPT') return chunks
-    throw error
-  }
-}
-
-it('leaves a file of a later release where it is', () => {
-  const directory = makeTempDirectory()
-  const file = leaveSpool(directory, 1)
-  runSql(file, 'PRAGMA user_version = 1000')
-  const { spools, damaged, skipped } = adoptSpools({ directory })
-  expect([spools, damaged]).toEqual([[], []])
-  expect(skipped).toEqual([{ file, reason: expect.stringContaining('later release') }])
-  expect(existsSync(file)).toBe(true)
 })
 
 it('loses and repeats nothing when runs start, end and adopt at once', async () => {

@@ -2,12 +2,15 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
+import { adoptSpools, openRunSpool } from '@agent-audit/spool'
 import type { Chunk } from '@agent-audit/spool'
 import { onTestFinished, vi } from 'vitest'
+import { chunkOf, runIdOf } from './chunks.ts'
 
 export { chunkOf, placesOf, runIdOf, unplaced } from './chunks.ts'
 
@@ -77,4 +80,38 @@ export function plain(chunk: Chunk): object {
     partitions: [...partitions],
     firstSeq,
   }
+}
+
+/** Bytes: no limit. */
+export const ALL: number = 2 ** 40
+
+/** Leaves the spool of a dead run with some chunks behind; returns its file. */
+export function leaveSpool(directory: string, number: number, chunks = 20): string {
+  const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: ALL, fsync: false })
+  for (let index = 0; index < chunks; index++) spool.append(chunkOf(index * 20, 20))
+  spool.close()
+  return spool.file
+}
+
+/** Runs adopted, each with its number of chunks; they are closed again. */
+export function adoptAll(directory: string): { runs: Record<string, number>; damaged: number; skipped: number } {
+  const { spools, damaged, skipped } = adoptSpools({ directory })
+  const runs: Record<string, number> = {}
+  for (const spool of spools) {
+    runs[spool.runId] = spool.read(0, ALL).length
+    spool.close()
+  }
+  return { runs, damaged: damaged.length, skipped: skipped.length }
+}
+/** The one spool in a directory. */
+export function spoolOf(directory: string): string {
+  const name = readdirSync(directory).find((entry) => entry.endsWith('.spool')) ?? ''
+  return join(directory, name)
+}
+
+/** Changes a database file behind the back of the spool. */
+export function runSql(file: string, sql: string): void {
+  const db = new DatabaseSync(file)
+  db.exec(sql)
+  db.close()
 }
