@@ -75,7 +75,7 @@ export async function recordVerdict(
   request: ApprovalRequest,
   given: Verdict,
 ): Promise<ApprovalDecision> {
-  const { approval_status, approver_id, reason } = checkVerdict(given)
+  const { approval_status, approver_id, reason } = checkVerdict(given, trail.redactor)
   const { approval_id, tool_name, tool_call_id, arguments_sha256, expires_at } = request
   const record = (status: string, more: object): Receipt =>
     session.recordOwn(

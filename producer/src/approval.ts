@@ -1,8 +1,9 @@
 /** What is asked of a person, and what the person answers; and the check of both when they come from elsewhere. */
-import { describeIssue, invalidEvent } from '@agent-audit/schemas'
 import type { Common, Maybe, ToolCall } from '@agent-audit/schemas'
 import { z } from 'zod'
 import type { SessionRef } from './audit-trail.ts'
+import { checkForm } from './check-form.ts'
+import type { Redactor } from './redaction/redactor.ts'
 import { refSchema } from './session-ref.ts'
 
 /** A question to a person: exactly these arguments, until then. Plain JSON: carry it by any means. */
@@ -108,28 +109,21 @@ const optionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.strictObjec
 })
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkVerdict(given: Verdict): Verdict {
-  return checkForm(verdictSchema, given, 'approval_decision')
+export function checkVerdict(given: Verdict, redactor: Redactor | undefined): Verdict {
+  return checkForm(verdictSchema, given, { eventType: 'approval_decision', redactor })
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkRequest(given: ApprovalRequest): ApprovalRequest {
-  return checkForm(requestSchema, given, 'approval_decision')
+export function checkRequest(given: ApprovalRequest, redactor: Redactor | undefined): ApprovalRequest {
+  return checkForm(requestSchema, given, { eventType: 'approval_decision', redactor })
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkDecision(given: ApprovalDecision): ApprovalDecision {
-  return checkForm(decisionSchema, given, 'tool_call')
+export function checkDecision(given: ApprovalDecision, redactor: Redactor | undefined): ApprovalDecision {
+  return checkForm(decisionSchema, given, { eventType: 'tool_call', redactor })
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong option. */
-export function checkApprovalOptions(given: ApprovalOptions): ApprovalOptions {
-  return checkForm(optionsSchema, given, 'approval_request')
-}
-
-/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkForm<T>(schema: z.ZodType<T, T>, given: T, eventType: string): T {
-  const result = schema.safeParse(given)
-  if (!result.success) throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
-  return result.data
+export function checkApprovalOptions(given: ApprovalOptions, redactor: Redactor | undefined): ApprovalOptions {
+  return checkForm(optionsSchema, given, { eventType: 'approval_request', redactor })
 }

@@ -53,7 +53,8 @@ export async function guard<I, T>(
 ): Promise<T> {
   const requires_approval = given?.requires_approval === true || options.approval !== undefined
   const guarded = new GuardedCall(host, { ...given, requires_approval }, options.durability)
-  if (options.override !== undefined) guarded.override = checkOverridden(guarded, checkOverride(options.override))
+  if (options.override !== undefined)
+    guarded.override = checkOverridden(guarded, checkOverride(options.override, host.trail.redactor))
   if (options.check !== undefined) await judge(guarded, options.check)
   let approvalId: string | undefined
   if (typeof options.approval === 'function') await obtain(guarded, options.approval)
@@ -107,7 +108,7 @@ function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): s
     guarded.object('APPROVAL_REQUIRED', 'approval is required and was not given')
     return undefined
   }
-  const decision = checkDecision(approval)
+  const decision = checkDecision(approval, guarded.host.trail.redactor)
   return checkApproved(guarded, decision) ? decision.approval_id : undefined
 }
 

@@ -1,6 +1,8 @@
 /** A person's word against a refusal, and the check of it when it comes from elsewhere. */
 import { z } from 'zod'
-import { bound, checkForm, lifetime, name } from './approval.ts'
+import { bound, lifetime, name } from './approval.ts'
+import { checkForm } from './check-form.ts'
+import type { Redactor } from './redaction/redactor.ts'
 
 /** A person takes it upon them that a call runs which a guard refuses. */
 export interface OverrideOptions {
@@ -47,11 +49,11 @@ const overrideSchema: z.ZodType<Override, Override> = z.strictObject({
 })
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong option. */
-export function checkOverrideOptions(given: OverrideOptions): OverrideOptions {
-  return checkForm(optionsSchema, given, 'human_intervention')
+export function checkOverrideOptions(given: OverrideOptions, redactor: Redactor | undefined): OverrideOptions {
+  return checkForm(optionsSchema, given, { eventType: 'human_intervention', redactor })
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkOverride(given: Override): Override {
-  return checkForm(overrideSchema, given, 'tool_call')
+export function checkOverride(given: Override, redactor: Redactor | undefined): Override {
+  return checkForm(overrideSchema, given, { eventType: 'tool_call', redactor })
 }

@@ -1,8 +1,9 @@
 /** Reading a session's handle that came from another process. */
-import { describeIssue, invalidEvent } from '@agent-audit/schemas'
 import { z } from 'zod'
 import type { SessionRef } from './audit-trail.ts'
+import { checkForm } from './check-form.ts'
 import type { SessionStamps } from './event-record.ts'
+import type { Redactor } from './redaction/redactor.ts'
 
 /** A handle, and nothing else. */
 export const refSchema: z.ZodType<SessionRef, SessionRef> = z.strictObject({
@@ -15,10 +16,8 @@ export const refSchema: z.ZodType<SessionRef, SessionRef> = z.strictObject({
 })
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
-export function checkRef(ref: SessionRef): SessionRef {
-  const result = refSchema.safeParse(ref)
-  if (!result.success) throw invalidEvent('session_resumed', result.error.issues.flatMap(describeIssue))
-  return result.data
+export function checkRef(given: SessionRef, redactor: Redactor | undefined): SessionRef {
+  return checkForm(refSchema, given, { eventType: 'session_resumed', redactor })
 }
 
 /** The stamps that the session began with; what the handle does not say is the trail's own. */

@@ -173,13 +173,13 @@ export class Session implements AuditSession {
 
   async requestApproval(call: ToolCall, options: ApprovalOptions = {}): Promise<ApprovalRequest> {
     const host = { session: this, trail: this.#trail }
-    const checked = checkApprovalOptions(options)
+    const checked = checkApprovalOptions(options, this.#trail.redactor)
     return askApproval(host, new GuardedCall(host, call, undefined), checked)
   }
 
   async override(call: ToolCall, options: OverrideOptions): Promise<Override> {
     const host = { session: this, trail: this.#trail }
-    const checked = checkOverrideOptions(options)
+    const checked = checkOverrideOptions(options, this.#trail.redactor)
     return recordOverride(host, new GuardedCall(host, call, undefined), checked)
   }
 

@@ -208,7 +208,7 @@ export class Trail implements AuditTrail {
 
   resumeSession(ref: SessionRef): AuditSession {
     this.#checkOpen()
-    const checked = checkRef(ref)
+    const checked = checkRef(ref, this.#redactor)
     const session = this.#goOn(checked)
     session.recordOwn('session_resumed', { content: { from_run_id: checked.run_id } })
     return session
@@ -224,7 +224,7 @@ export class Trail implements AuditTrail {
 
   async decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision> {
     this.#checkOpen()
-    const checked = checkRequest(request)
+    const checked = checkRequest(request, this.#redactor)
     return recordVerdict({ session: this.#goOn(checked.session), trail: this.#context }, checked, verdict)
   }
 

@@ -259,6 +259,7 @@ it('no error and no problem quotes what was recorded', async () => {
     () => session.decision({ reasoning: 'r', [secret]: 1 }),
     () => session.decision({ reasoning: 'r', content: { [secret]: BigInt(1) } }),
     () => trail.startSession({ [secret]: 1 }),
+    () => trail.resumeSession({ ...session.ref, [secret]: 1 }),
     () => session.record({ event_type: 'acme.x', timestamp: secret as never, parent_event_id: secret }),
     () => session.end({ reason: 5 as never, content: secret as never }),
     () =>
@@ -272,12 +273,23 @@ it('no error and no problem quotes what was recorded', async () => {
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
   }
   const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'no' }) }
+  const call = { tool_name: 't', tool_input: {} }
+  const request = await session.requestApproval(call)
+  const decision = await trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim' })
+  const override = await session.override(call, { approver_id: 'kim', reason: 'urgent' })
+  const more = { [secret]: 1 }
   const refused = [
+    session.requestApproval(call, more),
+    session.override(call, { approver_id: 'kim', reason: 'urgent', ...more }),
+    trail.decideApproval({ ...request, ...more }, decision),
+    trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim', ...more }),
+    session.guard(call, () => {}, { approval: { ...decision, ...more } }),
+    session.guard(call, () => {}, { override: { ...override, ...more } }),
     session.guard({ tool_name: 't', tool_input: {}, [secret]: 1 }, () => {}),
     session.guard({ tool_name: 't', tool_input: { [secret]: BigInt(1) } }, () => {}),
     session.guard({ tool_name: secret, tool_input: {} }, () => {}, denied),
   ]
-  for (const error of await Promise.all(refused.map((call) => call.catch((thrown: unknown) => thrown)))) {
+  for (const error of await Promise.all(refused.map((attempt) => attempt.catch((thrown: unknown) => thrown)))) {
     expect(error).toBeInstanceOf(Error)
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
   }
