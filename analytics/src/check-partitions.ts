@@ -1,4 +1,5 @@
 /** Every offset of every partition, each once. */
+import { askInPieces } from '@agent-audit/schemas'
 import type { Analytics } from './clickhouse.ts'
 import type { PartitionReport } from './completeness.ts'
 import { ALTERED_OFFSETS, LOGS, OFFSET_STEPS, PARTITIONS } from './completeness-queries.ts'
@@ -54,11 +55,12 @@ function placeOf(
 }
 
 async function findAltered(analytics: Analytics, repeats: readonly Row[]): Promise<Set<string>> {
-  if (repeats.length === 0) return new Set()
-  const rows = await analytics.rows<Row>(ALTERED_OFFSETS, {
-    logs: repeats.map((row) => text(row, 'log_id_hex')),
-    partitions: repeats.map((row) => number(row, 'log_partition')),
-    offsets: repeats.map((row) => number(row, 'at')),
+  const rows = await askInPieces(repeats, (piece) => {
+    return analytics.rows<Row>(ALTERED_OFFSETS, {
+      logs: piece.map((row) => text(row, 'log_id_hex')),
+      partitions: piece.map((row) => number(row, 'log_partition')),
+      offsets: piece.map((row) => number(row, 'at')),
+    })
   })
   return new Set(rows.map((row) => `${partitionOf(row)}/${text(row, 'log_offset')}`))
 }

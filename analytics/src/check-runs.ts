@@ -1,11 +1,12 @@
 /** Every number of every run, each once. */
+import { askInPieces } from '@agent-audit/schemas'
 import type { Analytics } from './clickhouse.ts'
 import type { RepeatedEvent, RunReport } from './completeness.ts'
 import { COPIES, LOST, PENDING, RUN_STEPS, RUNS } from './completeness-queries.ts'
 import { countRange, type Range, split } from './ranges.ts'
 import { isRepeat, number, type Row, sortSteps, text } from './steps.ts'
 
-/** Runs whose findings are named at most: their ids are sent with the query. */
+/** Runs whose findings are named at most: their ids are sent with the queries. */
 const MAX_RUNS = 5000
 
 /** @param limit - Gaps and repeats named at most. */
@@ -38,17 +39,23 @@ export async function checkRuns(
 }
 
 async function findSteps(analytics: Analytics, uneven: readonly Row[], limit: number): Promise<Row[]> {
-  if (uneven.length === 0) return []
-  const lasts = uneven.map((row) => number(row, 'last'))
-  return analytics.rows<Row>(RUN_STEPS, { runs: uneven.map(runOf), lasts, limit })
+  const found = await askInPieces(uneven, (piece) => {
+    return analytics.rows<Row>(RUN_STEPS, {
+      runs: piece.map(runOf),
+      lasts: piece.map((row) => number(row, 'last')),
+      limit,
+    })
+  })
+  return found.slice(0, limit)
 }
 
 type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
 
 /** Asks about the numbers that these steps lead to. */
-async function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
-  if (steps.length === 0) return []
-  return analytics.rows<Row>(query, { runs: steps.map(runOf), numbers: steps.map((row) => number(row, 'at')) })
+function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
+  return askInPieces(steps, (piece) => {
+    return analytics.rows<Row>(query, { runs: piece.map(runOf), numbers: piece.map((row) => number(row, 'at')) })
+  })
 }
 
 function reportRun(row: Row, findings: Findings): RunReport {

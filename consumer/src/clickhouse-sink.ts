@@ -1,6 +1,13 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
-import { AuditUnavailableError, EVENTS_TABLE, IntegrityError, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import {
+  askInPieces,
+  AuditUnavailableError,
+  EVENTS_TABLE,
+  IntegrityError,
+  LOGS_TABLE,
+  SKIPPED_TABLE,
+} from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { judgeAnswer } from './insert-answer.ts'
 import {
@@ -190,7 +197,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       const query = `
         SELECT lower(hex(run_id)) AS runId, toFloat64(max(run_seq)) AS runSeq FROM ${EVENTS_TABLE}
         WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
-      const rows = await ask<RecordIdentity>(query, { ...placed(place), runs: runIds })
+      const rows = await askInPieces(runIds, (runs) => ask<RecordIdentity>(query, { ...placed(place), runs }))
       return new Map(rows.map((row) => [row.runId, row.runSeq]))
     },
     stored: (place, records) => askStored(ask, placed(place), records),
@@ -226,8 +233,9 @@ async function askStored(
     WHERE ${IN_PARTITION} AND run_id = unhex({run:String}) AND run_seq IN (SELECT arrayJoin({seqs:Array(Int64)}))`
   const found: RecordIdentity[] = []
   for (const [run, wanted] of Map.groupBy(records, (record) => record.runId)) {
-    const rows = await ask<{ runSeq: number }>(query, { ...place, run, seqs: wanted.map((record) => record.runSeq) })
-    found.push(...rows.map((row) => ({ runId: run, runSeq: row.runSeq })))
+    const numbers = wanted.map((record) => record.runSeq)
+    const rows = await askInPieces(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...place, run, seqs }))
+    for (const { runSeq } of rows) found.push({ runId: run, runSeq })
   }
   return found
 }

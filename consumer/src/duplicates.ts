@@ -22,8 +22,8 @@ export class DuplicateFilter {
   }
 
   /**
-   * Positions in the batch of records that are earlier in it, or in audit_events. At most one query for runs not met
-   * before and one for the records in question.
+   * Positions in the batch of records that are earlier in it, or in audit_events. Asks about runs not met before, and
+   * about the records in question.
    */
   async find(batch: Batch): Promise<Set<number>> {
     await this.#learnRuns([...batch.runs.keys()].filter((run) => !this.#highest.has(run)))

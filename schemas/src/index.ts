@@ -66,6 +66,7 @@ export {
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
+export { askInPieces } from './pieces.ts'
 export type { AuditRecord } from './record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './varint.ts'

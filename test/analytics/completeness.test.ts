@@ -317,6 +317,20 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     expect(report.partitions[0]).toMatchObject({ missing: 3, gaps: [{ first: 1 }, { first: 3 }] })
   })
 
+  it('names findings in thousands of runs and at thousands of offsets', async () => {
+    const once = Array.from({ length: 7500 }, (_, index) => ({
+      run_id: runId(index + 1),
+      run_seq: 1,
+      log_offset: index,
+    }))
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, [...once, ...once.map((row) => ({ ...row, agent_id: 'another' }))])
+    const { partitions, runs } = await completeness(trail, { maxFindings: 20_000 })
+    expect(partitions[0]?.repeats.filter(({ altered }) => altered)).toHaveLength(7500)
+    const named = runs.filter(({ gaps, repeats }) => gaps.length === 1 && repeats.some(({ altered }) => altered))
+    expect([runs.length, named.length]).toEqual([7500, 5000])
+  })
+
   it('agrees with a plain count over random histories', async () => {
     const seed = Math.floor(Math.random() * 2 ** 31)
     const random = mulberry32(seed)

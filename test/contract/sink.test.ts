@@ -93,6 +93,16 @@ describe.each([
     expect(await sink.stored(place, asked)).toEqual(asked.slice(1))
   })
 
+  it('answers about as many runs and records as a batch can hold', async () => {
+    const [{ sink }, place] = [await open(), newPlace()]
+    await send(sink, place, await only(place, [...encodeRun('a', 0, 2), ...encodeRun('b', 5, 5)]))
+    const [a, b] = [runIdOf('a').toString('hex'), runIdOf('b').toString('hex')]
+    const others = Array.from({ length: 50_000 }, (_, run) => (run + 1).toString(16).padStart(32, '0'))
+    expect(Object.fromEntries(await sink.highestSeqs(place, [a, ...others, b]))).toEqual({ [a]: 2, [b]: 5 })
+    const asked = others.map((_, index) => ({ runId: a, runSeq: index < 49_997 ? 2 ** 40 + index : index - 49_997 }))
+    expect(await sink.stored(place, asked)).toEqual([0, 1, 2].map((runSeq) => ({ runId: a, runSeq })))
+  })
+
   it('leaves no row of an insert that comes after its deadline, and calls it unclear', async () => {
     const [{ sink }, place] = [await open(), newPlace()]
     const [events, skipped] = await insertsOf(place, [...encodeRun('a', 0, 2), null])
