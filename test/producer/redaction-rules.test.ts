@@ -1,7 +1,8 @@
 /** Redaction by rules of the caller's own; and whatever the rules, in linear time. */
 import { createAuditTrail } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
-import { fake, inputOf, outputsOf, record } from './redaction-support.ts'
+import { fake, inputOf, outputsOf } from './redaction-support.ts'
+import { record } from './session-support.ts'
 import { makeTempDirectory, openTrail, sessionRows } from './support.ts'
 
 describe('rules of one’s own', () => {
@@ -111,7 +112,7 @@ describe('rules of one’s own', () => {
         session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: { a: 'hidden' }, content: { b: 'seen' } })
         session.toolResult({ tool_call_id: 'c', tool_name: 't', error: new Error('hidden') })
       },
-      { custom },
+      { redact: { custom } },
     )
     expect(rows[0]).toMatchObject({ content: { b: 'seen' }, field_notes: { tool_output: { redaction_failed: true } } })
     expect(rows[1]).toMatchObject({
@@ -183,7 +184,7 @@ it('takes time in proportion to the text, whatever the text', async () => {
         growth[what] = eight / Math.max(one, 2000)
       }
     },
-    { patterns: ['email', 'card', 'iban', 'phone'] },
+    { redact: { patterns: ['email', 'card', 'iban', 'phone'] } },
   )
   // Eight times the text is eight times the work, and 64 times if it were quadratic.
   expect(Object.entries(growth).filter(([, times]) => times > 24)).toEqual([])

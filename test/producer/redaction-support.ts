@@ -1,29 +1,22 @@
 /** What the tests of redaction share: what is recorded under some rules, and things that look like secrets. */
-import type { AuditSession, RedactionRules } from '@agent-audit/producer'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from './support.ts'
-
-type Redact = 'secrets' | 'off' | RedactionRules | undefined
-
-/** Records in one session, and returns its rows without session_start. */
-export async function record(work: (session: AuditSession) => void, redact?: Redact): Promise<Row[]> {
-  const dataDir = makeTempDirectory()
-  const trail = openTrail({ dataDir, redact })
-  work(trail.startSession({ session_id: 's1' }))
-  await trail.close()
-  return sessionRows(dataDir).slice(1)
-}
+import type { Redact } from '@agent-audit/producer'
+import { record } from './session-support.ts'
+import type { Row } from './support.ts'
 
 /** What is recorded of texts, as outputs of a tool. */
 export async function outputsOf(texts: readonly string[], redact?: Redact): Promise<string[]> {
-  const rows = await record((session) => {
-    for (const text of texts) session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: text })
-  }, redact)
+  const rows = await record(
+    (session) => {
+      for (const text of texts) session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: text })
+    },
+    { redact },
+  )
   return rows.map(({ tool_output: output }) => String(output))
 }
 
 /** The row of a tool call with this input. */
 export async function inputOf(input: unknown, redact?: Redact): Promise<Row> {
-  const [row] = await record((session) => void session.toolCall({ tool_name: 't', tool_input: input }), redact)
+  const [row] = await record((session) => void session.toolCall({ tool_name: 't', tool_input: input }), { redact })
   if (row === undefined) throw new Error('no row')
   return row
 }

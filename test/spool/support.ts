@@ -103,6 +103,7 @@ export function adoptAll(directory: string): { runs: Record<string, number>; dam
   }
   return { runs, damaged: damaged.length, skipped: skipped.length }
 }
+
 /** The one spool in a directory. */
 export function spoolOf(directory: string): string {
   const name = readdirSync(directory).find((entry) => entry.endsWith('.spool')) ?? ''
