@@ -95,37 +95,27 @@ it('leaves a file that lost its head alone while its owner lives', async () => {
   expect(readFileSync(`${spoolOf(directory)}-wal`)).toEqual(log)
 })
 
-it('does not take a new file for a damaged one when its owner begins between two looks', async () => {
+// The owner stops once it has made its file, which is empty and not locked then; the adopter stops right after a call; the
+// owner goes on until it has stored a chunk, then the adopter.
+it.each([
+  // Between its looks at the two files.
+  ['does not take a new file for a damaged one when its owner begins between two looks', 'statSync', true],
+  // It took the new file for a dead run's; before it removes the log, the owner has noticed, and begun anew.
+  ['takes nothing of a run along whose first file it has just removed', 'rmSync', false],
+])('%s', async (_name, stopAfter, firstFileStays) => {
   const directory = makeTempDirectory()
   const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
   await owner.printed(1)
   const file = spoolOf(directory)
   expect(statSync(file).size).toBe(0)
-  // The adopter stops between its looks at the two files; the owner goes on until it has stored a chunk.
-  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=statSync')
+  const adopter = startChild(['adopt-many', directory, 0, 1], `AUDIT_TEST_STOP_AFTER=${stopAfter}`)
   await adopter.printed(1)
   await owner.kill('SIGCONT')
   await owner.printed(2)
   await adopter.kill('SIGCONT')
   expect(await adopter.exited()).toBe(0)
   expect(adopter.lines.slice(1)).toEqual([])
-  expect(existsSync(file)).toBe(true)
-  await owner.kill('SIGKILL')
-  expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
-})
-
-it('takes nothing of a run along whose first file it has just removed', async () => {
-  const directory = makeTempDirectory()
-  const owner = startChild(['hold', directory, 1], 'AUDIT_TEST_STOP_AFTER=closeSync')
-  await owner.printed(1)
-  // The new file is empty and not locked: the adopter takes it for a dead run's, removes it, and stops before its log.
-  const adopter = startChild(['adopt-many', directory, 0, 1], 'AUDIT_TEST_STOP_AFTER=rmSync')
-  await adopter.printed(1)
-  // The owner notices, and begins anew.
-  await owner.kill('SIGCONT')
-  await owner.printed(2)
-  await adopter.kill('SIGCONT')
-  expect(await adopter.exited()).toBe(0)
+  expect(existsSync(file)).toBe(firstFileStays)
   await owner.kill('SIGKILL')
   expect(adoptAll(directory)).toEqual({ runs: { [runIdOf(1)]: 1 }, damaged: 0, skipped: 0 })
 })
