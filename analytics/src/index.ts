@@ -1,5 +1,5 @@
-export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './agents.ts'
-export { type Analytics, type AnalyticsOptions, connectAnalytics } from './clickhouse.ts'
+export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
+export { type Analytics, type AnalyticsOptions, connectAnalytics } from './connection/clickhouse.ts'
 export {
   type Completeness,
   completeness,
@@ -8,7 +8,7 @@ export {
   type RepeatedEvent,
   type RepeatedOffset,
   type RunReport,
-} from './completeness.ts'
+} from './verify/completeness.ts'
 export {
   type DeadLetter,
   deadLetters,
@@ -17,10 +17,10 @@ export {
   parsePlace,
   readDeadLetter,
   type RecordPlace,
-} from './dead-letters.ts'
-export { migrate, type MigrationReport } from './migrate.ts'
-export type { Range } from './ranges.ts'
-export { sessions, type SessionsOptions, type SessionSummary } from './sessions.ts'
-export { checkWriterGrants, type LogRegistration, registerLog } from './setup.ts'
-export type { TimeWindow } from './sql.ts'
-export { sessionTrail, type TrailEvent } from './trail.ts'
+} from './queries/dead-letters.ts'
+export { migrate, type MigrationReport } from './admin/migrate.ts'
+export type { Range } from './verify/ranges.ts'
+export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
+export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
+export type { TimeWindow } from './connection/sql.ts'
+export { sessionTrail, type TrailEvent } from './queries/session-trail.ts'

@@ -5,17 +5,17 @@
  */
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
-import { BufferMemory } from './buffer-memory.ts'
-import { createRecordCheck, type RecordCheck } from './check.ts'
-import { type ClickHouseSink, createClickHouseSink } from './clickhouse-sink.ts'
-import { type Clock, systemClock } from './clock.ts'
-import { createEmbeddedSource } from './embedded-source.ts'
-import { createKafkaSource } from './kafka-source.ts'
+import { BufferMemory } from './pipeline/buffer-memory.ts'
+import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
+import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
+import { type Clock, systemClock } from './pipeline/clock.ts'
+import { createEmbeddedSource } from './log/embedded-source.ts'
+import { createKafkaSource } from './log/kafka-source.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
-import { writePartition, type WriterOptions } from './partition-writer.ts'
-import { Pace } from './pace.ts'
+import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
+import { Pace } from './pipeline/pace.ts'
 import type { Settings } from './settings.ts'
-import type { Claim, Source } from './source.ts'
+import type { Claim, Source } from './pipeline/source.ts'
 
 export interface Consumer {
   /** Whether the group is joined, both ends were in reach when last tried, and no partition is stopped; else why not. */

@@ -1,11 +1,11 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
-import type { Batch } from './batch.ts'
-import type { BufferMemory } from './buffer-memory.ts'
-import type { DeadStop } from './cut.ts'
-import type { InsertAnswer, Table } from './sink.ts'
-import type { CommitAnswer, LogPlace } from './source.ts'
+import type { Batch } from './pipeline/batch.ts'
+import type { BufferMemory } from './pipeline/buffer-memory.ts'
+import type { DeadStop } from './pipeline/cut.ts'
+import type { InsertAnswer, Table } from './pipeline/sink.ts'
+import type { CommitAnswer, LogPlace } from './pipeline/source.ts'
 
 /** What a partition's writer tells of itself. */
 export interface PartitionObserver {

@@ -2,13 +2,13 @@
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import type { AuditTrail } from './audit-trail.ts'
-import { deadline } from './availability.ts'
-import { startDelivery } from './delivery-port.ts'
-import { resolveOptions } from './options.ts'
-import type { AuditTrailOptions } from './options.ts'
-import { Trail } from './trail.ts'
-import { createClaims } from './used-approvals.ts'
+import type { AuditTrail } from './api/audit-trail.ts'
+import { deadline } from './guard/availability.ts'
+import { startDelivery } from './delivery/port.ts'
+import { resolveOptions } from './options/options.ts'
+import type { AuditTrailOptions } from './options/options.ts'
+import { Trail } from './session/trail.ts'
+import { createClaims } from './guard/used-approvals.ts'
 
 /**
  * Opens the spool, returns at once, and dials the broker in the background.

@@ -1,5 +1,5 @@
 /** The producer: what agents import to record what they do. */
-export type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './approval.ts'
+export type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './guard/approval.ts'
 export type {
   Acknowledgement,
   AuditSession,
@@ -10,14 +10,14 @@ export type {
   SessionRef,
   TrailStats,
   WaitOptions,
-} from './audit-trail.ts'
+} from './api/audit-trail.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
-export { currentSession } from './current-session.ts'
-export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options.ts'
+export { currentSession } from './session/current-session.ts'
+export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options/options.ts'
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'
-export type { GuardOptions, Ruling } from './guard.ts'
-export type { Override, OverrideOptions } from './override.ts'
+export type { GuardOptions, Ruling } from './guard/guard.ts'
+export type { Override, OverrideOptions } from './guard/override.ts'
 export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
 export {
   ActionRefusedError,

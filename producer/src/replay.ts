@@ -3,11 +3,11 @@
  * recorded stays as it was, but for what names the record: run, number, event id, and the number within its session.
  */
 import type { AuditRecord } from '@agent-audit/schemas'
-import type { DrainResult, Receipt, WaitOptions } from './audit-trail.ts'
+import type { DrainResult, Receipt, WaitOptions } from './api/audit-trail.ts'
 import { openTrail } from './create-audit-trail.ts'
-import { EventRecord } from './event-record.ts'
-import { FieldNotes } from './field-writer.ts'
-import type { AuditTrailOptions } from './options.ts'
+import { EventRecord } from './record/event-record.ts'
+import { FieldNotes } from './record/field-writer.ts'
+import type { AuditTrailOptions } from './options/options.ts'
 
 /** A run that records dead letters once more. */
 export interface Replay {

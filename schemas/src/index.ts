@@ -5,11 +5,11 @@ export {
   type RecordField,
   SCHEMA_VERSIONS,
   type SchemaVersion,
-} from './avro-schema.ts'
-export { findChecker, type RecordChecker, type RecordHead } from './checker.ts'
-export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './container.ts'
-export { decodeAsFarAsPossible, decodeRecord } from './decoder.ts'
-export { maxRecordBytes, writeRecord } from './encoder.ts'
+} from './avro/avro-schema.ts'
+export { findChecker, type RecordChecker, type RecordHead } from './avro/checker.ts'
+export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './avro/container.ts'
+export { decodeAsFarAsPossible, decodeRecord } from './avro/decoder.ts'
+export { maxRecordBytes, writeRecord } from './avro/encoder.ts'
 export {
   ActionRefusedError,
   AuditUnavailableError,
@@ -41,9 +41,9 @@ export {
   type ToolCallRequest,
   type ToolResult,
   type UserMessage,
-} from './event-inputs.ts'
-export { checkInput, describeIssue, EVENT_TYPES, invalidEvent } from './event-schemas.ts'
-export { fingerprint64 } from './fingerprint.ts'
+} from './events/event-inputs.ts'
+export { checkInput, describeIssue, EVENT_TYPES, invalidEvent } from './events/event-schemas.ts'
+export { fingerprint64 } from './avro/fingerprint.ts'
 export {
   CONFLUENT_BYTES,
   type Frame,
@@ -51,10 +51,10 @@ export {
   reframeToConfluent,
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
-} from './framing.ts'
-export { excessiveGrants, readerGrants, writerGrants } from './grants.ts'
-export { type ReadIdentity, readIdentity } from './identity.ts'
-export { type Migration, readMigrations } from './migrations.ts'
+} from './avro/framing.ts'
+export { excessiveGrants, readerGrants, writerGrants } from './clickhouse/grants.ts'
+export { type ReadIdentity, readIdentity } from './avro/identity.ts'
+export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
@@ -66,7 +66,7 @@ export {
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
-export { askInPieces } from './pieces.ts'
-export type { AuditRecord } from './record.ts'
-export { createSchemaRegistry, type SchemaRegistry } from './registry.ts'
-export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './varint.ts'
+export { askInPieces } from './clickhouse/pieces.ts'
+export type { AuditRecord } from './avro/record.ts'
+export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
+export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'

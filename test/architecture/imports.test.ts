@@ -111,13 +111,13 @@ function importersOf(name: string): string[] {
 
 it('kafkajs is known to files named kafka-*.ts of producer and consumer alone', () => {
   const importers = importersOf('kafkajs')
-  expect(importers).toContain('producer/src/kafka-sender.ts')
+  expect(importers).toContain('producer/src/log/kafka-sender.ts')
   const allowed = importers.filter((path) => /^(producer|consumer)\//.test(path) && basename(path).startsWith('kafka-'))
   expect(importers).toEqual(allowed)
 })
 
 it('the mends of kafkajs are the same in producer and consumer', () => {
-  expect(readText('producer/src/kafka-mends.ts')).toBe(readText('consumer/src/kafka-mends.ts'))
+  expect(readText('producer/src/log/kafka-mends.ts')).toBe(readText('consumer/src/log/kafka-mends.ts'))
 })
 
 it('the Anthropic SDK is known by its types alone: who does not use it need not install it', () => {
@@ -131,7 +131,10 @@ it('the Anthropic SDK is known by its types alone: who does not use it need not 
 })
 
 it('@clickhouse/client is known to one file of the consumer and one of analytics', () => {
-  expect(importersOf('@clickhouse/client')).toEqual(['consumer/src/clickhouse-sink.ts', 'analytics/src/clickhouse.ts'])
+  expect(importersOf('@clickhouse/client')).toEqual([
+    'consumer/src/store/clickhouse-sink.ts',
+    'analytics/src/connection/clickhouse.ts',
+  ])
 })
 
 it.each(['test', 'bench', 'examples'])('%s goes through public entries', (folder) => {

@@ -16,11 +16,9 @@ export interface Mutation {
 
 const SINK = 'test/contract/sink.test.ts'
 const SOURCE = 'test/contract/source.test.ts'
-const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map((name) => `consumer/src/${name}.ts`) as [
-  string,
-  string,
-  string,
-]
+const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map(
+  (name) => `consumer/src/pipeline/${name}.ts`,
+) as [string, string, string]
 const PROCESS_LIST = 'while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)'
 const CLOCK = 'await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)'
 
@@ -68,7 +66,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'deadline, as ClickHouse sees it',
     without: 'sends a later deadline than that of the lease',
-    file: 'consumer/src/clickhouse-sink.ts',
+    file: 'consumer/src/store/clickhouse-sink.ts',
     from: 'log_comment: `${fencedAt} ${deadline}`',
     to: 'log_comment: `${fencedAt} ${deadline + 3_600_000}`',
     finder: { file: SINK, test: 'comes after its deadline' },
@@ -116,7 +114,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'exclusion of accounted offsets above `next`',
     without: 'writes them again',
-    file: 'consumer/src/cut.ts',
+    file: 'consumer/src/pipeline/cut.ts',
     from: 'this.#above = input.above',
     to: 'this.#above = []',
     finder: 'simulation',
@@ -132,7 +130,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'exact duplicate look-up',
     without: 'takes every record not above the highest run_seq for a duplicate',
-    file: 'consumer/src/duplicates.ts',
+    file: 'consumer/src/pipeline/duplicates.ts',
     from: 'if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)',
     to: 'duplicates.add(position)',
     finder: 'simulation',
@@ -156,7 +154,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'epoch check',
     without: 'commits for a claim whose epoch has ended',
-    file: 'consumer/src/kafka-claim.ts',
+    file: 'consumer/src/log/kafka-claim.ts',
     from: "if (this.ended.aborted) return 'refused'",
     to: '',
     finder: { file: SOURCE, test: 'commits nothing any more' },
@@ -164,7 +162,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'one block (squash settings)',
     without: "lets the server's own thresholds cut an insert into blocks",
-    file: 'consumer/src/clickhouse-sink.ts',
+    file: 'consumer/src/store/clickhouse-sink.ts',
     from: "min_insert_block_size_rows: '1000000000',\n  min_insert_block_size_bytes: '0',\n  max_insert_block_size: '1000000000',",
     to: '',
     finder: { file: 'test/contract/one-block.test.ts', test: 'leaves nothing' },

@@ -10,7 +10,7 @@ import type { TestProject } from 'vitest/node'
 
 const PRODUCER = new URL('../../producer/src/', import.meta.url)
 /** All that a delivery thread loads, at its start or later. */
-const SOURCES = ['delivery.ts', 'kafka-sender.ts', 'embedded-sender.ts', 'delivery-worker.ts']
+const SOURCES = ['delivery/delivery.ts', 'log/kafka-sender.ts', 'log/embedded-sender.ts', 'delivery/worker.ts']
 
 export function setup({ config }: TestProject): void {
   // The last one is made for a thread, and says so once it has loaded.

@@ -1,9 +1,9 @@
 /** The tools of an agent, run through the guard. */
 import type Anthropic from '@anthropic-ai/sdk'
 import { TrailError } from '@agent-audit/schemas'
-import type { AuditSession } from '../audit-trail.ts'
-import type { GuardOptions } from '../guard.ts'
-import { describeThrown } from '../thrown.ts'
+import type { AuditSession } from '../api/audit-trail.ts'
+import type { GuardOptions } from '../guard/guard.ts'
+import { describeThrown } from '../record/thrown.ts'
 
 /** What an agent can do. */
 export interface AgentTool {

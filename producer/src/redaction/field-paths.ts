@@ -1,5 +1,5 @@
 /** Places in a record that a caller names: `input_messages[*].content`, `tool_output.rows[0].name`, `reason`. */
-import { CONTENT_FIELDS, NAME_FIELDS } from '../text-fields.ts'
+import { CONTENT_FIELDS, NAME_FIELDS } from '../record/text-fields.ts'
 
 /** Every key, or every element. */
 const ANY = '*'

@@ -12,7 +12,7 @@ import { CARD_NUMBERS, EMAIL_ADDRESSES, IBANS, PHONE_NUMBERS } from './personal-
 import type { Redact } from './rules.ts'
 import { SecretNames } from './secret-names.ts'
 import { SECRET_TOKENS } from './secret-tokens.ts'
-import { NAME_FIELDS } from '../text-fields.ts'
+import { NAME_FIELDS } from '../record/text-fields.ts'
 
 const PERSONAL: Readonly<Record<string, Pattern>> = {
   email: EMAIL_ADDRESSES,

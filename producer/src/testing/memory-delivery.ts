@@ -1,6 +1,6 @@
 /** Delivery into memory: what the delivery thread, the spool and the broker do, at once and in one list. */
-import type { DeliveryHooks, DeliveryPort } from '../delivery-port.ts'
-import type { ChunkAck, DeliverySettings, Report, SealedChunk, ToDelivery } from '../delivery-protocol.ts'
+import type { DeliveryHooks, DeliveryPort } from '../delivery/port.ts'
+import type { ChunkAck, DeliverySettings, Report, SealedChunk, ToDelivery } from '../delivery/protocol.ts'
 
 /** What fails: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
 export type Failure = 'disk' | 'broker' | 'full'

@@ -1,0 +1,63 @@
+/** Brings a database up to the newest tables. Run by an admin; writers and readers may not. */
+import { IntegrityError, type Migration, readMigrations } from '@agent-audit/schemas'
+import type { Analytics } from '../connection/clickhouse.ts'
+
+export interface MigrationReport {
+  /** File names applied by this call, in order; empty if there was nothing to do. */
+  readonly applied: readonly string[]
+  /** How many had been applied before. */
+  readonly present: number
+}
+
+const TABLE = 'audit_migrations'
+
+/**
+ * Creates the database if it is not there and applies, in order, the migrations it lacks. Idempotent.
+ *
+ * Two at once: every statement is one that may run twice (CREATE … IF NOT EXISTS), and a migration is noted only after
+ * its statements. So a second process that starts in between, or the next one after a crash, runs them again to no
+ * effect, and the note it adds is the same.
+ * @throws IntegrityError `MIGRATION_CHANGED` naming the file, if one was edited after it had been applied: the tables
+ * are then not what the file says. Nothing is applied in that case.
+ */
+export async function migrate(admin: Analytics): Promise<MigrationReport> {
+  await admin.command('CREATE DATABASE IF NOT EXISTS {database:Identifier}')
+  await admin.command(
+    `CREATE TABLE IF NOT EXISTS {database:Identifier}.${TABLE}
+     (name String, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = MergeTree ORDER BY name`,
+  )
+  const migrations = readMigrations()
+  const pending = await pendingOf(admin, migrations)
+  for (const migration of pending) await apply(admin, migration)
+  await pendingOf(admin, migrations)
+  return { applied: pending.map(({ name }) => name), present: migrations.length - pending.length }
+}
+
+async function pendingOf(admin: Analytics, migrations: readonly Migration[]): Promise<Migration[]> {
+  const rows = await admin.rows<{ name: string; sha256: string }>(
+    `SELECT DISTINCT name, sha256 FROM {database:Identifier}.${TABLE}`,
+  )
+  return migrations.filter((migration) => {
+    const noted = rows.filter((row) => row.name === migration.name)
+    if (noted.some(({ sha256 }) => sha256 !== migration.sha256)) throw changed(admin, migration)
+    return noted.length === 0
+  })
+}
+
+async function apply(admin: Analytics, { name, sha256, statements }: Migration): Promise<void> {
+  for (const statement of statements) await admin.command(inDatabase(statement))
+  await admin.command(
+    `INSERT INTO {database:Identifier}.${TABLE} (name, sha256) SELECT {name:String}, {sha256:String}`,
+    { name, sha256 },
+  )
+}
+
+/** The files name no database: it is the operator's choice. */
+function inDatabase(statement: string): string {
+  return statement.replaceAll(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
+}
+
+function changed(admin: Analytics, { name }: Migration): IntegrityError {
+  const message = `migration ${name} was edited after it had been applied to database "${admin.database}" at ${admin.address}: restore the file and put the change into a new migration`
+  return new IntegrityError('MIGRATION_CHANGED', message)
+}

@@ -1,0 +1,87 @@
+/** What each agent did, and what the trail holds by event type. */
+import { EVENTS_TABLE } from '@agent-audit/schemas'
+import type { Analytics } from '../connection/clickhouse.ts'
+import {
+  countOf,
+  countOrNull,
+  ERRORS,
+  isoText,
+  NOT_OF_THE_TRAIL,
+  type TimeWindow,
+  windowOf,
+} from '../connection/sql.ts'
+
+export interface AgentsOptions extends TimeWindow {
+  /** At most this many, those with the most events. @defaultValue 50 */
+  readonly limit?: number | undefined
+}
+
+/** One agent's events in a window. Null tokens: not recorded, which is not 0. */
+export interface AgentSummary {
+  readonly agent_id: string
+  readonly sessions: number
+  readonly events: number
+  readonly llm_calls: number
+  readonly tool_calls: number
+  readonly errors: number
+  /** Actions that were evaluated and not taken. */
+  readonly denied: number
+  readonly blocked: number
+  readonly input_tokens: number | null
+  readonly output_tokens: number | null
+  /** Of its last event, `2026-11-24T10:00:00.123456Z`. */
+  readonly last_at: string
+}
+
+export interface EventCount {
+  readonly event_type: string
+  readonly events: number
+}
+
+const DEFAULT_LIMIT = 50
+
+/** Sums up the window by agent, busiest first. The trail's own sessions (`trail:<run>`) are left out. */
+export async function agents(analytics: Analytics, options: AgentsOptions = {}): Promise<AgentSummary[]> {
+  const { condition, parameters } = windowOf(options)
+  const rows = await analytics.rows<Record<keyof AgentSummary, unknown>>(
+    `SELECT agent_id, uniqExact(session_id) AS sessions, count() AS events,
+       countIf(event_type = 'llm_call') AS llm_calls, countIf(event_type = 'tool_call') AS tool_calls,
+       countIf(${ERRORS}) AS errors, countIf(e.outcome = 'denied') AS denied, countIf(e.outcome = 'blocked') AS blocked,
+       sum(e.input_tokens) AS input_tokens, sum(e.output_tokens) AS output_tokens, ${isoText('max(timestamp)')} AS last_at
+     FROM {database:Identifier}.${EVENTS_TABLE} AS e
+     WHERE ${condition} AND ${NOT_OF_THE_TRAIL}
+     GROUP BY agent_id
+     ORDER BY events DESC, agent_id
+     LIMIT {limit:UInt32}`,
+    { ...parameters, limit: options.limit ?? DEFAULT_LIMIT },
+  )
+  return rows.map((row) => ({
+    agent_id: String(row.agent_id),
+    sessions: countOf(row.sessions),
+    events: countOf(row.events),
+    llm_calls: countOf(row.llm_calls),
+    tool_calls: countOf(row.tool_calls),
+    errors: countOf(row.errors),
+    denied: countOf(row.denied),
+    blocked: countOf(row.blocked),
+    input_tokens: countOrNull(row.input_tokens),
+    output_tokens: countOrNull(row.output_tokens),
+    last_at: String(row.last_at),
+  }))
+}
+
+/** Counts what is stored by event type, most frequent first: all of it, or of one run (`runId`, 32 hex digits). */
+export async function eventCounts(
+  analytics: Analytics,
+  options: { readonly runId?: string | undefined } = {},
+): Promise<EventCount[]> {
+  const ofRun = options.runId === undefined ? '' : 'WHERE run_id = unhex({runId:String})'
+  const rows = await analytics.rows<Record<keyof EventCount, unknown>>(
+    `SELECT event_type, count() AS events
+     FROM {database:Identifier}.${EVENTS_TABLE} ${ofRun}
+     GROUP BY event_type
+     ORDER BY events DESC, event_type`,
+    { runId: options.runId ?? '' },
+  )
+  return rows.map((row) => ({ event_type: String(row.event_type), events: countOf(row.events) }))
+}

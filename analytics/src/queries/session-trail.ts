@@ -1,0 +1,141 @@
+/** The trail of one session, event by event, as programs want it: text parsed, digests in hex, times with microseconds. */
+import { EVENTS_TABLE, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
+import type { Analytics } from '../connection/clickhouse.ts'
+
+/**
+ * One stored event: the fields of the record, and the place in the log where it was read. Null means "does not apply or
+ * not recorded". JSON fields are parsed; one that holds no JSON (another producer's) stays text.
+ */
+export interface TrailEvent {
+  /** 32 hex digits. */
+  readonly run_id: string
+  readonly run_seq: number
+  readonly producer_id: string
+  readonly session_seq: number
+  readonly retention_class: string
+  readonly event_id: string
+  /** When it happened, by the producer's clock: `2026-11-24T10:00:00.123456Z`. */
+  readonly timestamp: string
+  readonly event_type: string
+  readonly session_id: string
+  readonly agent_id: string
+  readonly user_id: string | null
+  readonly agent_version: string | null
+  readonly model_id: string | null
+  /** SHA-256, 64 hex digits. */
+  readonly system_prompt_hash: string | null
+  readonly step_number: number
+  readonly parent_event_id: string | null
+  readonly parent_session_id: string | null
+  readonly trace_id: string | null
+  readonly span_id: string | null
+  readonly outcome: string | null
+  readonly reason: string | null
+  readonly provider: string | null
+  readonly stop_reason: string | null
+  readonly reasoning: string | null
+  readonly output_text: string | null
+  /** An array, where our producer wrote it. */
+  readonly input_messages: unknown
+  /** An array of `{id, name, input}`, where our producer wrote it. */
+  readonly tool_calls_requested: unknown
+  readonly input_tokens: number | null
+  readonly output_tokens: number | null
+  readonly cache_read_tokens: number | null
+  readonly cache_write_tokens: number | null
+  readonly latency_ms: number | null
+  readonly cost_usd: number | null
+  readonly tool_call_id: string | null
+  readonly tool_name: string | null
+  readonly tool_input: unknown
+  /** As recorded: text, or the JSON text of what was no text. */
+  readonly tool_output: string | null
+  /** SHA-256, 64 hex digits. */
+  readonly arguments_sha256: string | null
+  readonly error: string | null
+  readonly error_type: string | null
+  readonly execution_time_ms: number | null
+  readonly requires_approval: boolean
+  readonly approval_id: string | null
+  readonly approval_status: string | null
+  readonly approver_id: string | null
+  /** An object, where our producer wrote it. */
+  readonly content: unknown
+  readonly field_notes: unknown
+  readonly replay_of: string | null
+  readonly environment: string | null
+  /** 16 hex digits; table audit_logs names the log. */
+  readonly log_id: string
+  readonly log_partition: number
+  readonly log_offset: number
+  /** When the log took it, milliseconds: `2026-11-24T10:00:00.123Z`. */
+  readonly log_time: string
+  /** CRC-64-AVRO of the schema it was written with, 16 hex digits. */
+  readonly writer_schema: string
+  /**
+   * Exact digits of the integers of this event that a double cannot hold, by field; those fields themselves are rounded.
+   * Absent when there are none, as ever with our own producer.
+   */
+  readonly exact?: Readonly<Record<string, string>> | undefined
+}
+
+const JSON_FIELDS = ['input_messages', 'tool_calls_requested', 'tool_input', 'content', 'field_notes']
+const FIELDS = NEWEST_SCHEMA.fields
+const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
+
+/**
+ * Reads one session whole, over all runs that wrote to it, in order of time (the log's order is only the order of
+ * arrival: a killed process' spool arrives late), then of run_seq.
+ * @returns Its events; empty if nothing of such a session is stored.
+ * @throws TrailError as {@link Analytics.rows}.
+ */
+export async function sessionTrail(analytics: Analytics, sessionId: string): Promise<TrailEvent[]> {
+  const columns = FIELDS.map(readable).join(', ')
+  const rows = await analytics.rows<Record<string, unknown>>(
+    `SELECT ${columns}, lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partition,
+       toString(e.log_offset) AS log_offset, ${isoTime('log_time')}, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema
+     FROM {database:Identifier}.${EVENTS_TABLE} AS e
+     WHERE e.session_id = {sessionId:String}
+     ORDER BY e.timestamp, e.run_seq, e.run_id`,
+    { sessionId },
+  )
+  return rows.map(toEvent)
+}
+
+function readable(field: RecordField): string {
+  const { name, kind } = field
+  if (name === 'timestamp') return isoTime(name)
+  if (kind === 'fixed') return `lower(hex(e.${name})) AS ${name}`
+  if (kind === 'long') return `toString(e.${name}) AS ${name}`
+  return `e.${name} AS ${name}`
+}
+
+function isoTime(column: string): string {
+  return `concat(replaceOne(toString(e.${column}, 'UTC'), ' ', 'T'), 'Z') AS ${column}`
+}
+
+function isLong(field: RecordField): boolean {
+  return field.kind === 'long' && field.name !== 'timestamp'
+}
+
+function toEvent(row: Record<string, unknown>): TrailEvent {
+  const exact: Record<string, string> = {}
+  for (const name of LONG_FIELDS) {
+    const digits = row[name]
+    if (typeof digits !== 'string') continue
+    row[name] = Number(digits)
+    if (!Number.isSafeInteger(row[name])) exact[name] = digits
+  }
+  for (const name of JSON_FIELDS) row[name] = parsed(row[name])
+  if (Object.keys(exact).length > 0) row['exact'] = exact
+  return row as unknown as TrailEvent
+}
+
+function parsed(text: unknown): unknown {
+  if (typeof text !== 'string') return null
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return text
+  }
+}

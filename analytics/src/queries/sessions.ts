@@ -1,0 +1,88 @@
+/** Which sessions there were: one row a session. */
+import { EVENTS_TABLE } from '@agent-audit/schemas'
+import type { Analytics } from '../connection/clickhouse.ts'
+import {
+  countOf,
+  countOrNull,
+  ERRORS,
+  isoText,
+  NOT_OF_THE_TRAIL,
+  type TimeWindow,
+  windowOf,
+} from '../connection/sql.ts'
+
+export interface SessionsOptions extends TimeWindow {
+  /** At most this many, the latest. @defaultValue 50 */
+  readonly limit?: number | undefined
+  /** Of this agent only. */
+  readonly agent?: string | undefined
+}
+
+/** One session over all runs that wrote to it. Null tokens: not recorded, which is not 0. */
+export interface SessionSummary {
+  readonly session_id: string
+  /** The agent that began it. */
+  readonly agent_id: string
+  readonly user_id: string | null
+  /** Of the first and last event, `2026-11-24T10:00:00.123456Z`. */
+  readonly started_at: string
+  readonly last_at: string
+  /** open: neither ended nor timed out, or resumed since. */
+  readonly state: 'open' | 'ended' | 'timeout'
+  /** As its end says. */
+  readonly outcome: string | null
+  readonly events: number
+  readonly llm_calls: number
+  readonly tool_calls: number
+  readonly errors: number
+  readonly input_tokens: number | null
+  readonly output_tokens: number | null
+}
+
+const DEFAULT_LIMIT = 50
+
+/**
+ * Lists the sessions with an event in the window, latest first; each is told whole, also what lies outside of it.
+ * The trail's own sessions (`trail:<run>`) are left out.
+ */
+export async function sessions(analytics: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
+  const { condition, parameters } = windowOf(options)
+  const ofAgent = options.agent === undefined ? '' : 'AND agent_id = {agent:String}'
+  const table = `{database:Identifier}.${EVENTS_TABLE}`
+  const rows = await analytics.rows<Record<keyof SessionSummary, unknown>>(
+    `SELECT session_id,
+       argMin(e.agent_id, e.timestamp) AS agent_id, any(e.user_id) AS user_id,
+       ${isoText('min(e.timestamp)')} AS started_at, ${isoText('max(e.timestamp)')} AS last_at,
+       argMaxIf(event_type, e.timestamp, event_type IN ('session_start', 'session_resumed', 'session_end', 'session_timeout')) AS state,
+       argMaxIf(tuple(e.outcome), e.timestamp, event_type IN ('session_end', 'session_timeout')).1 AS outcome,
+       count() AS events, countIf(event_type = 'llm_call') AS llm_calls, countIf(event_type = 'tool_call') AS tool_calls,
+       countIf(${ERRORS}) AS errors, sum(e.input_tokens) AS input_tokens, sum(e.output_tokens) AS output_tokens
+     FROM ${table} AS e
+     WHERE session_id IN (
+       SELECT session_id FROM ${table} WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${ofAgent}
+       GROUP BY session_id ORDER BY max(timestamp) DESC LIMIT {limit:UInt32})
+     GROUP BY session_id
+     ORDER BY max(e.timestamp) DESC, session_id`,
+    { ...parameters, agent: options.agent ?? '', limit: options.limit ?? DEFAULT_LIMIT },
+  )
+  return rows.map((row) => ({
+    session_id: String(row.session_id),
+    agent_id: String(row.agent_id),
+    user_id: row.user_id as string | null,
+    started_at: String(row.started_at),
+    last_at: String(row.last_at),
+    state: stateAfter(String(row.state)),
+    outcome: row.outcome as string | null,
+    events: countOf(row.events),
+    llm_calls: countOf(row.llm_calls),
+    tool_calls: countOf(row.tool_calls),
+    errors: countOf(row.errors),
+    input_tokens: countOrNull(row.input_tokens),
+    output_tokens: countOrNull(row.output_tokens),
+  }))
+}
+
+function stateAfter(lastTurn: string): SessionSummary['state'] {
+  if (lastTurn === 'session_end') return 'ended'
+  return lastTurn === 'session_timeout' ? 'timeout' : 'open'
+}

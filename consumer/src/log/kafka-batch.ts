@@ -1,0 +1,215 @@
+/**
+ * Record batches of Kafka and their records, read from the bytes that the broker stores: RecordBatch with magic 2, the only
+ * one that brokers since 4.0 store; https://kafka.apache.org/documentation/#recordbatch.
+ */
+import { createRequire } from 'node:module'
+import type { LogRecord } from '../pipeline/source.ts'
+
+const load = createRequire(import.meta.url)
+const compression = load('kafkajs/src/protocol/message/compression') as {
+  lookupCodecByAttributes(attributes: number): { decompress(bytes: Buffer): Promise<Buffer> } | null
+}
+
+/** Places in a record batch, bytes from its start. */
+const AT = {
+  magic: 16,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  firstTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  count: 57,
+}
+const HEAD_BYTES = 61
+const [COMPRESSED, LOG_APPEND_TIME, IN_TRANSACTION, CONTROL] = [0x07, 0x08, 0x10, 0x20]
+
+/** What the records of one batch have in common. */
+interface RecordBatch {
+  /** The records one after the other, unpacked. */
+  readonly bytes: Buffer
+  readonly firstOffset: number
+  readonly firstTimestamp: number
+  readonly maxTimestamp: number
+  readonly logAppendTime: boolean
+}
+
+/** About what an object and its place in lists take, bytes. */
+const OBJECT_BYTES = 120
+
+/** A record as the pipeline takes it: numbers over the bytes of its batch, and its parts are made when they are asked for. */
+class FetchedRecord implements LogRecord {
+  readonly offset: number
+  readonly logTimeMs: number
+  readonly #bytes: Buffer
+  readonly #keyAt: number
+  readonly #valueAt: number
+  /** -1 for null. */
+  readonly #valueLength: number
+
+  /** @param reader - Stands after the record's attributes; afterwards somewhere inside of it. */
+  constructor(batch: RecordBatch, reader: RecordReader) {
+    const timeDelta = reader.varint()
+    this.offset = batch.firstOffset + reader.varint()
+    this.logTimeMs = batch.logAppendTime ? batch.maxTimestamp : batch.firstTimestamp + timeDelta
+    this.#bytes = batch.bytes
+    this.#keyAt = reader.position
+    const keyLength = reader.varint()
+    reader.position += Math.max(0, keyLength)
+    this.#valueLength = reader.varint()
+    this.#valueAt = reader.position
+  }
+
+  get value(): Buffer | null {
+    if (this.#valueLength < 0) return null
+    return this.#bytes.subarray(this.#valueAt, this.#valueAt + this.#valueLength)
+  }
+
+  get key(): Buffer | null {
+    return new RecordReader(this.#bytes, this.#keyAt).bytes()
+  }
+
+  get headers(): Readonly<Record<string, unknown>> | undefined {
+    return new RecordReader(this.#bytes, this.#valueAt + Math.max(0, this.#valueLength)).headers()
+  }
+}
+
+/**
+ * A record batch as the broker stores it. It may wait long, so it waits packed: unpacked, and an object a record, it
+ * weighs many times that.
+ */
+export class PackedBatch {
+  readonly firstOffset: number
+  /** The last one that it accounts for, whether or not a record is left there. */
+  readonly lastOffset: number
+  /** Whether it holds no records but the mark of a transaction's end. */
+  readonly isControl: boolean
+  readonly inTransaction: boolean
+  readonly producerId: bigint
+  readonly #bytes: Buffer
+  readonly #attributes: number
+
+  /** @param bytes - Kept as they are where they are most of their buffer; else a copy, for a view holds all of it. */
+  constructor(bytes: Buffer) {
+    const magic = bytes.readInt8(AT.magic)
+    if (magic !== 2) throw new Error(`record batch of magic ${magic}: expected 2, as brokers since 0.11 write it`)
+    this.#bytes = 2 * bytes.length > bytes.buffer.byteLength ? bytes : Buffer.from(bytes)
+    this.#attributes = bytes.readInt16BE(AT.attributes)
+    this.firstOffset = Number(bytes.readBigInt64BE(0))
+    this.lastOffset = this.firstOffset + bytes.readInt32BE(AT.lastOffsetDelta)
+    this.isControl = (this.#attributes & CONTROL) !== 0
+    this.inTransaction = (this.#attributes & IN_TRANSACTION) !== 0
+    this.producerId = bytes.readBigInt64BE(AT.producerId)
+  }
+
+  /** What it weighs while it waits, bytes. */
+  get weight(): number {
+    return this.#bytes.length + OBJECT_BYTES
+  }
+
+  /** Of a control batch: whether its transaction was given up. Control records are never packed. */
+  get isAbort(): boolean {
+    const key = this.#read(this.#bytes.subarray(HEAD_BYTES))[0]?.key
+    return key?.readInt16BE(2) === 0
+  }
+
+  async unpack(): Promise<UnpackedBatch> {
+    const packed = this.#bytes.subarray(HEAD_BYTES)
+    const codec = (this.#attributes & COMPRESSED) === 0 ? null : compression.lookupCodecByAttributes(this.#attributes)
+    if (codec === null) return unpackedBatch(this.#read(packed), 0, () => undefined)
+    const unpacked = await codec.decompress(packed)
+    return unpackedBatch(this.#read(unpacked), unpacked.length, () => freeNow(unpacked))
+  }
+
+  #read(unpacked: Buffer): FetchedRecord[] {
+    const batch: RecordBatch = {
+      bytes: unpacked,
+      firstOffset: this.firstOffset,
+      firstTimestamp: Number(this.#bytes.readBigInt64BE(AT.firstTimestamp)),
+      maxTimestamp: Number(this.#bytes.readBigInt64BE(AT.maxTimestamp)),
+      logAppendTime: (this.#attributes & LOG_APPEND_TIME) !== 0,
+    }
+    const records: FetchedRecord[] = []
+    const reader = new RecordReader(unpacked)
+    let end = 0
+    for (let left = this.#bytes.readInt32BE(AT.count); left > 0; left--) {
+      reader.position = end
+      const length = reader.varint()
+      end = reader.position + length
+      if (end > unpacked.length) throw new RangeError('record batch ends within a record')
+      // The attributes of a record: none is in use.
+      reader.position++
+      records.push(new FetchedRecord(batch, reader))
+    }
+    return records
+  }
+}
+
+/** What a batch unpacks to. */
+export interface UnpackedBatch {
+  readonly records: readonly LogRecord[]
+  /** What it takes beside the packed batch, bytes. */
+  readonly bytes: number
+  /** Frees its memory: from then on its records have no content. */
+  readonly free: () => void
+}
+
+function unpackedBatch(records: readonly LogRecord[], bytes: number, free: () => void): UnpackedBatch {
+  return { records, bytes: bytes + OBJECT_BYTES * records.length, free }
+}
+
+/**
+ * Left to the garbage collector, which does not run for buffers before there are some 100 MB of them, what is done with would
+ * be most of the memory that the process holds.
+ */
+function freeNow({ buffer }: Buffer): void {
+  // Small ones share a pool with others.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
+}
+
+/** Reads the fields of records. */
+class RecordReader {
+  readonly #bytes: Buffer
+  position: number
+
+  constructor(bytes: Buffer, position = 0) {
+    this.#bytes = bytes
+    this.position = position
+  }
+
+  /** A zigzag varint; exact for safe integers. */
+  varint(): number {
+    let factor = 1
+    let zigzag = 0
+    for (;;) {
+      const byte = this.#bytes[this.position++]
+      if (byte === undefined) throw new RangeError('record batch ends within a record')
+      zigzag += (byte & 0x7f) * factor
+      if (byte < 0x80) break
+      factor *= 0x80
+    }
+    return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
+  }
+
+  /** Bytes with their length in front; null where it is -1. */
+  bytes(): Buffer | null {
+    const length = this.varint()
+    if (length < 0) return null
+    this.position += length
+    return this.#bytes.subarray(this.position - length, this.position)
+  }
+
+  headers(): Record<string, unknown> | undefined {
+    const count = this.varint()
+    if (count === 0) return undefined
+    const headers: Record<string, unknown> = {}
+    for (let index = 0; index < count; index++) {
+      const name = (this.bytes() ?? '').toString()
+      const value = this.bytes()
+      const before = headers[name]
+      // A name may come more than once, as kafkajs has it: then its values are a list.
+      if (before === undefined) headers[name] = value
+      else headers[name] = Array.isArray(before) ? [...(before as unknown[]), value] : [before, value]
+    }
+    return headers
+  }
+}

@@ -1,0 +1,293 @@
+/**
+ * The source on Kafka: a member of a consumer group, and where the faults of kafkajs's consumer are worked around:
+ *
+ * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
+ *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
+ * - It has no call for "partitions revoked". Before it joins anew, the claims are handed over in order (kafka-rejoin.ts);
+ *   whatever else happens, an epoch ends with any JoinGroup request.
+ * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
+ * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
+ */
+import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
+import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
+import type { BufferMemory } from '../pipeline/buffer-memory.ts'
+import { orTimeIsUp, systemClock } from '../pipeline/clock.ts'
+import { KafkaClaim } from './kafka-claim.ts'
+import { FetchedBatches } from './kafka-fetch.ts'
+import { createKafka, describeKafkaError, isOfKafka, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
+import { onRejoin } from './kafka-rejoin.ts'
+import { positionOf } from './kafka-topics.ts'
+import type { Claim, CommitAnswer, Source } from '../pipeline/source.ts'
+
+export interface KafkaSourceOptions extends KafkaConnection {
+  readonly topics: readonly string[]
+  readonly groupId: string
+  readonly sessionTimeoutMs: number
+  /** What is fetched ahead counts into it. */
+  readonly memory: BufferMemory
+}
+
+/** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
+const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
+/** Longest wait for work on claims that have ended, milliseconds: longer than any query or insert may take. */
+const WORK_TIMEOUT_MS = 45_000
+/** How soon a member learns that others wait for it to join anew, milliseconds. */
+const HEARTBEAT_MS = 1000
+/** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
+const FETCH_WAIT_MS = 100
+/** How soon partitions that were added are met: kafkajs looks no more often than its metadata ages, by default 5 minutes. */
+const METADATA_MAX_AGE_MS = 30_000
+/** A fetch waits for so much, but no longer than that: without it every few records are a round trip of their own. */
+const MIN_BYTES = 64 * 1024
+/** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
+const MAX_BYTES_PER_PARTITION = 2 ** 18
+const MAX_BYTES = 2 ** 20
+
+export function createKafkaSource(options: KafkaSourceOptions): Source {
+  const kafka = createKafka(options)
+  /** Never kept for long: what a lost connection has broken in kafkajs goes with its client. */
+  async function withAdmin<T>(use: (admin: Admin, clusterId: string) => Promise<T>): Promise<T> {
+    const admin = kafka.admin()
+    try {
+      await admin.connect()
+      return await use(admin, (await admin.describeCluster()).clusterId)
+    } catch (error) {
+      throw error instanceof WorkFault ? error.cause : describeKafkaError(error, options)
+    } finally {
+      await letGo(admin, CLOSE_TIMEOUT_MS)
+    }
+  }
+  return {
+    sourceId: () => withAdmin((_, clusterId) => Promise.resolve(clusterId)),
+    run: (work, draining) =>
+      withAdmin((admin, clusterId) => new GroupMember({ kafka, admin, clusterId, options, work, draining }).run()),
+    close: () => Promise.resolve(),
+  }
+}
+
+/** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
+async function letGo(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
+  const gone = client.disconnect().catch(() => undefined)
+  await orTimeIsUp(gone, timeoutMs, systemClock)
+}
+
+interface MemberParts {
+  readonly kafka: Kafka
+  readonly admin: Admin
+  readonly clusterId: string
+  readonly options: KafkaSourceOptions
+  readonly work: (claim: Claim) => Promise<void>
+  readonly draining: AbortSignal
+}
+
+type SendCommit = EachBatchPayload['commitOffsetsIfNecessary']
+type Joined = ConsumerGroupJoinEvent['payload']
+
+/** One membership of the group: from joining to leaving, over any number of epochs. */
+class GroupMember {
+  readonly #parts: MemberParts
+  readonly #consumer: Consumer
+  readonly #claims = new Map<string, KafkaClaim>()
+  readonly #working = new Set<Promise<void>>()
+  readonly #failed = Promise.withResolvers<never>()
+  /** When the group last answered that this is a member. */
+  #aliveAt = performance.now()
+  #epoch = new AbortController()
+  /** Aborted when this epoch's claims are to be handed over. */
+  #handingOver = new AbortController()
+  #forget: () => void = () => undefined
+  /** Whether it is leaving: a join that was on its way makes no claims any more, which nobody would end. */
+  #leaving = false
+  #sendCommit: SendCommit | undefined
+
+  constructor(parts: MemberParts) {
+    this.#parts = parts
+    const { groupId, sessionTimeoutMs } = parts.options
+    this.#consumer = parts.kafka.consumer({
+      groupId,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: sessionTimeoutMs,
+      heartbeatInterval: Math.min(HEARTBEAT_MS, Math.floor(sessionTimeoutMs / 10)),
+      maxWaitTimeInMs: FETCH_WAIT_MS,
+      minBytes: MIN_BYTES,
+      metadataMaxAge: METADATA_MAX_AGE_MS,
+      maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
+      maxBytes: MAX_BYTES,
+      allowAutoTopicCreation: false,
+      // A crash is met by leaving and joining anew, under our own back-off.
+      retry: { retries: 5, initialRetryTime: 100, restartOnFailure: () => Promise.resolve(false) },
+    })
+  }
+
+  async run(): Promise<void> {
+    const { draining } = this.#parts
+    this.#failed.promise.catch(() => undefined)
+    this.#listen()
+    const watch = setInterval(() => this.#checkAlive(), HEARTBEAT_MS).unref()
+    try {
+      await Promise.race([this.#failed.promise, this.#join()])
+      await Promise.race([this.#failed.promise, aborted(draining)])
+      await Promise.race([this.#failed.promise, Promise.all(this.#working)])
+    } finally {
+      clearInterval(watch)
+      this.#leaving = true
+      this.#endEpoch()
+      await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
+      // Work that hangs is given up: its claim has ended, so it can commit nothing, and whoever takes the partition over, this
+      // process too, waits for its inserts as for a stranger's.
+      await orTimeIsUp(Promise.all(this.#working), WORK_TIMEOUT_MS, systemClock)
+    }
+  }
+
+  async #join(): Promise<void> {
+    await this.#consumer.connect()
+    await this.#consumer.subscribe({ topics: [...this.#parts.options.topics], fromBeginning: true })
+    await this.#consumer.run({
+      autoCommit: false,
+      partitionsConsumedConcurrently: 16,
+      eachBatch: (payload) => this.#deliver(payload),
+    })
+  }
+
+  #listen(): void {
+    const { events } = this.#consumer
+    this.#consumer.on(events.REQUEST, ({ payload }) => {
+      // The new assignment, and with it the new generation, comes after this answer: work of the old epoch that runs in
+      // between must not commit under it.
+      if (payload.apiName === 'JoinGroup') this.#endEpoch()
+    })
+    this.#consumer.on(events.GROUP_JOIN, ({ payload }) => {
+      this.#aliveAt = performance.now()
+      this.#startEpoch(payload)
+    })
+    this.#consumer.on(events.HEARTBEAT, () => void (this.#aliveAt = performance.now()))
+    this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
+  }
+
+  /** kafkajs can come to wait for what never comes, and says nothing then: its heartbeats end. */
+  #checkAlive(): void {
+    const longestMs = 2 * this.#parts.options.sessionTimeoutMs + REQUEST_TIMEOUT_MS
+    if (performance.now() - this.#aliveAt < longestMs) return
+    const message = `no heartbeat was answered for ${Math.round(longestMs / 1000)} s`
+    this.#failed.reject(new AuditUnavailableError('BROKER_UNAVAILABLE', message))
+  }
+
+  #endEpoch(): void {
+    this.#forget()
+    this.#epoch.abort()
+    this.#claims.clear()
+  }
+
+  /**
+   * The group is about to share its partitions anew: every claim finishes what it has in hand and is left clean, as when
+   * the consumer drains. Else its lease would have to be waited out, also by ourselves. Heartbeats rest meanwhile: the
+   * wait is bounded, and what is not finished by then is left busy.
+   */
+  async #handOver(): Promise<void> {
+    this.#handingOver.abort()
+    const longestMs = Math.floor(this.#parts.options.sessionTimeoutMs / 2)
+    await orTimeIsUp(Promise.all(this.#working), longestMs, systemClock)
+    this.#endEpoch()
+  }
+
+  #startEpoch({ memberId, memberAssignment }: Joined): void {
+    this.#endEpoch()
+    const { clusterId, work } = this.#parts
+    if (this.#leaving || this.#parts.draining.aborted) return
+    this.#epoch = new AbortController()
+    this.#handingOver = new AbortController()
+    this.#forget = onRejoin(memberId, {
+      handOver: () => this.#handOver(),
+      onFailed: (error) => this.#failed.reject(error),
+    })
+    const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
+    for (const [topic, partitions] of Object.entries(memberAssignment)) {
+      const logId = logIdOf(clusterId, topic)
+      // Nothing is fetched before the claim's reader asks: where to begin is in the tables, not in the group.
+      this.#consumer.pause([{ topic, partitions }])
+      for (const partition of partitions) {
+        const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
+        const claim = new KafkaClaim(place, this.#partition(topic, partition), this.#parts.options.memory)
+        this.#claims.set(keyOf(claim), claim)
+        const { signal: handingOver } = this.#handingOver
+        const working = work(claim).catch((error: unknown) => {
+          // A commit may come too late for the generation that ends: then the claim has ended with it.
+          if (handingOver.aborted && isCommitLost(error)) return
+          this.#failed.reject(error instanceof TrailError || isOfKafka(error) ? error : new WorkFault(error))
+        })
+        this.#working.add(working)
+        void working.finally(() => this.#working.delete(working))
+      }
+    }
+  }
+
+  #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaClaim>[1] {
+    const { admin, options } = this.#parts
+    const place = [{ topic, partitions: [partition] }]
+    return {
+      seek: (offset) => this.#consumer.seek({ topic, partition, offset: String(offset) }),
+      pause: () => this.#consumer.pause(place),
+      resume: () => this.#consumer.resume(place),
+      commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
+      position: () =>
+        positionOf(admin, { groupId: options.groupId, topic, partition }).catch((error: unknown) => {
+          throw describeKafkaError(error, options)
+        }),
+    }
+  }
+
+  async #commit(commit: { topic: string; partition: number; offset: string; metadata: string }): Promise<CommitAnswer> {
+    const { topic, ...partition } = commit
+    // Known from the first batch on; before it there is nothing to hold a lease for.
+    if (this.#sendCommit === undefined) return 'refused'
+    try {
+      await this.#sendCommit({ topics: [{ topic, partitions: [partition] }] })
+      return 'acknowledged'
+    } catch (error) {
+      const { name, type } = error as { name?: string; type?: string }
+      // An error code is the coordinator's "no", but for the one that says its own log was too slow.
+      return name === 'KafkaJSProtocolError' && type !== 'REQUEST_TIMED_OUT' ? 'refused' : 'unanswered'
+    }
+  }
+
+  async #deliver(payload: EachBatchPayload): Promise<void> {
+    const { batch } = payload
+    this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
+    // kafka-fetch.ts made it.
+    const fetched: unknown = batch.messages[0]
+    if (!(fetched instanceof FetchedBatches)) {
+      throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
+    }
+    this.#claims.get(keyOf(batch))?.deliver({
+      batches: fetched.batches,
+      firstOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
+      nextOffset: fetched.offset + 1,
+      logEnd: Number(batch.highWatermark),
+    })
+  }
+}
+
+/**
+ * What nobody foresaw in the work on a partition: a fault of this program. kafkajs has faults too, and throws a TypeError for
+ * a broker that has gone; that passes, this does not, and to go on trying would hide it.
+ */
+class WorkFault extends Error {
+  constructor(cause: unknown) {
+    super('work on a partition failed', { cause })
+  }
+}
+
+function isCommitLost(error: unknown): boolean {
+  return error instanceof TrailError && error.code === 'LOG_UNAVAILABLE'
+}
+
+function keyOf({ topic, partition }: { topic: string; partition: number }): string {
+  return `${topic}/${partition}`
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

@@ -1,0 +1,130 @@
+/** Topics as the trail needs them: what `agent-audit setup` makes of Kafka, and where a group stands in one. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import kafkajs, { type Admin } from 'kafkajs'
+import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
+import type { Committed } from '../pipeline/source.ts'
+
+/** What a topic must be like. */
+export interface TopicPlan {
+  readonly topic: string
+  /** How many consumers can share the work. More may be added later, fewer is not possible. */
+  readonly partitions: number
+  /** -1: the brokers' default. */
+  readonly replicationFactor: number
+  /** How long the log keeps what the consumer has not read yet; -1 for ever. */
+  readonly retentionMs: number
+  /** Largest batch of records, compressed. */
+  readonly maxMessageBytes: number
+}
+
+export interface TopicReport {
+  readonly clusterId: string
+  readonly created: boolean
+  /** Partitions it has now. */
+  readonly partitions: number
+  /** Settings brought into line: `retention.ms from 1000 to 604800000`. */
+  readonly altered: readonly string[]
+}
+
+const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
+/** How long brokers may take to agree who leads what; the first group makes the topic of offsets. */
+const LEADER_START_MS = 20_000
+const LEADER_POLL_MS = 200
+/** Set on the topic itself, by AlterConfigs. */
+const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
+
+/**
+ * Creates the topic, or brings the settings of an existing one into line. Idempotent; partitions are never added, since
+ * that would move keys to other partitions: a difference is only reported by the count.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`.
+ */
+export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan): Promise<TopicReport> {
+  const admin = createKafka(connection).admin()
+  try {
+    await admin.connect()
+    return await ensure(admin, plan)
+  } catch (error) {
+    throw describeKafkaError(error, connection)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
+  const { clusterId } = await admin.describeCluster()
+  const wanted = settingsOf(plan)
+  const { topic, partitions, replicationFactor } = plan
+  const configEntries = Object.entries(wanted).map(([name, value]) => ({ name, value }))
+  // False if it is there already, also when another setup made it a moment ago.
+  const created = await admin.createTopics({
+    // Its own wait gives up on a broker that has not heard of the topic yet.
+    waitForLeaders: false,
+    topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }],
+  })
+  const altered = created ? [] : await alter(admin, topic, wanted)
+  const metadata = await whenLed(() => admin.fetchTopicMetadata({ topics: [topic] }))
+  return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered }
+}
+
+/** LogAppendTime: the broker's clock, not the producer's, is what log_time and the lease arithmetic rest on. */
+function settingsOf(plan: TopicPlan): Record<string, string> {
+  return {
+    'message.timestamp.type': 'LogAppendTime',
+    'cleanup.policy': 'delete',
+    'retention.ms': String(plan.retentionMs),
+    'retention.bytes': '-1',
+    'max.message.bytes': String(plan.maxMessageBytes),
+  }
+}
+
+async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string, string>>): Promise<string[]> {
+  const described = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: TOPIC, name: topic }] })
+  const entries = described.resources[0]?.configEntries ?? []
+  const present = new Map(entries.map((entry) => [entry.configName, entry.configValue]))
+  const differing = Object.entries(wanted).filter(([name, value]) => present.get(name) !== value)
+  if (differing.length === 0) return []
+  // AlterConfigs sets the whole list: what it does not name falls back to the default. So the others go along.
+  const kept = entries.filter((entry) => entry.configSource === DYNAMIC_TOPIC_CONFIG)
+  const all = { ...Object.fromEntries(kept.map((entry) => [entry.configName, entry.configValue])), ...wanted }
+  const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
+  await admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name: topic, configEntries }] })
+  return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
+}
+
+/** What the group has committed for a partition, undefined if nothing; the first offset of the log, and the one after its last. */
+export async function positionOf(
+  admin: Admin,
+  { groupId, topic, partition }: { groupId: string; topic: string; partition: number },
+): Promise<{ committed: Committed | undefined; start: number; end: number }> {
+  const [groups, offsets] = await Promise.all([
+    admin.fetchOffsets({ groupId, topics: [topic] }),
+    admin.fetchTopicOffsets(topic),
+  ])
+  const found = groups[0]?.partitions.find((item) => item.partition === partition)
+  const bounds = offsets.find((item) => item.partition === partition)
+  const committed =
+    found === undefined || Number(found.offset) < 0
+      ? undefined
+      : { offset: Number(found.offset), metadata: found.metadata ?? '' }
+  return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
+}
+
+/** Asks again while a coordinator or leader is loading or moving: kafkajs does so for members of a group, not for an admin. */
+export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + LEADER_START_MS
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!mayPass(error) || performance.now() > deadline) throw error
+      await sleep(LEADER_POLL_MS)
+    }
+  }
+}
+
+// Of a coordinator it could not find kafkajs says that trying again is no use: it has tried a few times by then, in less
+// than a second. A broker that makes the topic of offsets only now takes longer.
+function mayPass(error: unknown): boolean {
+  const { name, retriable } = error as { name?: string; retriable?: boolean }
+  return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
+}

@@ -1,0 +1,111 @@
+/**
+ * Stage: the lease without which nothing is inserted. A lease is F, a reading of ClickHouse's clock, in the metadata of a
+ * commit that Kafka acknowledged for this epoch; the server refuses every insert under it once F + D has passed. So
+ * whoever the group has moved past can get no lease, and what he sent before is refused by the server, not by hope.
+ *
+ * Metadata is "busy F" while inserts may be under way and "clean" when none is: then the next owner need not wait.
+ */
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { Clock } from './clock.ts'
+import type { PartitionObserver } from '../metrics.ts'
+import type { Sink } from './sink.ts'
+import type { Claim } from './source.ts'
+
+/** What an insert is sent under. Milliseconds of the server's clock. */
+export interface Lease {
+  readonly fencedAt: number
+  readonly deadline: number
+}
+
+/** The state that the committed metadata tells: see {@link readFence}. */
+export type FenceState =
+  | { readonly kind: 'clean' }
+  | { readonly kind: 'busy'; readonly fencedAt: number }
+  | { readonly kind: 'unknown' }
+
+export const CLEAN: string = 'clean'
+const BUSY = /^busy (\d{1,15})$/
+
+/** Reads the metadata of a commit; anything that is not ours is `unknown`, as when there is none. */
+export function readFence(metadata: string | undefined): FenceState {
+  if (metadata === CLEAN) return { kind: 'clean' }
+  const fencedAt = BUSY.exec(metadata ?? '')?.[1]
+  return fencedAt === undefined ? { kind: 'unknown' } : { kind: 'busy', fencedAt: Number(fencedAt) }
+}
+
+export interface FenceOptions {
+  /** D: how long an insert may live after F, milliseconds. */
+  readonly leaseMs: number
+  /** How long a lease is used before it is renewed, milliseconds; the committed offset moves with each renewal. */
+  readonly renewMs: number
+}
+
+export interface FenceParts {
+  readonly sink: Sink
+  readonly clock: Clock
+  readonly observer: PartitionObserver
+}
+
+/** The lease of one claim. */
+export class Fence {
+  readonly #claim: Claim
+  readonly #sink: Sink
+  readonly #clock: Clock
+  readonly #observer: PartitionObserver
+  readonly #options: FenceOptions
+  #lease: Lease | undefined
+  #renewAt = 0
+
+  constructor(claim: Claim, { sink, clock, observer }: FenceParts, options: FenceOptions) {
+    this.#claim = claim
+    this.#sink = sink
+    this.#clock = clock
+    this.#observer = observer
+    this.#options = options
+  }
+
+  get held(): boolean {
+    return this.#lease !== undefined
+  }
+
+  /** When the lease should be renewed or given up, by {@link Clock.now}; Infinity without one. */
+  get renewAt(): number {
+    return this.#lease === undefined ? Number.POSITIVE_INFINITY : this.#renewAt
+  }
+
+  /**
+   * Returns a lease to insert under, taking or renewing it with a commit of `next` where needed.
+   * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin.
+   */
+  async hold(next: number): Promise<Lease> {
+    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#claim.ended.aborted) return this.#lease
+    // The local clock is read first: what the server's answer takes to arrive only shortens the lease.
+    const asked = this.#clock.now()
+    const fencedAt = await this.#sink.now()
+    // The old lease ends here: whether the commit lands or not, its F is no longer the one in the metadata.
+    this.#lease = undefined
+    await this.#commit(next, `busy ${fencedAt}`)
+    this.#lease = { fencedAt, deadline: fencedAt + this.#options.leaseMs }
+    this.#renewAt = asked + this.#options.renewMs
+    return this.#lease
+  }
+
+  /**
+   * Marks the partition clean at `next`: the lease ends with sending, answered or not. The caller MUST have nothing in
+   * flight and nothing accounted above `next`.
+   * @throws as {@link hold}.
+   */
+  async release(next: number): Promise<void> {
+    this.#lease = undefined
+    await this.#commit(next, CLEAN)
+  }
+
+  async #commit(next: number, metadata: string): Promise<void> {
+    const { topic, partition } = this.#claim
+    const answer = await this.#claim.commit(next, metadata)
+    this.#observer.committed(answer)
+    if (answer === 'acknowledged') return
+    const why = answer === 'refused' ? 'refused by the group' : 'not answered'
+    throw new AuditUnavailableError('LOG_UNAVAILABLE', `commit of ${topic}/${partition} ${why}: rejoining`)
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * Writes one claimed partition, from taking it over to handing it on: the protocol, read from top to bottom.
+ *
+ *   recover   wait out the owner before, look where the tables end
+ *   cut       the next range of offsets, checked record by record
+ *   dedupe    what is in the table already becomes skipped rows
+ *   fence     hold a lease acknowledged for this epoch
+ *   insert    events first, then skipped rows: one block, one partition, all or nothing
+ *   release   idle or draining: mark the partition clean, so that the next owner need not wait
+ *
+ * And where that does not go smoothly:
+ *
+ *   unclear    recover as if from another owner: only this partition waits, and only until what was sent cannot land
+ *   refused    nothing landed, and not because of the data: rest, longer each time, and send again
+ *   bad data   nothing landed: find the offenders (bad-data.ts), make them dead letters, go on
+ *   stopped    too many dead letters in a row are no bad records but a broken deployment: leave the partition clean and
+ *              take nothing more, but look now and then whether the next record has become good
+ */
+import { randomBytes } from 'node:crypto'
+import { IntegrityError } from '@agent-audit/schemas'
+import { type BadData, sift, type Sifted, type Written } from './bad-data.ts'
+import type { Batch } from './batch.ts'
+import { encodeSkipped } from './block.ts'
+import type { BufferMemory } from './buffer-memory.ts'
+import type { RecordCheck } from './check.ts'
+import type { Clock } from './clock.ts'
+import { type BatchLimits, cutBatches, type DeadStop } from './cut.ts'
+import { DuplicateFilter } from './duplicates.ts'
+import { Fence, type FenceOptions } from './fence.ts'
+import type { PartitionObserver } from '../metrics.ts'
+import { recover, type Resume } from './recover.ts'
+import { insertPrefix, type Sink, type Table } from './sink.ts'
+import type { Claim, LogSlice } from './source.ts'
+
+export interface WriterOptions extends FenceOptions {
+  /** M of the protocol: largest step back of the server's clock, milliseconds. */
+  readonly marginMs: number
+  readonly limits: BatchLimits
+}
+
+export interface WriterParts {
+  readonly sink: Sink
+  readonly clock: Clock
+  readonly memory: BufferMemory
+  readonly check: RecordCheck
+  readonly observer: PartitionObserver
+  readonly options: WriterOptions
+}
+
+/** How long a refused insert rests before it is sent again, milliseconds: the first time, and at most. */
+const REFUSED_REST_MS = { first: 250, longest: 10_000 }
+/** How long a stopped partition rests before its next record is looked at again, milliseconds. */
+const STOPPED_REST_MS = 30_000
+
+/** Why a stretch of work ended. */
+type Ending = Exclude<Written | Sifted, { kind: 'stored' }>
+
+/**
+ * Writes the partition until the claim ends or its log drains; then, if it still may, leaves it clean.
+ * @throws IntegrityError if log and table do not belong together; AuditUnavailableError if broker or store are lost.
+ */
+export async function writePartition(claim: Claim, parts: WriterParts): Promise<void> {
+  const writer = new PartitionWriter(claim, parts)
+  try {
+    await writer.run()
+  } catch (error) {
+    // What fails because the claim has ended is nobody's fault: the partition belongs to somebody else now.
+    if (!claim.ended.aborted && !(error instanceof Stopped)) throw error
+  }
+}
+
+class PartitionWriter {
+  readonly #claim: Claim
+  readonly #parts: WriterParts
+  readonly #fence: Fence
+  #filter: DuplicateFilter
+  /** How far the tables are; moves with each batch. */
+  #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
+
+  constructor(claim: Claim, parts: WriterParts) {
+    this.#claim = claim
+    this.#parts = parts
+    this.#fence = new Fence(claim, parts, parts.options)
+    this.#filter = new DuplicateFilter(claim, parts.sink)
+  }
+
+  async run(): Promise<void> {
+    await this.#recover()
+    let ending = await this.#writeOn()
+    while (ending.kind !== 'drained') ending = await this.#goOnAfter(ending)
+    await this.#leaveClean()
+  }
+
+  async #recover(): Promise<void> {
+    const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
+    this.#at = await recover(this.#claim, this.#parts.sink, options)
+    // What an unclear insert stored after all, the filter has not been told of: it would let its repeats pass.
+    this.#filter = new DuplicateFilter(this.#claim, this.#parts.sink)
+  }
+
+  async #goOnAfter(ending: Ending): Promise<Ending> {
+    const { observer } = this.#parts
+    if (ending.kind === 'unclear') {
+      observer.recovering()
+      await this.#recover()
+    } else if (ending.kind === 'stopped') {
+      await this.#leaveClean()
+      observer.stopped(ending, this.#at.deadInARow)
+      await this.#sleep(STOPPED_REST_MS)
+    } else if (ending.kind === 'bad-data') {
+      const sifted = await this.#sift(ending)
+      if (sifted.kind !== 'stored') return sifted
+    }
+    return this.#writeOn()
+  }
+
+  /** Writes batch after batch, until the log drains or one of them needs more than that. */
+  async #writeOn(): Promise<Ending> {
+    const reading = new AbortController()
+    const slices = this.#verified(reading.signal)
+    const batches = this.#cut(slices)
+    let following: ReturnType<typeof batches.next> | undefined
+    try {
+      for (;;) {
+        following ??= batches.next()
+        const cut = await this.#nextOrIdle(following)
+        if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
+        // One batch is made while the one before is inserted. Not where many are under way: in the memory of two smaller ones
+        // there is room for one larger, which costs the server less, and others fill theirs meanwhile.
+        following = this.#parts.memory.roomy ? batches.next() : undefined
+        // Its failure is met when it is awaited; until then it must not count as unhandled.
+        following?.catch(() => undefined)
+        const written = await this.#write(cut.value)
+        if (written.kind !== 'stored') return written
+      }
+    } catch (error) {
+      // Is it gone unread, or did retention take what is in the table already, or somebody else write on who owns the
+      // partition now? To recover tells; the first is met there again, and stops the consumer.
+      if (error instanceof IntegrityError && error.code === 'LOG_TRUNCATED') return { kind: 'unclear' }
+      throw error
+    } finally {
+      reading.abort()
+      const cut = await following?.catch(() => undefined)
+      if (cut?.done === false) cut.value.release()
+      await batches.return(undefined).catch(() => undefined)
+      // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the claim's reader.
+      await slices.return().catch(() => undefined)
+    }
+  }
+
+  #cut(
+    slices: AsyncGenerator<LogSlice, void, void>,
+    check = this.#parts.check,
+  ): AsyncGenerator<Batch, DeadStop | undefined, void> {
+    const { clock, memory, options } = this.#parts
+    return cutBatches({ place: this.#claim, slices, ...this.#at, check, clock, memory, limits: options.limits })
+  }
+
+  #sift(refused: BadData): Promise<Sifted> {
+    return sift(refused, {
+      claim: this.#claim,
+      check: this.#parts.check,
+      memory: this.#parts.memory,
+      cut: (slice, check) => this.#cut(oneSlice(slice), check),
+      write: (batch) => this.#write(batch),
+    })
+  }
+
+  // While nothing comes, the lease is given up: an idle partition is clean, and no commit is sent for nothing.
+  async #nextOrIdle<T>(following: Promise<T>): Promise<T> {
+    if (!this.#fence.held) return following
+    const idle = Symbol('idle')
+    const wait = new AbortController()
+    const { clock } = this.#parts
+    const timer = clock.sleep(Math.max(0, this.#fence.renewAt - clock.now()), wait.signal).then(() => idle)
+    try {
+      const first = await Promise.race([following, timer])
+      if (first !== idle) return first as T
+    } finally {
+      wait.abort()
+    }
+    await this.#leaveClean()
+    return following
+  }
+
+  /** Marks the partition clean, unless a row stands above the first gap: to be called with nothing in flight. */
+  async #leaveClean(): Promise<void> {
+    const { next, above } = this.#at
+    if (!this.#fence.held || this.#claim.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
+    await this.#fence.release(next)
+  }
+
+  async #write(batch: Batch): Promise<Written> {
+    try {
+      return await this.#writeRows(batch)
+    } finally {
+      batch.release()
+    }
+  }
+
+  async #writeRows(batch: Batch): Promise<Written> {
+    batch.markDuplicates(await this.#filter.find(batch))
+    // Events first: when they are refused for their data, nothing of the batch is in a table yet.
+    if (batch.block.count > 0) {
+      const events = await this.#insert('audit_events', batch.block.close(), batch)
+      if (events.kind !== 'stored') return events
+    }
+    if (batch.skipped.length > 0) {
+      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#claim, batch.skipped)], batch)
+      if (skipped.kind !== 'stored') return skipped
+    }
+    this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
+    this.#filter.noteStored(batch)
+    this.#parts.observer.written(batch)
+    return { kind: 'stored' }
+  }
+
+  async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
+    const { sink, clock, observer } = this.#parts
+    const nextId = (): string => `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
+    // A proxy may have sent the POST twice: one copy is refused, the other lands after all, and then the next send too.
+    const token = nextId()
+    for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
+      const lease = await this.#fence.hold(batch.first)
+      const startedAt = clock.now()
+      const answer = await sink.insert({ table, body, queryId: nextId(), token, ...lease })
+      if (answer.kind === 'stored') {
+        observer.inserted(table, clock.now() - startedAt)
+        return answer
+      }
+      observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
+      if (answer.kind === 'unclear') return { kind: 'unclear' }
+      // A dead letter that is refused has nowhere else to go: it waits for somebody to mend the table.
+      if (answer.kind === 'bad-data' && table === 'audit_events') {
+        return { kind: 'bad-data', first: batch.first, next: batch.next, reason: answer.reason }
+      }
+      // Nothing is in flight: whoever drains now need not leave the partition busy, unless the batch is half stored.
+      const half = table === 'audit_skipped' && batch.block.count > 0
+      await this.#sleep(restMs).catch(async (error: unknown) => {
+        if (!half) await this.#leaveClean()
+        throw error
+      })
+    }
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    const stop = AbortSignal.any([this.#claim.ended, this.#claim.draining])
+    await this.#parts.clock.sleep(ms, stop)
+    if (stop.aborted) throw new Stopped('stopped waiting')
+  }
+
+  /**
+   * The slices from where the tables are. Where that is the offset below `next`, its record is compared with the row there and
+   * left out: a log that was replaced by another of the same name shows here.
+   */
+  async *#verified(until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
+    const { next, readFrom } = this.#at
+    let compared = readFrom === next
+    for await (const slice of this.#claim.read(readFrom, until)) {
+      if (!compared) await this.#expectSame(slice, readFrom)
+      compared = true
+      yield slice
+    }
+  }
+
+  async #expectSame(slice: LogSlice, offset: number): Promise<void> {
+    const row = await this.#parts.sink.identityAt(this.#claim, offset)
+    const record = slice.records[0]
+    if (row === undefined || record === undefined || record.offset !== offset) return
+    await this.#parts.check.prepare([record])
+    const verdict = this.#parts.check.check(record)
+    if (!verdict.storable || record.value === null) return
+    const { runIdStart, runSeq } = verdict.head
+    const runId = record.value.toString('hex', runIdStart, runIdStart + 16)
+    if (runId === row.runId && runSeq === row.runSeq) return
+    const where = `offset ${offset} of ${this.#claim.topic}/${this.#claim.partition}`
+    throw new IntegrityError('LOG_REPLACED', `the record at ${where} is not the one in the table: the log was replaced`)
+  }
+}
+
+async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> {
+  yield slice
+}
+
+/** Waiting was given up, since the claim has ended or the consumer drains. */
+class Stopped extends Error {}

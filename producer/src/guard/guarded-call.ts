@@ -1,0 +1,128 @@
+/** One call of a tool on its way through the guard: its bound arguments, and what is recorded of it. */
+import { ActionRefusedError, checkInput } from '@agent-audit/schemas'
+import type { ErrorCode, Maybe, Outcome, ToolCall, ToolResult } from '@agent-audit/schemas'
+import type { Receipt } from '../api/audit-trail.ts'
+import { bindInput } from './bound-input.ts'
+import type { Cause } from '../session/causes.ts'
+import type { Durability } from '../options/options.ts'
+import type { Override } from './override.ts'
+import { cleanly } from '../redaction/clean-error.ts'
+import type { ApprovalFields, Session } from '../session/session.ts'
+import { describeThrown } from '../record/thrown.ts'
+import type { TrailContext } from '../session/trail-context.ts'
+
+/** Where events of a session are recorded. */
+export interface SessionHost {
+  readonly session: Session
+  readonly trail: TrailContext
+}
+
+/** A call that is on record. */
+export interface RecordedCall {
+  readonly receipt: Receipt
+  readonly cause: Cause
+  readonly tool_call_id: string
+}
+
+export class GuardedCall {
+  readonly host: SessionHost
+  /** Checked; its arguments are the frozen copy. */
+  readonly call: ToolCall
+  /** Digest of the arguments, 64 hex digits. */
+  readonly sha256: string
+  readonly #durability: Durability | undefined
+  #approval: ApprovalFields | undefined
+  #override: Override | undefined
+  #overridden: string | undefined
+
+  /** @throws InvalidInputError as the session's methods do; then nothing is recorded. */
+  constructor(host: SessionHost, given: ToolCall, durability: Durability | undefined) {
+    host.session.checkOpen()
+    const call = cleanly(host.trail.redactor, () => checkInput('tool_call', given))
+    host.trail.checkDurability(durability)
+    const { input, sha256 } = cleanly(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
+    this.host = host
+    this.call = { ...call, tool_input: input }
+    this.sha256 = sha256
+    this.#durability = durability
+  }
+
+  /** The tool, for an error message. */
+  get shownName(): string {
+    const { redactor } = this.host.trail
+    return redactor === undefined ? this.call.tool_name : redactor.place(this.call.tool_name)
+  }
+
+  /** The decision that this call goes by, whatever becomes of it. */
+  set approval(fields: ApprovalFields) {
+    this.#approval = fields
+  }
+
+  /** A person's word for this very call, checked. */
+  set override(override: Override) {
+    this.#override = override
+  }
+
+  /** The person's word that the call goes by, since something spoke against it. */
+  get overriddenBy(): Override | undefined {
+    return this.#overridden === undefined ? undefined : this.#override
+  }
+
+  /** Something speaks against the call. @throws ActionRefusedError unless a person's word stands against that. */
+  object(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): void {
+    if (this.#override === undefined) throw this.refuse(code, why, outcome)
+    this.#overridden ??= why
+  }
+
+  /** Records that the tool is to run. */
+  allow(): RecordedCall {
+    const override = this.overriddenBy
+    if (override === undefined) return this.record('allowed')
+    const { approver_id, event_id } = override
+    this.#approval = { approval_id: null, approval_status: null, approver_id, event_id }
+    return this.record('allowed', `overridden: ${this.#overridden}`)
+  }
+
+  /** Records that the tool is to run, or why it is not. */
+  record(outcome: Outcome, reason: Maybe<string> = this.call.reason): RecordedCall {
+    const { session } = this.host
+    session.checkOpen()
+    const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
+    const event = { ...this.call, outcome, reason, parent_event_id }
+    const receipt = session.recordOwn('tool_call', event, { approval: this.#approval, durability: this.#durability })
+    const cause = session.newest ?? { event_id: receipt.event_id, step: 0 }
+    return { receipt, cause, tool_call_id: this.call.tool_call_id ?? receipt.event_id }
+  }
+
+  /** Records that the tool is not run. @returns The error to throw. */
+  refuse(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): ActionRefusedError {
+    const { receipt } = this.record(outcome, why)
+    const message = `${this.shownName} was not run: ${why}`
+    return new ActionRefusedError(code, message, { event_id: receipt.event_id })
+  }
+
+  /**
+   * Records what became of the call. The tool has run: nothing that is wrong with its output, or with the trail, may
+   * replace what it returned or threw.
+   */
+  recordResult({ cause, tool_call_id }: RecordedCall, result: Partial<ToolResult>, output?: () => unknown): void {
+    const { session, trail } = this.host
+    const { tool_name } = this.call
+    const place = { parent_event_id: cause.event_id, step_number: cause.step }
+    const record = (more: Partial<ToolResult>): void => {
+      trail.checkOpen()
+      const event = { ...place, tool_call_id, tool_name, ...result, ...more }
+      session.recordOwn('tool_result', event, { durability: this.#durability })
+    }
+    try {
+      record({ tool_output: output?.() })
+    } catch (error) {
+      const { type, code } = describeThrown(error)
+      try {
+        record({ content: { output_not_recorded: code ?? type } })
+      } catch (again) {
+        trail.report(again)
+      }
+    }
+  }
+}

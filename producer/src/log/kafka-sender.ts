@@ -1,0 +1,190 @@
+/**
+ * Sends to Kafka, with what kafkajs needs to lose nothing: one send is one partition, acks from all replicas, idempotent
+ * with one request in flight, and a new client after any rejected send.
+ */
+import { isMainThread } from 'node:worker_threads'
+import {
+  AuditUnavailableError,
+  createSchemaRegistry,
+  IntegrityError,
+  InvalidInputError,
+  NEWEST_SCHEMA,
+  reframeToConfluent,
+  TrailError,
+} from '@agent-audit/schemas'
+import type { Kafka, KafkaConfig, Message, Producer, RecordMetadata, SASLOptions } from 'kafkajs'
+import type { DeliverySettings } from '../delivery/protocol.ts'
+import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
+import type { Destination } from '../options/destination.ts'
+import type { OutgoingRecord, Sender } from './sender.ts'
+
+type KafkaDestination = Extract<Destination, { kind: 'kafka' }>
+
+const CONNECTION_TIMEOUT_MS = 5000
+const REQUEST_TIMEOUT_MS = 15_000
+/** A connection that is cut without a word leaves a send of kafkajs without an answer for ever. */
+const SEND_DEADLINE_MS = 60_000
+const CLOSE_DEADLINE_MS = 3000
+/** Short: our own loop tries for ever, and says so. */
+const RETRY = { retries: 2, initialRetryTime: 100, maxRetryTime: 1000 }
+const ALL_REPLICAS = -1
+
+/** Makes a client of these brokers that is not connected yet. */
+export function createKafkaSender(settings: DeliverySettings, destination: KafkaDestination): Sender {
+  return new KafkaSender(settings, destination)
+}
+
+class KafkaSender implements Sender {
+  readonly #topic: string
+  readonly #registryUrl: string | undefined
+  readonly #destination: KafkaDestination
+  #producer: Producer | undefined
+  #registryId: number | undefined
+
+  constructor(settings: DeliverySettings, destination: KafkaDestination) {
+    this.#topic = settings.topic
+    this.#registryUrl = settings.schemaRegistryUrl
+    this.#destination = destination
+  }
+
+  async connect(): Promise<{ partitions: number }> {
+    try {
+      const kafka = await openKafka(this.#destination)
+      const partitions = await this.#countPartitions(kafka)
+      if (this.#registryUrl !== undefined) {
+        this.#registryId = await createSchemaRegistry(this.#registryUrl).register(this.#topic, NEWEST_SCHEMA)
+      }
+      this.#producer = kafka.producer({
+        idempotent: true,
+        maxInFlightRequests: 1,
+        allowAutoTopicCreation: false,
+        retry: RETRY,
+        createPartitioner: () => () => {
+          throw new Error('messages come as one group, with its partition')
+        },
+      })
+      await this.#producer.connect()
+      return { partitions }
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
+  async #countPartitions(kafka: Kafka): Promise<number> {
+    const admin = kafka.admin({ retry: RETRY })
+    try {
+      await admin.connect()
+      const { topics } = await admin.fetchTopicMetadata({ topics: [this.#topic] })
+      return topics[0]?.partitions.length ?? 0
+    } finally {
+      await within(CLOSE_DEADLINE_MS, admin.disconnect()).catch(() => {})
+    }
+  }
+
+  async send(partition: number, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }> {
+    if (this.#producer === undefined) throw new Error('connect first')
+    const messages = this.#toMessages(records)
+    try {
+      const sent = this.#producer.send({
+        topic: this.#topic,
+        acks: ALL_REPLICAS,
+        compression: 4, // CompressionTypes.ZSTD; kafkajs is not imported here.
+        messages: oneGroup(partition, messages),
+      })
+      return { baseOffset: this.#offsetIn(await within(SEND_DEADLINE_MS, sent), partition) }
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
+  /** Our own writer takes records as they are; kafkajs's, in use on an agent's thread, wants plain objects. */
+  #toMessages(records: readonly OutgoingRecord[]): OutgoingRecord[] {
+    const id = this.#registryId
+    if (id === undefined && !isMainThread) return [...records]
+    return records.map((record) => {
+      const { key } = record
+      const value = id === undefined ? record.value : reframeToConfluent(record.value, id)
+      return { key, value, bytes: key.length + value.length }
+    })
+  }
+
+  /** The answer must name the partition: kafkajs can resolve a send without having sent all of it. */
+  #offsetIn(answer: readonly RecordMetadata[], partition: number): number {
+    const entry = answer.find((metadata) => metadata.topicName === this.#topic && metadata.partition === partition)
+    const offset = Number(entry?.baseOffset ?? entry?.offset ?? -1)
+    if (entry?.errorCode === 0 && offset >= 0) return offset
+    throw new Error(`no offset for ${this.#topic}/${partition} in the answer`)
+  }
+
+  async close(): Promise<void> {
+    await within(CLOSE_DEADLINE_MS, this.#producer?.disconnect() ?? Promise.resolve()).catch(() => {})
+  }
+
+  #translate(error: unknown): TrailError {
+    if (error instanceof TrailError) return error
+    const address = this.#destination.brokers.join(', ')
+    const cause = rootOf(error)
+    const message = cause instanceof Error ? cause.message : String(cause)
+    const type = cause instanceof Error && 'type' in cause ? cause.type : undefined
+    if (cause instanceof Error && cause.name === 'KafkaJSSASLAuthenticationError') {
+      return new IntegrityError('ACCESS_DENIED', `Kafka at ${address} refuses the user: ${message}`, { cause: error })
+    }
+    if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
+      const said = `Kafka at ${address} has no topic ${this.#topic}: create it, for example with agent-audit setup`
+      return new AuditUnavailableError('BROKER_UNAVAILABLE', said, { cause: error })
+    }
+    if (type === 'MESSAGE_TOO_LARGE') {
+      const said = `Kafka at ${address} takes no batch this large into ${this.#topic}: raise max.message.bytes`
+      return new InvalidInputError('RECORD_TOO_LARGE', said, { cause: error })
+    }
+    return new AuditUnavailableError('BROKER_UNAVAILABLE', `Kafka at ${address}: ${message}`, { cause: error })
+  }
+}
+
+/**
+ * Messages of one partition, for kafkajs to send. It groups messages with `reduce`, by copies of a growing list: half a
+ * million places for a thousand messages. Ours are one group, and say so.
+ */
+function oneGroup(partition: number, messages: OutgoingRecord[]): Message[] {
+  return Object.assign(messages, { reduce: () => ({ [partition]: messages }) })
+}
+
+/** kafkajs wraps the last error of its retries. */
+function rootOf(error: unknown): unknown {
+  let root = error
+  while (root instanceof Error && root.name.startsWith('KafkaJSNumberOfRetries') && root.cause !== undefined)
+    root = root.cause
+  return root
+}
+
+async function openKafka({ brokers, ssl, sasl, clientId }: KafkaDestination): Promise<Kafka> {
+  const module = (await import('kafkajs')).default
+  registerZstd(module)
+  // In our own thread's copy only: an agent may use kafkajs itself.
+  if (!isMainThread) {
+    stopIdlePolling()
+    const { replaceProduceWriter } = await import('./kafka-produce.ts')
+    replaceProduceWriter()
+  }
+  const config: KafkaConfig = {
+    clientId,
+    brokers: [...brokers],
+    ssl: typeof ssl === 'boolean' ? ssl : { ...ssl },
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry: RETRY,
+    logLevel: module.logLevel.NOTHING,
+  }
+  if (sasl !== undefined) config.sasl = sasl as SASLOptions
+  return new module.Kafka(config)
+}
+
+async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs).unref()
+  try {
+    return await Promise.race([work, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

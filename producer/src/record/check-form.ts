@@ -1,0 +1,21 @@
+/** The check of what is no event: requests, decisions and handles that come from elsewhere, and options of a call. */
+import { describeIssue, invalidEvent } from '@agent-audit/schemas'
+import type { z } from 'zod'
+import { cleanly } from '../redaction/clean-error.ts'
+import type { Redactor } from '../redaction/redactor.ts'
+
+export interface FormCheck {
+  /** What is not recorded when the form is wrong. */
+  readonly eventType: string
+  /** Takes out of the error what a key may hold. */
+  readonly redactor: Redactor | undefined
+}
+
+/** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
+export function checkForm<T>(schema: z.ZodType<T, T>, given: T, { eventType, redactor }: FormCheck): T {
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  return cleanly(redactor, () => {
+    throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
+  })
+}

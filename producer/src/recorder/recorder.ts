@@ -1,0 +1,299 @@
+/**
+ * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
+ * root of this thread: the only file that knows the writer of chunks, the port to delivery, and the receipts.
+ */
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
+import type { TrailError } from '@agent-audit/schemas'
+import type { DrainResult, Receipt, TrailStats } from '../api/audit-trail.ts'
+import { ChunkState, RecordReceipt } from './chunk-state.ts'
+import type { WaitHooks } from './chunk-state.ts'
+import { ChunkWriter } from './chunk-writer.ts'
+import type { DeliveryPort, startDelivery } from '../delivery/port.ts'
+import { fromProblem, settingsOf } from '../delivery/protocol.ts'
+import type { Gauges, Loss, Report } from '../delivery/protocol.ts'
+import type { EventRecord } from '../record/event-record.ts'
+import { fitRecord } from '../record/fit-record.ts'
+import { LostEvents } from './lost-events.ts'
+import type { LostRange } from './lost-events.ts'
+import type { ResolvedOptions } from '../options/options.ts'
+import type { ProblemReporter } from './problems.ts'
+import { RunIdentity } from './run-identity.ts'
+import type { AppendOptions } from '../session/trail-context.ts'
+import { Waits } from './waits.ts'
+
+/** Longest wait of a record for company before it is handed over, milliseconds. */
+const LINGER_MS = 2
+
+export interface RecorderHooks {
+  readonly startDelivery: typeof startDelivery
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
+  readonly problems: ProblemReporter
+  /** Something was kept, and there is room: events_lost events can say what was refused before. */
+  onKept(): void
+}
+
+export class Recorder {
+  readonly identity: RunIdentity
+  readonly #options: ResolvedOptions
+  readonly #hooks: RecorderHooks
+  readonly #port: DeliveryPort
+  readonly #writer: ChunkWriter = new ChunkWriter()
+  readonly #waits: Waits
+  readonly #lost: LostEvents = new LostEvents()
+  /** The chunk being filled, and those handed over: not stored yet in order, not acknowledged by run_seq. */
+  #open: ChunkState | undefined
+  readonly #unstored: ChunkState[] = []
+  readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
+  /** One for all chunks: of those on disk there can be many. */
+  readonly #chunkHooks: WaitHooks = {
+    waiting: (chunk) => this.#onWaiting(chunk),
+    answered: () => this.#waits.end(),
+  }
+  #handedOver = 0
+  /** Bytes handed over that do not have the trail's durability yet. */
+  #bufferBytes = 0
+  #recorded = 0
+  #acked = 0
+  #refused = 0
+  #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected: false }
+  #lostDelivery: TrailError | undefined
+  #linger: NodeJS.Timeout | undefined
+  #handOverSoon = false
+
+  constructor(options: ResolvedOptions, hooks: RecorderHooks) {
+    this.#options = options
+    this.#hooks = hooks
+    this.identity = new RunIdentity(hooks.nowMs)
+    this.#port = hooks.startDelivery(settingsOf(options, this.identity.runIdHex), {
+      onReport: (report) => this.#onReport(report),
+      onLost: (error) => this.#onLost(error),
+    })
+    this.#waits = new Waits((alive) => this.#port.hold(alive))
+  }
+
+  /**
+   * Takes a record whose fields are filled in: numbers it, encodes it, and forgets it.
+   * @throws InvalidInputError `RECORD_TOO_LARGE`; then no number is used.
+   */
+  append(record: EventRecord, options: AppendOptions): Receipt {
+    const maxBytes = fitRecord(record, options.notes, {
+      maxBytes: this.#options.maxRecordBytes,
+      onOversize: this.#options.onOversize,
+    })
+    const now = this.identity.timestamp()
+    const runSeq = this.identity.nextSeq++
+    record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)
+    this.#recorded++
+    const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
+    const chunk = refusal === undefined ? this.#write(record, maxBytes, options) : this.#refuse(runSeq, refusal)
+    const index = runSeq - chunk.firstSeq
+    const { topic, durability } = this.#options
+    return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
+  }
+
+  #findRefusal(): TrailError | undefined {
+    if (this.#lostDelivery !== undefined) return this.#lostDelivery
+    const { maxBufferBytes } = this.#options
+    if (this.#bufferBytes + this.#writer.bytes < maxBufferBytes) return undefined
+    const message = `${this.#bufferBytes} bytes of events wait in memory, maxBufferBytes is ${maxBufferBytes}`
+    return new AuditUnavailableError('BUFFER_FULL', message)
+  }
+
+  #write(record: EventRecord, maxBytes: number, { always = false }: AppendOptions): ChunkState {
+    // The trail's own events share no chunk with others: there is room kept for them.
+    if (always || !this.#writer.fits(maxBytes)) this.handOver()
+    const chunk = (this.#open ??= this.#openChunk(record.run_seq))
+    this.#writer.append(record, maxBytes)
+    if (always) this.handOver(true)
+    return chunk
+  }
+
+  #openChunk(firstSeq: number): ChunkState {
+    // One timer for all chunks: refreshing it costs less than making one. It keeps no process alive.
+    if (this.#linger === undefined) this.#linger = setTimeout(() => this.handOver(), LINGER_MS).unref()
+    else this.#linger.refresh()
+    return new ChunkState(firstSeq, this.#chunkHooks)
+  }
+
+  /** Somebody waits for a record: it lingers no longer than this turn of the event loop. */
+  #onWaiting(chunk: ChunkState): void {
+    this.#waits.begin()
+    if (chunk !== this.#open || this.#handOverSoon) return
+    this.#handOverSoon = true
+    setImmediate(() => {
+      this.#handOverSoon = false
+      this.handOver()
+    })
+  }
+
+  #refuse(runSeq: number, error: TrailError): ChunkState {
+    // Its number is used: the chunk that is open ends before it.
+    this.handOver()
+    this.#refused++
+    this.#lost.add({ first: runSeq, last: runSeq, reason: error.code })
+    this.#hooks.problems.report(error)
+    const chunk = new ChunkState(runSeq, { waiting: () => {}, answered: () => {} })
+    chunk.fail(error)
+    return chunk
+  }
+
+  /** Gives the open chunk to delivery. */
+  handOver(own = false): void {
+    const state = this.#open
+    if (state === undefined) return
+    this.#open = undefined
+    const chunk = this.#writer.take(own)
+    state.count = chunk.ends.length
+    state.bytes = chunk.bytes.length
+    if (this.#lostDelivery !== undefined) return this.#fail(state, this.#lostDelivery)
+    this.#bufferBytes += state.bytes
+    this.#handedOver++
+    this.#unacked.set(state.firstSeq, state)
+    if (this.#options.durability === 'disk') this.#unstored.push(state)
+    this.#port.post({ type: 'chunk', chunk })
+  }
+
+  /** A chunk that is lost as a whole. */
+  #fail(state: ChunkState, error: TrailError): void {
+    this.#refused += state.count
+    this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
+    state.fail(error)
+  }
+
+  #onReport(report: Report): void {
+    this.#gauges = report.gauges
+    this.#writer.recycle(report.freed)
+    for (const { firstSeq, problem } of report.refused) this.#onRefused(firstSeq, fromProblem(problem))
+    const stored = this.#onStored(report.storedTo)
+    for (const ack of report.acked) {
+      const state = this.#unacked.get(ack.firstSeq)
+      if (state === undefined) continue
+      this.#unacked.delete(ack.firstSeq)
+      this.#acked += state.count
+      if (this.#options.durability !== 'disk') this.#bufferBytes -= state.bytes
+      state.acknowledge(ack)
+    }
+    for (const loss of report.lost) this.#onDamaged(loss)
+    for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
+    if (report.closed) this.#waits.closed()
+    this.#afterProgress(stored || report.acked.length > 0)
+  }
+
+  /** @returns whether anything was. */
+  #onStored(storedTo: number): boolean {
+    let count = 0
+    let kept = false
+    for (const state of this.#unstored) {
+      if (state.firstSeq > storedTo && !state.failed) break
+      count++
+      kept ||= !state.failed
+      this.#bufferBytes -= state.bytes
+      state.store()
+    }
+    if (count > 0) this.#unstored.splice(0, count)
+    return kept
+  }
+
+  #onRefused(firstSeq: number, error: TrailError): void {
+    const state = this.#unacked.get(firstSeq)
+    if (state === undefined) return
+    this.#unacked.delete(firstSeq)
+    this.#fail(state, error)
+  }
+
+  /** What was in a damaged spool, and stored, will not be delivered. */
+  #onDamaged({ runId, first, last, file }: Loss): void {
+    this.#lost.add({ first, last, reason: 'SPOOL_CORRUPT', spool: { runId, file } })
+    if (runId !== this.identity.runIdHex || first === null || last === null) return
+    const error = new IntegrityError('SPOOL_CORRUPT', `not delivered: the spool is damaged, and set aside as ${file}`)
+    for (const state of this.#unacked.values()) {
+      if (state.firstSeq < first || state.firstSeq > last) continue
+      this.#unacked.delete(state.firstSeq)
+      this.#refused += state.count
+      state.fail(error)
+    }
+  }
+
+  /** @param kept - Something was: while all is refused, the events that explain it would be too, and need explaining. */
+  #afterProgress(kept: boolean): void {
+    if (this.hasRoom) {
+      this.#waits.room()
+      if (kept && this.#lostDelivery === undefined) this.#hooks.onKept()
+    }
+    const [oldest] = this.#unacked.keys()
+    this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)
+  }
+
+  /** Delivery has died: what it had not stored is lost, and nothing more is taken. */
+  #onLost(cause: unknown): void {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    const code = this.#options.durability === 'disk' ? 'SPOOL_UNAVAILABLE' : 'BROKER_UNAVAILABLE'
+    const error = new AuditUnavailableError(code, `delivery has stopped: ${why}`, { cause })
+    this.#lostDelivery = error
+    this.#hooks.problems.report(error)
+    const unstored = this.#options.durability === 'disk' ? [...this.#unstored] : [...this.#unacked.values()]
+    for (const state of unstored) this.#fail(state, error)
+    for (const state of this.#unacked.values()) state.fail(error)
+    this.#unstored.length = 0
+    this.#unacked.clear()
+    this.#bufferBytes = 0
+    this.#waits.closed()
+    this.#afterProgress(false)
+  }
+
+  /** Whether new work should be taken: the spool is not full, and half of the buffer is free for the work under way. */
+  get hasRoom(): boolean {
+    if (this.#gauges.spoolFull && this.#lostDelivery === undefined) return false
+    return this.#bufferBytes < this.#options.maxBufferBytes / 2
+  }
+
+  /** Resolves when {@link hasRoom}. */
+  whenRoom(): Promise<void> {
+    return this.hasRoom ? Promise.resolve() : this.#waits.forRoom()
+  }
+
+  /** Resolves when all recorded before is acknowledged or refused, or time is up. */
+  async drain(timeoutMs: number | undefined): Promise<DrainResult> {
+    this.handOver()
+    if (this.#unacked.size > 0) await this.#waits.forDrain(this.identity.nextSeq, timeoutMs)
+    return this.#drainResult()
+  }
+
+  /** What was refused and not explained yet. */
+  takeLost(): readonly LostRange[] {
+    return this.#lost.take()
+  }
+
+  /** Lets delivery go. Nothing may be appended afterwards. @returns false when it is not done with what it was given. */
+  async close(timeoutMs: number): Promise<boolean> {
+    clearTimeout(this.#linger)
+    if (this.#lostDelivery === undefined) this.#port.post({ type: 'close' })
+    const done = await this.#waits.forClose(timeoutMs)
+    this.#port.release()
+    return done
+  }
+
+  /** Hands over and blocks until delivery has it in the trail's durability, or time is up. For the end of the process. */
+  handOverNow(timeoutMs: number): boolean {
+    this.handOver()
+    return this.#lostDelivery === undefined && this.#port.waitSettled(this.#handedOver, timeoutMs)
+  }
+
+  #drainResult(): DrainResult {
+    return { acked: this.#acked, pending: this.#recorded - this.#acked - this.#refused, refused: this.#refused }
+  }
+
+  stats(): TrailStats {
+    const { spoolBytes, spoolOldestMs, adopted, connected } = this.#gauges
+    return {
+      ...this.#drainResult(),
+      recorded: this.#recorded,
+      bufferBytes: this.#bufferBytes + this.#writer.bytes,
+      spoolBytes,
+      spoolOldestMs: spoolOldestMs === null ? 0 : Math.max(0, Date.now() - spoolOldestMs),
+      adopted,
+      connected,
+    }
+  }
+}

@@ -1,0 +1,81 @@
+/** The trail's own session, `trail:<runId>`: what opens and closes the run, and what explains its gaps. */
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { NEWEST_SCHEMA } from '@agent-audit/schemas'
+import type { DrainResult } from '../api/audit-trail.ts'
+import { Causes } from './causes.ts'
+import type { LostRange } from '../recorder/lost-events.ts'
+import type { ResolvedOptions } from '../options/options.ts'
+import { describeRules } from '../redaction/rules.ts'
+import { Session } from './session.ts'
+import type { TrailContext } from './trail-context.ts'
+
+export class RunSession {
+  readonly #session: Session
+
+  constructor(trail: TrailContext, agentId: string) {
+    const none = { agent_version: null, model_id: null, user_id: null, system_prompt_hash: null }
+    this.#session = new Session(trail, {
+      stamps: { session_id: `trail:${trail.runId}`, agent_id: agentId, ...none },
+      causes: new Causes(),
+      startChild: () => {
+        throw new Error('the session of the trail has no children')
+      },
+    })
+  }
+
+  /** The first record of the run. */
+  started(options: ResolvedOptions): void {
+    const content = {
+      versions: { producer: producerVersion(), schema: NEWEST_SCHEMA.version, node: process.versions.node },
+      host: hostname(),
+      pid: process.pid,
+      options: withoutSecrets(options),
+    }
+    this.#session.recordOwn('trail_started', { content }, { always: true })
+  }
+
+  /** One event a range: the gap in run_seq, of this run or of a dead one, is explained. */
+  lost(ranges: readonly LostRange[]): void {
+    for (const { first, last, reason, spool } of ranges) {
+      const count = first === null || last === null ? null : last - first + 1
+      const of = spool === undefined ? {} : { run_id: spool.runId, set_aside: spool.file }
+      const content = { first_run_seq: first, last_run_seq: last, count, ...of }
+      this.#session.recordOwn('events_lost', { reason, content }, { always: true })
+    }
+  }
+
+  /** The last record of the run. */
+  stopped(counts: DrainResult & { recorded: number }): void {
+    this.#session.recordOwn('trail_stopped', { content: { ...counts } }, { always: true })
+  }
+}
+
+function producerVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+/** What shapes the records and where they go; no password, key or prompt, and no function. */
+function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
+  const { destination, systemPrompt, schemaRegistryUrl, redact, traceContext, onProblem, claimApproval, ...plain } =
+    options
+  return {
+    ...plain,
+    systemPrompt: systemPrompt !== undefined,
+    redact: describeRules(redact),
+    traceContext: traceContext !== undefined,
+    onProblem: onProblem !== undefined,
+    claimApproval: claimApproval !== undefined,
+    schemaRegistry: schemaRegistryUrl !== undefined,
+    destination:
+      destination.kind === 'embedded'
+        ? destination
+        : {
+            kind: 'kafka',
+            brokers: destination.brokers,
+            ssl: destination.ssl !== false,
+            sasl: destination.sasl?.mechanism ?? null,
+          },
+  }
+}

@@ -1,0 +1,189 @@
+/** The check at the edge: one zod schema an event type, held to the interfaces of event-inputs.ts by the compiler. */
+import { z } from 'zod'
+import { InvalidInputError, type Issue } from '../errors.ts'
+import { type CustomEvent, type EventInputs, OUTCOMES, type SessionInputs } from './event-inputs.ts'
+
+const text = z.string()
+const name = z.string().min(1)
+const optionalText = text.nullish()
+const count = z.int().min(0).nullish()
+const milliseconds = z.number().min(0).max(Number.MAX_SAFE_INTEGER).nullish()
+const uuid = z.uuid().toLowerCase().nullish()
+
+const common = {
+  parent_event_id: uuid,
+  step_number: count,
+  timestamp: z.date().min(new Date('1900-01-01')).max(new Date('2299-12-31')).nullish(),
+  outcome: z.enum(OUTCOMES).nullish(),
+  reason: optionalText,
+  content: z.record(z.string(), z.unknown()).nullish(),
+}
+const toolCallRequests = z
+  .array(z.object({ id: text.optional(), name, input: z.unknown() }))
+  .readonly()
+  .optional()
+const llmCall = {
+  input_messages: z.array(z.unknown()).readonly(),
+  output_text: text.nullable(),
+  tool_calls_requested: toolCallRequests,
+  reasoning: optionalText,
+  stop_reason: optionalText,
+  provider: optionalText,
+  model_id: optionalText,
+  input_tokens: count,
+  output_tokens: count,
+  cache_read_tokens: count,
+  cache_write_tokens: count,
+  latency_ms: milliseconds,
+  cost_usd: z.number().min(0).nullish(),
+  error: z.unknown().optional(),
+}
+const toolCall = {
+  tool_name: name,
+  tool_input: z.unknown(),
+  tool_call_id: optionalText,
+  requires_approval: z.boolean().optional(),
+}
+const toolResult = {
+  tool_call_id: name,
+  tool_name: name,
+  tool_output: z.unknown().optional(),
+  error: z.unknown().optional(),
+  execution_time_ms: milliseconds,
+  source: optionalText,
+  untrusted: z.boolean().optional(),
+}
+
+type InputSchemas = { [Type in keyof AllInputs]: () => z.ZodType<AllInputs[Type], AllInputs[Type]> }
+type AllInputs = EventInputs & SessionInputs & { custom: CustomEvent }
+
+/** Of a type; the event may say it itself, as data for `session.record` does. */
+function eventSchema<Shape extends z.ZodRawShape>(type: string, shape: Shape) {
+  return z.strictObject({ event_type: z.literal(type).optional(), ...common }).extend(shape)
+}
+
+/** Functions: most programs record but a few types, and making them all would take a tenth of the import. */
+const SCHEMAS: InputSchemas = {
+  session_start: () =>
+    eventSchema('session_start', {
+      session_id: z.string().min(1).max(200).nullish(),
+      user_id: optionalText,
+      user_message: z.unknown().optional(),
+      tools_available: z.array(text).readonly().optional(),
+      agent_id: name.nullish(),
+      agent_version: optionalText,
+      model_id: optionalText,
+      system_prompt: optionalText,
+    }),
+  user_message: () => eventSchema('user_message', { message: z.unknown(), user_id: optionalText }),
+  llm_call: () => eventSchema('llm_call', llmCall),
+  decision: () => eventSchema('decision', { reasoning: name }),
+  tool_call: () => eventSchema('tool_call', toolCall),
+  tool_result: () => eventSchema('tool_result', toolResult),
+  human_intervention: () =>
+    eventSchema('human_intervention', {
+      approver_id: name,
+      reason: name,
+      tool_call_id: optionalText,
+      tool_name: optionalText,
+      tool_input: z.unknown().optional(),
+      approval_id: uuid,
+    }),
+  sandbox_crossing: () =>
+    eventSchema('sandbox_crossing', {
+      boundary: name,
+      direction: z.enum(['in', 'out']),
+      resource: name,
+      outcome: z.enum(OUTCOMES),
+      tool_call_id: optionalText,
+    }),
+  state_snapshot: () => eventSchema('state_snapshot', { state: z.unknown() }),
+  error: () => eventSchema('error', { error: z.unknown(), error_type: optionalText }),
+  final_output: () => eventSchema('final_output', { output_text: text }),
+  session_end: () => eventSchema('session_end', { output_text: optionalText }),
+  session_timeout: () => eventSchema('session_timeout', { output_text: optionalText, reason: name }),
+  custom: () =>
+    z.strictObject({
+      event_type: text.optional(),
+      ...z.object({ ...llmCall, ...toolCall, ...toolResult }).partial().shape,
+      ...common,
+      approver_id: optionalText,
+    }),
+}
+
+/** Compiled when first needed. It takes milliseconds, and a check a tenth of the time. */
+const compiled: { [Type in keyof AllInputs]?: z.ZodType } = {}
+
+/** Types whose value may be anything, but must be there: zod's unknown takes one that is undefined. */
+const REQUIRED_UNKNOWN: Partial<Record<keyof AllInputs, string>> = {
+  user_message: 'message',
+  tool_call: 'tool_input',
+  state_snapshot: 'state',
+  error: 'error',
+}
+
+const CUSTOM_TYPE = /^(?!trail\.)[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$/
+
+/** Names of the event types that `session.record` takes, beside dotted ones. */
+export const EVENT_TYPES: readonly (keyof EventInputs)[] = Object.keys(SCHEMAS).filter(
+  (type): type is keyof EventInputs => !['session_start', 'session_end', 'session_timeout', 'custom'].includes(type),
+)
+
+/**
+ * Checks what a caller says of an event.
+ * @returns The input, checked; unchanged but for upper-case UUIDs.
+ * @throws InvalidInputError `EVENT_INVALID` naming every wrong field, its path and what was expected.
+ */
+export function checkInput<Type extends keyof (EventInputs & SessionInputs)>(
+  type: Type,
+  input: unknown,
+): AllInputs[Type]
+export function checkInput(type: string, input: unknown): CustomEvent
+export function checkInput(type: string, input: unknown): unknown {
+  const key = Object.hasOwn(SCHEMAS, type) && type !== 'custom' ? (type as keyof AllInputs) : 'custom'
+  if (key === 'custom' && !CUSTOM_TYPE.test(type)) throw unknownType()
+  const schema = (compiled[key] ??= z.compile<z.ZodType>(SCHEMAS[key]()))
+  const result = schema.safeParse(input)
+  const required = REQUIRED_UNKNOWN[key]
+  const missing = required !== undefined && (input as Record<string, unknown> | null)?.[required] === undefined
+  if (result.success && !missing) return result.data
+  const issues: Issue[] = (result.error?.issues ?? []).flatMap(describeIssue)
+  if (missing && result.success) issues.push({ path: required, expected: 'expected a value, it is missing' })
+  throw invalidEvent(key === 'custom' ? 'custom event' : key, issues)
+}
+
+/** An `EVENT_INVALID` error from its issues: one line that names them all. */
+export function invalidEvent(what: string, issues: readonly Issue[]): InvalidInputError {
+  const listed = issues.map((issue) => (issue.path === '' ? issue.expected : `${issue.path}: ${issue.expected}`))
+  return new InvalidInputError('EVENT_INVALID', `${what} not recorded: ${listed.join('; ')}`, { issues })
+}
+
+/** Issues as the error tree has them, from zod's: a path as text, unknown keys one by one. */
+export function describeIssue(issue: z.core.$ZodIssue): Issue[] {
+  const path = issue.path.reduce<string>(
+    (at, key) => (typeof key === 'number' ? `${at}[${key}]` : at === '' ? String(key) : `${at}.${String(key)}`),
+    '',
+  )
+  if (issue.code === 'invalid_union') return describeUnion(issue.errors, issue.path)
+  if (issue.code !== 'unrecognized_keys') return [{ path, expected: issue.message }]
+  return issue.keys.map((key) => ({ path: path === '' ? key : `${path}.${key}`, expected: 'no such field' }))
+}
+
+/** Of several forms, the one that was meant is the one that was understood furthest. */
+function describeUnion(forms: readonly (readonly z.core.$ZodIssue[])[], path: readonly PropertyKey[]): Issue[] {
+  const within = (issues: readonly z.core.$ZodIssue[]): Issue[] =>
+    issues.flatMap((issue) => describeIssue({ ...issue, path: [...path, ...issue.path] }))
+  const meant = forms.find((issues) =>
+    issues.every(({ path: at, code }) => at.length > 0 || code === 'unrecognized_keys'),
+  )
+  if (meant !== undefined) return within(meant)
+  const issues = forms.flatMap(within)
+  return issues
+    .slice(0, 1)
+    .map(({ path: at }) => ({ path: at, expected: issues.map((each) => each.expected).join(', or ') }))
+}
+
+function unknownType(): InvalidInputError {
+  const expected = `expected one of ${EVENT_TYPES.join(', ')}, or a dotted name of your own such as acme.query_checked`
+  return invalidEvent('event', [{ path: 'event_type', expected }])
+}
