@@ -3,23 +3,21 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { AuditTrail } from './api/audit-trail.ts'
-import { deadline } from './guard/availability.ts'
+import type { AuditTrailOptions } from './api/trail-options.ts'
+import { deadline } from './context/availability.ts'
+import { createClaims } from './context/used-approvals.ts'
 import { startDelivery } from './delivery/port.ts'
 import { resolveOptions } from './options/options.ts'
-import type { AuditTrailOptions } from './options/options.ts'
 import { Trail } from './session/trail.ts'
-import { createClaims } from './guard/used-approvals.ts'
 
 /**
  * Opens the spool, returns at once, and dials the broker in the background.
  * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
  */
-export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
-  return openTrail(options)
-}
+export const createAuditTrail: (options: AuditTrailOptions) => AuditTrail = openTrail
 
-/** As {@link createAuditTrail}, for what takes records that are filled in. */
+/** As {@link createAuditTrail}, for a caller that appends complete records. */
 export function openTrail(options: AuditTrailOptions): Trail {
   const resolved = resolveOptions(options)
   if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
@@ -28,7 +26,7 @@ export function openTrail(options: AuditTrailOptions): Trail {
 
 function checkDirectory(directory: string): void {
   try {
-    // Of a directory that is missing on a read-only disk mkdir says only that: its nearest parent says why.
+    // When a directory is missing on a read-only disk, mkdir says only that it is missing: its nearest parent says why.
     accessSync(nearestOf(directory), constants.W_OK)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     accessSync(directory, constants.W_OK)

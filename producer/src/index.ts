@@ -1,24 +1,30 @@
 /** The producer: what agents import to record what they do. */
-export type { ApprovalDecision, ApprovalOptions, ApprovalRequest, Verdict } from './guard/approval.ts'
 export type {
-  Acknowledgement,
-  AuditSession,
-  AuditTrail,
-  DrainResult,
-  Receipt,
-  RecordOptions,
-  SessionRef,
-  TrailStats,
-  WaitOptions,
-} from './api/audit-trail.ts'
+  ApprovalDecision,
+  ApprovalOptions,
+  ApprovalRequest,
+  Override,
+  OverrideOptions,
+  Verdict,
+} from './api/approval.ts'
+export type { AuditTrail, DrainResult, TrailStats, WaitOptions } from './api/audit-trail.ts'
+export type { GuardOptions, Ruling } from './api/guard-options.ts'
+export type { Acknowledgement, Receipt, RecordOptions } from './api/receipt.ts'
+export type { SessionRef } from './api/session-ref.ts'
+export type { AuditSession } from './api/session.ts'
+export type {
+  AuditTrailOptions,
+  Durability,
+  OwnPattern,
+  Redact,
+  RedactionRules,
+  SaslOptions,
+  SslOptions,
+} from './api/trail-options.ts'
+export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
-export { currentSession } from './session/current-session.ts'
-export type { AuditTrailOptions, Durability, SaslOptions, SslOptions } from './options/options.ts'
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'
-export type { GuardOptions, Ruling } from './guard/guard.ts'
-export type { Override, OverrideOptions } from './guard/override.ts'
-export type { OwnPattern, Redact, RedactionRules } from './redaction/rules.ts'
 export {
   ActionRefusedError,
   AuditUnavailableError,

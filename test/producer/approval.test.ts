@@ -42,6 +42,29 @@ describe('an approval', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
+  it('is redacted like every other event: the approver too, in a decision, an approved call and an overridden one', async () => {
+    const approver_id = 'kim'
+    const { rows } = await recordOf(
+      async (session, trail, pay) => {
+        const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+        await session.guard(payment, pay, { approval })
+        const override = await session.override(payment, { approver_id, reason: 'known payee' })
+        await session.guard(payment, pay, { override })
+      },
+      { redact: { paths: ['approver_id'] } },
+    )
+    const named = rows.filter((row) => row['approver_id'] !== undefined)
+    expect(named.map((row) => [row.event_type, row['approver_id']])).toEqual([
+      ['approval_decision', '[redacted:path]'],
+      ['tool_call', '[redacted:path]'],
+      ['human_intervention', '[redacted:path]'],
+      ['tool_call', '[redacted:path]'],
+    ])
+    expect(named.map((row) => row['field_notes'])).toEqual(
+      named.map(() => ({ approver_id: { redacted: { path: 1 } } })),
+    )
+  })
+
   it('can be given by a function in this process', async () => {
     const { rows, run } = await recordOf(async (session, _, pay) => {
       const approval = vi.fn<(request: ApprovalRequest) => Promise<Verdict>>().mockResolvedValue(yes)

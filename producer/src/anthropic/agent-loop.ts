@@ -1,6 +1,7 @@
 /** An agent's loop on the Anthropic SDK: the model is asked, its tools are run through the guard, all of it is recorded. */
 import type Anthropic from '@anthropic-ai/sdk'
-import type { AuditSession, AuditTrail } from '../api/audit-trail.ts'
+import type { AuditTrail } from '../api/audit-trail.ts'
+import type { AuditSession } from '../api/session.ts'
 import { checkAgentOptions } from './agent-options.ts'
 import { askModel, textOf } from './model-call.ts'
 import { runTools } from './tools.ts'

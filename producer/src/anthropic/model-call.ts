@@ -1,7 +1,7 @@
 /** One call of the model, recorded whatever becomes of it. */
 import type Anthropic from '@anthropic-ai/sdk'
 import type { LlmCall } from '@agent-audit/schemas'
-import type { AuditSession } from '../api/audit-trail.ts'
+import type { AuditSession } from '../api/session.ts'
 import type { AuditedAgentOptions } from './agent-loop.ts'
 
 const DEFAULT_MAX_TOKENS = 4096

@@ -1,8 +1,8 @@
 /** The tools of an agent, run through the guard. */
 import type Anthropic from '@anthropic-ai/sdk'
 import { TrailError } from '@agent-audit/schemas'
-import type { AuditSession } from '../api/audit-trail.ts'
-import type { GuardOptions } from '../guard/guard.ts'
+import type { AuditSession } from '../api/session.ts'
+import type { GuardOptions } from '../api/guard-options.ts'
 import { describeThrown } from '../record/thrown.ts'
 
 /** What an agent can do. */

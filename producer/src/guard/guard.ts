@@ -1,53 +1,29 @@
 /**
- * No record, no action. A guarded call is judged first: by the policy's `check`, then by its approval; a person's override
- * stands against both. What is not allowed is recorded as a tool_call with its outcome, and not run. What is allowed is
- * recorded, stored, run with a frozen copy of exactly the recorded arguments, and followed by its tool_result.
+ * No record, no action. A guarded call is judged first: by the policy's `check`, then by its approval; an override beats
+ * both. A call that is refused is recorded as a tool_call with its outcome, and not run. A call that is allowed is recorded,
+ * stored, run with a frozen copy of exactly the recorded arguments, and followed by its tool_result.
  *
- * Until the first wait everything happens within the call of guard: calls made side by side are recorded in their order.
+ * Up to its first await the guard runs within the caller's own turn: calls made side by side are recorded in their order.
  */
 import { AuditUnavailableError, invalidEvent } from '@agent-audit/schemas'
 import type { ErrorCode, ToolCall, TrailError } from '@agent-audit/schemas'
-import { checkDecision } from './approval.ts'
-import type { ApprovalDecision, ApprovalRequest, Verdict } from './approval.ts'
-import { askApproval, recordVerdict } from './approval-events.ts'
-import { runInSession } from '../session/current-session.ts'
-import { GuardedCall } from './guarded-call.ts'
-import type { RecordedCall, SessionHost } from './guarded-call.ts'
-import type { Durability } from '../options/options.ts'
-import { checkOverride } from './override.ts'
-import type { Override } from './override.ts'
+import type { ApprovalDecision, ApprovalRequest, Override, Verdict } from '../api/approval.ts'
+import type { GuardOptions, Ruling } from '../api/guard-options.ts'
+import { onUnavailable } from '../context/availability.ts'
+import { runInSession } from '../context/current-session.ts'
 import { describeThrown } from '../record/thrown.ts'
+import { askApproval, recordVerdict } from './approval-events.ts'
+import { checkDecision, checkOverride } from './check-approvals.ts'
+import { GuardedCall } from './guarded-call.ts'
+import type { RecordedCall } from './guarded-call.ts'
+import type { GuardHost } from './recording-session.ts'
 
-/** What a policy says of a call. */
-export type Ruling = { outcome: 'allowed' } | { outcome: 'denied' | 'blocked'; reason: string }
-
-/** How one call is guarded. */
-export interface GuardOptions<T> {
-  /** The call cannot be stored: do not run the tool, or run it all the same. @defaultValue the trail's */
-  onUnavailable?: 'refuse' | 'proceed' | undefined
-  /** What the record of the call must have before the tool runs. @defaultValue the trail's */
-  durability?: Durability | undefined
-  /** Longest wait for it, milliseconds. @defaultValue the trail's `guardTimeoutMs`; where it proceeds, at most 1000 */
-  timeoutMs?: number | undefined
-  /** From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. */
-  approval?: ApprovalDecision | ((request: ApprovalRequest) => Verdict | Promise<Verdict>) | undefined
-  /**
-   * From `session.override`: what a person has taken upon them is run though the policy or the approval is against it, once.
-   * For anything else than this very call it is refused, needed or not.
-   */
-  override?: Override | undefined
-  /** Policy; what is not allowed is recorded and not run. What it throws counts as not allowed, and is thrown. */
-  check?: ((call: ToolCall) => Ruling | Promise<Ruling>) | undefined
-  /** What to record as tool_output. @defaultValue the value */
-  describe?: ((value: T) => unknown) | undefined
-}
-
-/** Beyond this, waiting for a record that is not needed would only be in the agent's way. */
+/** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
 const PROCEED_TIMEOUT_MS = 1000
 
 /** See `AuditSession.guard`. */
 export async function guard<I, T>(
-  host: SessionHost,
+  host: GuardHost,
   given: ToolCall<I>,
   { work, options }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
 ): Promise<T> {
@@ -60,7 +36,7 @@ export async function guard<I, T>(
   if (typeof options.approval === 'function') await obtain(guarded, options.approval)
   else if (requires_approval) approvalId = redeem(guarded, options.approval)
   const uses = new Uses(guarded)
-  // No await where there is nothing to wait for: see above.
+  // No await unless the claim is a promise: see above.
   const free = approvalId === undefined || uses.claim(approvalId)
   if (!(typeof free === 'boolean' ? free : await free)) guarded.object('APPROVAL_USED', 'the approval has been used')
   const override = guarded.overriddenBy
@@ -70,11 +46,11 @@ export async function guard<I, T>(
     throw guarded.refuse('APPROVAL_USED', 'the override has been used')
   }
   const recorded = guarded.allow()
-  const onUnavailable = options.onUnavailable ?? host.trail.onUnavailable(guarded.call.tool_name)
-  const limitMs = host.trail.guardTimeoutMs
-  const timeoutMs = onUnavailable === 'proceed' ? Math.min(limitMs, PROCEED_TIMEOUT_MS) : limitMs
+  const { onUnavailable: choice, guardTimeoutMs } = host.trail.options
+  const proceeds = (options.onUnavailable ?? onUnavailable(choice, guarded.call.tool_name)) === 'proceed'
+  const timeoutMs = proceeds ? Math.min(guardTimeoutMs, PROCEED_TIMEOUT_MS) : guardTimeoutMs
   const failure = await host.trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
-  if (failure !== undefined && onUnavailable !== 'proceed') {
+  if (failure !== undefined && !proceeds) {
     uses.release()
     throw notRecorded(guarded, recorded, failure)
   }
@@ -88,7 +64,7 @@ async function judge(guarded: GuardedCall, check: (call: ToolCall) => Ruling | P
   guarded.object(ruling.outcome === 'denied' ? 'DENIED' : 'BLOCKED', ruling.reason, ruling.outcome)
 }
 
-/** From JavaScript it may be anything; only a clear answer allows. */
+/** A JavaScript caller may return anything; only a clear answer allows. */
 function checkRuling(ruling: Ruling): Ruling {
   switch (ruling?.outcome) {
     case 'allowed':
@@ -102,7 +78,7 @@ function checkRuling(ruling: Ruling): Ruling {
   }
 }
 
-/** Takes a decision that came from elsewhere. @returns The approval that is to be used up. */
+/** Checks a decision that came from another process. @returns The approval that is to be used up. */
 function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): string | undefined {
   if (approval === undefined) {
     guarded.object('APPROVAL_REQUIRED', 'approval is required and was not given')
@@ -112,7 +88,7 @@ function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): s
   return checkApproved(guarded, decision) ? decision.approval_id : undefined
 }
 
-/** Gets a decision in this process; nobody else sees it, so it cannot be used again. */
+/** Gets a decision in this process. It never leaves this function, so it cannot be used again. */
 async function obtain(
   guarded: GuardedCall,
   decide: (request: ApprovalRequest) => Verdict | Promise<Verdict>,
@@ -124,7 +100,7 @@ async function obtain(
   checkApproved(guarded, decision)
 }
 
-/** Whether this very action is approved, now. @throws ActionRefusedError where it is not, unless that is overridden. */
+/** Whether exactly this action is approved, now. @throws ActionRefusedError if not, unless there is an override. */
 function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolean {
   guarded.approval = decision
   const fault = findFault(guarded, decision, 'approval')
@@ -135,7 +111,7 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
   return false
 }
 
-/** @throws ActionRefusedError unless a person's word is for this very action: nothing stands against that. */
+/** @throws ActionRefusedError unless the override is of exactly this action; no override beats that. */
 function checkOverridden(guarded: GuardedCall, override: Override): Override {
   const { approver_id, event_id } = override
   const fault = findFault(guarded, override, 'override')
@@ -146,17 +122,17 @@ function checkOverridden(guarded: GuardedCall, override: Override): Override {
 
 type Bound = Pick<Override, 'session_id' | 'tool_name' | 'arguments_sha256' | 'expires_at'>
 
-/** Why a person's word is not for this action, or not any more. */
-function findFault({ host, call, sha256 }: GuardedCall, word: Bound, what: string): [ErrorCode, string] | undefined {
+/** Why an approval or override does not fit this action, or has expired. */
+function findFault({ host, call, sha256 }: GuardedCall, given: Bound, what: string): [ErrorCode, string] | undefined {
   const { session, trail } = host
-  if (word.session_id !== session.session_id) return ['APPROVAL_ALTERED', `the ${what} is for another session`]
-  if (word.tool_name !== call.tool_name) return ['APPROVAL_ALTERED', `the ${what} is for another tool`]
-  if (word.arguments_sha256 !== sha256) return ['APPROVAL_ALTERED', `the ${what} is for other arguments`]
-  if (Date.parse(word.expires_at) <= trail.now()) return ['APPROVAL_EXPIRED', `the ${what} has expired`]
+  if (given.session_id !== session.session_id) return ['APPROVAL_ALTERED', `the ${what} is for another session`]
+  if (given.tool_name !== call.tool_name) return ['APPROVAL_ALTERED', `the ${what} is for another tool`]
+  if (given.arguments_sha256 !== sha256) return ['APPROVAL_ALTERED', `the ${what} is for other arguments`]
+  if (Date.parse(given.expires_at) <= trail.nowMs()) return ['APPROVAL_EXPIRED', `the ${what} has expired`]
   return undefined
 }
 
-/** The words of people that a call uses up, and gives back if it is not run after all. */
+/** The approval and the override that a call uses up, and releases if it is not run after all. */
 class Uses {
   readonly #guarded: GuardedCall
   readonly #ids: string[] = []
@@ -165,7 +141,7 @@ class Uses {
     this.#guarded = guarded
   }
 
-  /** @returns false when it is used up already. @throws AuditUnavailableError when that cannot be told. */
+  /** @returns false when it is used up already. @throws AuditUnavailableError when that cannot be determined. */
   claim(id: string): boolean | Promise<boolean> {
     const take = (free: unknown): boolean => {
       if (free === true) this.#ids.push(id)
@@ -182,7 +158,7 @@ class Uses {
   #fail(error: unknown): never {
     this.release()
     noteFailure(this.#guarded, 'claimApproval', error)
-    const message = `${this.#guarded.shownName} was not run: whether its approval is used cannot be told`
+    const message = `${this.#guarded.shownName} was not run: it is not known whether its approval is used up`
     throw new AuditUnavailableError('NOT_RECORDED', message, { cause: error })
   }
 
@@ -191,7 +167,7 @@ class Uses {
   }
 }
 
-/** Who decides may fail: then nothing is allowed, and that is on record too. */
+/** Policy or approver may fail: then the call is not allowed, and an error records the failure. */
 async function decided<T>(guarded: GuardedCall, what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -207,14 +183,14 @@ function noteFailure(guarded: GuardedCall, what: string, error: unknown): void {
 }
 
 /**
- * The tool is not run. The call may be on its way all the same, as when the broker was slow, or refused for good: what is
- * recorded now says that it was not run either way.
+ * The tool is not run. The record of the call may still be stored, for example after a slow broker, or it was refused for
+ * good: the result recorded here says in both cases that the tool was not run.
  */
 function notRecorded(guarded: GuardedCall, recorded: RecordedCall, failure: TrailError): AuditUnavailableError {
   const record = (): void =>
     guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` })
   if (isLate(failure)) record()
-  else guarded.host.trail.recordLater(record)
+  else guarded.host.trail.defer(record)
   const message = `${guarded.shownName} was not run, its record is not stored: ${failure.message}`
   return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
 }

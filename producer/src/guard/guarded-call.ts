@@ -1,21 +1,15 @@
-/** One call of a tool on its way through the guard: its bound arguments, and what is recorded of it. */
+/** One call of a tool on its way through the guard: its bound arguments, and the events recorded about it. */
 import { ActionRefusedError, checkInput } from '@agent-audit/schemas'
 import type { ErrorCode, Maybe, Outcome, ToolCall, ToolResult } from '@agent-audit/schemas'
-import type { Receipt } from '../api/audit-trail.ts'
-import { bindInput } from './bound-input.ts'
-import type { Cause } from '../session/causes.ts'
-import type { Durability } from '../options/options.ts'
-import type { Override } from './override.ts'
-import { cleanly } from '../redaction/clean-error.ts'
-import type { ApprovalFields, Session } from '../session/session.ts'
+import type { Override } from '../api/approval.ts'
+import type { Receipt } from '../api/receipt.ts'
+import type { Durability } from '../api/trail-options.ts'
+import type { Cause } from '../record/causes.ts'
+import type { ApprovalFields } from '../record/complete-record.ts'
 import { describeThrown } from '../record/thrown.ts'
-import type { TrailContext } from '../session/trail-context.ts'
-
-/** Where events of a session are recorded. */
-export interface SessionHost {
-  readonly session: Session
-  readonly trail: TrailContext
-}
+import { cleanly } from '../redaction/clean-error.ts'
+import { bindInput } from './bound-input.ts'
+import type { GuardHost } from './recording-session.ts'
 
 /** A call that is on record. */
 export interface RecordedCall {
@@ -25,8 +19,8 @@ export interface RecordedCall {
 }
 
 export class GuardedCall {
-  readonly host: SessionHost
-  /** Checked; its arguments are the frozen copy. */
+  readonly host: GuardHost
+  /** Checked; its arguments are a frozen copy. */
   readonly call: ToolCall
   /** Digest of the arguments, 64 hex digits. */
   readonly sha256: string
@@ -36,7 +30,7 @@ export class GuardedCall {
   #overridden: string | undefined
 
   /** @throws InvalidInputError as the session's methods do; then nothing is recorded. */
-  constructor(host: SessionHost, given: ToolCall, durability: Durability | undefined) {
+  constructor(host: GuardHost, given: ToolCall, durability: Durability | undefined) {
     host.session.checkOpen()
     const call = cleanly(host.trail.redactor, () => checkInput('tool_call', given))
     host.trail.checkDurability(durability)
@@ -53,22 +47,22 @@ export class GuardedCall {
     return redactor === undefined ? this.call.tool_name : redactor.place(this.call.tool_name)
   }
 
-  /** The decision that this call goes by, whatever becomes of it. */
+  /** The decision that this call runs under, or is refused under. */
   set approval(fields: ApprovalFields) {
     this.#approval = fields
   }
 
-  /** A person's word for this very call, checked. */
+  /** An override of exactly this call, checked. */
   set override(override: Override) {
     this.#override = override
   }
 
-  /** The person's word that the call goes by, since something spoke against it. */
+  /** The override that the call runs under, because policy or approval refused it. */
   get overriddenBy(): Override | undefined {
     return this.#overridden === undefined ? undefined : this.#override
   }
 
-  /** Something speaks against the call. @throws ActionRefusedError unless a person's word stands against that. */
+  /** Policy or approval refuses the call. @throws ActionRefusedError unless there is an override. */
   object(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): void {
     if (this.#override === undefined) throw this.refuse(code, why, outcome)
     this.#overridden ??= why
@@ -89,7 +83,10 @@ export class GuardedCall {
     session.checkOpen()
     const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
     const event = { ...this.call, outcome, reason, parent_event_id }
-    const receipt = session.recordOwn('tool_call', event, { approval: this.#approval, durability: this.#durability })
+    const receipt = session.recordChecked('tool_call', event, {
+      approval: this.#approval,
+      durability: this.#durability,
+    })
     const cause = session.newest ?? { event_id: receipt.event_id, step: 0 }
     return { receipt, cause, tool_call_id: this.call.tool_call_id ?? receipt.event_id }
   }
@@ -102,17 +99,17 @@ export class GuardedCall {
   }
 
   /**
-   * Records what became of the call. The tool has run: nothing that is wrong with its output, or with the trail, may
-   * replace what it returned or threw.
+   * Records the result of the call. The tool has run: no fault of its output or of the trail may replace the value that it
+   * returned, or the error that it threw.
    */
   recordResult({ cause, tool_call_id }: RecordedCall, result: Partial<ToolResult>, output?: () => unknown): void {
     const { session, trail } = this.host
     const { tool_name } = this.call
-    const place = { parent_event_id: cause.event_id, step_number: cause.step }
+    const from = { parent_event_id: cause.event_id, step_number: cause.step }
     const record = (more: Partial<ToolResult>): void => {
       trail.checkOpen()
-      const event = { ...place, tool_call_id, tool_name, ...result, ...more }
-      session.recordOwn('tool_result', event, { durability: this.#durability })
+      const event = { ...from, tool_call_id, tool_name, ...result, ...more }
+      session.recordChecked('tool_result', event, { durability: this.#durability })
     }
     try {
       record({ tool_output: output?.() })

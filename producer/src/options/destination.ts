@@ -1,6 +1,6 @@
 /** Where records go. */
 import { join } from 'node:path'
-import type { AuditTrailOptions, SaslOptions, SslOptions } from './options.ts'
+import type { AuditTrailOptions, SaslOptions, SslOptions } from '../api/trail-options.ts'
 
 /** Brokers, or the embedded log of a data directory. */
 export type Destination =

@@ -9,125 +9,16 @@ import {
 } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
+import type { AuditTrailOptions, Durability, Redact } from '../api/trail-options.ts'
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
 import type { Destination } from './destination.ts'
 import { redactSchema } from '../redaction/rules.ts'
-import type { Redact } from '../redaction/rules.ts'
-
-/**
- * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
- * `broker`: acknowledged by all in-sync replicas, survives the loss of the host. `memory`: buffered, survives nothing.
- */
-export type Durability = 'disk' | 'broker' | 'memory'
-
-/** TLS of one's own: a private CA, a client certificate. */
-export interface SslOptions {
-  /** PEM. */
-  ca?: string | undefined
-  /** PEM. */
-  cert?: string | undefined
-  /** PEM. */
-  key?: string | undefined
-}
-
-/** A user of the brokers. */
-export interface SaslOptions {
-  /** As the brokers are set up. */
-  mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-  /** Its name. */
-  username: string
-  /** Never recorded, logged or quoted. */
-  password: string
-}
-
-/** Only `agentId` is required. Every wrong option is named at once: `OPTIONS_INVALID`. */
-export interface AuditTrailOptions {
-  /** Stamped on every event; a session may say otherwise. */
-  agentId: string
-  /** Stamped on every event; a session may say otherwise. */
-  agentVersion?: string | undefined
-  /** Stamped on every event; a session or an llm_call may say otherwise. */
-  modelId?: string | undefined
-  /** How long these records are kept; each class has a topic of its own. @defaultValue 'default' */
-  retentionClass?: string | undefined
-  /** Name of this producer. @defaultValue agentId */
-  producerId?: string | undefined
-  /** The text is hashed, and recorded once a run; or only its SHA-256, as 64 hex digits. */
-  systemPrompt?: string | { sha256: string } | undefined
-  /** Topic of the class `default`; the others append `.<class>`. @defaultValue 'audit.events' */
-  topic?: string | undefined
-  /** Confluent Schema Registry API; unset: Avro single-object encoding. */
-  schemaRegistryUrl?: string | undefined
-  /** `host:port`. @defaultValue env KAFKA_BROKERS, comma separated; neither: the embedded log in `dataDir` */
-  brokers?: readonly string[] | undefined
-  /** Directory of the embedded log; given, it is used whatever KAFKA_BROKERS says. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
-  dataDir?: string | undefined
-  /** TLS to the brokers. @defaultValue false */
-  ssl?: boolean | SslOptions | undefined
-  /** Who we are to the brokers; unset: nobody. */
-  sasl?: SaslOptions | undefined
-  /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
-  durability?: Durability | undefined
-  /** Stored then survives power loss: one fsync a group commit. @defaultValue false */
-  fsync?: boolean | undefined
-  /**
-   * Where spools lie; shared by processes, one directory a cluster.
-   * @defaultValue env AUDIT_SPOOL_DIR, else `spool` in the data directory, './.audit-spool' with brokers
-   */
-  spoolDir?: string | undefined
-  /** Most bytes of events on disk that are not acknowledged, 1 MiB to 1 TiB. @defaultValue 1 GiB */
-  spoolMaxBytes?: number | undefined
-  /** Spool full: keep in memory until there is room, or refuse. @defaultValue 'wait' */
-  onFull?: 'wait' | 'refuse' | undefined
-  /** Bytes of encoded events in memory, 1 MiB to 1 GiB; beyond it events are refused whatever onFull says. @defaultValue 16 MiB */
-  maxBufferBytes?: number | undefined
-  /**
-   * What a guard does when its call cannot be stored: not run the tool, or run it all the same. For all tools, or by
-   * tool_name; there the key `tool_call` stands for those not named. @defaultValue 'refuse'
-   */
-  onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
-  /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
-  guardTimeoutMs?: number | undefined
-  /**
-   * Claims an approval (its approval_id) or an override (its event_id) before the action runs: true at the first call for
-   * an id, false ever after, in whatever process. Needed where agents on several hosts may get the same one: a unique key
-   * in a database they share. @defaultValue among the processes on one spool directory; without a spool, in this process
-   */
-  claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
-  /** Record of an llm_call's input_messages: only what the session has not recorded yet, or all. @defaultValue 'new' */
-  inputMessages?: 'full' | 'new' | undefined
-  /** Bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
-  maxRecordBytes?: number | undefined
-  /** Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. @defaultValue 'cut' */
-  onOversize?: 'cut' | 'refuse' | undefined
-  /**
-   * What is taken out of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and
-   * tokens of common services; rules are added to that; 'off': nothing. arguments_sha256 stays that of the true arguments;
-   * session_id, agent_id and what else names the session or the trail is recorded as given: put no secret there.
-   * @defaultValue 'secrets'
-   */
-  redact?: Redact | undefined
-  /** Deployment environment: production, staging and the like. */
-  environment?: string | undefined
-  /** For OpenTelemetry: `() => trace.getActiveSpan()?.spanContext()`. Called at every event. */
-  traceContext?: (() => { traceId: string; spanId: string } | undefined) | undefined
-  /** For imports: field_notes of every event say that its timestamp is not when it happened. @defaultValue false */
-  syntheticTimestamps?: boolean | undefined
-  /**
-   * Hands events over on exit, SIGTERM, SIGINT and uncaught errors; changes no exit code. In a worker thread that is the
-   * end of the thread by itself: one that is terminated, as process.exit() of the main thread does, keeps what was stored.
-   * @defaultValue true
-   */
-  handleExit?: boolean | undefined
-  /** Trouble no receipt shows; at most one a second a code. @defaultValue process.emitWarning */
-  onProblem?: ((problem: TrailError) => void) | undefined
-}
 
 const KIB = 1024
 const MIB = 1024 * KIB
 const DEFAULT_SPOOL_BYTES = 1024 * MIB
 const DEFAULT_BUFFER_BYTES = 16 * MIB
-/** Half of what a Kafka topic takes by default, so that a record fits however its bytes compress. */
+/** Half of a Kafka topic's default max.message.bytes, so that a record fits however its bytes compress. */
 const DEFAULT_RECORD_BYTES = 512 * KIB
 
 /** A broker's failover takes seconds; a tool that waits much longer is lost to its agent. */
@@ -213,13 +104,13 @@ export interface ResolvedOptions {
   readonly retentionClass: string
   readonly producerId: string
   readonly systemPrompt: string | { sha256: string } | undefined
-  /** The class's own topic. */
+  /** Topic of the retention class. */
   readonly topic: string
   readonly schemaRegistryUrl: string | undefined
   readonly destination: Destination
   readonly durability: Durability
   readonly fsync: boolean
-  /** This topic's directory below `spoolDir`: a spool does not say which topic its records are for. */
+  /** The topic's directory below the option `spoolDir`. */
   readonly spoolDir: string
   readonly spoolMaxBytes: number
   readonly onFull: 'wait' | 'refuse'
@@ -286,7 +177,7 @@ function findContradictions(options: AuditTrailOptions): { path: string; expecte
   if (options.brokers !== undefined && options.dataDir !== undefined) {
     issues.push({
       path: 'dataDir',
-      expected: 'not together with brokers: it is the embedded log that stands in for them',
+      expected: 'not together with brokers: the embedded log stands in for them',
     })
   }
   for (const option of ['maxBufferBytes', 'spoolMaxBytes'] as const) {

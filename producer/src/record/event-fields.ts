@@ -1,10 +1,15 @@
-/** From what a caller says of an event to the fields of its record, type by type. */
-import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs } from '@agent-audit/schemas'
-import type { ApprovalInputs } from '../guard/approval.ts'
+/** From the input of an event to the fields of its record, type by type. */
+import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs, ToolCall } from '@agent-audit/schemas'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
 import type { FieldWriter } from './field-writer.ts'
 import { describeThrown } from './thrown.ts'
+
+/** Input of the events that only the approval methods record. */
+export interface ApprovalInputs {
+  approval_request: ToolCall & { expires_at: string }
+  approval_decision: Common & { tool_name: string; tool_call_id: string; arguments_sha256: string }
+}
 
 type AllInputs = EventInputs & SessionInputs & ApprovalInputs & { custom: CustomEvent }
 type Fill<Input> = (record: EventRecord, input: Input, fields: FieldWriter) => void
@@ -116,7 +121,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
 }
 
-/** input_messages is the session's to fill in: it knows what it has recorded already. */
+/** Not input_messages: what of them is recorded depends on the session (complete-record.ts). */
 function fillModelCall(record: EventRecord, input: Loose<AllInputs['llm_call']>, fields: FieldWriter): void {
   record.output_text = fields.text('output_text', input.output_text)
   record.tool_calls_requested = fields.json('tool_calls_requested', input.tool_calls_requested)
@@ -157,13 +162,13 @@ function fillToolResult(
   return fillError(record, input, fields)
 }
 
-// An alias, not an interface: only an alias is taken for a record of anything.
+// An alias, not an interface: TypeScript assigns only an alias to Record<string, unknown>.
 type ErrorCodeContent = { readonly error_code: string | number }
 
 /** Every key may be missing, or undefined. */
 type Loose<T> = { readonly [Key in keyof T]?: T[Key] | undefined }
 
-/** Most events have no error; returns its code for the record's content, if there is one. */
+/** Fills in the error, if there is one. @returns its code, for the record's content. */
 function fillError(
   record: EventRecord,
   { error }: { readonly error?: unknown },
@@ -183,7 +188,7 @@ function round(milliseconds: Maybe<number>): number | null {
   return milliseconds === null || milliseconds === undefined ? null : Math.round(milliseconds)
 }
 
-/** A caller who says null does not know: imports of recordings that lack it. Who says nothing means the usual. */
+/** Null means that the caller does not know, as in imports of recordings; undefined means the usual outcome. */
 function outcomeOf(input: Common, usual: Outcome): Outcome | null {
   return input.outcome === undefined ? usual : input.outcome
 }

@@ -1,7 +1,7 @@
-/** A record being filled in: all fields there, in their order, so that every record has one shape for the compiler. */
+/** A record that is being filled in. All fields are there from the start, in one order: one hidden class for V8. */
 import type { AuditRecord } from '@agent-audit/schemas'
 
-/** What every record of a run carries. */
+/** Fields that every record of a run carries. */
 export interface RunStamps {
   readonly run_id: Uint8Array
   readonly producer_id: string
@@ -9,7 +9,7 @@ export interface RunStamps {
   readonly environment: string | null
 }
 
-/** What every record of a session carries. */
+/** Fields that every record of a session carries. */
 export interface SessionStamps {
   readonly session_id: string
   readonly agent_id: string
@@ -19,7 +19,7 @@ export interface SessionStamps {
   readonly system_prompt_hash: Uint8Array | null
 }
 
-/** Stands for an id that is made when the record is numbered: as long as the real one, so that sizes are right before. */
+/** Placeholder of an id that is made when the record is numbered; as long as the id, so that the size is right before. */
 export const UNNAMED = '00000000-0000-0000-0000-000000000000'
 
 /** Starts with the stamps; every other field is null, zero or false until it is filled in. */
@@ -89,8 +89,7 @@ export class EventRecord implements AuditRecord {
   }
 
   /**
-   * Gives the record its place in the run. A call that the model gave no id is known by that of its event, and so is an
-   * approval.
+   * Gives the record its number in the run. A call without an id of the model gets the event's id, and so does an approval.
    */
   identify(runSeq: number, eventId: string, timestamp: number): void {
     this.run_seq = runSeq

@@ -1,25 +1,28 @@
-/** Turns a caller's values into the texts of a record, collecting what is wrong and what had to be noted. */
+/** Turns a caller's values into the texts of a record; collects the faults in them and the notes about them. */
 import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
 import type { Issue, Maybe } from '@agent-audit/schemas'
 import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
 import { cleanly } from '../redaction/clean-error.ts'
 import type { Redacted, Redactor } from '../redaction/redactor.ts'
+import type { EventRecord, SessionStamps } from './event-record.ts'
+import { CONTENT_FIELDS, JSON_FIELDS, NAME_FIELDS } from './text-fields.ts'
+import type { TextField } from './text-fields.ts'
 
 type Notes = Record<string, Record<string, unknown>>
 
-/** What the producer did to a field, by field: the record's field_notes. */
+/** The record's field_notes: what the producer did to each field. */
 export class FieldNotes {
   #notes: Notes | undefined
 
-  /** Goes on with the notes of a record; those that are no such object are dropped. */
+  /** Starts with the notes of a record; notes that are not an object of objects are dropped. */
   static from(text: string | null): FieldNotes {
     const notes = new FieldNotes()
     notes.#notes = readNotes(text)
     return notes
   }
 
-  /** @param field - One of the record's: only names of ours are safe to assign to. */
+  /** @param field - A field of the record: a caller's own name would not be safe as a key. */
   add(field: string, kind: string, value: unknown): void {
     this.#notes ??= {}
     const kinds = (this.#notes[field] ??= {})
@@ -37,7 +40,7 @@ function readNotes(text: string | null): Notes | undefined {
     const notes: unknown = JSON.parse(text ?? 'null')
     return isObject(notes) && Object.values(notes).every(isObject) ? (notes as Notes) : undefined
   } catch {
-    // Another producer's words: the record itself is what counts.
+    // Another producer wrote them: the record counts, not its notes.
     return undefined
   }
 }
@@ -46,50 +49,51 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** By way of hex: a Buffer straight from the hash has memory of its own outside the heap, which costs more than the hash. */
+/** Goes through hex: a Buffer straight from the hash has its own memory outside the heap, which costs more than the hash. */
 function sha256(text: string): Buffer {
   return Buffer.from(hash('sha256', text, 'hex'), 'hex')
 }
 
-/** One event's worth of fields. */
+const TEXT_FIELDS: readonly TextField[] = [...CONTENT_FIELDS, ...NAME_FIELDS]
+
+/** What redaction has left of canonical JSON, as canonical JSON. */
+function toCanonical(value: unknown): string {
+  return toCanonicalText(value, 'tool_input', []) ?? ''
+}
+
+/** The fields of one event. */
 export class FieldWriter {
   readonly notes: FieldNotes = new FieldNotes()
   readonly #eventType: string
   readonly #redactor: Redactor | undefined
   readonly #issues: Issue[] = []
+  /** Whether tool_output holds JSON; else it holds text. */
+  #outputIsJson = false
 
   constructor(eventType: string, redactor: Redactor | undefined) {
     this.#eventType = eventType
     this.#redactor = redactor
   }
 
-  /** Text, redacted; lone surrogates, which UTF-8 cannot hold, become U+FFFD and are noted. */
+  /** A text. Lone surrogates, which UTF-8 cannot hold, become U+FFFD and are noted. */
   text(field: string, value: Maybe<string>): string | null {
     if (value === null || value === undefined) return null
-    let text = value
-    if (!text.isWellFormed()) {
-      this.notes.add(field, 'replaced', 'lone surrogates')
-      text = text.toWellFormed()
-    }
-    return this.#redactor === undefined ? text : this.#note(field, this.#redactor.text(field, text))
+    if (value.isWellFormed()) return value
+    this.notes.add(field, 'replaced', 'lone surrogates')
+    return value.toWellFormed()
   }
 
-  /** A value as JSON text, redacted, or null when there is none. `path` is where the caller wrote it. */
+  /** A value as JSON text, or null when there is none. `path` is where the caller wrote it. */
   json(field: string, value: unknown, path: string = field): string | null {
     if (value === null || value === undefined) return null
-    const text = this.#wellFormed(field, toJsonText(value, path, this.#issues))
-    return text === null ? null : this.#redactJson(field, text, JSON.stringify)
+    if (field === 'tool_output') this.#outputIsJson = true
+    return this.#wellFormed(field, toJsonText(value, path, this.#issues))
   }
 
-  /**
-   * A value that must be there, as canonical JSON (RFC 8785), redacted; and the SHA-256 of the text before that, which
-   * binds an approval to what is really done.
-   */
+  /** A value that must be there, as canonical JSON (RFC 8785), and its SHA-256, which binds an approval to the true arguments. */
   canonical(field: string, value: unknown): { text: string | null; sha256: Uint8Array | null } {
     const text = this.#wellFormed(field, toCanonicalText(value, field, this.#issues))
-    if (text === null) return { text, sha256: null }
-    const canonical = (left: unknown): string => toCanonicalText(left, field, this.#issues) ?? ''
-    return { text: this.#redactJson(field, text, canonical), sha256: sha256(text) }
+    return { text, sha256: text === null ? null : sha256(text) }
   }
 
   /** Free content with the event's own keys in it, which win; null when both are empty. */
@@ -98,7 +102,7 @@ export class FieldWriter {
     const before = this.#issues.length
     const text = this.json('content', { ...given, ...own }, '')
     if (this.#issues.length > before && given !== null && given !== undefined) {
-      // Said again with the caller's own paths: `content.x` for what stood in content, `x` for the event's own keys.
+      // The issues are found again with the caller's own paths: `content.x` for content, `x` for the event's own keys.
       this.#issues.length = before
       this.json('content', given)
       this.json('content', own, '')
@@ -114,8 +118,22 @@ export class FieldWriter {
     })
   }
 
-  #redactJson(field: string, json: string, serialize: (value: unknown) => string): string | null {
-    return this.#redactor === undefined ? json : this.#note(field, this.#redactor.json(field, json, serialize))
+  /** Redacts every text of a record, and notes the hits; what the session stamps is redacted once, at its start. */
+  redact(record: EventRecord, stamps: SessionStamps): void {
+    const redactor = this.#redactor
+    if (redactor === undefined) return
+    for (const field of TEXT_FIELDS) {
+      const text = record[field]
+      if (text === null) continue
+      if ((field === 'user_id' || field === 'model_id') && text === stamps[field]) continue
+      record[field] = this.#note(field, this.#redactField(redactor, field, text))
+    }
+  }
+
+  #redactField(redactor: Redactor, field: TextField, text: string): Redacted {
+    if (field === 'tool_input') return redactor.json(field, text, toCanonical)
+    const isJson = field === 'tool_output' ? this.#outputIsJson : JSON_FIELDS.has(field)
+    return isJson ? redactor.json(field, text, JSON.stringify) : redactor.text(field, text)
   }
 
   #note(field: string, { text, hits }: Redacted): string | null {

@@ -1,4 +1,4 @@
-/** Keeps a record below the size limit: its longest texts are cut, and what was cut off is told by length and digest. */
+/** Keeps a record below the size limit: cuts its longest texts, and notes the length and digest of each text before its cut. */
 import { hash } from 'node:crypto'
 import { InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
@@ -16,7 +16,7 @@ export interface FitOptions {
 /**
  * Writes field_notes, and cuts the record if it is too large.
  * @returns An upper bound of its encoded bytes.
- * @throws InvalidInputError `RECORD_TOO_LARGE` when it is and may or can not be cut.
+ * @throws InvalidInputError `RECORD_TOO_LARGE` when the record is too large, and cutting is not allowed or not enough.
  */
 export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOptions): number {
   record.field_notes = notes.text()
@@ -34,7 +34,7 @@ export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOp
   return bytes
 }
 
-/** As maxRecordBytes, with each text counted in bytes and not by the most its characters could take. */
+/** As maxRecordBytes, but with each text counted in bytes, not by the most bytes that its characters could take. */
 function boundBytes(record: AuditRecord): number {
   let spare = 0
   for (const value of Object.values(record) as unknown[]) {

@@ -1,12 +1,12 @@
-/** The fields of a record that hold text of the agent's own, by what their text is for. */
+/** The text fields that a caller fills. */
 import type { AuditRecord } from '@agent-audit/schemas'
 
 /** Fields whose value is text or null. */
-type TextField = {
+export type TextField = {
   [Name in keyof AuditRecord]: string | null extends AuditRecord[Name] ? Name : never
 }[keyof AuditRecord]
 
-/** What was said and done: what they mean survives a cut. */
+/** What was said and done. A cut leaves these texts readable. */
 export const CONTENT_FIELDS: readonly TextField[] = [
   'reason',
   'reasoning',
@@ -19,7 +19,7 @@ export const CONTENT_FIELDS: readonly TextField[] = [
   'content',
 ]
 
-/** Who and which: an event without them is worth little. */
+/** Names of persons and things: an event without them is worth little, so they are never cut. */
 export const NAME_FIELDS: readonly TextField[] = [
   'user_id',
   'approver_id',
@@ -30,3 +30,11 @@ export const NAME_FIELDS: readonly TextField[] = [
   'stop_reason',
   'error_type',
 ]
+
+/** Content that is JSON text, canonical in tool_input. tool_output is JSON only when the tool returned no string. */
+export const JSON_FIELDS: ReadonlySet<string> = new Set([
+  'input_messages',
+  'tool_calls_requested',
+  'tool_input',
+  'content',
+])

@@ -1,9 +1,9 @@
 /** What became of a chunk, and the receipts that point into it. */
 import type { TrailError } from '@agent-audit/schemas'
-import type { Acknowledgement, Receipt } from '../api/audit-trail.ts'
+import type { Acknowledgement, Receipt } from '../api/receipt.ts'
 import { placeOf } from '../delivery/protocol.ts'
 import type { ChunkAck } from '../delivery/protocol.ts'
-import type { Durability } from '../options/options.ts'
+import type { Durability } from '../api/trail-options.ts'
 
 /** Told when somebody starts and ends waiting for a chunk. */
 export interface WaitHooks {

@@ -4,21 +4,21 @@
  */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
-import type { DrainResult, Receipt, TrailStats } from '../api/audit-trail.ts'
+import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
+import type { Receipt } from '../api/receipt.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { DeliveryPort, startDelivery } from '../delivery/port.ts'
 import { fromProblem, settingsOf } from '../delivery/protocol.ts'
 import type { Gauges, Loss, Report } from '../delivery/protocol.ts'
+import type { AppendOptions } from '../record/complete-record.ts'
 import type { EventRecord } from '../record/event-record.ts'
-import { fitRecord } from '../record/fit-record.ts'
 import { LostEvents } from './lost-events.ts'
 import type { LostRange } from './lost-events.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import type { ProblemReporter } from './problems.ts'
 import { RunIdentity } from './run-identity.ts'
-import type { AppendOptions } from '../session/trail-context.ts'
 import { Waits } from './waits.ts'
 
 /** Longest wait of a record for company before it is handed over, milliseconds. */
@@ -29,6 +29,8 @@ export interface RecorderHooks {
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
   readonly problems: ProblemReporter
+  /** Hands every record over at once; no record waits for others. */
+  readonly eager: boolean
   /** Something was kept, and there is room: events_lost events can say what was refused before. */
   onKept(): void
 }
@@ -73,20 +75,16 @@ export class Recorder {
   }
 
   /**
-   * Takes a record whose fields are filled in: numbers it, encodes it, and forgets it.
-   * @throws InvalidInputError `RECORD_TOO_LARGE`; then no number is used.
+   * Takes a complete record: numbers it, encodes it, and forgets it. Never throws: a record that finds no room uses its
+   * number up, and its receipt rejects.
    */
   append(record: EventRecord, options: AppendOptions): Receipt {
-    const maxBytes = fitRecord(record, options.notes, {
-      maxBytes: this.#options.maxRecordBytes,
-      onOversize: this.#options.onOversize,
-    })
     const now = this.identity.timestamp()
     const runSeq = this.identity.nextSeq++
     record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)
     this.#recorded++
     const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
-    const chunk = refusal === undefined ? this.#write(record, maxBytes, options) : this.#refuse(runSeq, refusal)
+    const chunk = refusal === undefined ? this.#write(record, options) : this.#refuse(runSeq, refusal)
     const index = runSeq - chunk.firstSeq
     const { topic, durability } = this.#options
     return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
@@ -100,12 +98,13 @@ export class Recorder {
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
-  #write(record: EventRecord, maxBytes: number, { always = false }: AppendOptions): ChunkState {
+  #write(record: EventRecord, { maxBytes, always = false }: AppendOptions): ChunkState {
     // The trail's own events share no chunk with others: there is room kept for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
     const chunk = (this.#open ??= this.#openChunk(record.run_seq))
     this.#writer.append(record, maxBytes)
     if (always) this.handOver(true)
+    else if (this.#hooks.eager) this.handOver()
     return chunk
   }
 

@@ -2,7 +2,7 @@
 import { descend, isNamed } from './field-paths.ts'
 import type { PathRest } from './field-paths.ts'
 import type { Hit, Pattern } from './pattern.ts'
-import type { RedactionRules } from './rules.ts'
+import type { RedactionRules } from '../api/trail-options.ts'
 import type { SecretNames } from './secret-names.ts'
 
 export interface TextRules {

@@ -1,16 +1,16 @@
-/** The end of the process: what was recorded is handed over and committed before it is gone. One set of hooks for all trails. */
+/** The end of the process: recorded events are handed over and committed before. One set of hooks serves all trails. */
 
-/** How a trail meets the end of its process. */
+/** What a trail does at the end of its process. */
 export interface ExitHandler {
-  /** Nothing is left to do, but the process may go on: wait for what is under way, bounded. */
+  /** The process is idle but may go on: waits for events under way, bounded. */
   onIdle(): Promise<void>
-  /** The process ends now: block until what was recorded is stored, bounded. */
+  /** The process ends now: blocks until recorded events are stored, bounded. */
   onExit(): void
 }
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 
-/** On our listeners, of whatever copy of this package. */
+/** Marks the listeners of every copy of this package. */
 const OURS: unique symbol = Symbol.for('@agent-audit/producer exit listener')
 
 const handlers = new Set<ExitHandler>()
@@ -20,7 +20,7 @@ export function addExitHandler(handler: ExitHandler): void {
   if (handlers.size === 0) {
     process.on('beforeExit', onBeforeExit)
     process.on('exit', onExit)
-    // In front: a listener that is there once only is still counted then.
+    // In front: a `once` listener of the caller is still counted when ours runs.
     for (const signal of SIGNALS) process.prependListener(signal, onSignal)
   }
   handlers.add(handler)
@@ -47,8 +47,8 @@ function onExit(): void {
 }
 
 /**
- * A signal with a listener does not end the process any more: where only this package listens, it is sent again. A process
- * may have loaded the package twice, and each copy then meets the other's listener.
+ * A signal with a listener does not end the process any more: where only this package listens, the signal is sent again. A
+ * process may have loaded the package twice; each copy then recognises the other's listener by its mark.
  */
 function onSignal(signal: NodeJS.Signals): void {
   onExit()

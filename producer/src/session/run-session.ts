@@ -1,14 +1,14 @@
-/** The trail's own session, `trail:<runId>`: what opens and closes the run, and what explains its gaps. */
+/** The trail's own session, `trail:<runId>`: its events open and close the run, and explain its gaps. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
 import type { DrainResult } from '../api/audit-trail.ts'
-import { Causes } from './causes.ts'
+import type { TrailContext } from '../context/trail-context.ts'
+import { Causes } from '../record/causes.ts'
 import type { LostRange } from '../recorder/lost-events.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import { describeRules } from '../redaction/rules.ts'
 import { Session } from './session.ts'
-import type { TrailContext } from './trail-context.ts'
 
 export class RunSession {
   readonly #session: Session
@@ -32,22 +32,22 @@ export class RunSession {
       pid: process.pid,
       options: withoutSecrets(options),
     }
-    this.#session.recordOwn('trail_started', { content }, { always: true })
+    this.#session.recordChecked('trail_started', { content }, { always: true })
   }
 
-  /** One event a range: the gap in run_seq, of this run or of a dead one, is explained. */
+  /** Explains gaps in run_seq, of this run or of a dead one: one event a range. */
   lost(ranges: readonly LostRange[]): void {
     for (const { first, last, reason, spool } of ranges) {
       const count = first === null || last === null ? null : last - first + 1
       const of = spool === undefined ? {} : { run_id: spool.runId, set_aside: spool.file }
       const content = { first_run_seq: first, last_run_seq: last, count, ...of }
-      this.#session.recordOwn('events_lost', { reason, content }, { always: true })
+      this.#session.recordChecked('events_lost', { reason, content }, { always: true })
     }
   }
 
   /** The last record of the run. */
   stopped(counts: DrainResult & { recorded: number }): void {
-    this.#session.recordOwn('trail_stopped', { content: { ...counts } }, { always: true })
+    this.#session.recordChecked('trail_stopped', { content: { ...counts } }, { always: true })
   }
 }
 
@@ -56,7 +56,7 @@ function producerVersion(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-/** What shapes the records and where they go; no password, key or prompt, and no function. */
+/** The options that shape the records, and their destination; no password, key, prompt or function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
   const { destination, systemPrompt, schemaRegistryUrl, redact, traceContext, onProblem, claimApproval, ...plain } =
     options

@@ -1,4 +1,4 @@
-/** A session: knows its own order, and turns what the caller says into records. */
+/** A session: checks what the caller records, keeps the session's order, and hands complete records to the recorder. */
 import { checkInput, invalidEvent, InvalidInputError } from '@agent-audit/schemas'
 import type {
   Common,
@@ -17,100 +17,79 @@ import type {
   ToolResult,
   UserMessage,
 } from '@agent-audit/schemas'
-import type { AuditSession, Receipt, RecordOptions, SessionRef } from '../api/audit-trail.ts'
+import type { ApprovalOptions, ApprovalRequest, Override, OverrideOptions } from '../api/approval.ts'
+import type { GuardOptions } from '../api/guard-options.ts'
+import type { Receipt, RecordOptions } from '../api/receipt.ts'
+import type { SessionRef } from '../api/session-ref.ts'
+import type { AuditSession } from '../api/session.ts'
+import { currentCause, runInSession } from '../context/current-session.ts'
+import type { TrailContext } from '../context/trail-context.ts'
 import { askApproval, recordOverride } from '../guard/approval-events.ts'
-import { checkApprovalOptions } from '../guard/approval.ts'
-import type { ApprovalInputs, ApprovalOptions, ApprovalRequest } from '../guard/approval.ts'
-import type { Cause, Causes } from './causes.ts'
-import { currentCause, runInSession } from './current-session.ts'
-import { fillEvent } from '../record/event-fields.ts'
-import { EventRecord } from '../record/event-record.ts'
-import type { SessionStamps } from '../record/event-record.ts'
-import { FieldWriter } from '../record/field-writer.ts'
+import { checkApprovalOptions, checkOverrideOptions } from '../guard/check-approvals.ts'
 import { guard } from '../guard/guard.ts'
-import type { GuardOptions } from '../guard/guard.ts'
 import { GuardedCall } from '../guard/guarded-call.ts'
-import { checkOverrideOptions } from '../guard/override.ts'
-import type { Override, OverrideOptions } from '../guard/override.ts'
-import { MessageHistory } from './message-history.ts'
-import type { Durability } from '../options/options.ts'
+import type { CheckedInputs, GuardHost, OwnFields, RecordingSession } from '../guard/recording-session.ts'
+import type { Cause, Causes } from '../record/causes.ts'
+import { completeRecord } from '../record/complete-record.ts'
+import type { SessionState } from '../record/complete-record.ts'
+import type { SessionStamps } from '../record/event-record.ts'
+import { MessageHistory } from '../record/message-history.ts'
 import { cleanly } from '../redaction/clean-error.ts'
-import type { Sequence } from './session-sequences.ts'
-import type { TrailContext } from './trail-context.ts'
 
 export interface SessionSetup {
   readonly stamps: SessionStamps
   readonly causes: Causes
-  readonly startChild: (parent: Session, start: SessionStart & { agent_id: string }) => AuditSession
+  readonly startChild: (parent: RecordingSession, start: SessionStart & { agent_id: string }) => AuditSession
 }
-
-/** What the trail itself says of an event, beside its input. */
-export interface OwnFields {
-  readonly parent_session_id?: string | undefined
-  /** Taken even when the buffer is full. */
-  readonly always?: boolean | undefined
-  readonly approval?: ApprovalFields | undefined
-  readonly durability?: Durability | undefined
-}
-
-/** The approval that an event belongs to. */
-export interface ApprovalFields {
-  /** Null, like its status, where a person's override stands in its place. */
-  readonly approval_id: string | null
-  readonly approval_status: string | null
-  readonly approver_id: string
-  /** Of the approval_decision, or the human_intervention. */
-  readonly event_id?: string | undefined
-}
-
-interface OwnInputs extends EventInputs, SessionInputs, ApprovalInputs {}
 
 type BuiltIn = EventInputs & SessionInputs
 
 const SESSION_TYPES = new Set<string>(['session_start', 'session_end', 'session_timeout'])
 
-export class Session implements AuditSession {
+export class Session implements RecordingSession {
   readonly #trail: TrailContext
-  readonly #stamps: SessionStamps
-  readonly #causes: Causes
+  readonly #state: SessionState
   readonly #startChild: SessionSetup['startChild']
-  readonly #history: MessageHistory = new MessageHistory()
-  readonly #sequence: Sequence
   #traceId: string | null = null
   #ended = false
 
-  constructor(trail: TrailContext, setup: SessionSetup) {
+  constructor(trail: TrailContext, { stamps, causes, startChild }: SessionSetup) {
     this.#trail = trail
-    this.#stamps = setup.stamps
-    this.#causes = setup.causes
-    this.#startChild = setup.startChild
-    this.#sequence = trail.sequences.of(setup.stamps.session_id)
+    this.#startChild = startChild
+    this.#state = {
+      run: trail.stamps,
+      session: stamps,
+      causes,
+      history: new MessageHistory(),
+      sequence: trail.sequences.of(stamps.session_id),
+      rules: trail.rules,
+    }
   }
 
   get session_id(): string {
-    return this.#stamps.session_id
+    return this.#state.session.session_id
   }
 
   get ended(): boolean {
     return this.#ended
   }
 
-  /** The event recorded last, by whoever holds this session. */
   get newest(): Cause | undefined {
-    return this.#causes.newest
+    return this.#state.causes.newest
   }
 
   get ref(): SessionRef {
-    this.#trail.sequences.keep(this.session_id, this.#sequence)
-    const { session_id, system_prompt_hash, ...texts } = this.#stamps
+    const { session, sequence, causes } = this.#state
+    this.#trail.sequences.keep(this.session_id, sequence)
+    const { session_id, system_prompt_hash, ...texts } = session
     const stamped: Record<string, string> = {}
     for (const [field, value] of Object.entries(texts)) if (value !== null) stamped[field] = value
     if (system_prompt_hash !== null) stamped['system_prompt_hash'] = Buffer.from(system_prompt_hash).toString('hex')
     return {
       session_id,
       run_id: this.#trail.runId,
-      last_event_id: this.#causes.newest?.event_id ?? '',
-      step_number: this.#causes.step,
+      last_event_id: causes.newest?.event_id ?? '',
+      step_number: causes.step,
       trace_id: this.#traceId,
       stamped,
     }
@@ -158,7 +137,7 @@ export class Session implements AuditSession {
   }
 
   record(event: EventInput, options?: RecordOptions): Receipt {
-    // From JavaScript it may be anything.
+    // A JavaScript caller may pass anything.
     const type = (event as Partial<EventInput> | null | undefined)?.event_type as string
     if (SESSION_TYPES.has(type)) {
       const expected = 'expected a type that can be recorded as data; sessions have their methods'
@@ -168,19 +147,21 @@ export class Session implements AuditSession {
   }
 
   async guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options: GuardOptions<T> = {}): Promise<T> {
-    return guard({ session: this, trail: this.#trail }, call, { work, options })
+    return guard(this.#host, call, { work, options })
   }
 
   async requestApproval(call: ToolCall, options: ApprovalOptions = {}): Promise<ApprovalRequest> {
-    const host = { session: this, trail: this.#trail }
     const checked = checkApprovalOptions(options, this.#trail.redactor)
-    return askApproval(host, new GuardedCall(host, call, undefined), checked)
+    return askApproval(this.#host, new GuardedCall(this.#host, call, undefined), checked)
   }
 
   async override(call: ToolCall, options: OverrideOptions): Promise<Override> {
-    const host = { session: this, trail: this.#trail }
     const checked = checkOverrideOptions(options, this.#trail.redactor)
-    return recordOverride(host, new GuardedCall(host, call, undefined), checked)
+    return recordOverride(this.#host, new GuardedCall(this.#host, call, undefined), checked)
+  }
+
+  get #host(): GuardHost {
+    return { session: this, trail: this.#trail }
   }
 
   startChild(start: SessionStart & { agent_id: string }): AuditSession {
@@ -205,21 +186,6 @@ export class Session implements AuditSession {
     return receipt
   }
 
-  /** Records the event that opens the session. */
-  begin(start: SessionStart, own: OwnFields): Receipt {
-    return this.#append('session_start', start, { own })
-  }
-
-  /** Records an event of the trail's own, or on behalf of a caller whose words were checked. */
-  recordOwn<Type extends string>(
-    type: Type,
-    input: Type extends keyof OwnInputs ? OwnInputs[Type] : Common,
-    own: OwnFields = {},
-  ): Receipt {
-    return this.#append(type, input, { own, options: { durability: own.durability } })
-  }
-
-  /** @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
   checkOpen(): void {
     this.#trail.checkOpen()
     if (this.#ended) throw new InvalidInputError('SESSION_ENDED', `session ${this.session_id} has ended`)
@@ -229,67 +195,33 @@ export class Session implements AuditSession {
     this.checkOpen()
     const checked = cleanly(this.#trail.redactor, () => checkInput(type, input))
     this.#trail.checkDurability(options?.durability)
-    return this.#append(type, checked, { options })
+    return this.#append(type, checked, options)
   }
 
-  #append(
-    type: string,
-    input: Common,
-    { options, own }: { options?: RecordOptions | undefined; own?: OwnFields },
+  recordChecked<Type extends string>(
+    type: Type,
+    input: Type extends keyof CheckedInputs ? CheckedInputs[Type] : Common,
+    own?: OwnFields,
   ): Receipt {
-    const record = new EventRecord(type, this.#trail.stamps, this.#stamps)
-    const fields = new FieldWriter(type, this.#trail.redactor)
-    fillEvent(record, input, fields)
-    const remember = this.#fillMessages(record, input, fields)
-    this.#causes.place(record, input, currentCause(this))
-    this.#fillTrace(record)
-    if (own?.parent_session_id !== undefined) record.parent_session_id = own.parent_session_id
-    if (own?.approval !== undefined) fillApproval(record, own.approval)
-    if (this.#trail.syntheticTimestamps) fields.notes.add('timestamp', 'synthetic', true)
-    fields.check()
-    record.session_seq = this.#sequence.next
-    const receipt = this.#trail.append(record, {
-      notes: fields.notes,
-      durability: options?.durability,
-      timestamp:
-        input.timestamp === null || input.timestamp === undefined ? undefined : input.timestamp.getTime() * 1000,
+    return this.#append(type, input, own)
+  }
+
+  #append(type: string, input: Common, own: OwnFields | undefined): Receipt {
+    const trace = this.#trail.trace()
+    const added = { ...own, trace, scope: currentCause(this) }
+    const { record, maxBytes, appended } = completeRecord({ type, input, added }, this.#state)
+    const receipt = this.#trail.recorder.append(record, {
+      maxBytes,
+      durability: own?.durability,
+      timestamp: microsecondsOf(input.timestamp),
       always: own?.always,
     })
-    // Only now: an event that was not recorded leaves the session as it was.
-    this.#sequence.next++
-    this.#causes.follow(record)
-    remember?.()
+    appended()
+    this.#traceId ??= trace?.traceId ?? null
     return receipt
-  }
-
-  /** The messages of a model call: what this session has not recorded yet, or all. Returns what to do once recorded. */
-  #fillMessages(record: EventRecord, input: Common, fields: FieldWriter): (() => void) | undefined {
-    const messages = (input as Partial<LlmCall>).input_messages
-    if (messages === undefined) return undefined
-    if (this.#trail.inputMessages === 'full') {
-      record.input_messages = fields.json('input_messages', messages)
-      return undefined
-    }
-    const { messages: unrecorded, from } = this.#history.newOf(messages)
-    record.input_messages = fields.json('input_messages', unrecorded)
-    if (from > 0) {
-      fields.notes.add('input_messages', 'from', from)
-      fields.notes.add('input_messages', 'count', messages.length)
-    }
-    return () => this.#history.remember(messages, from)
-  }
-
-  #fillTrace(record: EventRecord): void {
-    const trace = this.#trail.traceContext()
-    if (trace === undefined) return
-    record.trace_id = trace.traceId
-    record.span_id = trace.spanId
-    this.#traceId ??= trace.traceId
   }
 }
 
-function fillApproval(record: EventRecord, { approval_id, approval_status, approver_id }: ApprovalFields): void {
-  record.approval_id = approval_id
-  record.approval_status = approval_status
-  record.approver_id = approver_id.toWellFormed()
+function microsecondsOf(timestamp: Common['timestamp']): number | undefined {
+  return timestamp === null || timestamp === undefined ? undefined : timestamp.getTime() * 1000
 }

@@ -1,10 +1,10 @@
 /** The testing entry: a trail in memory, to test an agent by what it records. */
 import type { AuditTrail } from '../api/audit-trail.ts'
-import type { Deadline } from '../guard/availability.ts'
+import type { AuditTrailOptions } from '../api/trail-options.ts'
+import type { Deadline } from '../context/availability.ts'
 import { resolveOptions } from '../options/options.ts'
-import type { AuditTrailOptions } from '../options/options.ts'
 import { Trail } from '../session/trail.ts'
-import { processClaims } from '../guard/used-approvals.ts'
+import { processClaims } from '../context/used-approvals.ts'
 import { findProblems } from './find-problems.ts'
 import { MemoryDelivery } from './memory-delivery.ts'
 import { decodeEvent } from './test-events.ts'

@@ -1,25 +1,25 @@
 /**
- * One word of a person, one execution: which approvals and overrides have run their action. In this process, whatever
- * trail they go through; among processes that share a spool directory, by a file there that only one of them can make;
- * beyond that, only where the operator's `claimApproval` knows.
+ * One approval or override, one execution: which of them are used up. Within this process across all trails; among processes
+ * that share a spool directory by a file there, which only one process can create; beyond that only by the caller's
+ * `claimApproval`.
  */
 import { closeSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ResolvedOptions } from '../options/options.ts'
 
-/** Beyond it the oldest is forgotten: far more than people decide before an approval expires. */
+/** Most ids kept; above it the oldest is forgotten. Far more than approvers decide before an approval expires. */
 const MAX_KNOWN = 100_000
 
 const used = new Set<string>()
 
 export interface ApprovalClaims {
-  /** @returns false when it is used already. Throws or rejects when that cannot be told. */
+  /** @returns false when it is used up already. Throws or rejects when that cannot be determined. */
   claim(id: string): boolean | Promise<boolean>
-  /** The action was not run after all. What claimApproval was told stays told. */
+  /** To be called when the action was not run after all. A claim that `claimApproval` made stays made. */
   release(id: string): void
 }
 
-/** Of one process only. */
+/** Claims within one process only. */
 export const processClaims: ApprovalClaims = {
   claim(id) {
     if (used.has(id)) return false
@@ -33,7 +33,7 @@ export const processClaims: ApprovalClaims = {
   release: (id) => void used.delete(id),
 }
 
-/** As far as these options reach. */
+/** The claims that these options ask for. */
 export function createClaims({ claimApproval, durability, spoolDir }: ResolvedOptions): ApprovalClaims {
   if (claimApproval !== undefined) return within(claimApproval, () => {})
   if (durability !== 'disk') return processClaims
@@ -44,7 +44,7 @@ export function createClaims({ claimApproval, durability, spoolDir }: ResolvedOp
   )
 }
 
-/** Claims in this process first: that waits for nothing, so of two calls side by side one is refused at once. */
+/** Claims in this process first, without a wait: of two calls made side by side, one is refused at once. */
 function within(claim: ApprovalClaims['claim'], release: ApprovalClaims['release']): ApprovalClaims {
   return {
     claim(id) {

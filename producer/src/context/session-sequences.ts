@@ -1,9 +1,9 @@
 /**
- * session_seq counts without a gap per run and session. Whoever resumes or decides in a session of this very run counts
- * on where it stands, so the counters of sessions whose handle was given away are kept.
+ * session_seq counts without a gap per run and session. A caller who resumes a session of this run, or decides in it, goes
+ * on with its counter; so the counters of sessions whose reference was given away are kept.
  */
 
-/** Counters kept. Beyond it the one given away longest ago is forgotten. */
+/** Most counters kept. Above it, the counter whose reference was given away first is forgotten. */
 const MAX_KEPT = 10_000
 
 export interface Sequence {
@@ -18,7 +18,7 @@ export class SessionSequences {
     return this.#kept.get(sessionId) ?? { next: 0 }
   }
 
-  /** The session's handle is given away: others of this run may write in it. */
+  /** A reference to the session is given away: other callers of this run may write in the session. */
   keep(sessionId: string, sequence: Sequence): void {
     this.#kept.delete(sessionId)
     this.#kept.set(sessionId, sequence)

@@ -1,7 +1,7 @@
-/** Whether an event got stored in time, and what a guard does when it did not. */
+/** Whether an event was stored in time, and what a guard does when it was not. */
 import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
-import type { Receipt } from '../api/audit-trail.ts'
-import type { ResolvedOptions } from '../options/options.ts'
+import type { Receipt } from '../api/receipt.ts'
+import type { AuditTrailOptions } from '../api/trail-options.ts'
 
 export interface Deadline {
   readonly timeoutMs: number
@@ -9,14 +9,14 @@ export interface Deadline {
   clear(): void
 }
 
-/** A deadline from now on. */
+/** Starts a deadline now. */
 export function deadline(timeoutMs: number): Deadline {
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, timeoutMs)
   return { timeoutMs, passed: promise, clear: () => clearTimeout(timer) }
 }
 
-/** Waits for `stored` until the deadline. Never rejects. @returns what went wrong. */
+/** Waits for `stored` until the deadline. Never rejects. @returns the failure, undefined once the event is stored. */
 export async function whenStored(receipt: Receipt, limit: Deadline): Promise<TrailError | undefined> {
   const stored = receipt.stored.then(() => undefined, asTrailError)
   const late = limit.passed.then(
@@ -34,7 +34,10 @@ export function asTrailError(error: unknown): TrailError {
 }
 
 /** What a guard of this tool does when its record is not stored. */
-export function onUnavailable({ onUnavailable: choice }: ResolvedOptions, toolName: string): 'refuse' | 'proceed' {
+export function onUnavailable(
+  choice: NonNullable<AuditTrailOptions['onUnavailable']>,
+  toolName: string,
+): 'refuse' | 'proceed' {
   if (typeof choice === 'string') return choice
   for (const name of [toolName, 'tool_call']) {
     if (Object.hasOwn(choice, name)) return choice[name] ?? 'refuse'

@@ -1,4 +1,4 @@
-/** Parents and steps: which event led to which. One session's knowledge of its own order. */
+/** Parents and steps of one session: which event led to which. */
 import type { Maybe } from '@agent-audit/schemas'
 import type { EventRecord } from '../record/event-record.ts'
 
@@ -8,14 +8,14 @@ export interface Cause {
   readonly step: number
 }
 
-interface GivenPlace {
+interface GivenCause {
   readonly parent_event_id?: Maybe<string>
   readonly step_number?: Maybe<number>
 }
 
-/** Outcomes of a tool_call that takes the place of the action. */
+/** Outcomes of a tool_call that was recorded instead of running the tool. */
 const NOT_RUN: ReadonlySet<string | null> = new Set<string | null>(['denied', 'blocked', 'error'])
-/** Types that bear a call's id before the call is there, or are the call. */
+/** Types that carry a call's id before the call is recorded, and the call itself. */
 const OF_A_CALL: ReadonlySet<string> = new Set([
   'llm_call',
   'decision',
@@ -25,19 +25,19 @@ const OF_A_CALL: ReadonlySet<string> = new Set([
 ])
 
 /**
- * A result follows its call, a call or decision the model call before it, a model call what it had read: the newest
- * message, result or start. Everything else follows the newest event. llm_call and tool_call make a step of their own;
- * the others share that of their cause.
+ * A result follows its call. A call or decision follows the model call before it. A model call follows the newest event
+ * that the model has read: a message, a result or the start. Every other event follows the newest event. llm_call and
+ * tool_call make a new step; every other event shares the step of its cause.
  */
 export class Causes {
   #step: number
   #newest: Cause | undefined
   #read: Cause | undefined
   #modelCall: Cause | undefined
-  /** Calls without a result yet, by tool_call_id: the ids of some providers repeat, so the oldest is answered first. */
+  /** Calls without a result yet, by tool_call_id. Some providers repeat ids: a result answers the oldest such call. */
   readonly #openCalls: Map<string, Cause[]> = new Map<string, Cause[]>()
 
-  /** @param origin - What the session goes on from: the newest event of its parent or of an earlier run. */
+  /** @param origin - The event that the session follows from: the newest one of its parent or of an earlier run. */
   constructor(origin?: Cause) {
     this.#newest = origin
     this.#read = origin
@@ -54,17 +54,17 @@ export class Causes {
   }
 
   /**
-   * Fills in parent_event_id and step_number, unless they are given.
-   * @param scope - The guarded call in which this is recorded: all but the result of an open call follows from it.
+   * Fills in parent_event_id and step_number, unless the caller gave them.
+   * @param scope - The guarded call in which the event is recorded: all events but the result of an open call follow from it.
    */
-  place(record: EventRecord, given: GivenPlace, scope: Cause | undefined): void {
+  assign(record: EventRecord, given: GivenCause, scope: Cause | undefined): void {
     const cause = this.#openCall(record)?.[0] ?? scope ?? this.#causeOf(record)
     const ownStep = record.event_type === 'llm_call' || record.event_type === 'tool_call'
     record.parent_event_id = given.parent_event_id ?? cause?.event_id ?? null
     record.step_number = given.step_number ?? (ownStep ? this.#step + 1 : (cause?.step ?? this.#step))
   }
 
-  /** Takes note of a record that has its event_id now. */
+  /** Takes note of a record that has its event_id. */
   follow(record: EventRecord): void {
     const cause = { event_id: record.event_id, step: record.step_number }
     this.#newest = cause
@@ -78,7 +78,7 @@ export class Causes {
         this.#modelCall = cause
         break
       case 'tool_call':
-        // One that is not run has no result: the model reads the refusal.
+        // A call that is not run has no result: the model reads the refusal.
         if (NOT_RUN.has(record.outcome)) this.#read = cause
         else this.#open(record.tool_call_id ?? '', cause)
         break

@@ -1,7 +1,7 @@
 /** System prompts are stamped as a digest on every event; the text itself is recorded once a run. */
 import { hash } from 'node:crypto'
 
-/** Digests remembered as recorded. Beyond it the texts are simply recorded again. */
+/** Most digests remembered as recorded. Above it, texts are recorded again. */
 const MAX_KNOWN = 10_000
 
 export interface PromptUse {

@@ -1,4 +1,4 @@
-/** Which of a model call's messages a session has recorded already. */
+/** The messages that a session has recorded already. */
 
 export interface NewMessages {
   readonly messages: readonly unknown[]
@@ -7,13 +7,13 @@ export interface NewMessages {
 }
 
 /**
- * Compares by identity: an agent that appends to its history passes the same objects again. Any mismatch, such as a
- * history that was edited, shortened or built anew, records the whole again, and so shows.
+ * Compares by identity: an agent that appends to its history passes the same objects again. After any mismatch, such as a
+ * history that was shortened or built anew, the whole history is recorded again.
  */
 export class MessageHistory {
   #recorded: unknown[] = []
 
-  /** What of `messages` is not recorded yet. */
+  /** The part of `messages` that is not recorded yet. */
   newOf(messages: readonly unknown[]): NewMessages {
     const known = this.#recorded
     if (known.length === 0 || known.length > messages.length) return { messages, from: 0 }
@@ -23,7 +23,7 @@ export class MessageHistory {
     return { messages: messages.slice(known.length), from: known.length }
   }
 
-  /** Takes note that `messages` are recorded now. */
+  /** Takes note that `messages` are recorded. */
   remember(messages: readonly unknown[], from: number): void {
     if (from === 0) this.#recorded = messages.slice()
     else for (let index = from; index < messages.length; index++) this.#recorded.push(messages[index])

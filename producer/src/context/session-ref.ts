@@ -1,11 +1,11 @@
-/** Reading a session's handle that came from another process. */
+/** Reading a session reference that came from another process. */
 import { z } from 'zod'
-import type { SessionRef } from '../api/audit-trail.ts'
-import { checkForm } from '../record/check-form.ts'
+import type { SessionRef } from '../api/session-ref.ts'
+import { checkForm } from './check-form.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 
-/** A handle, and nothing else. */
+/** A reference with these fields and no others. */
 export const refSchema: z.ZodType<SessionRef, SessionRef> = z.strictObject({
   session_id: z.string().min(1).max(200),
   run_id: z.string().regex(/^[0-9a-f]{32}$/, 'expected 32 hex digits'),
@@ -20,7 +20,7 @@ export function checkRef(given: SessionRef, redactor: Redactor | undefined): Ses
   return checkForm(refSchema, given, { eventType: 'session_resumed', redactor })
 }
 
-/** The stamps that the session began with; what the handle does not say is the trail's own. */
+/** The stamps that the session began with; the trail's own stamps where the reference has none. */
 export function stampsOf({ session_id, stamped }: SessionRef, own: Omit<SessionStamps, 'session_id'>): SessionStamps {
   const digest = stamped['system_prompt_hash']
   return {

@@ -1,13 +1,13 @@
-/** The check of what is no event: requests, decisions and handles that come from elsewhere, and options of a call. */
+/** The check of input that is no event: requests, decisions and references from another process, and options of a call. */
 import { describeIssue, invalidEvent } from '@agent-audit/schemas'
 import type { z } from 'zod'
 import { cleanly } from '../redaction/clean-error.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 
 export interface FormCheck {
-  /** What is not recorded when the form is wrong. */
+  /** The event that is not recorded when the form is wrong. */
   readonly eventType: string
-  /** Takes out of the error what a key may hold. */
+  /** Redacts the error, which names keys of the input. */
   readonly redactor: Redactor | undefined
 }
 

@@ -1,0 +1,28 @@
+/** How a call is guarded. */
+import type { ToolCall } from '@agent-audit/schemas'
+import type { ApprovalDecision, ApprovalRequest, Override, Verdict } from './approval.ts'
+import type { Durability } from './trail-options.ts'
+
+/** A policy's answer about a call. */
+export type Ruling = { outcome: 'allowed' } | { outcome: 'denied' | 'blocked'; reason: string }
+
+/** How one call is guarded. */
+export interface GuardOptions<T> {
+  /** When the call cannot be stored: do not run the tool, or run it all the same. @defaultValue the trail's */
+  onUnavailable?: 'refuse' | 'proceed' | undefined
+  /** The durability that the record of the call must have before the tool runs. @defaultValue the trail's */
+  durability?: Durability | undefined
+  /** Longest wait for that durability, milliseconds. @defaultValue the trail's `guardTimeoutMs`; with `proceed` at most 1000 */
+  timeoutMs?: number | undefined
+  /** From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. */
+  approval?: ApprovalDecision | ((request: ApprovalRequest) => Verdict | Promise<Verdict>) | undefined
+  /**
+   * From `session.override`: the call runs once, although the policy or the approval refuses it. An override of any other
+   * call is refused, whether this call needs one or not.
+   */
+  override?: Override | undefined
+  /** The policy. A call that it does not allow is recorded and not run. An error that it throws refuses the call, and is thrown. */
+  check?: ((call: ToolCall) => Ruling | Promise<Ruling>) | undefined
+  /** Gives the value to record as tool_output. @defaultValue the tool's own value */
+  describe?: ((value: T) => unknown) | undefined
+}

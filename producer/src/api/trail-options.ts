@@ -1,0 +1,152 @@
+/** Options of a trail. */
+import type { TrailError } from '@agent-audit/schemas'
+
+/**
+ * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
+ * `broker`: acknowledged by all in-sync replicas, survives the loss of the host. `memory`: buffered, survives nothing.
+ */
+export type Durability = 'disk' | 'broker' | 'memory'
+
+/** TLS with a private CA, and a client certificate with its key. */
+export interface SslOptions {
+  /** Certificates of the CAs to trust, PEM. */
+  ca?: string | undefined
+  /** Client certificate, PEM. */
+  cert?: string | undefined
+  /** Private key of the client certificate, PEM. */
+  key?: string | undefined
+}
+
+/** SASL credentials. */
+export interface SaslOptions {
+  /** As the brokers require. */
+  mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  /** Name of the user. */
+  username: string
+  /** Never recorded, logged or quoted. */
+  password: string
+}
+
+/** Only `agentId` is required. Every wrong option is named at once: `OPTIONS_INVALID`. */
+export interface AuditTrailOptions {
+  /** Stamped on every event; a session may say otherwise. */
+  agentId: string
+  /** Stamped on every event; a session may say otherwise. */
+  agentVersion?: string | undefined
+  /** Stamped on every event; a session or an llm_call may say otherwise. */
+  modelId?: string | undefined
+  /** Class that says how long the records are kept; each class has its own topic. @defaultValue 'default' */
+  retentionClass?: string | undefined
+  /** Name of this producer. @defaultValue agentId */
+  producerId?: string | undefined
+  /** The text, which is hashed and recorded once a run; or only its SHA-256, as 64 hex digits. */
+  systemPrompt?: string | { sha256: string } | undefined
+  /** Topic of the class `default`; the topics of other classes append `.<class>`. @defaultValue 'audit.events' */
+  topic?: string | undefined
+  /** Confluent Schema Registry API; unset: Avro single-object encoding. */
+  schemaRegistryUrl?: string | undefined
+  /** `host:port`. @defaultValue env KAFKA_BROKERS, comma separated; with neither: the embedded log in `dataDir` */
+  brokers?: readonly string[] | undefined
+  /** Directory of the embedded log. If given, it is used whether KAFKA_BROKERS is set or not. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
+  dataDir?: string | undefined
+  /** TLS to the brokers. @defaultValue false */
+  ssl?: boolean | SslOptions | undefined
+  /** SASL credentials. Unset: no authentication. */
+  sasl?: SaslOptions | undefined
+  /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
+  durability?: Durability | undefined
+  /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */
+  fsync?: boolean | undefined
+  /**
+   * Directory of the spools. Processes share it; each cluster needs its own.
+   * @defaultValue env AUDIT_SPOOL_DIR, else `spool` in the data directory, './.audit-spool' with brokers
+   */
+  spoolDir?: string | undefined
+  /** Most bytes of events on disk that are not acknowledged, 1 MiB to 1 TiB. @defaultValue 1 GiB */
+  spoolMaxBytes?: number | undefined
+  /** When the spool is full: keep events in memory until there is room, or refuse them. @defaultValue 'wait' */
+  onFull?: 'wait' | 'refuse' | undefined
+  /** Most bytes of encoded events in memory, 1 MiB to 1 GiB; above it events are refused, whatever onFull says. @defaultValue 16 MiB */
+  maxBufferBytes?: number | undefined
+  /**
+   * What a guard does when its call cannot be stored: refuse to run the tool, or run it all the same. For all tools, or by
+   * tool_name, where the key `tool_call` stands for every tool without an entry. @defaultValue 'refuse'
+   */
+  onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
+  /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
+  guardTimeoutMs?: number | undefined
+  /**
+   * Claims an approval (its approval_id) or an override (its event_id) before the action runs. MUST answer true to the first
+   * call for an id and false to every later one, from any process. Needed where agents on several hosts may get the same
+   * approval; a unique key in a database that they share does it. @defaultValue claims among the processes that share a
+   * spool directory; without a spool, within this process
+   */
+  claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
+  /** input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. @defaultValue 'new' */
+  inputMessages?: 'full' | 'new' | undefined
+  /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
+  maxRecordBytes?: number | undefined
+  /** Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. @defaultValue 'cut' */
+  onOversize?: 'cut' | 'refuse' | undefined
+  /**
+   * Redaction of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and tokens
+   * of common services; rules are added to that; 'off': nothing. arguments_sha256 stays the digest of the true arguments.
+   * session_id, agent_id and the other fields that name the session or the trail are recorded as given: put no secret there.
+   * @defaultValue 'secrets'
+   */
+  redact?: Redact | undefined
+  /** Deployment environment: production, staging and the like. */
+  environment?: string | undefined
+  /** For OpenTelemetry: `() => trace.getActiveSpan()?.spanContext()`. Called at every event. */
+  traceContext?: (() => { traceId: string; spanId: string } | undefined) | undefined
+  /** For imports: field_notes of every event say that its timestamp is not when it happened. @defaultValue false */
+  syntheticTimestamps?: boolean | undefined
+  /**
+   * Hands events over on exit, SIGTERM, SIGINT and uncaught errors; changes no exit code. In a worker thread: when the thread
+   * ends by itself. Of a thread that is terminated, as process.exit() of the main thread does, only stored events are kept.
+   * @defaultValue true
+   */
+  handleExit?: boolean | undefined
+  /** Called for trouble that no receipt shows, at most once a second for each error code. @defaultValue process.emitWarning */
+  onProblem?: ((problem: TrailError) => void) | undefined
+}
+
+/**
+ * Redaction rules beside 'secrets', applied before an event is encoded. A hit becomes `[redacted:rule]` and
+ * is counted in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. A rule that throws drops that field, keeps the
+ * event and notes `redaction_failed`. The rules apply in the order of these options. Fields that name a person or thing (user_id,
+ * approver_id, tool_call_id, tool_name, model_id, provider, stop_reason, error_type) lose tokens only, unless `paths` names
+ * them.
+ */
+export interface RedactionRules {
+  /**
+   * Keys whose values are secret, at any depth and in any case, added to the built-in (password, api_key, token, cookie and
+   * the like; `-` and `_` are ignored). A string is a whole key, and is looked for as `key=value` and `"key": "value"`
+   * in text too; a RegExp is tried on every key, which costs more. Rule `key`.
+   */
+  keys?: readonly (string | RegExp)[] | undefined
+  /**
+   * Paths in the record: `reason`, `input_messages[*].content`, `content.user_message`, `tool_output.rows[0].name`; `[*]` is
+   * any element, `.*` any key. With inputMessages 'new' an index counts from the first message recorded. Rule `path`.
+   */
+  paths?: readonly string[] | undefined
+  /**
+   * Patterns in text: e-mail addresses, card numbers (Luhn), IBANs (check digits), phone numbers, or the caller's own pattern,
+   * which MUST be linear in the text (no nested quantifiers); every match is replaced, whether it is global or not. 'secrets'
+   * (keys and tokens of common services, private keys, passwords) always applies and need not be named.
+   */
+  patterns?: readonly ('email' | 'card' | 'iban' | 'phone' | 'secrets' | OwnPattern)[] | undefined
+  /** Called last with every text and its path, such as `tool_output.rows[0].name`; its result is recorded. Rule `custom`. */
+  custom?: ((text: string, path: string) => string) | undefined
+}
+
+/** A caller's own pattern. */
+export interface OwnPattern {
+  /** Name of the rule in the marker; letters, digits, `_`, `.` and `-`. */
+  name: string
+  /** Linear in the text; its flags `g` and `y` are ignored. */
+  pattern: RegExp
+}
+
+/** 'secrets': only the built-in keys and patterns of secrets. 'off': no redaction. */
+export type Redact = 'secrets' | 'off' | RedactionRules

@@ -1,0 +1,126 @@
+/** What the sessions of one trail, and the guards of their calls, share. */
+import { invalidEvent, InvalidInputError } from '@agent-audit/schemas'
+import type { TrailError } from '@agent-audit/schemas'
+import type { Receipt } from '../api/receipt.ts'
+import type { Durability } from '../api/trail-options.ts'
+import type { ResolvedOptions } from '../options/options.ts'
+import type { RecordRules } from '../record/complete-record.ts'
+import type { RunStamps } from '../record/event-record.ts'
+import type { ProblemReporter } from '../recorder/problems.ts'
+import type { Recorder } from '../recorder/recorder.ts'
+import { Redactor } from '../redaction/redactor.ts'
+import { asTrailError, whenStored } from './availability.ts'
+import type { deadline } from './availability.ts'
+import { SessionSequences } from './session-sequences.ts'
+import type { ApprovalClaims } from './used-approvals.ts'
+
+/** Most refusals that wait to be recorded. Above it, an events_lost event explains them by their numbers only. */
+const MAX_DEFERRED = 1000
+
+export interface TrailContextParts {
+  readonly recorder: Recorder
+  readonly problems: ProblemReporter
+  readonly claims: ApprovalClaims
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
+  readonly deadline: typeof deadline
+}
+
+export class TrailContext {
+  readonly options: ResolvedOptions
+  readonly recorder: Recorder
+  /** Which approvals and overrides are used up. */
+  readonly claims: ApprovalClaims
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number
+  /** Undefined: nothing is redacted. */
+  readonly redactor: Redactor | undefined
+  readonly rules: RecordRules
+  readonly stamps: RunStamps
+  /** The counters of session_seq of this run. */
+  readonly sequences: SessionSequences = new SessionSequences()
+  readonly #problems: ProblemReporter
+  readonly #deadline: typeof deadline
+  readonly #deferred: (() => void)[] = []
+  #closed = false
+
+  constructor(options: ResolvedOptions, parts: TrailContextParts) {
+    this.options = options
+    this.recorder = parts.recorder
+    this.claims = parts.claims
+    this.nowMs = parts.nowMs
+    this.#problems = parts.problems
+    this.#deadline = parts.deadline
+    this.redactor = Redactor.create(options.redact)
+    const { maxRecordBytes: maxBytes, onOversize, inputMessages, syntheticTimestamps } = options
+    this.rules = { redactor: this.redactor, maxBytes, onOversize, inputMessages, syntheticTimestamps }
+    this.stamps = {
+      run_id: parts.recorder.identity.runId,
+      producer_id: options.producerId.toWellFormed(),
+      retention_class: options.retentionClass,
+      environment: options.environment?.toWellFormed() ?? null,
+    }
+  }
+
+  /** 32 hex digits. */
+  get runId(): string {
+    return this.recorder.identity.runIdHex
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Takes no event of a caller from now on. */
+  close(): void {
+    this.#closed = true
+  }
+
+  /** @throws InvalidInputError `TRAIL_CLOSED`. */
+  checkOpen(): void {
+    if (this.#closed) throw new InvalidInputError('TRAIL_CLOSED', `trail ${this.runId} is closed`)
+  }
+
+  /** @throws InvalidInputError `EVENT_INVALID` when the trail cannot give this durability. */
+  checkDurability(durability: Durability | undefined): void {
+    if (durability === undefined || durability === this.options.durability) return
+    if (durability === 'disk') {
+      const expected = `expected broker or memory: the trail's durability is ${this.options.durability}, it has no spool`
+      throw invalidEvent('event', [{ path: 'durability', expected }])
+    }
+    if (durability !== 'broker' && durability !== 'memory') {
+      throw invalidEvent('event', [{ path: 'durability', expected: 'expected disk, broker or memory' }])
+    }
+  }
+
+  /** The trace under way. Never throws, whatever the caller's function does: the event matters more than its trace. */
+  trace(): { traceId: string; spanId: string } | undefined {
+    try {
+      const found = this.options.traceContext?.()
+      if (found === undefined) return undefined
+      return { traceId: found.traceId.toLowerCase().toWellFormed(), spanId: found.spanId.toLowerCase().toWellFormed() }
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Waits until the event has the durability that it asked for. Never rejects. @returns the failure; a time-out is one. */
+  whenStored(receipt: Receipt, timeoutMs: number): Promise<TrailError | undefined> {
+    return whenStored(receipt, this.#deadline(timeoutMs))
+  }
+
+  /** Tells the operator. */
+  report(problem: unknown): void {
+    this.#problems.report(asTrailError(problem))
+  }
+
+  /** Records once events are kept again: an event recorded now would be refused, like the one before. */
+  defer(record: () => void): void {
+    if (this.#deferred.length < MAX_DEFERRED) this.#deferred.push(record)
+  }
+
+  /** Records what was deferred. */
+  recordDeferred(): void {
+    for (const record of this.#deferred.splice(0)) record()
+  }
+}

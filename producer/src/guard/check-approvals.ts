@@ -1,0 +1,93 @@
+/**
+ * The check of requests, verdicts, decisions and overrides: they come from another process, or from a person. Every check
+ * throws InvalidInputError `EVENT_INVALID` naming every wrong field.
+ */
+import { z } from 'zod'
+import type {
+  ApprovalDecision,
+  ApprovalOptions,
+  ApprovalRequest,
+  Override,
+  OverrideOptions,
+  Verdict,
+} from '../api/approval.ts'
+import { refSchema } from '../context/session-ref.ts'
+import { checkForm } from '../context/check-form.ts'
+import type { Redactor } from '../redaction/redactor.ts'
+
+const name = z.string().min(1)
+/** How long an approval or an override may be used, milliseconds. */
+const lifetime = z
+  .int()
+  .min(1)
+  .max(366 * 24 * 3_600_000)
+  .optional()
+/** The action that an approval or an override is bound to. */
+const bound = {
+  tool_name: name,
+  arguments_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits'),
+  expires_at: z.iso.datetime(),
+}
+const verdict = {
+  approval_status: z.enum(['approved', 'rejected']),
+  approver_id: name,
+  reason: z.string().nullish(),
+}
+
+const verdictSchema: z.ZodType<Verdict, Verdict> = z.strictObject(verdict)
+const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObject({
+  ...bound,
+  approval_id: z.uuid(),
+  session: refSchema,
+  tool_call_id: name,
+  tool_input: z.unknown(),
+  reason: z.string().nullable(),
+})
+const decisionSchema: z.ZodType<ApprovalDecision, ApprovalDecision> = z.strictObject({
+  ...bound,
+  approval_id: z.uuid(),
+  ...verdict,
+  event_id: z.uuid(),
+  session_id: name,
+})
+const approvalOptionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.strictObject({
+  reason: z.string().nullish(),
+  ttlMs: lifetime,
+})
+const overrideOptionsSchema: z.ZodType<OverrideOptions, OverrideOptions> = z.strictObject({
+  approver_id: name,
+  reason: name,
+  approval_id: z.uuid().optional(),
+  ttlMs: lifetime,
+})
+const overrideSchema: z.ZodType<Override, Override> = z.strictObject({
+  ...bound,
+  event_id: z.uuid(),
+  session_id: name,
+  approver_id: name,
+  reason: name,
+})
+
+export function checkVerdict(given: Verdict, redactor: Redactor | undefined): Verdict {
+  return checkForm(verdictSchema, given, { eventType: 'approval_decision', redactor })
+}
+
+export function checkRequest(given: ApprovalRequest, redactor: Redactor | undefined): ApprovalRequest {
+  return checkForm(requestSchema, given, { eventType: 'approval_decision', redactor })
+}
+
+export function checkDecision(given: ApprovalDecision, redactor: Redactor | undefined): ApprovalDecision {
+  return checkForm(decisionSchema, given, { eventType: 'tool_call', redactor })
+}
+
+export function checkApprovalOptions(given: ApprovalOptions, redactor: Redactor | undefined): ApprovalOptions {
+  return checkForm(approvalOptionsSchema, given, { eventType: 'approval_request', redactor })
+}
+
+export function checkOverrideOptions(given: OverrideOptions, redactor: Redactor | undefined): OverrideOptions {
+  return checkForm(overrideOptionsSchema, given, { eventType: 'human_intervention', redactor })
+}
+
+export function checkOverride(given: Override, redactor: Redactor | undefined): Override {
+  return checkForm(overrideSchema, given, { eventType: 'tool_call', redactor })
+}

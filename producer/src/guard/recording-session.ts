@@ -1,0 +1,38 @@
+/** What a guard needs of the session whose call it guards. */
+import type { Common, EventInputs, SessionInputs } from '@agent-audit/schemas'
+import type { Receipt } from '../api/receipt.ts'
+import type { AuditSession } from '../api/session.ts'
+import type { Durability } from '../api/trail-options.ts'
+import type { TrailContext } from '../context/trail-context.ts'
+import type { Cause } from '../record/causes.ts'
+import type { Additions } from '../record/complete-record.ts'
+import type { ApprovalInputs } from '../record/event-fields.ts'
+
+/** Inputs of the events that have checked input: by the trail, or by a method that checked the caller's input. */
+export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {}
+
+/** What the trail says of an event, beside its input. */
+export interface OwnFields extends Omit<Additions, 'scope' | 'trace'> {
+  readonly durability?: Durability | undefined
+  /** The event is taken even when the buffer is full. */
+  readonly always?: boolean | undefined
+}
+
+export interface RecordingSession extends AuditSession {
+  /** The event recorded last. */
+  readonly newest: Cause | undefined
+  /** @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
+  checkOpen(): void
+  /** Records an event without checking its input. */
+  recordChecked<Type extends string>(
+    type: Type,
+    input: Type extends keyof CheckedInputs ? CheckedInputs[Type] : Common,
+    own?: OwnFields,
+  ): Receipt
+}
+
+/** Where the events of a guarded call are recorded. */
+export interface GuardHost {
+  readonly session: RecordingSession
+  readonly trail: TrailContext
+}

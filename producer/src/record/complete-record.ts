@@ -1,0 +1,145 @@
+/**
+ * From an event to its record: every field but the ones that its number in the run gives (run_seq, event_id, timestamp).
+ *
+ * The order matters, and stands here alone:
+ *   1. stamps      of run and session, and the number within the session
+ *   2. event       the fields of its type. Objects become JSON text, lone surrogates are replaced, and arguments_sha256 is
+ *                  taken: the digest of the true arguments, before redaction
+ *   3. messages    of a model call, without the ones that the session has recorded already
+ *   4. additions   by the session: approval, parent session, trace
+ *   5. check       a value that JSON cannot hold throws here
+ *   6. redaction   of every text field, whichever step wrote it. No later step may write a caller's text
+ *   7. cause       parent_event_id and step_number. An open call is found by tool_call_id as it is recorded: redacted
+ *   8. size        field_notes are written and the longest texts are cut: a cut shows redacted text only
+ * Numbering follows, in Recorder.append: a record that an earlier step refuses must not use up a run_seq.
+ */
+import type { Common, LlmCall } from '@agent-audit/schemas'
+import type { Durability } from '../api/trail-options.ts'
+import type { Redactor } from '../redaction/redactor.ts'
+import type { Cause, Causes } from './causes.ts'
+import { fillEvent } from './event-fields.ts'
+import { EventRecord } from './event-record.ts'
+import type { RunStamps, SessionStamps } from './event-record.ts'
+import { FieldWriter } from './field-writer.ts'
+import { fitRecord } from './fit-record.ts'
+import type { FitOptions } from './fit-record.ts'
+import type { MessageHistory } from './message-history.ts'
+
+/** What a session knows of itself when it records an event. */
+export interface SessionState {
+  readonly run: RunStamps
+  readonly session: SessionStamps
+  readonly causes: Causes
+  readonly history: MessageHistory
+  /** The session_seq of the next record. */
+  readonly sequence: { next: number }
+  readonly rules: RecordRules
+}
+
+/** How the records of a trail are made. */
+export interface RecordRules extends FitOptions {
+  /** Undefined: nothing is redacted. */
+  readonly redactor: Redactor | undefined
+  readonly inputMessages: 'full' | 'new'
+  readonly syntheticTimestamps: boolean
+}
+
+/** What the session adds to an event. */
+export interface Additions {
+  readonly parent_session_id?: string | undefined
+  readonly approval?: ApprovalFields | undefined
+  readonly trace?: { readonly traceId: string; readonly spanId: string } | undefined
+  /** The guarded call in which the event is recorded. */
+  readonly scope?: Cause | undefined
+}
+
+/** The approval that an event belongs to. */
+export interface ApprovalFields {
+  /** Null, like its status, where a person's override takes the place of an approval. */
+  readonly approval_id: string | null
+  readonly approval_status: string | null
+  readonly approver_id: string
+  /** Of the approval_decision, or of the human_intervention. */
+  readonly event_id?: string | undefined
+}
+
+export interface CompleteRecord {
+  readonly record: EventRecord
+  /** Upper bound of its encoded bytes. */
+  readonly maxBytes: number
+  /** To be called once the record is appended: an event that is not recorded leaves its session as it was. */
+  readonly appended: () => void
+}
+
+/** How one record is appended. */
+export interface AppendOptions {
+  /** Upper bound of its encoded bytes. */
+  readonly maxBytes: number
+  /** @defaultValue the trail's */
+  readonly durability?: Durability | undefined
+  /** Microseconds since 1970, for imports. @defaultValue the clock */
+  readonly timestamp?: number | undefined
+  /** Takes the record even when the buffer is full: the trail's own events. */
+  readonly always?: boolean | undefined
+}
+
+/**
+ * @param input - Has passed the check at the edge.
+ * @throws InvalidInputError `EVENT_INVALID` naming every value that JSON cannot hold, `RECORD_TOO_LARGE`.
+ */
+export function completeRecord(
+  { type, input, added }: { readonly type: string; readonly input: Common; readonly added: Additions },
+  state: SessionState,
+): CompleteRecord {
+  const { rules, causes, sequence } = state
+  const record = new EventRecord(type, state.run, state.session)
+  record.session_seq = sequence.next
+  const fields = new FieldWriter(type, rules.redactor)
+  fillEvent(record, input, fields)
+  const remember = fillMessages(record, input, { fields, state })
+  fillAdditions(record, added)
+  if (rules.syntheticTimestamps) fields.notes.add('timestamp', 'synthetic', true)
+  fields.check()
+  fields.redact(record, state.session)
+  causes.assign(record, input, added.scope)
+  const maxBytes = fitRecord(record, fields.notes, rules)
+  const appended = (): void => {
+    sequence.next++
+    causes.follow(record)
+    remember?.()
+  }
+  return { record, maxBytes, appended }
+}
+
+/** Fills in the messages of a model call. @returns the note to take once the record is appended. */
+function fillMessages(
+  record: EventRecord,
+  input: Common,
+  { fields, state }: { readonly fields: FieldWriter; readonly state: SessionState },
+): (() => void) | undefined {
+  const messages = (input as Partial<LlmCall>).input_messages
+  if (messages === undefined) return undefined
+  if (state.rules.inputMessages === 'full') {
+    record.input_messages = fields.json('input_messages', messages)
+    return undefined
+  }
+  const { messages: unrecorded, from } = state.history.newOf(messages)
+  record.input_messages = fields.json('input_messages', unrecorded)
+  if (from > 0) {
+    fields.notes.add('input_messages', 'from', from)
+    fields.notes.add('input_messages', 'count', messages.length)
+  }
+  return () => state.history.remember(messages, from)
+}
+
+function fillAdditions(record: EventRecord, { parent_session_id, approval, trace }: Additions): void {
+  if (parent_session_id !== undefined) record.parent_session_id = parent_session_id
+  if (trace !== undefined) {
+    record.trace_id = trace.traceId
+    record.span_id = trace.spanId
+  }
+  if (approval === undefined) return
+  record.approval_id = approval.approval_id
+  record.approval_status = approval.approval_status
+  record.approver_id = approval.approver_id.toWellFormed()
+}
