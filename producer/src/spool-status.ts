@@ -1,4 +1,4 @@
-/** What lies in the spools of a directory. */
+/** The state of the spools in a directory. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { AuditUnavailableError } from '@agent-audit/schemas'
@@ -7,13 +7,13 @@ import type { SpoolReport } from '@agent-audit/spool'
 
 /** One spool of a directory. */
 export interface SpoolStatus extends SpoolReport {
-  /** Where its records go. */
+  /** The topic of its records. */
   readonly topic: string
 }
 
 /**
- * Reports the spools in the directory that trails have as `spoolDir`, of all topics. Changes nothing, and leaves live
- * runs alone.
+ * Reports the spools of all topics in the directory that trails have as `spoolDir`. Changes nothing, and does not open the
+ * spools of live runs.
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the directory cannot be read.
  */
 export function spoolStatus(spoolDir: string): SpoolStatus[] {

@@ -1,4 +1,4 @@
-/** The arguments of an action, bound: what is recorded, approved and run is this one copy. */
+/** The arguments of an action, bound: the producer records, has approved and runs this one copy. */
 import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
 import type { Issue } from '@agent-audit/schemas'
@@ -13,7 +13,7 @@ export interface BoundInput {
 
 /**
  * Copies arguments through their canonical JSON: later changes by the caller, getters and toJSON cannot make the tool run
- * something else than what was recorded.
+ * with other arguments than the recorded ones.
  * @throws InvalidInputError `EVENT_INVALID` when JSON cannot hold them.
  */
 export function bindInput(value: unknown, eventType: string): BoundInput {

@@ -1,10 +1,10 @@
-/** Values of a caller as JSON text. What JSON would drop or change without a word is refused, by path. */
+/** A caller's values as JSON text. A value that JSON would drop or change in silence is refused, with its path. */
 import type { Issue } from '@agent-audit/schemas'
 import canonicalize from 'canonicalize'
 
-/** Deeper values, and cycles with them, are left to the careful walk. */
+/** Deeper values, and so every cycle, go to the careful walk. */
 const QUICK_DEPTH = 64
-/** JSON.stringify recurses; beyond this it would overflow the stack sooner or later. */
+/** JSON.stringify recurses; some depth beyond this overflows the stack. */
 const MAX_DEPTH = 1000
 
 /**
@@ -43,10 +43,10 @@ function write(value: unknown, options: WriteOptions): string | undefined {
   return undefined
 }
 
-/** RFC 8785 is JSON.stringify with sorted keys: where they are sorted already, there is nothing else to do. */
+/** RFC 8785 is JSON.stringify with sorted keys: JSON.stringify alone does where the keys are sorted already. */
 function writeCanonical(value: unknown): string | undefined {
   if (isSorted(value)) return JSON.stringify(value)
-  // The package refuses lone surrogates, which the record replaces: they are replaced before, in a copy.
+  // The package throws on lone surrogates, which a record holds as U+FFFD: replace them before, in a copy.
   const text = JSON.stringify(value)
   return canonicalize(hasLoneSurrogate(text) ? JSON.parse(replaceLoneSurrogates(text)) : value)
 }
@@ -63,7 +63,7 @@ function isSorted(value: unknown): boolean {
   return true
 }
 
-/** Whether JSON surely holds the value; false sends it to the careful walk, which decides. */
+/** Whether JSON certainly holds the value; false sends it to the careful walk, which decides. */
 function isPlain(value: unknown, depth: number): boolean {
   switch (typeof value) {
     case 'string':
@@ -129,7 +129,7 @@ function findInObject(value: object, path: string, walk: Walk): void {
   ancestors.delete(value)
 }
 
-/** JSON.stringify writes a lone surrogate as `\udXXX`; nothing else it writes has this form but an escaped backslash. */
+/** JSON.stringify writes a lone surrogate as `\udXXX`; only an escaped backslash can look the same. */
 const LONE_SURROGATE = /(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g
 
 /** Whether JSON text may hold a lone surrogate, which UTF-8 cannot. */

@@ -1,4 +1,4 @@
-/** What is kept of something thrown: name, message and code. Never the stack, whose paths and arguments say too much. */
+/** Name, message and code of a thrown value. Never the stack: its paths and arguments reveal too much. */
 
 export interface Thrown {
   readonly message: string
