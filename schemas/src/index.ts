@@ -66,7 +66,7 @@ export {
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
-export { askInPieces } from './clickhouse/pieces.ts'
+export { askInPieces } from './clickhouse/chunked-query.ts'
 export type { AuditRecord } from './avro/record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
