@@ -1,5 +1,5 @@
 /** Places in a record that a caller names: `input_messages[*].content`, `tool_output.rows[0].name`, `reason`. */
-import { CONTENT_FIELDS, NAME_FIELDS } from '../record/text-fields.ts'
+import { REDACTED_FIELDS } from '@agent-audit/schemas'
 
 /** Every key, or every element. */
 const ANY = '*'
@@ -7,9 +7,9 @@ const ANY = '*'
 /** Rest of a path, below the value that is looked at. Empty: the value itself is meant. */
 export type PathRest = readonly string[]
 
-const FIELDS = [...CONTENT_FIELDS, ...NAME_FIELDS]
-
-export const FIELD_PATH: RegExp = new RegExp(String.raw`^(?:${FIELDS.join('|')})(?:\.[^.[\]]+|\[(?:\d+|\*)\])*$`)
+export const FIELD_PATH: RegExp = new RegExp(
+  String.raw`^(?:${REDACTED_FIELDS.join('|')})(?:\.[^.[\]]+|\[(?:\d+|\*)\])*$`,
+)
 
 export class FieldPaths {
   readonly #byField: Map<string, PathRest[]> = new Map<string, PathRest[]>()

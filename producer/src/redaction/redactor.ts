@@ -3,6 +3,7 @@
  * taken out is counted. Works on the text that would be recorded: nothing that a caller's object does can differ between
  * the look and the record.
  */
+import { TOKENS_ONLY_FIELDS } from '@agent-audit/schemas'
 import { FieldPaths } from './field-paths.ts'
 import { FieldRedaction } from './field-redaction.ts'
 import type { TextRules } from './field-redaction.ts'
@@ -12,7 +13,6 @@ import { CARD_NUMBERS, EMAIL_ADDRESSES, IBANS, PHONE_NUMBERS } from './personal-
 import type { Redact } from './rules.ts'
 import { SecretNames } from './secret-names.ts'
 import { SECRET_TOKENS } from './secret-tokens.ts'
-import { NAME_FIELDS } from '../record/text-fields.ts'
 
 const PERSONAL: Readonly<Record<string, Pattern>> = {
   email: EMAIL_ADDRESSES,
@@ -21,8 +21,7 @@ const PERSONAL: Readonly<Record<string, Pattern>> = {
   phone: PHONE_NUMBERS,
 }
 
-/** Only tokens are taken out of them. */
-const NAMES: ReadonlySet<string> = new Set(NAME_FIELDS)
+const TOKENS_ONLY: ReadonlySet<string> = new Set(TOKENS_ONLY_FIELDS)
 
 export interface Redacted {
   /** Null when a rule threw: the field is dropped, since what is in it is not known. */
@@ -57,7 +56,7 @@ export class Redactor {
   /** A field that holds text. */
   text(field: string, text: string): Redacted {
     const paths = this.#paths.of(field)
-    const rules = NAMES.has(field) ? this.#nameRules : this.#rules
+    const rules = TOKENS_ONLY.has(field) ? this.#nameRules : this.#rules
     if (paths === undefined && rules.custom === undefined && !mayMatch(rules, text)) return { text, hits: undefined }
     return attempt(new FieldRedaction(rules), (redaction) => redaction.value(text, paths ?? [], field) as string)
   }

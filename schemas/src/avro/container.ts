@@ -1,6 +1,6 @@
 /** Avro object containers of one block: how ClickHouse takes rows (`INSERT … FORMAT Avro`). */
 import type avsc from 'avsc'
-import { loadAvsc } from './lazy-avsc.ts'
+import { loadAvsc } from './avro-schema.ts'
 import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
 
 /** What stands between the blocks of a container; any 16 bytes do, since ours have one block. */
