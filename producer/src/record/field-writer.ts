@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
 import type { Issue, Maybe } from '@agent-audit/schemas'
 import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import type { Redacted, Redactor } from '../redaction/redactor.ts'
 
 type Notes = Record<string, Record<string, unknown>>
@@ -109,7 +109,7 @@ export class FieldWriter {
   /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
   check(): void {
     if (this.#issues.length === 0) return
-    cleanly(this.#redactor, () => {
+    redactErrors(this.#redactor, () => {
       throw invalidEvent(this.#eventType, this.#issues)
     })
   }

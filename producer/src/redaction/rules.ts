@@ -1,46 +1,46 @@
-/** What a caller may say of redaction. */
+/** The option `redact`: its type, its check, and its description in the trail. */
 import { types } from 'node:util'
 import { z } from 'zod'
 import { FIELD_PATH } from './field-paths.ts'
 
 /**
- * What is taken out of an event before it is encoded, beside what 'secrets' takes out. A hit becomes `[redacted:rule]` and
- * is counted in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. A rule that throws drops that field, keeps the
- * event and notes `redaction_failed`. Applied in the order of these options. Fields that tell who and which (user_id,
+ * Rules that redact an event before it is encoded, in addition to 'secrets'. A hit becomes `[redacted:rule]` and is counted
+ * in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. When a rule throws, the field is dropped, the event is kept,
+ * and field_notes says `redaction_failed`. The rules apply in the order of these options. Fields that hold names (user_id,
  * approver_id, tool_call_id, tool_name, model_id, provider, stop_reason, error_type) lose tokens only, unless `paths` names
  * them.
  */
 export interface RedactionRules {
   /**
-   * Keys whose values are secret, at any depth and in any case, added to the built-in (password, api_key, token, cookie and
-   * the like; `-` and `_` count for nothing). A string is a whole key, and is looked for as `key=value` and `"key": "value"`
-   * in text too; a RegExp is tried on every key, which costs more. Rule `key`.
+   * Keys whose values are secret, at any depth and in any case, added to the built-in keys (password, api_key, token, cookie
+   * and similar; `-` and `_` are ignored). A string is a whole key, and is also searched for as `key=value` and
+   * `"key": "value"` in text; a RegExp is tried on every key, which costs more. Rule `key`.
    */
   keys?: readonly (string | RegExp)[] | undefined
   /**
-   * Places in the record: `reason`, `input_messages[*].content`, `content.user_message`, `tool_output.rows[0].name`; `[*]` is
-   * any element, `.*` any key. With inputMessages 'new' an index counts from the first message recorded. Rule `path`.
+   * Paths into the record: `reason`, `input_messages[*].content`, `content.user_message`, `tool_output.rows[0].name`; `[*]` is
+   * any element, `.*` any key. With inputMessages 'new' an index counts from the first recorded message. Rule `path`.
    */
   paths?: readonly string[] | undefined
   /**
-   * Forms of text: e-mail addresses, card numbers (Luhn), IBANs (check digits), phone numbers, or a form of your own, which
-   * MUST be linear in the text (no nested quantifiers) and is replaced everywhere whether it is global or not. 'secrets'
-   * (keys and tokens of common services, private keys, passwords) is always looked for and need not be named.
+   * Forms of text: e-mail addresses, card numbers (Luhn), IBANs (check digits), phone numbers, or a form that you define. It
+   * MUST take time linear in the text (no nested quantifiers); all its matches are replaced, whether it is global or not.
+   * 'secrets' (keys and tokens of common services, private keys, passwords) always applies and need not be named.
    */
   patterns?: readonly ('email' | 'card' | 'iban' | 'phone' | 'secrets' | OwnPattern)[] | undefined
-  /** Given every text last, with its place such as `tool_output.rows[0].name`. What it returns is recorded. Rule `custom`. */
+  /** Receives every text last, with its path such as `tool_output.rows[0].name`. Its result is recorded. Rule `custom`. */
   custom?: ((text: string, path: string) => string) | undefined
 }
 
-/** A form of text of one's own. */
+/** A form of text that the caller defines. */
 export interface OwnPattern {
-  /** Stands in the marker; letters, digits, `_`, `.` and `-`. */
+  /** Name in the marker: 1 to 50 letters, digits, `_`, `.` and `-`. */
   name: string
-  /** Linear in the text; its flags `g` and `y` count for nothing. */
+  /** Takes time linear in the text; its flags `g` and `y` are ignored. */
   pattern: RegExp
 }
 
-/** 'secrets': the built-in keys and forms of secrets, and nothing else. 'off': nothing. */
+/** 'secrets': only the built-in keys and forms of secrets. 'off': no redaction. */
 export type Redact = 'secrets' | 'off' | RedactionRules
 
 const regExp = z.custom<RegExp>((value) => types.isRegExp(value), 'expected a RegExp')
@@ -56,10 +56,7 @@ export const redactSchema: z.ZodType<Redact, Redact> = z.union([
       .array(
         z
           .string()
-          .regex(
-            FIELD_PATH,
-            'expected a text field of the record and a place in it, such as input_messages[*].content',
-          ),
+          .regex(FIELD_PATH, 'expected a text field of the record and a path in it, such as input_messages[*].content'),
       )
       .readonly()
       .optional(),
@@ -78,7 +75,7 @@ export const redactSchema: z.ZodType<Redact, Redact> = z.union([
   }),
 ])
 
-/** What the record of a run's start says of its rules: names and numbers, since a RegExp is no JSON. */
+/** The rules as the record of a run's start describes them: as JSON, which a RegExp or a function is not. */
 export function describeRules(redact: Redact): unknown {
   if (typeof redact === 'string') return redact
   const { keys = [], paths = [], patterns = [], custom } = redact

@@ -34,7 +34,7 @@ import { checkOverrideOptions } from '../guard/override.ts'
 import type { Override, OverrideOptions } from '../guard/override.ts'
 import { MessageHistory } from './message-history.ts'
 import type { Durability } from '../options/options.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import type { Sequence } from './session-sequences.ts'
 import type { TrailContext } from './trail-context.ts'
 
@@ -227,7 +227,7 @@ export class Session implements AuditSession {
 
   #record<Type extends keyof BuiltIn>(type: Type, input: BuiltIn[Type], options: RecordOptions | undefined): Receipt {
     this.checkOpen()
-    const checked = cleanly(this.#trail.redactor, () => checkInput(type, input))
+    const checked = redactErrors(this.#trail.redactor, () => checkInput(type, input))
     this.#trail.checkDurability(options?.durability)
     return this.#append(type, checked, { options })
   }

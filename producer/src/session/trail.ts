@@ -25,13 +25,12 @@ import type { ExitHandler } from './exit-hooks.ts'
 import type { Durability, ResolvedOptions } from '../options/options.ts'
 import { ProblemReporter } from '../recorder/problems.ts'
 import { Recorder } from '../recorder/recorder.ts'
-import { Redactor } from '../redaction/redactor.ts'
+import { redactErrors, Redactor } from '../redaction/redactor.ts'
 import { RunSession } from './run-session.ts'
 import { checkRef, stampsOf } from './session-ref.ts'
 import { SessionSequences } from './session-sequences.ts'
 import { Session } from './session.ts'
 import { SystemPrompts } from './system-prompts.ts'
-import { cleanly } from '../redaction/clean-error.ts'
 import { readTrace } from './trace-context.ts'
 import type { AppendOptions, TrailContext } from './trail-context.ts'
 import type { ApprovalClaims } from '../guard/used-approvals.ts'
@@ -167,7 +166,7 @@ export class Trail implements AuditTrail {
 
   #start(given: SessionStart, parent: Session | undefined): Session {
     this.#checkOpen()
-    const start = cleanly(this.#redactor, () => checkInput('session_start', given))
+    const start = redactErrors(this.#redactor, () => checkInput('session_start', given))
     const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
     const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }
