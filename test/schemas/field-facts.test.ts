@@ -1,4 +1,4 @@
-/** What the fields of the record hold is said once, in the .avsc: the attributes there, and all that must agree with them. */
+/** The .avsc alone says what the fields of the record hold: tests of its attributes, and of all that must agree with them. */
 import { readFileSync } from 'node:fs'
 import {
   type AuditRecord,
@@ -33,7 +33,7 @@ function plainType({ type }: Declaration): unknown {
   return typeof inner === 'string' ? inner : (inner as { type: unknown }).type
 }
 
-/** What is wrong with the attributes of a field: what it must say, and how its attributes must agree. */
+/** Faults in the attributes of a field: attributes that are missing, unknown, or contradict each other. */
 function faultsOf(field: Declaration): string[] {
   const { name, holds, format, cut, redact } = field
   const unknown = Object.keys(field).filter((key) => !ATTRIBUTES.has(key))
@@ -62,7 +62,7 @@ describe('the attributes of a field', () => {
     expect(file.fields.flatMap(faultsOf)).toEqual([])
   })
 
-  it('are missed where a field is added without them', () => {
+  it('are demanded of a field that is added without them', () => {
     const text = { name: 'greeting', type: ['null', 'string'], default: null, doc: 'Words of the agent.' }
     const all = `one of ${HOLDS.join(', ')}`
     expect(faultsOf(text)).toEqual([`greeting: "holds" must say what it holds, ${all}`])

@@ -2,7 +2,7 @@
 import type avsc from 'avsc'
 import { loadAvsc, type SchemaVersion } from './avro-schema.ts'
 
-/** Longs as numbers where a number holds them, else as bigints: avsc by itself refuses the latter. */
+/** Longs as numbers where a number can hold them, else as bigints: avsc alone refuses such longs. */
 const EXACT_LONG = {
   fromBuffer: (bytes: Buffer) => {
     const value = bytes.readBigInt64LE()
@@ -89,7 +89,7 @@ function typeOf(version: SchemaVersion): avsc.types.RecordType {
   const known = types.get(version)
   if (known !== undefined) return known
   const { Type, types: builtIn } = loadAvsc()
-  // oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
+  // oxlint-disable-next-line eslint/no-underscore-dangle -- avsc names it so
   const long = builtIn.LongType.__with(EXACT_LONG)
   const schema = JSON.parse(version.text) as avsc.Schema
   const type = Type.forSchema(schema, { wrapUnions: false, registry: { long } }) as avsc.types.RecordType

@@ -5,8 +5,8 @@
 import { NEWEST_SCHEMA, type RecordField } from './avro-schema.ts'
 
 /**
- * One flat record. Digests and ids that machines compare are bytes, JSON fields are text already, null means "does not
- * apply or not known". The order is the order on the wire.
+ * One flat record. Digests and ids that machines compare are bytes, JSON fields hold JSON text, null means "does not apply
+ * or not known". The order is the order on the wire.
  */
 export interface AuditRecord {
   /** 16 bytes. */
