@@ -1,11 +1,11 @@
 /**
- * The error tree: every error these packages raise on purpose. Match on `code` or `retryable`, never on `message`.
- * Messages name what is wrong, where, and what was expected; they never hold the content of an event.
+ * The error tree: all errors that these packages raise on purpose. Match on `code` or `retryable`, never on `message`.
+ * A message names the fault, its path, and the expected value; it never holds the content of an event.
  */
 
-/** Every code, by what to do next. docs/errors.md gives cause and remedy, and a test compares the two. */
+/** All codes, grouped by what the reader does next. docs/errors.md gives cause and remedy; a test compares the two. */
 export type ErrorCode =
-  // The caller's fault: mend the call.
+  // Wrong input: correct the call.
   | 'OPTIONS_INVALID'
   | 'EVENT_INVALID'
   | 'RECORD_TOO_LARGE'
@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'TRAIL_CLOSED'
   | 'SCHEMA_UNKNOWN'
   | 'INPUT_UNREADABLE'
-  // Judged and not taken: the refusal is on record.
+  // The action was refused: the refusal is recorded.
   | 'DENIED'
   | 'BLOCKED'
   | 'APPROVAL_REQUIRED'
@@ -21,7 +21,7 @@ export type ErrorCode =
   | 'APPROVAL_EXPIRED'
   | 'APPROVAL_ALTERED'
   | 'APPROVAL_USED'
-  // Out of reach for now: back off and try again.
+  // Unavailable for now: back off and retry.
   | 'NOT_RECORDED'
   | 'SPOOL_UNAVAILABLE'
   | 'SPOOL_FULL'
@@ -31,7 +31,7 @@ export type ErrorCode =
   | 'LOG_UNAVAILABLE'
   | 'STORE_UNAVAILABLE'
   | 'PART_UNAVAILABLE'
-  // Trying again changes nothing and going on would hide something: stop, alert a person.
+  // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'LOG_INVALID'
   | 'LOG_REPLACED'
@@ -42,11 +42,11 @@ export type ErrorCode =
   | 'MIGRATION_CHANGED'
   | 'STORE_REFUSED'
 
-/** One wrong field or option: where it is, and what was expected there. */
+/** One wrong field or option: its path, and the expected value. */
 export interface Issue {
   /** Path from the top of the value, such as `tool_calls_requested[0].name`; empty for the value itself. */
   readonly path: string
-  /** What was expected, and what kind of thing was there instead. Never the value itself. */
+  /** The expected value, and the kind of the given value. Never the given value itself. */
   readonly expected: string
 }
 
@@ -62,7 +62,7 @@ export abstract class TrailError extends Error {
   }
 }
 
-/** A wrong option, event or file: the caller's fault. `issues` names every wrong place, not only the first. */
+/** Wrong input: an option, an event or a file. `issues` names every fault by its path, not only the first. */
 export class InvalidInputError extends TrailError {
   override readonly retryable = false
   readonly issues: readonly Issue[]
@@ -73,12 +73,12 @@ export class InvalidInputError extends TrailError {
   }
 }
 
-/** A disk, broker or database is out of reach or full: nothing is wrong with the call. */
+/** A disk, broker or database is unavailable or full; the call itself is right. */
 export class AuditUnavailableError extends TrailError {
   override readonly retryable = true
 }
 
-/** An action that was judged and not taken, for good reason: the same call will be refused again. */
+/** A refused action: the refusal is recorded, and the same call will be refused again. */
 export class ActionRefusedError extends TrailError {
   override readonly retryable = false
   /** The event that records the refusal. */
@@ -90,7 +90,7 @@ export class ActionRefusedError extends TrailError {
   }
 }
 
-/** What is stored is not what must be there, or could be changed by somebody who must not. Stop and alert. */
+/** Stored data is not as it must be, or a user could change it who must not. Stop, and alert a person. */
 export class IntegrityError extends TrailError {
   override readonly retryable = false
 }

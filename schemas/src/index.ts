@@ -1,5 +1,7 @@
 export {
+  type FieldHolds,
   findSchema,
+  fingerprint64,
   fingerprintOf,
   NEWEST_SCHEMA,
   type RecordField,
@@ -8,7 +10,7 @@ export {
 } from './avro/avro-schema.ts'
 export { findChecker, type RecordChecker, type RecordHead } from './avro/checker.ts'
 export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './avro/container.ts'
-export { decodeAsFarAsPossible, decodeRecord } from './avro/decoder.ts'
+export { decodeAsFarAsPossible, decodeRecord, type ReadIdentity, readIdentity } from './avro/decoder.ts'
 export { maxRecordBytes, writeRecord } from './avro/encoder.ts'
 export {
   ActionRefusedError,
@@ -43,7 +45,6 @@ export {
   type UserMessage,
 } from './events/event-inputs.ts'
 export { checkInput, describeIssue, EVENT_TYPES, invalidEvent } from './events/event-schemas.ts'
-export { fingerprint64 } from './avro/fingerprint.ts'
 export {
   CONFLUENT_BYTES,
   type Frame,
@@ -53,7 +54,6 @@ export {
   singleObjectHeader,
 } from './avro/framing.ts'
 export { excessiveGrants, readerGrants, writerGrants } from './clickhouse/grants.ts'
-export { type ReadIdentity, readIdentity } from './avro/identity.ts'
 export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
   DEFAULT_CONSUMER_GROUP,
@@ -66,7 +66,15 @@ export {
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
-export { askInPieces } from './clickhouse/pieces.ts'
-export type { AuditRecord } from './avro/record.ts'
+export { askInChunks } from './clickhouse/chunked-query.ts'
+export {
+  type AuditRecord,
+  CUT_FIELDS,
+  JSON_FIELDS,
+  type JsonField,
+  REDACTED_FIELDS,
+  type TextField,
+  TOKENS_ONLY_FIELDS,
+} from './avro/record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'

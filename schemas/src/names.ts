@@ -1,4 +1,4 @@
-/** Names shared by everything that writes or reads the trail, and the identity of a log. */
+/** Names that all writers and readers of the trail share, and the identity of a log. */
 import { createHash } from 'node:crypto'
 
 export const DEFAULT_TOPIC = 'audit.events'
@@ -11,14 +11,14 @@ export const SKIPPED_TABLE = 'audit_skipped'
 export const LOGS_TABLE = 'audit_logs'
 
 /**
- * Names a log: the first 8 bytes of SHA-256 over the Kafka cluster id (or the embedded log's UUID), a NUL and the topic.
- * Rows of many logs live in one table and are kept apart by it.
+ * Identity of a log: the first 8 bytes of SHA-256 over the Kafka cluster id (or the embedded log's UUID), a NUL and the
+ * topic. One table holds rows of many logs; the identity tells them apart.
  */
 export function logIdOf(sourceId: string, topic: string): Buffer {
   return createHash('sha256').update(`${sourceId}\0${topic}`).digest().subarray(0, 8)
 }
 
-/** Topic of a retention class: classes have a topic each, so that one insert touches one partition of the table. */
+/** Topic of a retention class: each class has its own topic, so that one insert touches one partition of the table. */
 export function topicOfClass(topic: string, retentionClass: string): string {
   return retentionClass === DEFAULT_RETENTION_CLASS ? topic : `${topic}.${retentionClass}`
 }

@@ -158,7 +158,7 @@ describe.each([
     expect(outline(await agent.rows())).toEqual(['session_start', 'llm_call', end])
   })
 
-  it('what the SDK throws is recorded and thrown', async () => {
+  it('an error of the SDK is recorded and thrown', async () => {
     const agent = await setUp({ status: 529 })
     await expect(agent.run({ onText })).rejects.toMatchObject({ status: 529 })
     const rows = await agent.rows()
@@ -170,7 +170,7 @@ describe.each([
     expect(rows[1]).not.toHaveProperty('output_text')
   })
 
-  it('a signal breaks off the request', async () => {
+  it('a signal aborts the request', async () => {
     const agent = await setUp(say('Half of it', { hang: true }))
     const abort = new AbortController()
     const run = agent.run({ onText, signal: abort.signal })
@@ -183,25 +183,25 @@ describe.each([
   })
 })
 
-it('streams the text as it arrives, and records what had arrived when the connection was cut', async () => {
+it('streams the text as it arrives, and records the text received before the connection was cut', async () => {
   const agent = await setUp(say('Good day'), say('Good bye', { hang: true }))
   const heard: string[] = []
   await agent.run({ onText: (delta) => void heard.push(delta) })
   expect(heard).toEqual(['Good', ' day'])
-  // The first half was heard; the second is never sent.
+  // The client receives the first half; the server never sends the second.
   await expect(agent.run({ onText: () => agent.model.cut() })).rejects.toThrow('terminated')
   const rows = await agent.rows()
   const [, call] = rows.filter(({ event_type: type }) => type === 'llm_call')
   expect(call).toMatchObject({ output_text: 'Good', error: expect.any(String) as string })
 })
 
-it('what onText throws ends the loop', async () => {
+it('an error of onText ends the loop', async () => {
   const agent = await setUp(say('Good day'))
   await expect(agent.run({ onText: throwing('no ears') })).rejects.toThrow('no ears')
   expect(outline(await agent.rows())).toEqual(['session_start', 'llm_call', 'error', 'session_end error'])
 })
 
-it('tools that are asked for together run side by side', async () => {
+it('tools that the model asks for together run side by side', async () => {
   const agent = await setUp(ask(['c1', 'meet', { q: 'a' }], ['c2', 'meet', { q: 'b' }]), say('Met.'))
   const both = Promise.withResolvers<void>()
   const here = new Set<string>()
@@ -234,7 +234,7 @@ it('tools that are asked for together run side by side', async () => {
   ])
 })
 
-it('what a tool throws, a refusal and an unknown name go back to the model', async () => {
+it('the error of a tool, a refusal and an unknown name go back to the model', async () => {
   const agent = await setUp(
     ask(['c1', 'fail', {}], ['c2', 'pay', {}], ['c3', 'wipe', {}], ['c4', 'nothing', {}], ['c5', 'quiet', {}]),
     say('I see.'),
@@ -278,7 +278,7 @@ it('after maxIterations the session times out', async () => {
   expect(outline(await agent.rows()).at(-1)).toBe('session_timeout error max_iterations_reached')
 })
 
-it('a signal between two calls is minded, and tools that run are waited for', async () => {
+it('a signal between two calls ends the loop, which waits for tools that run', async () => {
   const agent = await setUp(ask(['c1', 'slow', {}]), say('never said'))
   const abort = new AbortController()
   const slow = tool('slow', async () => {
@@ -295,19 +295,19 @@ it('a signal between two calls is minded, and tools that run are waited for', as
   ])
 })
 
-it('neither prompt nor tools are sent where there are none', async () => {
+it('the request has no prompt and no tools where the options have none', async () => {
   const agent = await setUp(say('Hello.'))
   await agent.run({ system: '' })
   expect(Object.keys(agent.model.requests[0] ?? {}).toSorted()).toEqual(['max_tokens', 'messages', 'model'])
 })
 
-it('a turn that pauses is gone on with', async () => {
+it('a paused turn is continued', async () => {
   const agent = await setUp(say('Still at it.', { stop_reason: 'pause_turn' }), say('Done.'))
   expect(await agent.run()).toMatchObject({ stop: 'end_turn', output: 'Done.', steps: 2 })
   expect(agent.model.requests[1]?.messages.map(({ role }) => role)).toEqual(['user', 'assistant'])
 })
 
-it('wrong options are named, all of them, and nothing is recorded', async () => {
+it('all wrong options are named, and nothing is recorded', async () => {
   const agent = await setUp()
   const same = tool('same', () => 1)
   const wrong = {
@@ -329,7 +329,7 @@ it('wrong options are named, all of them, and nothing is recorded', async () => 
 
 it('without a trail no tool runs and the loop ends', async () => {
   const { client, requests } = await scriptModel(ask(['c1', 'pay', {}]), say('never said'))
-  // Nobody listens there.
+  // No broker listens there.
   const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir: makeTempDirectory(), onProblem: () => {} })
   const pay = tool('pay', throwing('was not recorded'), { guard: { durability: 'broker', timeoutMs: 20 } })
   const run = runAuditedAgent({ trail, client, model: 'm', system: '', message: 'Hi', tools: [pay] })
@@ -338,7 +338,7 @@ it('without a trail no tool runs and the loop ends', async () => {
   await trail.close({ timeoutMs: 0 })
 })
 
-it('the example runs as it is printed', async () => {
+it('examples/claude-agent.ts runs as it stands', async () => {
   const model = await scriptModel(
     ask(['c1', 'find_order', { number: '7' }], ['c2', 'cancel_order', {}]),
     say('On its way.'),

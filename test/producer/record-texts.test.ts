@@ -1,4 +1,4 @@
-/** Texts on their way into a record: what UTF-8 cannot hold, what is too large, and what was thrown. */
+/** Texts on their way into a record: texts that UTF-8 cannot hold, texts that are too large, and thrown values. */
 import { describe, expect, it } from 'vitest'
 import { record, sha256 } from './session-support.ts'
 
@@ -54,7 +54,7 @@ describe('text', () => {
     expect(Object.keys(row?.['field_notes'] as object).length).toBeGreaterThan(1)
   })
 
-  it('refuses it where the caller chose so, or where nothing can be cut', async () => {
+  it('refuses a record that is too large where the caller chose so, or where no text can be cut', async () => {
     const tooLarge: unknown = expect.objectContaining({ code: 'RECORD_TOO_LARGE' })
     const large = 'x'.repeat(9000)
     await record((session) => expect(() => session.decision({ reasoning: large })).toThrow(tooLarge), {
@@ -75,7 +75,7 @@ describe('text', () => {
   })
 })
 
-it('what is thrown is described without ever throwing', async () => {
+it('any thrown value is described, and describing it never throws', async () => {
   const hostile = new Proxy(
     {},
     {

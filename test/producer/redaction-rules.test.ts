@@ -1,11 +1,11 @@
-/** Redaction by rules of the caller's own; and whatever the rules, in linear time. */
+/** Redaction by rules of the caller; and in linear time, whatever the rules. */
 import { createAuditTrail } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { fake, inputOf, outputsOf } from './redaction-support.ts'
 import { record } from './session-support.ts'
 import { makeTempDirectory, openTrail, sessionRows } from './support.ts'
 
-describe('rules of one’s own', () => {
+describe('rules of the caller', () => {
   it('keys: whole names in any case, and patterns; in text too', async () => {
     const keys = ['customer_ssn', /^internal/g]
     const input = {
@@ -75,7 +75,7 @@ describe('rules of one’s own', () => {
   })
 
   it.each([/case-\d+/, /case-\d+/g, /case-\d+/y, /CASE-\d+/giu, /(case-\d+)?/])(
-    'a pattern, whatever its flags: %s',
+    'a pattern with any flags: %s',
     async (pattern) => {
       pattern.lastIndex = 3
       const redact = { patterns: [{ name: 'case', pattern }] }
@@ -85,7 +85,7 @@ describe('rules of one’s own', () => {
     },
   )
 
-  it('custom, last, with the place', async () => {
+  it('custom receives each text last, with its path', async () => {
     const seen: [string, string][] = []
     const custom = (text: string, path: string): string => {
       seen.push([path, text])
@@ -123,12 +123,12 @@ describe('rules of one’s own', () => {
     expect(JSON.stringify(rows)).not.toContain('hidden')
   })
 
-  it('a key named __proto__ is one like any other', async () => {
+  it('a key named __proto__ is a key like any other', async () => {
     const { tool_input: input } = await inputOf(JSON.parse('{"__proto__":{"password":"x"},"a":1}'))
     expect(JSON.stringify(input)).toBe('{"__proto__":{"password":"[redacted:key]"},"a":1}')
   })
 
-  it('wrong rules are named', () => {
+  it('the error names every wrong rule', () => {
     const redact = { paths: ['a..b'], patterns: ['mail'], keys: [1], custom: 'x', more: 1 } as never
     const attempt = (): unknown => createAuditTrail({ agentId: 'a', dataDir: 'd', redact })
     expect(attempt).toThrow(
@@ -168,7 +168,7 @@ it('takes time in proportion to the text, whatever the text', async () => {
   await record(
     (session) => {
       const cost = (unit: string, length: number): number => {
-        // The end is there for the quick looks: they must not spare the text the whole search.
+        // The end makes the cheap tests succeed, so that every text is searched whole.
         const tool_output = [`${unit.repeat(Math.ceil(length / unit.length))} @ token= +49 Bearer `]
         const start = process.threadCpuUsage()
         session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output })
@@ -176,11 +176,11 @@ it('takes time in proportion to the text, whatever the text', async () => {
         return user + system
       }
       for (const [what, unit] of Object.entries(units)) {
-        cost(unit, small) // Compiles.
+        cost(unit, small) // Compiles the code.
         const [one = 0, eight = 0] = [small, 8 * small].map((length) => {
           return Math.min(...[1, 2, 3].map(() => cost(unit, length)))
         })
-        // Below 2 ms there is nothing to measure.
+        // Times below 2 ms are too short to measure.
         growth[what] = eight / Math.max(one, 2000)
       }
     },

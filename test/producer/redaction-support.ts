@@ -1,9 +1,9 @@
-/** What the tests of redaction share: what is recorded under some rules, and things that look like secrets. */
+/** Shared by the tests of redaction: the values recorded under given rules, and texts that look like secrets. */
 import type { Redact } from '@agent-audit/producer'
 import { record } from './session-support.ts'
 import type { Row } from './support.ts'
 
-/** What is recorded of texts, as outputs of a tool. */
+/** The recorded texts of these outputs of a tool. */
 export async function outputsOf(texts: readonly string[], redact?: Redact): Promise<string[]> {
   const rows = await record(
     (session) => {
@@ -21,7 +21,7 @@ export async function inputOf(input: unknown, redact?: Redact): Promise<Row> {
   return row
 }
 
-// Put together here, so that no scanner takes this file for a leak.
+// The parts are joined at run time, so that no scanner takes this file for a leak.
 export const fake = {
   aws: ['AKIA', 'IOSFODNN7EXAMPLE'].join(''),
   github: `ghp_${'a1B2'.repeat(9)}`,

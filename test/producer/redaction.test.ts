@@ -4,14 +4,14 @@ import { fake, inputOf, outputsOf } from './redaction-support.ts'
 import { record } from './session-support.ts'
 import { makeTempDirectory, openTrail, readRows, sessionRows } from './support.ts'
 
-/** With something in front. */
+/** The text itself, and twice with other text before it. */
 const wrap = (text: string): string[] => [text, `say ${text}`, `"\n${text}`]
 const inJson = (texts: readonly string[]): unknown => ({ deep: texts.map((text) => [{ note: `\n${text}` }]) })
 
 const spellings = (name: string): string[] => [name, name.toUpperCase(), name.replaceAll(/[-_]/g, ''), `${name}s`]
 
 describe("'secrets', the default", () => {
-  it('takes out keys, tokens and passwords by their form, or by the name in front', async () => {
+  it('redacts keys, tokens and passwords by their form, or by the name before them', async () => {
     const pairs = [
       [fake.aws, '[redacted:aws_key]'],
       [fake.github, '[redacted:github_token]'],
@@ -49,14 +49,14 @@ describe("'secrets', the default", () => {
     // In JSON, where quotes and line breaks are escaped.
     const { tool_input: input } = await inputOf(inJson(pairs.map(([text]) => text)))
     expect(input).toEqual(inJson(pairs.map(([, left]) => left)))
-    // Each by itself: the look at a whole text is not helped by its neighbours.
+    // Each in a record of its own: no text is found with the help of its neighbours.
     const rows = await record((session) => {
       for (const [text] of pairs) session.toolCall({ tool_name: 't', tool_input: inJson([text]) })
     })
     expect(rows.map(({ tool_input: each }) => each)).toEqual(pairs.map(([, left]) => inJson([left])))
   })
 
-  it('leaves alone what only looks like a secret', async () => {
+  it('keeps text that only looks like a secret', async () => {
     const texts = [
       'The task-management-system-design-document is done, risk-assessment-of-the-project too.',
       'sk-learn-and-other-long-hyphenated-words',
@@ -78,7 +78,7 @@ describe("'secrets', the default", () => {
     const whole = 'token my_token MY_TOKEN pwd db_pass DB_PASS auth jwt cvv cvc'
     const secret = [...endings.split(' ').flatMap(spellings), ...whole.split(' ')]
     const rows = await record((session) => {
-      // Each by itself, so that none is found by the help of another.
+      // Each in a record of its own, so that none is found with the help of another.
       for (const name of secret) session.toolCall({ tool_name: 't', tool_input: { a: 1, [name]: 'x1', z: 2 } })
       for (const name of secret)
         session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: `a ${name}=x1234` })
@@ -87,7 +87,7 @@ describe("'secrets', the default", () => {
     expect(left.filter((text) => !text.includes('[redacted:key]'))).toEqual([])
   })
 
-  it('takes out what stands under a secret key, at any depth, and counts', async () => {
+  it('redacts values under a secret key, at any depth, and counts them', async () => {
     const row = await inputOf({
       a: { Authorization: 'x', list: [{ API_KEY: 12345, 'x-api-key': ['a'], note: 'y' }] },
       password: { old: 'a', new: 'b' },
@@ -110,7 +110,7 @@ describe("'secrets', the default", () => {
     expect(row['field_notes']).toEqual({ tool_input: { redacted: { key: 5 } } })
   })
 
-  it('keeps the digest of the true arguments, and canonical text of what is left', async () => {
+  it('keeps the digest of the true arguments, and records the redacted ones as canonical text', async () => {
     const input = { b: fake.github, a: 1, 10: 'x', 9: 'y' }
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
@@ -122,7 +122,7 @@ describe("'secrets', the default", () => {
     expect(row?.['tool_input']).toEqual({ 10: 'x', 9: 'y', a: 1, b: '[redacted:github_token]' })
   })
 
-  it('an approval shows and binds the true arguments, and records what is left of them', async () => {
+  it('an approval shows and binds the true arguments, and records the redacted ones', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const session = trail.startSession()
@@ -183,7 +183,7 @@ describe("'secrets', the default", () => {
     expect(JSON.stringify(rows)).toContain('[redacted:github_token]')
   })
 
-  it('leaves what names the session and the agent as it is: they are keys', async () => {
+  it('keeps the ids of the session and the agent: they are keys', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir, agentId: fake.github })
     trail.startSession({ session_id: fake.gitlab }).decision({ reasoning: 'r' })
@@ -194,7 +194,7 @@ describe("'secrets', the default", () => {
     ])
   })
 
-  it('does not see a secret in pieces, of which none has its form', async () => {
+  it('does not find a secret that is split into parts without its form', async () => {
     const [one, two] = [fake.github.slice(0, 20), fake.github.slice(20)]
     expect(await outputsOf([one, two])).toEqual([one, two])
     expect((await inputOf([one, two]))['tool_input']).toEqual([one, two])
@@ -203,7 +203,7 @@ describe("'secrets', the default", () => {
   it('happens before the cut', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir, maxRecordBytes: 4096 })
-    // The cut would leave half of the token, which has the form of none.
+    // The cut would leave half of the token, which no longer has the form of a token.
     const text = `${'x '.repeat(1600)}${fake.github}${' y'.repeat(1600)}`
     trail.startSession().toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: text })
     await trail.close()

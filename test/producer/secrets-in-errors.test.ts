@@ -1,11 +1,11 @@
-/** Errors and problems end in logs: none may hold what was to be redacted. */
+/** Errors and problems end in logs: none may hold a value that redaction removes. */
 import { inspect } from 'node:util'
 import { createAuditTrail, InvalidInputError, type Ruling } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
 import { fake } from './redaction-support.ts'
 import { makeTempDirectory, openTrail } from './support.ts'
 
-it('no error and no problem quotes what was recorded', async () => {
+it('no error and no problem quotes a recorded value', async () => {
   const secret = fake.github
   const problems: string[] = []
   const dataDir = makeTempDirectory()

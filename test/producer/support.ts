@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type AuditTrail, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
-import { findSchema, readFrame } from '@agent-audit/schemas'
+import { findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
 import { embeddedLogFile, openEmbeddedLogReader } from '@agent-audit/spool'
 import { existsSync } from 'node:fs'
 import { onTestFinished, vi } from 'vitest'
@@ -38,7 +38,7 @@ export type Row = Record<string, unknown> & {
   readonly offset: number
 }
 
-const JSON_FIELDS = new Set(['content', 'field_notes', 'input_messages', 'tool_calls_requested', 'tool_input'])
+const PARSED_FIELDS: ReadonlySet<string> = new Set(JSON_FIELDS)
 
 /** Decodes a message in single-object encoding, with the schema its header names. */
 export function decodeRow(value: Uint8Array, place: { partition: number; offset: number }): Row {
@@ -50,7 +50,7 @@ export function decodeRow(value: Uint8Array, place: { partition: number; offset:
   for (const [name, field] of Object.entries(fields) as [string, unknown][]) {
     if (field === null) continue
     if (Buffer.isBuffer(field)) row[name] = field.toString('hex')
-    else row[name] = JSON_FIELDS.has(name) ? tryParse(field as string) : field
+    else row[name] = PARSED_FIELDS.has(name) ? tryParse(field as string) : field
   }
   return row as Row
 }

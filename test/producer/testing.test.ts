@@ -7,7 +7,7 @@ import { takeSeed } from '../support/seed.ts'
 const payment = { tool_name: 'pay', tool_input: { eur: 1200 }, requires_approval: true } as const
 const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
 
-/** An agent that refunds an order each time it is asked to, and may refund once. */
+/** An agent that tries to refund an order some times; the policy allows the first refund only. */
 function refundAgent(trail: AuditTrail, times: number): Promise<void> {
   return trail.withSession({ user_message: 'refund order 7' }, async (session) => {
     for (let time = 0; time < times; time++) {
@@ -24,7 +24,7 @@ function refundAgent(trail: AuditTrail, times: number): Promise<void> {
 }
 
 describe('createTestTrail', () => {
-  it('tells what an agent did, in lines and in events', async () => {
+  it('shows the actions of an agent, in lines and in events', async () => {
     const trail = createTestTrail({ agentId: 'refunds' })
     await refundAgent(trail, 2)
     expect(trail.outline()).toEqual([
@@ -80,7 +80,7 @@ describe('createTestTrail', () => {
     expect(trail.events({ event_type: 'events_lost' })).toHaveLength(how === 'full' ? 1 : 0)
   })
 
-  it('with a broker that does not answer, refuses what asks for one, and only that', async () => {
+  it('while the broker does not answer, only calls with durability broker are refused', async () => {
     const trail = createTestTrail()
     const session = trail.startSession()
     trail.fail('broker')
@@ -93,7 +93,7 @@ describe('createTestTrail', () => {
     expect(await trail.flush()).toMatchObject({ acked: 6, pending: 0 })
   })
 
-  it('has a clock of its own, by which approvals expire', async () => {
+  it('takes a clock, by which approvals expire', async () => {
     let now = new Date('2026-01-01T12:00:00Z')
     const trail = createTestTrail({ now: () => now })
     const session = trail.startSession()
@@ -156,7 +156,7 @@ describe('problems', () => {
     expect(trail.problems()).toContainEqual(expect.stringMatching(problem))
   })
 
-  it('has nothing against an approval or an override that was used as it was given', async () => {
+  it('finds no problem in an approval or an override that was used as given', async () => {
     const trail = createTestTrail()
     await trail.withSession({}, async (session) => {
       await session.guard(payment, () => 1, { approval: () => yes })
@@ -184,7 +184,7 @@ it('an intervention follows from the call that is still open, even if another un
   expect(trail.events({ event_type: 'human_intervention' })).toMatchObject([{ parent_event_id: slow?.event_id }])
 })
 
-/** What happens to one of many guarded calls that overlap. */
+/** The course of one of many guarded calls that overlap. */
 const plan = fc.record({
   waits: fc.nat(5),
   fate: fc.constantFrom('returns', 'throws', 'is denied', 'is not stored'),

@@ -1,4 +1,4 @@
-/** What the contract promises of bytes: the same for ever, the same as any Avro library, and nothing else accepted. */
+/** The bytes of the contract never change, equal those of any Avro library, and the checker accepts no others. */
 import { readdirSync, readFileSync } from 'node:fs'
 import {
   type AuditRecord,
@@ -37,7 +37,7 @@ function check(body: Buffer): string | undefined {
   return checker.check(body, 0, body.length)
 }
 
-/** Fixed fields as Buffers: avsc takes and gives nothing else. */
+/** Fixed fields as Buffers: avsc accepts and returns nothing else. */
 function asAvsc(record: AuditRecord): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(record).map(([name, value]: [string, unknown]) => [
@@ -51,9 +51,9 @@ describe('golden bytes', () => {
   it.each([
     ['0001-least.bin', LEAST],
     ['0001-full.bin', FULL],
-  ])('the encoder writes what is in %s', (file, record) => {
+  ])('the encoder writes the bytes of %s', (file, record) => {
     const golden = readFileSync(new URL(file, GOLDEN))
-    // A later version writes these records with its new fields, one null byte each, behind.
+    // A later version appends its new fields to these records, one null byte each.
     const added = Buffer.alloc(fields.length - (SCHEMA_VERSIONS[0]?.fields.length ?? 0))
     const body = encode(record).subarray(SINGLE_OBJECT_BYTES)
     expect(body.equals(Buffer.concat([golden.subarray(SINGLE_OBJECT_BYTES), added]))).toBe(true)
@@ -63,7 +63,7 @@ describe('golden bytes', () => {
     expect({ ...decoded }).toEqual(asAvsc(record))
   })
 
-  it('every version of the schema has some, which the checker accepts', () => {
+  it('every version of the schema has golden bytes, which the checker accepts', () => {
     const files = readdirSync(GOLDEN)
     for (const { version, fingerprint } of SCHEMA_VERSIONS) {
       const own = files.filter((file) => file.startsWith(String(version).padStart(4, '0')))
@@ -78,12 +78,12 @@ describe('golden bytes', () => {
 })
 
 describe('the schema', () => {
-  it('says of every field what it means', () => {
+  it('has a doc for every field', () => {
     const undocumented = fields.filter(({ doc }) => !/\w.*\.$/.test(doc)).map(({ name }) => name)
     expect(undocumented).toEqual([])
   })
 
-  it('a version only appends optional fields to the one before', () => {
+  it('a version only appends optional fields to the version before', () => {
     for (const [index, { fields: own }] of SCHEMA_VERSIONS.entries()) {
       const before = SCHEMA_VERSIONS[index - 1]?.fields ?? own
       expect(own.slice(0, before.length)).toEqual(before)
@@ -98,7 +98,7 @@ describe('the schema', () => {
     expect(text(`history/${newest}`)).toBe(text('audit-event.avsc'))
   })
 
-  it('the fingerprint of each version is that of its canonical form, as avsc has it', () => {
+  it('the fingerprint of each version is that of its canonical form by avsc', () => {
     for (const { text, fingerprint } of SCHEMA_VERSIONS) expect(fingerprint).toBe(fingerprintOf(text))
   })
 
@@ -110,11 +110,11 @@ describe('the schema', () => {
   })
 })
 
-/** As avsc decodes, but longs of all 64 bits: after damage there are some. */
-const wholeLongs = avsc.Type.forSchema(JSON.parse(NEWEST_SCHEMA.text) as avsc.Schema, {
+/** Decodes as avsc does, but with longs of all 64 bits: a damaged record can hold such longs. */
+const wholeLongs = avsc.Type.forSchema(JSON.parse(NEWEST_SCHEMA.text, plainLong) as avsc.Schema, {
   wrapUnions: false,
   registry: {
-    // oxlint-disable-next-line no-underscore-dangle -- its name in avsc
+    // oxlint-disable-next-line no-underscore-dangle -- avsc names it so
     long: avsc.types.LongType.__with({
       fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
       toBuffer: (value: bigint) => {
@@ -130,7 +130,12 @@ const wholeLongs = avsc.Type.forSchema(JSON.parse(NEWEST_SCHEMA.text) as avsc.Sc
   },
 })
 
-/** Avsc takes none beyond these. */
+/** Avsc looks into its registry for `long` only where no logical type stands beside it. */
+function plainLong(_key: string, value: unknown): unknown {
+  return (value as { logicalType?: string } | null)?.logicalType === 'timestamp-micros' ? 'long' : value
+}
+
+/** Avsc accepts no integer beyond these. */
 const safeLong = fc.integer({ min: 0, max: 2 ** 53 - 2 })
 
 /** Any value of a field, extremes included. */
@@ -178,7 +183,7 @@ describe('any record', () => {
     )
   })
 
-  // Where the length of the length changes, in bytes; and up to where short texts are written in a way of their own.
+  // Lengths in bytes around which the length itself takes another byte; below 70 the encoder has a loop for short texts.
   const boundaries = [64, 8192, 2 ** 20].flatMap((bytes) => [bytes - 1, bytes, bytes + 1])
   it.each(['a', '\u00e9', '\u20ac', '\u{1f600}'])(
     'texts of %s are written as avsc writes them, at every length',
@@ -188,7 +193,7 @@ describe('any record', () => {
         const count = Math.floor(bytes / unitBytes)
         const rest = 'x'.repeat(bytes - count * unitBytes)
         for (const text of [rest + unit.repeat(count), unit.repeat(count) + rest]) {
-          const record = { ...LEAST, output_text: text, error: 'what stands behind it' }
+          const record = { ...LEAST, output_text: text, error: 'text of the next field' }
           expect(
             encode(record)
               .subarray(SINGLE_OBJECT_BYTES)
@@ -199,14 +204,14 @@ describe('any record', () => {
     },
   )
 
-  it('goes into the Confluent wire format and back without a change', () => {
+  it('keeps its body in the Confluent wire format', () => {
     fc.assert(
       fc.property(records, fc.nat(), (record, id) => {
         const body = Buffer.from(encode(record).subarray(SINGLE_OBJECT_BYTES))
         const message = reframeToConfluent(encode(record), id)
         expect(readFrame(message)).toEqual({ kind: 'confluent', registryId: id, bodyStart: 5 })
         expect(message.subarray(5).equals(body)).toBe(true)
-        // A resend frames it again, in place.
+        // A resend frames the same bytes again, in place.
         const again = encode(record)
         reframeToConfluent(again, id)
         expect(reframeToConfluent(again, id).equals(message)).toBe(true)
@@ -215,14 +220,14 @@ describe('any record', () => {
     )
   })
 
-  it('cut anywhere is refused, naming a field, and so are bytes after its end', () => {
+  it('is refused when it is cut anywhere, with the name of a field, and when bytes follow its end', () => {
     const body = encode(FULL).subarray(SINGLE_OBJECT_BYTES)
     for (let end = 0; end < body.length; end++)
       expect(check(Buffer.from(body.subarray(0, end)))).toMatch(/\(field \w+\)$/)
     expect(check(Buffer.concat([body, Buffer.of(0)]))).toBe('1 bytes after the last field')
   })
 
-  it('with any damage is refused, or is still a record that comes back the same', () => {
+  it('is refused with any damage, or is still a record that decodes and encodes to the same bytes', () => {
     const body = encode(FULL).subarray(SINGLE_OBJECT_BYTES)
     fc.assert(
       fc.property(fc.nat({ max: body.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, bits) => {
@@ -252,7 +257,7 @@ function upperCaseId(): Buffer {
   return encodeBody({ ...LEAST, event_id: '0197A0B2-1234-7abc-8def-0123456789ab' })
 }
 
-/** The one byte of a field, counted from the end: in LEAST every field after event_id is a byte. */
+/** A record with one byte replaced, that of a field, counted from the end: in LEAST each field after event_id is one byte. */
 function replaceByte(record: AuditRecord, name: string, value: number): Buffer {
   const body = Buffer.from(encodeBody(record))
   const fromEnd = fields.length - fields.findIndex((field) => field.name === name)
@@ -265,12 +270,12 @@ function longNumber(): Buffer {
   return Buffer.concat([body.subarray(0, 16), Buffer.of(0x80, 0x00), body.subarray(17)])
 }
 
-describe('the checker names what is wrong and where', () => {
+describe('the checker names the fault and the field', () => {
   it.each([
     ['invalid UTF-8', replaced('abcd', Buffer.of(0x61, 0xff, 0xfe, 0x62)), 'invalid UTF-8 (field reasoning)'],
     ['an encoded surrogate', replaced('abc', Buffer.of(0xed, 0xa0, 0x80)), 'invalid UTF-8 (field reasoning)'],
     ['a UUID in upper case', upperCaseId(), 'expected a UUID in lower case (field event_id)'],
-    ['a union branch that is none', replaceByte(LEAST, 'environment', 4), 'no such union branch (field environment)'],
+    ['an unknown union branch', replaceByte(LEAST, 'environment', 4), 'no such union branch (field environment)'],
     ['a boolean of 2', replaceByte(LEAST, 'requires_approval', 2), 'a boolean is 0 or 1 (field requires_approval)'],
     ['a negative run_seq', encodeBody({ ...LEAST, run_seq: -1 }), 'expected 0 to 2^53 - 1 (field run_seq)'],
     [
@@ -279,7 +284,7 @@ describe('the checker names what is wrong and where', () => {
       'expected 1900 to 2299 (field timestamp)',
     ],
     ['a number in a longer form', longNumber(), 'number is not in its shortest form (field run_seq)'],
-    ['nothing', Buffer.alloc(0), 'record ends early (field run_id)'],
+    ['an empty body', Buffer.alloc(0), 'record ends early (field run_id)'],
   ])('%s', (_what, body, fault) => {
     expect(check(body)).toBe(fault)
   })

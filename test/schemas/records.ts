@@ -1,4 +1,4 @@
-/** Two records that between them have every field with a value, and every field without. Frozen: their bytes are golden. */
+/** Two records: FULL has a value in every field, LEAST in none that may be null. Frozen: their bytes are golden. */
 import type { AuditRecord } from '@agent-audit/schemas'
 
 const EMPTY = {

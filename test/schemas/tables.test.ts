@@ -1,4 +1,4 @@
-/** What the tables promise by themselves, on a real server: what must not land leaves no row. */
+/** The guarantees of the tables alone, on a real server: an insert that must not land leaves no row. */
 import { type Analytics, migrate } from '@agent-audit/analytics'
 import { EVENTS_TABLE, NEWEST_SCHEMA, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -12,7 +12,7 @@ const COLUMN_TYPES: Readonly<Record<string, string>> = {
   double: 'Float64',
   boolean: 'Bool',
 }
-/** Columns whose type says more than the Avro type does. */
+/** Columns with a type that is narrower than the Avro type. */
 const SPECIAL: Readonly<Record<string, string>> = {
   timestamp: "DateTime64(6, 'UTC')",
   event_type: 'LowCardinality(String)',
@@ -40,7 +40,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
   })
 
   const rowsOf = async (table: string): Promise<number> => Number(await execute(server, `SELECT count() FROM ${table}`))
-  /** Inserts one valid row under the given setting and says what the server answered; and that no row came of it. */
+  /** Inserts one valid row under the given settings, and expects one row more, or none if it is refused. @returns the answer. */
   const refusalOf = async (table: string, settings: Record<string, string>): Promise<string> => {
     const before = await rowsOf(table)
     const row =
@@ -132,7 +132,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
     await expect(execute(tests.server('writer'), statement)).rejects.toThrow(/Code: 497/)
   })
 
-  it('the admin could: the refusals above are of rights, not of syntax', async () => {
+  it('the admin may run them: the refusals above are about rights, not syntax', async () => {
     const own = await tests.newTrail()
     await seedEvents(own.server, [{ log_offset: 0 }])
     const statements = [

@@ -1,5 +1,5 @@
 /** The trail of one session, event by event, as programs want it: text parsed, digests in hex, times with microseconds. */
-import { EVENTS_TABLE, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
+import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 /**
@@ -79,7 +79,6 @@ export interface TrailEvent {
   readonly exact?: Readonly<Record<string, string>> | undefined
 }
 
-const JSON_FIELDS = ['input_messages', 'tool_calls_requested', 'tool_input', 'content', 'field_notes']
 const FIELDS = NEWEST_SCHEMA.fields
 const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
 

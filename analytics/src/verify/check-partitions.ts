@@ -1,5 +1,5 @@
 /** Every offset of every partition, each once. */
-import { askInPieces } from '@agent-audit/schemas'
+import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import type { PartitionReport } from './completeness.ts'
 import { ALTERED_OFFSETS, LOGS, OFFSET_STEPS, PARTITIONS } from './completeness-queries.ts'
@@ -55,7 +55,7 @@ function placeOf(
 }
 
 async function findAltered(analytics: Analytics, repeats: readonly Row[]): Promise<Set<string>> {
-  const rows = await askInPieces(repeats, (piece) => {
+  const rows = await askInChunks(repeats, (piece) => {
     return analytics.rows<Row>(ALTERED_OFFSETS, {
       logs: piece.map((row) => text(row, 'log_id_hex')),
       partitions: piece.map((row) => number(row, 'log_partition')),

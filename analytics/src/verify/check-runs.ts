@@ -1,5 +1,5 @@
 /** Every number of every run, each once. */
-import { askInPieces } from '@agent-audit/schemas'
+import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import type { RepeatedEvent, RunReport } from './completeness.ts'
 import { COPIES, LOST, PENDING, RUN_STEPS, RUNS } from './completeness-queries.ts'
@@ -39,7 +39,7 @@ export async function checkRuns(
 }
 
 async function findSteps(analytics: Analytics, uneven: readonly Row[], limit: number): Promise<Row[]> {
-  const found = await askInPieces(uneven, (piece) => {
+  const found = await askInChunks(uneven, (piece) => {
     return analytics.rows<Row>(RUN_STEPS, {
       runs: piece.map(runOf),
       lasts: piece.map((row) => number(row, 'last')),
@@ -53,7 +53,7 @@ type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', Readonl
 
 /** Asks about the numbers that these steps lead to. */
 function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
-  return askInPieces(steps, (piece) => {
+  return askInChunks(steps, (piece) => {
     return analytics.rows<Row>(query, { runs: piece.map(runOf), numbers: piece.map((row) => number(row, 'at')) })
   })
 }

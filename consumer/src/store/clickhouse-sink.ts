@@ -1,7 +1,7 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
 import {
-  askInPieces,
+  askInChunks,
   AuditUnavailableError,
   EVENTS_TABLE,
   IntegrityError,
@@ -197,7 +197,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       const query = `
         SELECT lower(hex(run_id)) AS runId, toFloat64(max(run_seq)) AS runSeq FROM ${EVENTS_TABLE}
         WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
-      const rows = await askInPieces(runIds, (runs) => ask<RecordIdentity>(query, { ...placed(place), runs }))
+      const rows = await askInChunks(runIds, (runs) => ask<RecordIdentity>(query, { ...placed(place), runs }))
       return new Map(rows.map((row) => [row.runId, row.runSeq]))
     },
     stored: (place, records) => askStored(ask, placed(place), records),
@@ -234,7 +234,7 @@ async function askStored(
   const found: RecordIdentity[] = []
   for (const [run, wanted] of Map.groupBy(records, (record) => record.runId)) {
     const numbers = wanted.map((record) => record.runSeq)
-    const rows = await askInPieces(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...place, run, seqs }))
+    const rows = await askInChunks(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...place, run, seqs }))
     for (const { runSeq } of rows) found.push({ runId: run, runSeq })
   }
   return found

@@ -1,7 +1,35 @@
-/** Options of an agent: checked once, every wrong one named. */
+/** Options of an agent, checked once: an error names every wrong option. */
 import { describeIssue, InvalidInputError } from '@agent-audit/schemas'
+import type Anthropic from '@anthropic-ai/sdk'
 import { z } from 'zod'
-import type { AuditedAgentOptions } from './agent-loop.ts'
+import type { AuditTrail } from '../api/audit-trail.ts'
+import type { AgentTool } from './tools.ts'
+
+/** An agent: its model, its prompts, its tools. */
+export interface AuditedAgentOptions {
+  /** Trail that records the session. It stays open. */
+  trail: AuditTrail
+  /** The caller's own client, with its key, base URL, retries and time limits. */
+  client: Anthropic
+  /** Id of the model, such as `claude-opus-4-6`. */
+  model: string
+  /** System prompt; recorded once a run, and stamped as a digest on every event of the session. Empty: none. */
+  system: string
+  /** First message of the user. */
+  message: string
+  /** Tools that the model may call; their names differ. Empty: none. */
+  tools: readonly AgentTool[]
+  /** Most calls of the model, at least 1; the session times out after them. @defaultValue 10 */
+  maxIterations?: number | undefined
+  /** Most tokens of one answer, at least 1. @defaultValue 4096 */
+  maxTokens?: number | undefined
+  /** The person the agent acts for. */
+  user_id?: string | undefined
+  /** Ends the loop: a request to the model is aborted; the loop waits for tools that run. */
+  signal?: AbortSignal | undefined
+  /** Receives the text as it arrives; the answers are then streamed. An error it throws ends the loop. */
+  onText?: ((delta: string) => void) | undefined
+}
 
 const aFunction = z.custom((value) => typeof value === 'function', 'expected a function')
 const count = z.int().min(1).optional()

@@ -1,3 +1,4 @@
-/** Agents on the Anthropic SDK, recorded. */
-export { type AgentResult, type AuditedAgentOptions, runAuditedAgent } from './agent-loop.ts'
+/** Recorded agents on the Anthropic SDK. */
+export { type AgentResult, runAuditedAgent } from './agent-loop.ts'
+export type { AuditedAgentOptions } from './agent-options.ts'
 export type { AgentTool } from './tools.ts'

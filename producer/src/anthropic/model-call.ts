@@ -1,12 +1,12 @@
-/** One call of the model, recorded whatever becomes of it. */
+/** One call of the model, recorded whether it succeeds or fails. */
 import type Anthropic from '@anthropic-ai/sdk'
 import type { LlmCall } from '@agent-audit/schemas'
 import type { AuditSession } from '../api/session.ts'
-import type { AuditedAgentOptions } from './agent-loop.ts'
+import type { AuditedAgentOptions } from './agent-options.ts'
 
 const DEFAULT_MAX_TOKENS = 4096
 
-/** Asks for the next answer. @throws What the SDK throws, after the failed call is recorded. */
+/** Asks the model for the next answer. @throws Errors of the SDK, after recording the failed call. */
 export async function askModel(
   options: AuditedAgentOptions,
   session: AuditSession,
@@ -27,13 +27,13 @@ export async function askModel(
   }
   const startMs = performance.now()
   let arrived = ''
-  const hear = (delta: string): void => {
+  const receive = (delta: string): void => {
     arrived += delta
     onText?.(delta)
   }
   let answer: Anthropic.Message
   try {
-    answer = await send(options, request, onText === undefined ? undefined : hear)
+    answer = await send(options, request, onText === undefined ? undefined : receive)
   } catch (error) {
     const output_text = arrived === '' ? null : arrived
     session.llmCall({ ...call, output_text, error, model_id: model, latency_ms: performance.now() - startMs })
@@ -57,7 +57,7 @@ function toolParam({ name, description, input_schema }: AuditedAgentOptions['too
   return { name, description, input_schema }
 }
 
-/** Tokens as OpenTelemetry counts them: those read from and written to the cache are input as well. */
+/** Tokens as OpenTelemetry counts them: tokens read from or written to the cache are input tokens too. */
 function describeAnswer({ content, model, stop_reason, usage }: Anthropic.Message): Omit<LlmCall, 'input_messages'> {
   const cache_read_tokens = usage.cache_read_input_tokens
   const cache_write_tokens = usage.cache_creation_input_tokens
@@ -77,7 +77,7 @@ function describeAnswer({ content, model, stop_reason, usage }: Anthropic.Messag
   }
 }
 
-/** The words of an answer. */
+/** All text of an answer. */
 export function textOf(content: readonly Anthropic.ContentBlock[]): string {
   return content.map((block) => (block.type === 'text' ? block.text : '')).join('')
 }

@@ -1,27 +1,27 @@
-/** The tools of an agent, run through the guard. */
+/** Runs the tools of an agent through the guard. */
 import type Anthropic from '@anthropic-ai/sdk'
 import { TrailError } from '@agent-audit/schemas'
 import type { AuditSession } from '../api/session.ts'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { describeThrown } from '../record/thrown.ts'
 
-/** What an agent can do. */
+/** A tool that an agent can call. */
 export interface AgentTool {
-  /** What the model calls it; unique among the tools. */
+  /** Name for the model; unique among the tools. */
   name: string
-  /** What the model is told of it. */
+  /** Description for the model. */
   description: string
   /** JSON Schema of the input. */
   input_schema: { type: 'object' } & Record<string, unknown>
   /**
-   * Does the work, with a frozen copy of the recorded input. What it returns goes to the model: text as it is, anything else
-   * as JSON. What it throws goes to the model as an error.
+   * Runs the tool on a frozen copy of the recorded input. Its result goes to the model: text as it is, any other value as
+   * JSON. Its error goes to the model as an error.
    */
-  // oxlint-disable-next-line typescript/no-explicit-any -- the model's input has the shape of input_schema, which no type knows
+  // oxlint-disable-next-line typescript/no-explicit-any -- the model's input has the shape of input_schema, which no type describes
   run(input: any, session: AuditSession): unknown
-  /** Recorded with the call; without an approval in `guard` the tool is then never run. @defaultValue false */
+  /** Recorded with the call; the guard then refuses to run the tool without an approval in `guard`. @defaultValue false */
   requires_approval?: boolean | undefined
-  /** How its calls are guarded: policy, approval, durability. */
+  /** Options of the guard: policy, approval, durability. */
   guard?: GuardOptions<unknown> | undefined
 }
 
@@ -31,8 +31,8 @@ export interface ToolHost {
 }
 
 /**
- * Runs the tools that an answer asks for, side by side, and waits for all of them: none is left running when one fails.
- * @returns Their results, in the order they were asked for. @throws AuditUnavailableError `NOT_RECORDED`.
+ * Runs the tools that an answer asks for, side by side, and waits for all of them, even when one fails.
+ * @returns Their results, in the order of the requests. @throws AuditUnavailableError `NOT_RECORDED`.
  */
 export async function runTools(
   content: readonly Anthropic.ContentBlock[],
@@ -61,7 +61,7 @@ async function runTool(
     const value = await session.guard({ ...call, requires_approval }, (given) => tool.run(given, session), tool.guard)
     return resultOf(id, asText(value), false)
   } catch (error) {
-    // Nothing can be recorded: to go on would be to act without a trail.
+    // The trail cannot record: the agent must not go on unrecorded.
     if (error instanceof TrailError && error.retryable) throw error
     return resultOf(id, describeThrown(error).message, true)
   }

@@ -1,7 +1,7 @@
 /** The check of input that is no event: requests, decisions and references from another process, and options of a call. */
 import { describeIssue, invalidEvent } from '@agent-audit/schemas'
 import type { z } from 'zod'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 
 export interface FormCheck {
@@ -15,7 +15,7 @@ export interface FormCheck {
 export function checkForm<T>(schema: z.ZodType<T, T>, given: T, { eventType, redactor }: FormCheck): T {
   const result = schema.safeParse(given)
   if (result.success) return result.data
-  return cleanly(redactor, () => {
+  return redactErrors(redactor, () => {
     throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
   })
 }

@@ -7,7 +7,7 @@ import type { Durability } from '../api/trail-options.ts'
 import type { Cause } from '../record/causes.ts'
 import type { ApprovalFields } from '../record/complete-record.ts'
 import { describeThrown } from '../record/thrown.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import { bindInput } from './bound-input.ts'
 import type { GuardHost } from './recording-session.ts'
 
@@ -32,9 +32,9 @@ export class GuardedCall {
   /** @throws InvalidInputError as the session's methods do; then nothing is recorded. */
   constructor(host: GuardHost, given: ToolCall, durability: Durability | undefined) {
     host.session.checkOpen()
-    const call = cleanly(host.trail.redactor, () => checkInput('tool_call', given))
+    const call = redactErrors(host.trail.redactor, () => checkInput('tool_call', given))
     host.trail.checkDurability(durability)
-    const { input, sha256 } = cleanly(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
+    const { input, sha256 } = redactErrors(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
     this.host = host
     this.call = { ...call, tool_input: input }
     this.sha256 = sha256
@@ -44,7 +44,7 @@ export class GuardedCall {
   /** The tool, for an error message. */
   get shownName(): string {
     const { redactor } = this.host.trail
-    return redactor === undefined ? this.call.tool_name : redactor.place(this.call.tool_name)
+    return redactor === undefined ? this.call.tool_name : redactor.withoutTokens(this.call.tool_name)
   }
 
   /** The decision that this call runs under, or is refused under. */

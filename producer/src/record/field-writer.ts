@@ -1,13 +1,11 @@
 /** Turns a caller's values into the texts of a record; collects the faults in them and the notes about them. */
 import { hash } from 'node:crypto'
-import { invalidEvent } from '@agent-audit/schemas'
-import type { Issue, Maybe } from '@agent-audit/schemas'
+import { invalidEvent, JSON_FIELDS, REDACTED_FIELDS } from '@agent-audit/schemas'
+import type { Issue, Maybe, TextField } from '@agent-audit/schemas'
 import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import type { Redacted, Redactor } from '../redaction/redactor.ts'
 import type { EventRecord, SessionStamps } from './event-record.ts'
-import { CONTENT_FIELDS, JSON_FIELDS, NAME_FIELDS } from './text-fields.ts'
-import type { TextField } from './text-fields.ts'
 
 type Notes = Record<string, Record<string, unknown>>
 
@@ -54,7 +52,7 @@ function sha256(text: string): Buffer {
   return Buffer.from(hash('sha256', text, 'hex'), 'hex')
 }
 
-const TEXT_FIELDS: readonly TextField[] = [...CONTENT_FIELDS, ...NAME_FIELDS]
+const HOLDS_JSON: ReadonlySet<TextField> = new Set<TextField>(JSON_FIELDS)
 
 /** What redaction has left of canonical JSON, as canonical JSON. */
 function toCanonical(value: unknown): string {
@@ -113,7 +111,7 @@ export class FieldWriter {
   /** @throws InvalidInputError `EVENT_INVALID` naming every wrong field. */
   check(): void {
     if (this.#issues.length === 0) return
-    cleanly(this.#redactor, () => {
+    redactErrors(this.#redactor, () => {
       throw invalidEvent(this.#eventType, this.#issues)
     })
   }
@@ -122,7 +120,7 @@ export class FieldWriter {
   redact(record: EventRecord, stamps: SessionStamps): void {
     const redactor = this.#redactor
     if (redactor === undefined) return
-    for (const field of TEXT_FIELDS) {
+    for (const field of REDACTED_FIELDS) {
       const text = record[field]
       if (text === null) continue
       if ((field === 'user_id' || field === 'model_id') && text === stamps[field]) continue
@@ -132,7 +130,7 @@ export class FieldWriter {
 
   #redactField(redactor: Redactor, field: TextField, text: string): Redacted {
     if (field === 'tool_input') return redactor.json(field, text, toCanonical)
-    const isJson = field === 'tool_output' ? this.#outputIsJson : JSON_FIELDS.has(field)
+    const isJson = field === 'tool_output' ? this.#outputIsJson : HOLDS_JSON.has(field)
     return isJson ? redactor.json(field, text, JSON.stringify) : redactor.text(field, text)
   }
 

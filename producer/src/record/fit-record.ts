@@ -1,9 +1,8 @@
 /** Keeps a record below the size limit: cuts its longest texts, and notes the length and digest of each text before its cut. */
 import { hash } from 'node:crypto'
-import { InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
+import { CUT_FIELDS, InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
 import type { FieldNotes } from './field-writer.ts'
-import { CONTENT_FIELDS } from './text-fields.ts'
 
 /** Room for a field's note: its name, the digest, and the length. */
 const NOTE_BYTES = 160
@@ -26,7 +25,7 @@ export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOp
   if (bytes <= options.maxBytes) return bytes
   if (options.onOversize === 'refuse') throw tooLarge(record, bytes, options.maxBytes)
   for (let round = 0; bytes > options.maxBytes; round++) {
-    if (round === CONTENT_FIELDS.length) throw tooLarge(record, bytes, options.maxBytes)
+    if (round === CUT_FIELDS.length) throw tooLarge(record, bytes, options.maxBytes)
     cutLongest(record, notes, bytes - options.maxBytes)
     record.field_notes = notes.text()
     bytes = boundBytes(record)
@@ -44,8 +43,8 @@ function boundBytes(record: AuditRecord): number {
 }
 
 function cutLongest(record: AuditRecord, notes: FieldNotes, excess: number): void {
-  let longest: (typeof CONTENT_FIELDS)[number] = 'content'
-  for (const field of CONTENT_FIELDS) {
+  let longest: (typeof CUT_FIELDS)[number] = 'content'
+  for (const field of CUT_FIELDS) {
     if ((record[field]?.length ?? 0) > (record[longest]?.length ?? 0)) longest = field
   }
   const bytes = Buffer.from(record[longest] ?? '')

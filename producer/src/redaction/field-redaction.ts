@@ -1,4 +1,4 @@
-/** Redaction of one field: its texts one by one, each with its place, and the hits in all of them. */
+/** Redaction of one field: it redacts the texts one by one, each with its path, and counts the hits. */
 import { descend, isNamed } from './field-paths.ts'
 import type { PathRest } from './field-paths.ts'
 import type { Hit, Pattern } from './pattern.ts'
@@ -11,7 +11,7 @@ export interface TextRules {
   readonly custom: RedactionRules['custom']
 }
 
-/** A card or phone number may be written as a number; shorter ones are neither. */
+/** A card or phone number may stand as a number; a number with fewer digits is neither. */
 const FEWEST_DIGITS = 8
 
 export class FieldRedaction {
@@ -26,14 +26,17 @@ export class FieldRedaction {
     return this.#hits
   }
 
-  /** What is left of a value, as JSON.parse gives it. `paths` are the caller's from here on, `place` is where we are. */
-  value(value: unknown, paths: readonly PathRest[], place: string): unknown {
-    if (paths.length > 0 && value !== null && isNamed(paths)) return this.#hit('path')
-    if (typeof value === 'string') return this.#text(value, place)
+  /**
+   * Redacts a value, as JSON.parse gives it. `path` is the path of the value, `targets` are the rests of the caller's paths
+   * below it.
+   */
+  value(value: unknown, targets: readonly PathRest[], path: string): unknown {
+    if (targets.length > 0 && value !== null && isNamed(targets)) return this.#hit('path')
+    if (typeof value === 'string') return this.#text(value, path)
     if (typeof value === 'number') return this.#number(value)
     if (typeof value !== 'object' || value === null) return value
-    if (!Array.isArray(value)) return this.#object(value, paths, place)
-    return value.map((element: unknown, index) => this.value(element, descend(paths, index), `${place}[${index}]`))
+    if (!Array.isArray(value)) return this.#object(value, targets, path)
+    return value.map((element: unknown, index) => this.value(element, descend(targets, index), `${path}[${index}]`))
   }
 
   readonly #hit: Hit = (rule) => {
@@ -42,34 +45,34 @@ export class FieldRedaction {
     return `[redacted:${rule}]`
   }
 
-  #object(value: object, paths: readonly PathRest[], place: string): unknown {
-    // Without a prototype: there `__proto__` is a key like any other.
-    const left = Object.create(null) as Record<string, unknown>
+  #object(value: object, targets: readonly PathRest[], path: string): unknown {
+    // Without a prototype, `__proto__` is a key like any other.
+    const redacted = Object.create(null) as Record<string, unknown>
     for (const [key, member] of Object.entries(value) as [string, unknown][]) {
       const secret = this.#rules.names?.hasKey(key) === true && mayBeSecret(member)
-      left[this.#key(key, left)] = secret
+      redacted[this.#key(key, redacted)] = secret
         ? this.#hit('key')
-        : this.value(member, descend(paths, key), `${place}.${key}`)
+        : this.value(member, descend(targets, key), `${path}.${key}`)
     }
-    return left
+    return redacted
   }
 
-  /** A key can be an e-mail address; two that become the same are told apart. */
+  /** A key can be an e-mail address. Two keys that become equal get different numbers. */
   #key(key: string, taken: object): string {
     const redacted = this.#patterns(key)
     if (redacted === key) return key
     for (let count = 2, name = redacted; ; name = `${redacted}#${count++}`) if (!(name in taken)) return name
   }
 
-  #text(text: string, place: string): string {
+  #text(text: string, path: string): string {
     const { names, custom } = this.#rules
     const named = names?.mayMatch(text) === true ? names.redact(text, this.#hit) : text
     const redacted = this.#patterns(named)
     if (custom === undefined) return redacted
-    const own: unknown = custom(redacted, place)
-    if (typeof own !== 'string') throw new TypeError('custom returned no text')
-    if (own !== redacted) this.#hit('custom')
-    return own
+    const result: unknown = custom(redacted, path)
+    if (typeof result !== 'string') throw new TypeError('custom returned no text')
+    if (result !== redacted) this.#hit('custom')
+    return result
   }
 
   #number(value: number): unknown {
@@ -88,7 +91,7 @@ export class FieldRedaction {
   }
 }
 
-/** Whether there is a password says nothing about it. */
+/** Null, an empty text or a boolean under a secret key reveals nothing: it only says whether a secret exists. */
 function mayBeSecret(value: unknown): boolean {
   return value !== null && value !== '' && typeof value !== 'boolean'
 }

@@ -1,14 +1,14 @@
-/** Data of people that is known by its form. Card and account numbers count only when their check digits are right. */
+/** Personal data that has a form of its own. Card and account numbers count only when their check digits are right. */
 import type { Hit, Pattern } from './pattern.ts'
 
-/** RFC 5321 allows 64 characters in front of the `@`; what looks back from it is bounded by that. */
+/** RFC 5321 allows 64 characters in front of the `@`; this bounds the search back from it. */
 const EMAIL = /(?<![\w.%+-])[\w.%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}/g
-/** Digits, alone or with one space or dash between them. */
+/** A run of digits, with at most one space or dash between two of them. */
 const DIGITS = /(?<!\d[ -]?)\d(?:[ -]?\d){12,}/g
 const SOME_DIGITS = /\d(?:[ -]?\d){12}/
 const IBAN_START = /(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?=[ -]?[A-Z0-9])/g
 const SOME_IBAN = /[A-Z]{2}\d{2}[ -]?[A-Z0-9]/
-/** With a country code; or ten digits in the groups of North America. */
+/** A number with a country code, or ten digits in the groups of North America. */
 const PHONE = /(?<![\w+])(?:(?:\+|00)[1-9](?:[ ().-]{0,2}\d){7,14}|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?!\d)/g
 const SOME_PHONE = /(?:\+|00)[1-9]|\d{3}\)?[ .-]\d{3}[ .-]\d{4}/
 
@@ -35,9 +35,9 @@ export const PHONE_NUMBERS: Pattern = {
 const MOST_CARD_DIGITS = 19
 const FEWEST_CARD_DIGITS = 13
 
-/** Looks for cards among groups of digits: a date or a count may stand before or behind the card's own groups. */
+/** Looks for cards among groups of digits: a date or a count may stand before or after the groups of a card. */
 function redactCards(run: string, hit: Hit): string {
-  // Groups at even places, what separates them at odd ones.
+  // Groups stand at even indexes, separators at odd ones.
   const parts = run.split(/([ -])/)
   let redacted = ''
   for (let first = 0; first < parts.length; first++) {
@@ -48,7 +48,7 @@ function redactCards(run: string, hit: Hit): string {
   return redacted
 }
 
-/** Where a card that begins with a group ends: one past its last group. */
+/** The end of a card that begins with this group: the index after its last group. */
 function endOfCard(parts: readonly string[], first: number): number | undefined {
   let digits = ''
   let found: number | undefined
@@ -59,7 +59,7 @@ function endOfCard(parts: readonly string[], first: number): number | undefined 
   return found
 }
 
-/** Times in milliseconds or microseconds begin with 1, as no card does. */
+/** Times in milliseconds or microseconds begin with 1; no card does. */
 function isCard(digits: string): boolean {
   if (digits.length < FEWEST_CARD_DIGITS || digits.length > MOST_CARD_DIGITS || !/^[2-6]/.test(digits)) return false
   return passesLuhn(digits)
@@ -99,7 +99,7 @@ function redactIbans(text: string, hit: Hit): string {
   return redacted + text.slice(from)
 }
 
-/** The country says how long its numbers are; they may be written in groups. */
+/** The end of an IBAN: the country gives its length, and it may be written in groups. */
 function endOfIban(text: string, start: number): number | undefined {
   const length = IBAN_LENGTHS.get(text.slice(start, start + 2)) ?? 0
   let iban = ''

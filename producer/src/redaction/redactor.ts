@@ -1,18 +1,17 @@
 /**
- * Redaction: what must not leave the process is taken out of an event's texts before they are encoded, and what was
- * taken out is counted. Works on the text that would be recorded: nothing that a caller's object does can differ between
- * the look and the record.
+ * Redaction removes secrets and personal data from an event's texts before they are encoded, and counts the hits. It works on
+ * the text that would be recorded: a caller's object cannot give one value to redaction and another to the record.
  */
+import { InvalidInputError, TOKENS_ONLY_FIELDS } from '@agent-audit/schemas'
 import { FieldPaths } from './field-paths.ts'
 import { FieldRedaction } from './field-redaction.ts'
 import type { TextRules } from './field-redaction.ts'
-import { ownPattern } from './pattern.ts'
+import { callerPattern } from './pattern.ts'
 import type { Pattern } from './pattern.ts'
 import { CARD_NUMBERS, EMAIL_ADDRESSES, IBANS, PHONE_NUMBERS } from './personal-data.ts'
 import type { Redact } from '../api/trail-options.ts'
 import { SecretNames } from './secret-names.ts'
 import { SECRET_TOKENS } from './secret-tokens.ts'
-import { NAME_FIELDS } from '../record/text-fields.ts'
 
 const PERSONAL: Readonly<Record<string, Pattern>> = {
   email: EMAIL_ADDRESSES,
@@ -21,11 +20,10 @@ const PERSONAL: Readonly<Record<string, Pattern>> = {
   phone: PHONE_NUMBERS,
 }
 
-/** Only tokens are taken out of them. */
-const NAMES: ReadonlySet<string> = new Set(NAME_FIELDS)
+const TOKENS_ONLY: ReadonlySet<string> = new Set(TOKENS_ONLY_FIELDS)
 
 export interface Redacted {
-  /** Null when a rule threw: the field is dropped, since what is in it is not known. */
+  /** Null when a rule threw: the field is dropped, since its text may still hold secrets. */
   readonly text: string | null
   /** Hits by rule; undefined when there were none. */
   readonly hits: Readonly<Record<string, number>> | undefined
@@ -34,11 +32,11 @@ export interface Redacted {
 export class Redactor {
   readonly #paths: FieldPaths
   readonly #rules: TextRules
-  readonly #nameRules: TextRules = { names: undefined, patterns: [SECRET_TOKENS], custom: undefined }
-  /** Whether texts have to be taken apart before anything can be said of them. */
-  readonly #looksAtAll: boolean
+  readonly #tokenRules: TextRules = { names: undefined, patterns: [SECRET_TOKENS], custom: undefined }
+  /** Whether every JSON text must be parsed: its rules cannot be tested on the text as a whole. */
+  readonly #parsesAll: boolean
 
-  /** Undefined when there is nothing to do. */
+  /** @returns undefined when redaction is off. */
   static create(redact: Redact): Redactor | undefined {
     return redact === 'off' ? undefined : new Redactor(redact)
   }
@@ -47,30 +45,30 @@ export class Redactor {
     const { keys, paths = [], patterns = [], custom } = redact === 'secrets' ? {} : redact
     const names = new SecretNames(keys)
     const others = patterns.flatMap((pattern) =>
-      typeof pattern === 'string' ? (PERSONAL[pattern] ?? []) : ownPattern(pattern.name, pattern.pattern),
+      typeof pattern === 'string' ? (PERSONAL[pattern] ?? []) : callerPattern(pattern.name, pattern.pattern),
     )
     this.#paths = new FieldPaths(paths)
     this.#rules = { names, patterns: [SECRET_TOKENS, ...others], custom }
-    this.#looksAtAll = custom !== undefined || names.asksEveryKey
+    this.#parsesAll = custom !== undefined || names.asksEveryKey
   }
 
-  /** A field that holds text. */
+  /** Redacts a field that holds text. */
   text(field: string, text: string): Redacted {
     const paths = this.#paths.of(field)
-    const rules = NAMES.has(field) ? this.#nameRules : this.#rules
+    const rules = TOKENS_ONLY.has(field) ? this.#tokenRules : this.#rules
     if (paths === undefined && rules.custom === undefined && !mayMatch(rules, text)) return { text, hits: undefined }
     return attempt(new FieldRedaction(rules), (redaction) => redaction.value(text, paths ?? [], field) as string)
   }
 
-  /** A place in a field, for an error message: a key can be a secret itself. */
-  place(path: string): string {
-    return new FieldRedaction(this.#nameRules).value(path, [], '') as string
+  /** Removes secret tokens from any text, such as an error message: it names keys, and a key can be a secret. */
+  withoutTokens(text: string): string {
+    return new FieldRedaction(this.#tokenRules).value(text, [], '') as string
   }
 
-  /** A field that holds JSON. `serialize` writes what is left of it. */
+  /** Redacts a field that holds JSON. `serialize` writes the redacted value. */
   json(field: string, json: string, serialize: (value: unknown) => string): Redacted {
     const paths = this.#paths.of(field)
-    if (paths === undefined && !this.#looksAtAll && !mayMatch(this.#rules, json)) return { text: json, hits: undefined }
+    if (paths === undefined && !this.#parsesAll && !mayMatch(this.#rules, json)) return { text: json, hits: undefined }
     return attempt(new FieldRedaction(this.#rules), (redaction) => {
       const value = redaction.value(JSON.parse(json), paths ?? [], field)
       return redaction.hits === undefined ? json : serialize(value)
@@ -88,7 +86,26 @@ function attempt(redaction: FieldRedaction, work: (redaction: FieldRedaction) =>
   try {
     return { text: work(redaction), hits: redaction.hits }
   } catch {
-    // Nothing of the error either: it may quote the text.
+    // The error is dropped as well: it may quote the text.
     return { text: null, hits: undefined }
   }
+}
+
+/**
+ * Runs a check of a caller's input, and removes secret tokens from the InvalidInputError it throws: the error names the
+ * caller's keys, and a key can be a secret.
+ */
+export function redactErrors<T>(redactor: Redactor | undefined, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    throw redactor !== undefined && error instanceof InvalidInputError ? redactError(error, redactor) : error
+  }
+}
+
+function redactError(error: InvalidInputError, redactor: Redactor): InvalidInputError {
+  const message = redactor.withoutTokens(error.message)
+  if (message === error.message) return error
+  const issues = error.issues.map(({ path, expected }) => ({ path: redactor.withoutTokens(path), expected }))
+  return new InvalidInputError(error.code, message, { issues })
 }

@@ -1,4 +1,4 @@
-/** What a caller may say of redaction. */
+/** The option `redact`: its type, its check, and its description in the trail. */
 import { types } from 'node:util'
 import { z } from 'zod'
 import type { Redact, RedactionRules } from '../api/trail-options.ts'
@@ -17,10 +17,7 @@ export const redactSchema: z.ZodType<Redact, Redact> = z.union([
       .array(
         z
           .string()
-          .regex(
-            FIELD_PATH,
-            'expected a text field of the record and a place in it, such as input_messages[*].content',
-          ),
+          .regex(FIELD_PATH, 'expected a text field of the record and a path in it, such as input_messages[*].content'),
       )
       .readonly()
       .optional(),
@@ -39,7 +36,7 @@ export const redactSchema: z.ZodType<Redact, Redact> = z.union([
   }),
 ])
 
-/** What the record of a run's start says of its rules: names and numbers, since a RegExp is no JSON. */
+/** The rules as the record of a run's start describes them: as JSON, which a RegExp or a function is not. */
 export function describeRules(redact: Redact): unknown {
   if (typeof redact === 'string') return redact
   const { keys = [], paths = [], patterns = [], custom } = redact

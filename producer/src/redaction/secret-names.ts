@@ -1,17 +1,17 @@
-/** Secrets that are known by the name they stand under: a key of an object, or `name=value` and `name: value` in text. */
+/** Finds secrets by their name: a key of an object, or `name=value` and `name: value` in text. */
 import { withFlags } from './pattern.ts'
 import type { Hit, Pattern } from './pattern.ts'
 
-/** How a name of a secret ends, in any case. */
+/** Endings of secret names, in any case. */
 const ENDINGS = [
   'passwd|password|passphrase|passcode|secret|credential|cookie|authorization|connection[-_ ]?string',
   '(?:api|access|secret|private|signing|encryption|account)[-_ ]?key',
   '(?:access|refresh|auth|oauth|id|session|security|bearer|api|bot|app|user|client|service|csrf|github|gitlab|slack|npm)[-_ ]?token',
 ]
 
-/** Too short, or too common inside other words, to be the end of one. */
+/** Names that are too short, or too common inside other words, to be the end of a longer word: no letter or digit may precede them. */
 const WHOLE = '(?<![a-z0-9])(?:pwd|pass|auth|jwt|cvv|cvc)'
-/** A token of one's own naming, but not one that turns pages or ends a text. */
+/** The word `token`, unless the word before it says that it turns pages or marks the start or end of a text. */
 const TOKEN = '(?<![a-z0-9])(?<!(?:next|page|continuation|sync|start|stop|pad|eos|bos)[-_ ])token'
 
 const BUILT_IN = `(?:${ENDINGS.join('|')})s?|${WHOLE}|${TOKEN}`
@@ -19,12 +19,12 @@ const BUILT_IN = `(?:${ENDINGS.join('|')})s?|${WHOLE}|${TOKEN}`
 /** The last two letters of each name above, with and without the `s`. */
 const LAST_LETTERS = 'wd rd se de et al ie on ng ey en ss th wt vv vc ds es ts ls ns gs ys'
 
-/** Between a name and its value: quotes, which may be escaped where JSON stands in a string, and spaces. */
+/** A quote between a name and its value; it may be escaped where JSON stands in a string. */
 const QUOTE = String.raw`\\{0,7}["']`
-/** A value in quotes, to the same quote again; not more than this, so that a missing quote costs no more. */
+/** A value in quotes, to the same quote again; its length is bounded, which bounds the cost of a missing quote. */
 const QUOTED = String.raw`(${QUOTE})((?:(?!\1)(?:\\[^]|[^\\])){1,16384})`
 
-/** Says nothing secret whatever it stands under. */
+/** Values that reveal no secret under any name. */
 const PLAIN_VALUE = /^(?:true|false|null|none|undefined)$/i
 
 export class SecretNames implements Pattern {
@@ -37,11 +37,11 @@ export class SecretNames implements Pattern {
   readonly #line: RegExp
   readonly #header: RegExp = /:(?<=(?:authorization|cookie):)([ \t]{0,4})([^\r\n"'\\]{4,4096})/gi
 
-  /** @param given - Names added to the built-in: whole ones in any case, or patterns that are looked for in a key. */
+  /** @param given - Names added to the built-in ones: whole names in any case, or patterns that are searched for in a key. */
   constructor(given: readonly (string | RegExp)[] = []) {
     const texts = given.flatMap((name) => (typeof name === 'string' ? [patternOf(name)] : []))
     const names = [BUILT_IN, ...texts.map((text) => `(?<![a-z0-9])${text}`)].join('|')
-    // Every regular expression begins at the operator and looks back for the name: there are few operators in a text.
+    // Each regular expression begins at the operator and looks back for the name: a text has few operators.
     const before = String.raw`(?:${names})(?:${QUOTE})?\s{0,4}`
     this.#operator = new RegExp(String.raw`(?<=(?:${names})(?:${QUOTE})? {0,4})[=:]`, 'iy')
     this.#lastLetters = lastLettersOf(given)
@@ -52,7 +52,7 @@ export class SecretNames implements Pattern {
     this.#given = given.flatMap((name) => (typeof name === 'string' ? [] : [withFlags(name, 'i')]))
   }
 
-  /** Whether {@link hasKey} has to be asked of every key: what the caller's patterns match is not known beforehand. */
+  /** Whether {@link hasKey} must be called with every key: nothing is known beforehand of the caller's patterns. */
   get asksEveryKey(): boolean {
     return this.#given.length > 0
   }
@@ -65,7 +65,7 @@ export class SecretNames implements Pattern {
     return this.#mayBeBefore(text, ':') || this.#mayBeBefore(text, '=')
   }
 
-  /** Most of a text is passed over by indexOf, and most keys by their last two letters. */
+  /** indexOf skips most of a text, and the last two letters exclude most keys. */
   #mayBeBefore(text: string, operator: string): boolean {
     for (let at = text.indexOf(operator); at >= 0; at = text.indexOf(operator, at + 1)) {
       let last = at - 1
@@ -92,19 +92,19 @@ export class SecretNames implements Pattern {
   }
 }
 
-/** Quotes, backslashes and spaces: the most of what may stand between. */
+/** Most quotes, backslashes and spaces that may stand between a name and its operator. */
 const MOST_BETWEEN = 13
 
 function isBetween(code: number): boolean {
   return code === 34 || code === 32 || code === 92 || code === 39
 }
 
-/** Two letters in one number, whatever their case. */
+/** Two letters as one number, the same for both cases. */
 function pairOf(text: string, last: number): number {
   return ((text.charCodeAt(last - 1) | 32) << 16) | (text.charCodeAt(last) | 32)
 }
 
-/** Undefined when a name of the caller's ends in something whose case is not so simple. */
+/** Undefined when a name of the caller does not end in two ASCII letters, digits, `_` or `-`: {@link pairOf} cannot compare others. */
 function lastLettersOf(given: readonly (string | RegExp)[]): ReadonlySet<number> | undefined {
   const ends = given.flatMap((name) => (typeof name === 'string' ? [name] : []))
   if (ends.some((end) => !/[\w-]{2}$/.test(end))) return undefined

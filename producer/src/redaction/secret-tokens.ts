@@ -1,22 +1,22 @@
-/** Secrets that are known by their own form: keys and tokens of common services, private keys, credentials in a URL. */
+/** Finds secrets by their form: keys and tokens of common services, private keys, credentials in a URL. */
 import type { Hit, Pattern } from './pattern.ts'
 
-/** No letter or digit in front, but for the `n` of an escaped line break where JSON stands in a string. */
+/** No letter or digit precedes, but for the `n` of an escaped line break where JSON stands in a string. */
 const START = String.raw`(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))`
-/** The same for forms that are looked for beyond their first part: nothing in front that they could consist of. */
+/** The same for forms that are searched beyond their first part: no character precedes that they could contain. */
 const WHOLE_START = String.raw`(?:(?<![\w-])|(?<=\\[nrt]))`
 
 interface Token {
   readonly rule: string
-  /** How it begins. Shorter forms would be found in ordinary words. */
+  /** Beginning of the token. Shorter forms would match in ordinary words. */
   readonly prefix: string
   readonly rest: string
   readonly start?: string
-  /** Ordinary words may have the form, but hold no digit. */
+  /** A match must contain a digit: ordinary words may have the form, but no digit. */
   readonly hasDigit?: boolean
 }
 
-/** Each is, or holds, a run of at least {@link RUN} of the characters below; that is how texts are looked through. */
+/** Each token is, or contains, a run of at least {@link RUN} of the characters below; {@link hasToken} relies on it. */
 const TOKENS: readonly Token[] = [
   { rule: 'aws_key', prefix: '(?:AKIA|ASIA|ABIA|ACCA)', rest: '[A-Z0-9]{16}(?![A-Za-z0-9])' },
   { rule: 'github_token', prefix: '(?:gh[pousr]_|github_pat_)', rest: String.raw`\w{22,255}` },
@@ -33,9 +33,9 @@ const TOKENS: readonly Token[] = [
 ]
 
 const RUN = 20
-/** The most of a prefix that can stand in front of its run: `bearer `. */
+/** Most characters of a prefix that can precede its run: `bearer `. */
 const BEFORE_RUN = 7
-/** The lower-case word is looked for here alone: to search a whole text for it would cost more than all the rest. */
+/** Only this searches for lower-case `bearer`, near a run: to search a whole text for it would cost more than all the rest. */
 const PREFIXES = new RegExp(['bearer ', ...TOKENS.map(({ prefix }) => prefix)].join('|'))
 const FINDERS = TOKENS.map(({ rule, prefix, rest, start = START, hasDigit = false }) => {
   return { rule, hasDigit, pattern: new RegExp(start + prefix + rest, 'g') }
@@ -69,7 +69,7 @@ export const SECRET_TOKENS: Pattern = {
   },
 }
 
-/** Whether a long run of characters holds how a token begins. Looks at every twentieth character of ordinary text. */
+/** Whether a long run of characters contains the beginning of a token. Reads every twentieth character of ordinary text. */
 function hasToken(text: string): boolean {
   let start = 0
   for (let last = RUN - 1; last < text.length; last = start + RUN - 1) {
@@ -95,7 +95,7 @@ function mayHaveUrlPassword(text: string): boolean {
   return text.includes('@') && URL_PASSWORD_SIGN.test(text)
 }
 
-/** What is a secret because of the words in front of it, which stay. */
+/** Redacts values that are secret because of the words before them; the words stay. */
 function redactInContext(text: string, hit: Hit): string {
   return text
     .replace(BEARER, (match, before: string, token: string) => (/\d/.test(token) ? before + hit('bearer') : match))

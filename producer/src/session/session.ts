@@ -34,7 +34,7 @@ import { completeRecord } from '../record/complete-record.ts'
 import type { SessionState } from '../record/complete-record.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { MessageHistory } from '../record/message-history.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 
 export interface SessionSetup {
   readonly stamps: SessionStamps
@@ -193,7 +193,7 @@ export class Session implements RecordingSession {
 
   #record<Type extends keyof BuiltIn>(type: Type, input: BuiltIn[Type], options: RecordOptions | undefined): Receipt {
     this.checkOpen()
-    const checked = cleanly(this.#trail.redactor, () => checkInput(type, input))
+    const checked = redactErrors(this.#trail.redactor, () => checkInput(type, input))
     this.#trail.checkDurability(options?.durability)
     return this.#append(type, checked, options)
   }

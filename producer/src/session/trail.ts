@@ -21,7 +21,7 @@ import type { Cause } from '../record/causes.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { ProblemReporter } from '../recorder/problems.ts'
 import { Recorder } from '../recorder/recorder.ts'
-import { cleanly } from '../redaction/clean-error.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import { addExitHandler, removeExitHandler } from './exit-hooks.ts'
 import type { ExitHandler } from './exit-hooks.ts'
 import { RunSession } from './run-session.ts'
@@ -98,7 +98,7 @@ export class Trail implements AuditTrail {
 
   #start(given: SessionStart, parent: RecordingSession | undefined): Session {
     this.#context.checkOpen()
-    const start = cleanly(this.#context.redactor, () => checkInput('session_start', given))
+    const start = redactErrors(this.#context.redactor, () => checkInput('session_start', given))
     const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
     const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }

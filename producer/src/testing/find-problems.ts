@@ -1,7 +1,7 @@
-/** What a reviewer of a trail would object to. */
+/** Finds the problems that a reviewer of a trail would report. */
 import type { TestEvent } from './test-events.ts'
 
-/** @param recorded - How many events the run has recorded, stored or not. */
+/** @param recorded - Number of events the run has recorded, stored or not. */
 export function findProblems(events: readonly TestEvent[], recorded: number): string[] {
   return [
     ...findOpenSessions(events),
@@ -20,7 +20,7 @@ function findOpenSessions(events: readonly TestEvent[]): string[] {
   return Array.from(open, (id) => `session ${id} was not ended`)
 }
 
-/** Calls that were to run. */
+/** Calls that were allowed to run. */
 function allowedCalls(events: readonly TestEvent[]): TestEvent[] {
   return events.filter(
     ({ event_type: type, outcome }) => type === 'tool_call' && (outcome === null || outcome === 'allowed'),
@@ -42,19 +42,19 @@ function findUnapproved(events: readonly TestEvent[]): string[] {
   const used = new Set<string>()
   return run.flatMap((call) => {
     const { approval_id: id } = call
-    if (id === null && call.approver_id !== null) return objectToOverride(call, events, used)
+    if (id === null && call.approver_id !== null) return findOverrideProblem(call, events, used)
     if (id === null) return call.requires_approval ? [`${nameOf(call)} ran without an approval`] : []
     const again = used.has(id)
     used.add(id)
     if (again) return [`${nameOf(call)} ran on approval ${id}, which was used before`]
-    return objectTo(
+    return findApprovalProblem(
       call,
       events.filter((event) => event.approval_id === id),
     )
   })
 }
 
-function objectTo(call: TestEvent, ofApproval: readonly TestEvent[]): string[] {
+function findApprovalProblem(call: TestEvent, ofApproval: readonly TestEvent[]): string[] {
   const decision = ofApproval.find((event) => event.event_type === 'approval_decision' && event.outcome === null)
   if (decision === undefined)
     return [`${nameOf(call)} ran on approval ${call.approval_id}, whose decision is not on record`]
@@ -63,8 +63,8 @@ function objectTo(call: TestEvent, ofApproval: readonly TestEvent[]): string[] {
   return [`${nameOf(call)} is not what was approved`]
 }
 
-/** A call in a person's name and without an approval follows from that person's word. */
-function objectToOverride(call: TestEvent, events: readonly TestEvent[], used: Set<string>): string[] {
+/** A call with an approver and without an approval must follow from that person's override. */
+function findOverrideProblem(call: TestEvent, events: readonly TestEvent[], used: Set<string>): string[] {
   const id = call.parent_event_id ?? ''
   const override = events.find((event) => event.event_type === 'human_intervention' && event.event_id === id)
   if (override === undefined) return [`${nameOf(call)} ran on an override that is not on record`]
@@ -81,7 +81,7 @@ function findGaps(events: readonly TestEvent[], recorded: number): string[] {
   return missing.length === 0 ? [] : [`${missing.length} events are missing: run_seq ${missing.join(', ')}`]
 }
 
-/** What an events_lost event says of: refused, but not without a word. */
+/** Positions that an events_lost event explains: these events were refused, and the trail says so. */
 function explainedBy({ event_type: type, content }: TestEvent): number[] {
   if (type !== 'events_lost') return []
   const { first_run_seq: first, count } = content as { first_run_seq: number; count: number }

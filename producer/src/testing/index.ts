@@ -1,4 +1,4 @@
-/** The testing entry: a trail in memory, to test an agent by what it records. */
+/** The testing entry: a trail in memory, to test an agent by the events it records. */
 import type { AuditTrail } from '../api/audit-trail.ts'
 import type { AuditTrailOptions } from '../api/trail-options.ts'
 import type { Deadline } from '../context/availability.ts'
@@ -12,32 +12,32 @@ import type { TestEvent } from './test-events.ts'
 
 export type { TestEvent } from './test-events.ts'
 
-/** Fields that an event has to have; those not named may be anything. */
+/** Values that an event must have; a field that is not named may have any value. */
 export type EventFilter = Partial<Pick<TestEvent, 'event_type' | 'session_id' | 'tool_name'>>
 
 export interface TestTrail extends AuditTrail {
-  /** What is stored, decoded, in order; with the trail's own events. */
+  /** The stored events, decoded, in order, including those of the trail itself. */
   events(filter?: EventFilter): readonly TestEvent[]
-  /** A line an event, such as `tool_call refund allowed`; of one session, or of all but the trail's own. */
+  /** One line for each event, such as `tool_call refund allowed`: of one session, or of all but the trail's own session. */
   outline(session_id?: string): string[]
   /**
-   * What a reviewer would object to: a session that was not ended, a call without a result, one that ran without or
-   * beyond its approval, a gap. Empty if nothing.
+   * Problems that a reviewer would find: a session that was not ended, a call without a result, a call that ran without its
+   * approval or beyond it, a gap. Empty if there are none.
    */
   problems(): string[]
   /**
-   * Storing fails so from now on; undefined heals. `disk`: nothing gets into the spool, `broker`: nothing is
-   * acknowledged, what is recorded waits; `full`: what is recorded is refused. A guard does not wait, it refuses at once.
+   * Makes storing fail from now on; undefined ends the failure. `disk`: the spool cannot be written, `broker`: nothing is
+   * acknowledged and recorded events wait, `full`: recorded events are refused. A guard does not wait, it refuses at once.
    */
   fail(how: 'disk' | 'broker' | 'full' | undefined): void
 }
 
-/** `agentId` is `test-agent` unless given. `now` is the clock of timestamps and of the expiry of approvals. */
+/** `agentId` defaults to `test-agent`. `now` is the clock of timestamps and of the expiry of approvals. */
 export type TestTrailOptions = Partial<AuditTrailOptions> & { now?: (() => Date) | undefined }
 
 /**
- * The whole producer over memory: the same checks, the same bytes, encoded and decoded again; no disk, broker, thread or
- * timer.
+ * The whole producer over memory: the same checks and the same bytes, encoded and decoded again, without disk, broker, thread
+ * or timer.
  * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
  */
 export function createTestTrail({ now, ...options }: TestTrailOptions = {}): TestTrail {
@@ -47,7 +47,7 @@ export function createTestTrail({ now, ...options }: TestTrailOptions = {}): Tes
   const trail = new Trail(resolved, {
     startDelivery: (settings, hooks) => memory.start(settings, hooks),
     nowMs,
-    deadline: soon,
+    deadline: afterTurns,
     claims: processClaims,
     eager: true,
   })
@@ -56,15 +56,15 @@ export function createTestTrail({ now, ...options }: TestTrailOptions = {}): Tes
     events: (filter: EventFilter = {}) => events().filter((event) => matches(event, filter)),
     outline: (session_id?: string) =>
       events()
-        .filter((event) => (session_id === undefined ? !isTrailsOwn(event) : event.session_id === session_id))
+        .filter((event) => (session_id === undefined ? !isOfTrail(event) : event.session_id === session_id))
         .map(describe),
     problems: () => findProblems(events(), trail.stats().recorded),
     fail: (how: Parameters<TestTrail['fail']>[0]) => memory.fail(how),
   })
 }
 
-/** Promises that are settled already get their turn; what is not stored by then will not be. */
-function soon(timeoutMs: number): Deadline {
+/** A deadline after 20 turns of the microtask queue: an event that is stored at all is stored by then. */
+function afterTurns(timeoutMs: number): Deadline {
   return { timeoutMs, passed: someTurns(), clear: () => {} }
 }
 
@@ -78,7 +78,7 @@ function matches(event: TestEvent, filter: EventFilter): boolean {
   )
 }
 
-function isTrailsOwn({ session_id: id, run_id: run }: TestEvent): boolean {
+function isOfTrail({ session_id: id, run_id: run }: TestEvent): boolean {
   return id === `trail:${run}`
 }
 

@@ -1,28 +1,22 @@
 /** Records as a test reads them. */
-import { findSchema, readFrame } from '@agent-audit/schemas'
-import type { AuditRecord } from '@agent-audit/schemas'
+import { findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
+import type { AuditRecord, JsonField } from '@agent-audit/schemas'
 
-type JsonField = 'input_messages' | 'tool_calls_requested' | 'tool_input' | 'tool_output' | 'content' | 'field_notes'
+/** The output of a tool is JSON text wherever it was not given as text. */
+type ParsedField = JsonField | 'tool_output'
 
 /** A record as it was encoded and decoded again: JSON parsed, bytes as hex, null for what does not apply. */
 export type TestEvent = {
-  readonly [Field in keyof AuditRecord]: Field extends JsonField
+  readonly [Field in keyof AuditRecord]: Field extends ParsedField
     ? unknown
     : AuditRecord[Field] extends Uint8Array | null
       ? string | null
       : AuditRecord[Field]
 }
 
-const JSON_FIELDS: ReadonlySet<string> = new Set<JsonField>([
-  'input_messages',
-  'tool_calls_requested',
-  'tool_input',
-  'tool_output',
-  'content',
-  'field_notes',
-])
+const PARSED_FIELDS: ReadonlySet<string> = new Set<ParsedField>([...JSON_FIELDS, 'tool_output'])
 
-/** Decodes a record of our own writing, in single-object encoding. */
+/** Decodes a record that this producer wrote, in single-object encoding. */
 export function decodeEvent(bytes: Uint8Array): TestEvent {
   const message = Buffer.from(bytes)
   const frame = readFrame(message)
@@ -35,10 +29,10 @@ export function decodeEvent(bytes: Uint8Array): TestEvent {
 
 function readable(name: string, value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
-  return typeof value === 'string' && JSON_FIELDS.has(name) ? parse(value) : value
+  return typeof value === 'string' && PARSED_FIELDS.has(name) ? parse(value) : value
 }
 
-/** A field that was cut is no JSON any more, and a tool's output may be text. */
+/** A field that was cut is no longer JSON, and the output of a tool may be text. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)

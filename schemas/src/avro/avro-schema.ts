@@ -1,15 +1,23 @@
 /**
- * Versions of the audit record's Avro schema, and the flat list of fields that the encoder and the checker are made
- * from. Versions live in avro/history and are never edited; avro/audit-event.avsc is the newest one of them.
+ * Versions of the audit record's Avro schema, their fingerprints, and the flat list of fields that the encoder and the
+ * checker are made from. Versions live in avro/history and are never edited; avro/audit-event.avsc is the newest of them.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type avsc from 'avsc'
-import { fingerprint64 } from './fingerprint.ts'
-import { loadAvsc } from './lazy-avsc.ts'
 
-/** What a field holds on the wire, beyond its Avro type: the bytes of a UUID's text are checked too. */
+/** The form of a field on the wire, beyond its Avro type: the checker also checks the characters of a UUID. */
 export type FieldKind = 'string' | 'uuid' | 'long' | 'double' | 'boolean' | 'fixed'
 
+/**
+ * What a text or fixed field holds: `content` is what was said and done; `cause` is a short cause without personal data,
+ * which developers may read; `name` names a person, a tool, a model or an error class; `id` refers to another event,
+ * session or system; `label` is one of few values, set by the operator or by this contract; `digest` is a hash; `notes`
+ * says what the producer did to other fields.
+ */
+export type FieldHolds = 'content' | 'cause' | 'name' | 'id' | 'label' | 'digest' | 'notes'
+
+/** One field, with the attributes that stand beside it in the .avsc. Avro ignores those: the fingerprint has none. */
 export interface RecordField {
   readonly name: string
   readonly kind: FieldKind
@@ -18,7 +26,16 @@ export interface RecordField {
   /** Whether the wire type is `["null", T]`. */
   readonly optional: boolean
   readonly doc: string
+  /** Unit of a number, or limits of a text. */
   readonly unit: string | undefined
+  /** Undefined for numbers and booleans. */
+  readonly holds: FieldHolds | undefined
+  /** `json`: JSON text. `text or json`: text as it was given, or the JSON text of any other value. Undefined: text. */
+  readonly format: 'json' | 'text or json' | undefined
+  /** Whether the producer may cut the end off when the record is too large. */
+  readonly cut: boolean
+  /** What redaction takes out: `tokens` only secret tokens (and the caller's paths), true all that the rules find. */
+  readonly redact: boolean | 'tokens'
 }
 
 /** One frozen version of the record's schema. */
@@ -42,31 +59,62 @@ interface RecordDeclaration {
   fields: FieldDeclaration[]
 }
 
-interface FieldDeclaration {
+interface FieldDeclaration extends Partial<Pick<RecordField, 'doc' | 'unit' | 'holds' | 'format' | 'cut' | 'redact'>> {
   name: string
   type: unknown
-  doc?: string
-  unit?: string
 }
+
+/** The polynomial of the Avro specification, "Schema Fingerprints". */
+const EMPTY = 0xc15d213aa4d7a795n
+const FINGERPRINT_TABLE: BigUint64Array = makeFingerprintTable()
 
 const HISTORY = new URL('../../avro/history/', import.meta.url)
 
-/** Every version there ever was, oldest first. */
+/** All versions ever published, oldest first. */
 export const SCHEMA_VERSIONS: readonly SchemaVersion[] = loadVersions()
 /** The version that producers write. */
 export const NEWEST_SCHEMA: SchemaVersion = newest(SCHEMA_VERSIONS)
 
 const byFingerprint = new Map(SCHEMA_VERSIONS.map((version) => [version.fingerprint, version]))
 
-/** The version with this fingerprint, or undefined for a schema that was never one of ours. */
+/** The version with this fingerprint, or undefined for a schema that is not a version of the record. */
 export function findSchema(fingerprint: bigint): SchemaVersion | undefined {
   return byFingerprint.get(fingerprint)
 }
 
-/** Fingerprint of any Avro schema given as JSON text; how a registry's schema is recognised as one of ours. */
+/** Fingerprint of any Avro schema given as JSON text: it shows whether a schema of the registry is one of our versions. */
 export function fingerprintOf(schemaText: string): bigint {
   const schema = JSON.parse(schemaText) as avsc.Schema
   return fingerprint64(JSON.stringify(loadAvsc().Type.forSchema(schema, { wrapUnions: false }).schema()))
+}
+
+/**
+ * CRC-64-AVRO (Rabin) fingerprint, by which single-object encoding and the column writer_schema name a schema.
+ * @param canonical - The schema's Parsing Canonical Form, as text.
+ * @returns The 64 bits as an unsigned integer.
+ */
+export function fingerprint64(canonical: string): bigint {
+  let hash = EMPTY
+  for (const byte of Buffer.from(canonical)) {
+    hash = (hash >> 8n) ^ (FINGERPRINT_TABLE[Number((hash ^ BigInt(byte)) & 0xffn)] ?? 0n)
+  }
+  return hash
+}
+
+function makeFingerprintTable(): BigUint64Array {
+  return BigUint64Array.from({ length: 256 }, (_, index) => {
+    let entry = BigInt(index)
+    for (let bit = 0; bit < 8; bit++) entry = (entry >> 1n) ^ (entry & 1n ? EMPTY : 0n)
+    return entry
+  })
+}
+
+let loadedAvsc: typeof avsc | undefined
+
+/** The library avsc, loaded at first use: a program that only writes records never needs it, and its start would take a third longer. */
+export function loadAvsc(): typeof avsc {
+  loadedAvsc ??= createRequire(import.meta.url)('avsc') as typeof avsc
+  return loadedAvsc
 }
 
 function loadVersions(): SchemaVersion[] {
@@ -93,16 +141,16 @@ function loadVersions(): SchemaVersion[] {
   })
 }
 
-/** Parsing Canonical Form of a record of ours: flat, with no name used twice. For any other schema: {@link fingerprintOf}. */
+/** Parsing Canonical Form of the audit record: flat, with no name used twice. For any other schema: {@link fingerprintOf}. */
 function canonicalForm({ name, namespace, fields }: RecordDeclaration): string {
   const canonical = (type: unknown): unknown => {
     if (Array.isArray(type)) return type.map(canonical)
     if (typeof type === 'string') return type
-    const { type: plain, name: own, size } = type as { type: string; name?: string; size?: number }
-    return plain === 'fixed' ? { name: `${namespace}.${own}`, type: plain, size } : plain
+    const { type: plain, name: typeName, size } = type as { type: string; name?: string; size?: number }
+    return plain === 'fixed' ? { name: `${namespace}.${typeName}`, type: plain, size } : plain
   }
-  const own = fields.map((field) => ({ name: field.name, type: canonical(field.type) }))
-  return JSON.stringify({ name: `${namespace}.${name}`, type: 'record', fields: own })
+  const plainFields = fields.map((field) => ({ name: field.name, type: canonical(field.type) }))
+  return JSON.stringify({ name: `${namespace}.${name}`, type: 'record', fields: plainFields })
 }
 
 function newest(versions: readonly SchemaVersion[]): SchemaVersion {
@@ -122,5 +170,9 @@ function describeField(field: FieldDeclaration): RecordField {
     optional,
     doc: field.doc ?? '',
     unit: field.unit,
+    holds: field.holds,
+    format: field.format,
+    cut: field.cut ?? false,
+    redact: field.redact ?? false,
   }
 }

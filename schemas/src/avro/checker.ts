@@ -1,13 +1,13 @@
 /**
- * The structural check: whether bytes are one whole record of a schema version that will come back from ClickHouse byte
- * for byte, without decoding it. What fails here becomes a dead letter, so every reason names the field.
+ * The structural check: whether bytes are one whole record of a schema version, which ClickHouse will return byte for byte.
+ * It does not decode the record. A record that fails becomes a dead letter, so every reason names the field.
  *
- * As the encoder, it is one function generated from the schema: the cheapest way to walk 49 fields, most of them null.
+ * Like the encoder, it is one function generated from the schema: the cheapest way to walk 49 fields, most of them null.
  */
 import { isUtf8 } from 'node:buffer'
 import { findSchema, type RecordField, type SchemaVersion } from './avro-schema.ts'
 
-/** What the pipeline needs of a record before its row exists. Reused between calls. */
+/** The fields that the pipeline needs of a record before its row exists. Reused between calls. */
 export interface RecordHead {
   /** Where the 16 bytes of run_id start. */
   runIdStart: number
@@ -15,24 +15,24 @@ export interface RecordHead {
   retentionClass: string
 }
 
-/** Checks records of one schema version; holds the state of a walk, so use one per thread of work. */
+/** Checks records of one schema version. It holds the state of a walk, so use one per thread. */
 export interface RecordChecker {
-  /** Describes the record that was checked last, if nothing was wrong with it. */
+  /** Describes the record that was checked last, if it passed. */
   readonly head: RecordHead
   /**
    * Walks the record in `bytes[start, end)`.
-   * @returns undefined if it is whole and storable, else why not, naming the field. Never the content.
+   * @returns undefined if it is whole and storable, else the reason, naming the field. Never the content.
    */
   check(bytes: Buffer, start: number, end: number): string | undefined
 }
 
-/** Texts up to this length are scanned in JavaScript; from here on a call into C++ is cheaper. */
+/** Texts up to this length are scanned in JavaScript; for longer texts a call into C++ is cheaper. */
 const SCAN_BYTES = 64
 const UUID_BYTES = 36
-/** What DateTime64(6) can hold: 1900-01-01 to 2299-12-31, microseconds since 1970. */
+/** Range of DateTime64(6): 1900-01-01 to 2299-12-31, microseconds since 1970. */
 const TIMESTAMP_RANGE = [Date.UTC(1900, 0, 1) * 1000, Date.UTC(2300, 0, 1) * 1000 - 1] as const
 
-/** What a step over a field returns instead of a position. */
+/** Faults: a step over a field returns one of them instead of a position. */
 const [ENDS_EARLY, NO_BRANCH, NO_BOOLEAN, LONG_FORM, TOO_BIG, NEGATIVE, NO_UTF8, NO_UUID, NO_LOWER_CASE] = [
   -1, -2, -3, -4, -5, -6, -7, -8, -9,
 ] as const
@@ -51,13 +51,13 @@ const REASONS: Readonly<Record<number, string>> = {
   [NO_TIMESTAMP]: 'expected 1900 to 2299',
 }
 
-/** Steps over one field's content: where it ends, or, below zero, what is wrong with it. */
+/** Steps over the content of one field. @returns the position of its end, or, below zero, a fault. */
 type Step = (bytes: Buffer, start: number, end: number) => number
 
-/** The number that {@link long} read last; exact for safe integers. */
+/** The number that {@link long} last read; exact for safe integers. */
 let number = 0
 
-/** A zigzag varint. Spare bytes are refused, since they would not come back. */
+/** A zigzag varint. A longer form than needed is refused: ClickHouse would return the shortest form. */
 function long(bytes: Buffer, start: number, end: number): number {
   let position = start
   let factor = 1
@@ -78,7 +78,7 @@ function long(bytes: Buffer, start: number, end: number): number {
   return position
 }
 
-/** As {@link long}; most texts are short, and their length is one byte. */
+/** Like {@link long}, faster for one byte: most texts are short. */
 function length(bytes: Buffer, start: number, end: number): number {
   const byte = bytes[start] ?? 0
   if (byte >= 0x80 || (byte & 1) !== 0 || start >= end) return long(bytes, start, end)
@@ -131,7 +131,7 @@ function timestamp(bytes: Buffer, start: number, end: number): number {
   return position >= 0 && (number < TIMESTAMP_RANGE[0] || number > TIMESTAMP_RANGE[1]) ? NO_TIMESTAMP : position
 }
 
-/** Nearly every record has the class of the one before: compare before making a string. */
+/** Nearly every record has the retention class of the record before: compare before making a string. */
 function sameText(bytes: Buffer, from: number, to: number, known: string): boolean {
   if (to - from !== known.length) return false
   for (let index = 0; index < known.length; index++) if (bytes[from + index] !== known.charCodeAt(index)) return false
@@ -162,7 +162,7 @@ function createChecker(version: SchemaVersion): RecordChecker {
   })
   const body = `return function checkAuditEvent(b, p, end) { let s = 0, t = 0; ${lines.join('\n')}
     return p === end ? undefined : (end - p) + ' bytes after the last field' }`
-  // The text comes from our own schema files alone, as that of the encoder does.
+  // The text of the function comes only from the schema files of this package, like that of the encoder.
   // oxlint-disable-next-line typescript/no-implied-eval
   const make = new Function('head', 'describe', ...Object.keys(STEPS), body) as (
     ...parts: unknown[]
@@ -184,7 +184,7 @@ function stepOver(field: RecordField): string {
   }
 }
 
-/** What the head takes from a field; `s` is where the field starts. */
+/** Code that fills in the head from a field; `s` is the start of the field. */
 function noteOf(field: RecordField): string {
   if (field.name === 'run_id') return ' head.runIdStart = s;'
   if (field.name === 'run_seq') return ' head.runSeq = lastNumber();'
@@ -195,7 +195,7 @@ function noteOf(field: RecordField): string {
 
 const checkers = new Map<bigint, RecordChecker>()
 
-/** The checker of a schema version by fingerprint, or undefined if it was never one of ours. */
+/** The checker of a schema version by fingerprint, or undefined if no version of the record has it. */
 export function findChecker(fingerprint: bigint): RecordChecker | undefined {
   const known = checkers.get(fingerprint)
   if (known !== undefined) return known

@@ -1,19 +1,19 @@
-/** Avro object containers of one block: how ClickHouse takes rows (`INSERT … FORMAT Avro`). */
+/** Avro object containers of one block: the form in which ClickHouse takes rows (`INSERT … FORMAT Avro`). */
 import type avsc from 'avsc'
-import { loadAvsc } from './lazy-avsc.ts'
+import { loadAvsc } from './avro-schema.ts'
 import { MAX_VARINT_BYTES, writeLong } from './varint.ts'
 
-/** What stands between the blocks of a container; any 16 bytes do, since ours have one block. */
+/** The sync marker after a block. Any 16 bytes serve: these containers have one block. */
 export const CONTAINER_SYNC: Buffer = Buffer.from('agent-audit-sync')
 
-/** Everything of a container in front of its block: magic, schema, codec `null`. */
+/** The part of a container before its block: magic, schema, codec `null`. */
 export function containerHeader(schema: unknown): Buffer {
   const metadata = loadAvsc().Type.forSchema({ type: 'map', values: 'bytes' })
   const entries = { 'avro.schema': Buffer.from(JSON.stringify(schema)), 'avro.codec': Buffer.from('null') }
   return Buffer.concat([Buffer.from('Obj\u0001'), metadata.toBuffer(entries), CONTAINER_SYNC])
 }
 
-/** What stands in front of a block's data: how many records, how many bytes. */
+/** The part of a block before its data: the number of records and of bytes. */
 export function blockLengths(count: number, bytes: number): Buffer {
   const lengths = Buffer.alloc(2 * MAX_VARINT_BYTES)
   return lengths.subarray(0, writeLong(lengths, writeLong(lengths, 0, count), bytes))

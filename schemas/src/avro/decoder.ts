@@ -1,9 +1,8 @@
 /** Decoding for the paths where speed does not matter: dead letters, and ranges that the server refused. */
 import type avsc from 'avsc'
-import type { SchemaVersion } from './avro-schema.ts'
-import { loadAvsc } from './lazy-avsc.ts'
+import { loadAvsc, type SchemaVersion } from './avro-schema.ts'
 
-/** Longs as numbers where a number holds them, else as bigints: avsc by itself refuses the latter. */
+/** Longs as numbers where a number can hold them, else as bigints: avsc alone refuses such longs. */
 const EXACT_LONG = {
   fromBuffer: (bytes: Buffer) => {
     const value = bytes.readBigInt64LE()
@@ -18,6 +17,41 @@ const EXACT_LONG = {
   toJSON: (value: number | bigint) => Number(value),
   isValid: (value: unknown) => typeof value === 'bigint' || Number.isSafeInteger(value),
   compare: (a: number | bigint, b: number | bigint) => (a < b ? -1 : Number(a > b)),
+}
+
+export interface ReadIdentity {
+  /** 16 bytes. */
+  readonly runId: Buffer
+  readonly runSeq: number
+}
+
+/** The fields that every version begins with. */
+const IDENTITY: avsc.Schema = {
+  type: 'record',
+  name: 'Identity',
+  fields: [
+    { name: 'run_id', type: { type: 'fixed', name: 'run_id', size: 16 } },
+    { name: 'run_seq', type: 'long' },
+  ],
+}
+
+let identityType: avsc.Type | undefined
+
+/**
+ * Reads the identity of a record, also where the rest of it cannot be read.
+ * @returns undefined where the bytes end before, or hold no run_seq from 0 to 2^53 - 1.
+ */
+export function readIdentity(message: Buffer, bodyStart: number): ReadIdentity | undefined {
+  try {
+    identityType ??= loadAvsc().Type.forSchema(IDENTITY)
+    const { value, offset } = identityType.decode(message, bodyStart)
+    if (offset < 0) return undefined
+    const { run_id: runId, run_seq: runSeq } = value as { run_id: Buffer; run_seq: number }
+    return runSeq < 0 ? undefined : { runId: Buffer.from(runId), runSeq }
+  } catch {
+    // avsc refuses a long that a number cannot hold.
+    return undefined
+  }
 }
 
 const types = new WeakMap<SchemaVersion, avsc.types.RecordType>()
@@ -55,7 +89,7 @@ function typeOf(version: SchemaVersion): avsc.types.RecordType {
   const known = types.get(version)
   if (known !== undefined) return known
   const { Type, types: builtIn } = loadAvsc()
-  // oxlint-disable-next-line eslint/no-underscore-dangle -- that is its name
+  // oxlint-disable-next-line eslint/no-underscore-dangle -- avsc names it so
   const long = builtIn.LongType.__with(EXACT_LONG)
   const schema = JSON.parse(version.text) as avsc.Schema
   const type = Type.forSchema(schema, { wrapUnions: false, registry: { long } }) as avsc.types.RecordType

@@ -1,12 +1,12 @@
 /**
  * The encoder of the hot path: one function generated from the newest schema, about twice as fast as a general Avro
- * library, which stays its oracle in the tests.
+ * library. Tests compare its bytes with those of such a library.
  */
 import { NEWEST_SCHEMA, type RecordField } from './avro-schema.ts'
 import type { AuditRecord } from './record.ts'
 import { MAX_VARINT_BYTES, varintBytes, writeLong } from './varint.ts'
 
-/** Writes `record` at `offset` of `target` and returns where it ends. */
+/** Writes `record` at `offset` of `target` and returns the end. */
 type WriteRecord = (record: AuditRecord, target: Buffer, offset: number) => number
 
 /** Longest text (UTF-16 units) that is written unit by unit: its length takes one byte. */
@@ -27,7 +27,7 @@ function generateWriter(): WriteRecord {
     return `v = r.${field.name}; if (v === null) b[p++] = 0; else { b[p++] = 2; ${writeValue(field)} }`
   })
   const body = `return function writeAuditEvent(r, b, p) { let v; ${lines.join('\n')} return p }`
-  // The text comes from our own schema file alone; avsc makes its readers and writers in the same way.
+  // The text of the function comes only from the schema file of this package; avsc makes its readers and writers this way too.
   // oxlint-disable-next-line typescript/no-implied-eval
   const make = new Function('text', 'long', 'double', 'fixed', body) as (...helpers: unknown[]) => WriteRecord
   return make(writeText, writeLong, writeDouble, writeFixed)
@@ -61,19 +61,19 @@ function writeText(target: Buffer, offset: number, text: string): number {
   return text.length > LOOP_TEXT ? writeLongText(target, offset, text) : writeShortText(target, offset, text)
 }
 
-/** ASCII is expected: its bytes are as many as its units, so that the length is known before the text is written. */
+/** Expects ASCII: it has as many bytes as units, so that the length is known before the text is written. */
 function writeLongText(target: Buffer, offset: number, text: string): number {
   const start = writeLong(target, offset, text.length)
   const bytes = target.write(text, start)
   if (bytes === text.length) return start + bytes
-  // It was not. The length is right where it takes as many bytes as before; else the text moves behind it.
+  // The text is not ASCII. Write its real length; if the length takes more bytes now, move the text first.
   const body = offset + varintBytes(bytes)
   if (body > start) target.copyWithin(body, start, start + bytes)
   writeLong(target, offset, bytes)
   return body + bytes
 }
 
-/** A plain loop is cheaper than a call into C++, as long as it is ASCII. */
+/** For a short ASCII text a loop is cheaper than a call into C++. */
 function writeShortText(target: Buffer, offset: number, text: string): number {
   const { length } = text
   for (let index = 0; index < length; index++) {

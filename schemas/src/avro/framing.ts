@@ -1,6 +1,6 @@
 /**
- * How a record's schema is named in front of its bytes. Two framings, told apart by their first byte: Avro single-object
- * encoding (C3 01, 8-byte fingerprint, little endian) and the Confluent wire format (00, 4-byte registry id, big endian).
+ * Framing: the bytes before a record name its schema. There are two framings, which differ in their first byte: Avro
+ * single-object encoding (C3 01, 8-byte fingerprint, little endian) and the Confluent wire format (00, 4-byte registry id, big endian).
  */
 import type { SchemaVersion } from './avro-schema.ts'
 
@@ -9,7 +9,7 @@ export const CONFLUENT_BYTES = 5
 const SINGLE_OBJECT_MAGIC = 0xc301
 const CONFLUENT_MAGIC = 0x00
 
-/** What a message's first bytes say about its schema, and where its record starts; or why they say nothing. */
+/** The schema that the first bytes of a message name, and the start of its record; or the reason why they name none. */
 export type Frame =
   | { readonly kind: 'single-object'; readonly fingerprint: bigint; readonly bodyStart: number }
   | { readonly kind: 'confluent'; readonly registryId: number; readonly bodyStart: number }
@@ -37,8 +37,8 @@ export function singleObjectHeader(version: SchemaVersion): Buffer {
 }
 
 /**
- * Turns a record in single-object encoding into the Confluent wire format, in place and without copying: the record
- * stays where it is and the shorter header moves up to it.
+ * Turns a record in single-object encoding into the Confluent wire format, in place and without copying: the record keeps
+ * its position, and the shorter header is written right before it.
  * @returns The view of `message` that is now in the Confluent wire format.
  */
 export function reframeToConfluent(message: Buffer, registryId: number): Buffer {

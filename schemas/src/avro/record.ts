@@ -1,8 +1,12 @@
-/** The audit record in memory, as it goes on the wire. What each field means: avro/audit-event.avsc. */
+/**
+ * The audit record in memory, as it goes on the wire, and which of its fields hold what. What each field means and holds
+ * stands in avro/audit-event.avsc alone; a test compares the types below with it.
+ */
+import { NEWEST_SCHEMA, type RecordField } from './avro-schema.ts'
 
 /**
- * One flat record. Digests and ids that machines compare are bytes, JSON fields are text already, null means "does not
- * apply or not known". The order is the order on the wire.
+ * One flat record. Digests and ids that machines compare are bytes, JSON fields hold JSON text, null means "does not apply
+ * or not known". The order is the order on the wire.
  */
 export interface AuditRecord {
   /** 16 bytes. */
@@ -58,4 +62,29 @@ export interface AuditRecord {
   field_notes: string | null
   replay_of: string | null
   environment: string | null
+}
+
+/** Fields whose value is text or null. */
+export type TextField = {
+  [Name in keyof AuditRecord]: string | null extends AuditRecord[Name] ? Name : never
+}[keyof AuditRecord]
+
+/** Fields whose text is JSON. */
+export type JsonField = 'input_messages' | 'tool_calls_requested' | 'tool_input' | 'content' | 'field_notes'
+
+/** Fields whose text is JSON, in the order of the wire. */
+export const JSON_FIELDS: readonly JsonField[] = fieldsWith(({ format }) => format === 'json')
+
+/** Fields whose end may be cut off, in the order of the wire. */
+export const CUT_FIELDS: readonly TextField[] = fieldsWith(({ cut }) => cut)
+
+/** Fields that redaction looks at, in the order of the wire. */
+export const REDACTED_FIELDS: readonly TextField[] = fieldsWith(({ redact }) => redact !== false)
+
+/** Of {@link REDACTED_FIELDS} those that lose secret tokens only: an event without its names is worth little. */
+export const TOKENS_ONLY_FIELDS: readonly TextField[] = fieldsWith(({ redact }) => redact === 'tokens')
+
+/** The caller names the type; a test compares it with the .avsc. */
+function fieldsWith<Name extends TextField>(matches: (field: RecordField) => boolean): Name[] {
+  return NEWEST_SCHEMA.fields.filter(matches).map(({ name }) => name as Name)
 }

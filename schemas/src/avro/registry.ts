@@ -1,4 +1,4 @@
-/** A client of the Confluent Schema Registry API: registering the record's schema and looking schemas up by id. */
+/** A client of the Confluent Schema Registry API: it registers the record's schema and finds schemas by id. */
 import { z } from 'zod'
 import { fingerprintOf, type SchemaVersion } from './avro-schema.ts'
 import { AuditUnavailableError, IntegrityError, InvalidInputError, type TrailError } from '../errors.ts'
@@ -11,11 +11,11 @@ const schemaAnswer = z.object({ schema: z.string(), schemaType: z.string().optio
 const errorAnswer = z.object({ error_code: z.number().optional(), message: z.string() })
 
 export interface SchemaRegistry {
-  /** Registers a version under `<topic>-value` and returns its id; the same id if it is there already. */
+  /** Registers a version under `<topic>-value` and returns its id; a version that is registered already keeps its id. */
   register(topic: string, version: SchemaVersion): Promise<number>
   /**
-   * Fingerprint of the schema with this id, or undefined if the registry has none, or none that stands by itself. What
-   * was found is kept, since ids never change; what was not found is asked again, since it may be registered later.
+   * Fingerprint of the schema with this id, or undefined if the registry has no such schema, or one that refers to others. A
+   * fingerprint is cached, since ids never change; an unknown id is asked again, since it may be registered later.
    */
   fingerprintOfId(id: number): Promise<bigint | undefined>
 }
@@ -23,7 +23,7 @@ export interface SchemaRegistry {
 /**
  * @param url - Root of the API, such as `http://localhost:8081` or `…/apis/ccompat/v7`.
  * All methods throw AuditUnavailableError `REGISTRY_UNAVAILABLE` naming the address, IntegrityError
- * `ACCESS_DENIED`, or InvalidInputError `SCHEMA_UNKNOWN` with the registry's words if it refuses the schema.
+ * `ACCESS_DENIED`, or InvalidInputError `SCHEMA_UNKNOWN` with the registry's message if it refuses the schema.
  */
 export function createSchemaRegistry(url: string): SchemaRegistry {
   const root = url.replace(/\/+$/, '')
@@ -52,7 +52,7 @@ export function createSchemaRegistry(url: string): SchemaRegistry {
   }
 }
 
-/** A schema that refers to others, or that avsc does not take, is none of ours: one such id must not stop its reader. */
+/** A schema that refers to others, or that avsc refuses, is no version of the record: such an id must not stop the consumer. */
 function tryFingerprint(schemaText: string): bigint | undefined {
   try {
     return fingerprintOf(schemaText)

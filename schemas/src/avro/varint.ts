@@ -1,6 +1,6 @@
-/** Integers of Avro, and of Kafka's record batches: zigzag varints, least significant group first. */
+/** Integers of Avro and of Kafka's record batches: zigzag varints, least significant group first. */
 
-/** Bytes a 64-bit number takes at most. */
+/** Most bytes of a 64-bit number. */
 export const MAX_VARINT_BYTES = 10
 
 /** Writes a safe integer of at least -2^52 at `offset`, which must have {@link MAX_VARINT_BYTES} free; returns the end. */
@@ -15,8 +15,8 @@ export function writeLong(target: Uint8Array, offset: number, value: number): nu
     target[position++] = bits
     return position
   }
-  // Past 31 bits the bit operators would cut. Doubles are exact here: a doubled safe integer loses no bit, and no field
-  // of ours goes below -2^52.
+  // Beyond 31 bits the bit operators would lose bits. Doubles are exact here: a doubled safe integer loses no bit, and no
+  // field of the record goes below -2^52.
   let zigzag = value >= 0 ? value * 2 : -value * 2 - 1
   while (zigzag > 0x7f) {
     target[position++] = (zigzag % 0x80) | 0x80

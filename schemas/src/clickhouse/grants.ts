@@ -1,16 +1,16 @@
-/** Who may do what in ClickHouse, and the check that a user may do no more than that. */
+/** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
 import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
 
-/** Columns the consumer may read, by table: what it needs to find its place and its duplicates, and no content. */
+/** Columns that the consumer may read, by table: enough to find its position and its duplicates, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   [EVENTS_TABLE]: ['run_id', 'run_seq', 'retention_class', 'log_id', 'log_partition', 'log_offset', 'log_time'],
   [SKIPPED_TABLE]: ['kind', 'run_id', 'run_seq', 'log_id', 'log_partition', 'log_offset', 'log_time'],
 }
 
-/** Of system.parts: how many there are, by which the consumer paces its inserts. */
+/** Columns of system.parts: the consumer paces its inserts by the number of parts. */
 const PARTS_COLUMNS = ['database', 'table', 'partition_id', 'active']
 
-/** The consumer's user: it inserts, and reads its own bookkeeping; no content, and nothing that changes or removes. */
+/** Grants of the consumer: it inserts and reads its bookkeeping; it reads no content, and changes or removes nothing. */
 export function writerGrants(database: string): string[] {
   const tables = Object.entries(BOOKKEEPING)
   return [
@@ -22,15 +22,15 @@ export function writerGrants(database: string): string[] {
   ]
 }
 
-/** People and programs that read the whole trail. */
+/** Grants of people and programs that read the whole trail. */
 export function readerGrants(database: string): string[] {
   return [`GRANT SELECT ON ${database}.*`]
 }
 
 /**
- * Finds what a user may do beyond {@link writerGrants}.
+ * Finds the grants of a user beyond {@link writerGrants}.
  * @param shown - Lines of `SHOW GRANTS`, such as `GRANT SELECT(a, b), INSERT ON audit.audit_events TO audit_writer`.
- * @returns What is too much, such as `ALTER ON audit.audit_events`; empty for a writer as it should be.
+ * @returns The excess grants, such as `ALTER ON audit.audit_events`; empty for a correct writer.
  */
 export function excessiveGrants(shown: readonly string[], database: string): string[] {
   return shown.flatMap((line) => {

@@ -1,4 +1,4 @@
-/** The numbered ClickHouse migrations of clickhouse/, oldest first. Applied by an admin, never edited afterwards. */
+/** The numbered ClickHouse migrations of clickhouse/, oldest first. An admin applies them; applied files are never edited. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 
@@ -9,7 +9,7 @@ export interface Migration {
   readonly name: string
   /** Statements, without their semicolons. */
   readonly statements: readonly string[]
-  /** SHA-256 of the file, hex: an applied migration that was edited later is refused. */
+  /** SHA-256 of the file, hex: it shows an applied migration that was edited later, which is refused. */
   readonly sha256: string
 }
 

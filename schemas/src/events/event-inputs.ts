@@ -1,24 +1,24 @@
-/** What a caller says of an event, by event type. Field meanings and units: avro/audit-event.avsc. */
+/** Input of a caller, by event type. Meanings and units of the fields: avro/audit-event.avsc. */
 
 /** A value that may be left out. */
 export type Maybe<T> = T | null | undefined
 export const OUTCOMES = ['allowed', 'denied', 'blocked', 'error', 'success'] as const
-/** What became of an action. Judged and not taken (denied, blocked) is recorded too. */
+/** Outcome of an action. A refused action (denied, blocked) is recorded too. */
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** What any event may say. Identity, order and parent are filled in by the producer. */
+/** Fields that any event may have. The producer fills in identity, order and parent. */
 export interface Common {
-  /** The event that led to this one. @defaultValue the cause the session knows */
+  /** The event that led to this one. @defaultValue the cause known to the session */
   parent_event_id?: Maybe<string>
   /** @defaultValue counted by the session */
   step_number?: Maybe<number>
   /** When it happened; for imports. @defaultValue now */
   timestamp?: Maybe<Date>
-  /** What became of it. @defaultValue what the type usually means */
+  /** Outcome of the action. @defaultValue the usual outcome of the type */
   outcome?: Maybe<Outcome>
-  /** Short cause, without personal data: developers see it. */
+  /** Short cause, without personal data: developers may read it. */
   reason?: Maybe<string>
-  /** Everything else, as a JSON object. */
+  /** All other data, as a JSON object. */
   content?: Maybe<Record<string, unknown>>
 }
 
@@ -26,9 +26,9 @@ export interface Common {
 export interface SessionStart extends Common {
   /** 1 to 200 characters. @defaultValue a UUIDv7 */
   session_id?: Maybe<string>
-  /** On whose behalf; stamped on every event of the session. */
+  /** The person the agent acts for; stamped on every event of the session. */
   user_id?: Maybe<string>
-  /** What the person said, text or JSON; kept in content. */
+  /** Message of the user, text or JSON; kept in content. */
   user_message?: unknown
   /** Names of the tools the agent may call; kept in content. */
   tools_available?: readonly string[] | undefined
@@ -38,41 +38,41 @@ export interface SessionStart extends Common {
   agent_version?: Maybe<string>
   /** Stamped on every event of the session. @defaultValue the trail's */
   model_id?: Maybe<string>
-  /** Hashed; the text itself is recorded once a run. */
+  /** Recorded as its hash; the text itself is recorded once in each run. */
   system_prompt?: Maybe<string>
 }
 
-/** A later message of the person in the same session. */
+/** A later message of the user in the same session. */
 export interface UserMessage extends Common {
   /** Text or JSON; kept in content. */
   message: unknown
-  /** Who said it. @defaultValue the session's */
+  /** Author of the message. @defaultValue the session's user_id */
   user_id?: Maybe<string>
 }
 
 /** A tool call the model asked for. */
 export interface ToolCallRequest {
-  /** The model's id of it, which the tool_call and its result carry. */
+  /** Id that the model gave the call; the tool_call and its result carry it too. */
   id?: string | undefined
   /** Name of the tool. */
   name: string
-  /** Its arguments, JSON. */
+  /** Arguments of the call, JSON. */
   input: unknown
 }
 
-/** The model answered, or failed to. */
+/** The model answered, or the call failed. */
 export interface LlmCall extends Common {
-  /** The whole history; what the session has recorded already is left out of the record. */
+  /** The whole history; the record omits the messages that the session has recorded already. */
   input_messages: readonly unknown[]
-  /** The words of the answer; null when there were none. */
+  /** Text of the answer; null when it has none. */
   output_text: string | null
-  /** What the model wants done. */
+  /** Tool calls that the model asks for. */
   tool_calls_requested?: readonly ToolCallRequest[] | undefined
   /** The model's own reasoning, where the provider gives it. */
   reasoning?: Maybe<string>
-  /** Why it stopped, as the provider spells it. */
+  /** Why the model stopped, as the provider spells it. */
   stop_reason?: Maybe<string>
-  /** Such as `anthropic`, as OpenTelemetry spells it. */
+  /** Provider of the model as OpenTelemetry spells it, such as `anthropic`. */
   provider?: Maybe<string>
   /** The model that answered. @defaultValue the session's */
   model_id?: Maybe<string>
@@ -88,77 +88,77 @@ export interface LlmCall extends Common {
   latency_ms?: Maybe<number>
   /** US dollars. */
   cost_usd?: Maybe<number>
-  /** Anything thrown. */
+  /** Any thrown value. */
   error?: unknown
 }
 
-/** The agent chose, in words of its own. */
+/** The agent made a choice, and says why in its own words. */
 export interface Decision extends Common {
-  /** Why it chose so. */
+  /** Why the agent chose so. */
   reasoning: string
 }
 
-/** A tool is about to run, or is not. */
+/** A tool is about to run, or was refused. */
 export interface ToolCall<I = unknown> extends Common {
   /** Name of the tool. */
   tool_name: string
-  /** Its arguments, JSON; recorded with the SHA-256 of their canonical form (RFC 8785). */
+  /** Arguments of the call, JSON; recorded with the SHA-256 of their canonical form (RFC 8785). */
   tool_input: I
-  /** Id of the model's request. @defaultValue made */
+  /** Id of the call in the model's request. @defaultValue the id of the event */
   tool_call_id?: Maybe<string>
-  /** Whether a person has to approve it first. @defaultValue false */
+  /** Whether a person has to approve the call first. @defaultValue false */
   requires_approval?: boolean | undefined
 }
 
-/** A tool has run, or has thrown. */
+/** A tool has returned, or has thrown. */
 export interface ToolResult extends Common {
-  /** That of the call. */
+  /** tool_call_id of the call. */
   tool_call_id: string
-  /** That of the call. */
+  /** tool_name of the call. */
   tool_name: string
   /** Text or JSON. */
   tool_output?: unknown
-  /** Anything thrown. */
+  /** Any thrown value. */
   error?: unknown
   /** Milliseconds; rounded. */
   execution_time_ms?: Maybe<number>
-  /** Where the data came from. */
+  /** Origin of the data. */
   source?: Maybe<string>
-  /** Whether it may hold instructions of strangers. */
+  /** Whether the output may contain instructions from an untrusted party. */
   untrusted?: boolean | undefined
 }
 
 /** A person stopped, corrected or overrode the agent. */
 export interface HumanIntervention extends Common {
-  /** Who. */
+  /** The person. */
   approver_id: string
-  /** Why. */
+  /** Why the person stepped in. */
   reason: string
-  /** The call it is about. */
+  /** tool_call_id of the call that the person acted on. */
   tool_call_id?: Maybe<string>
-  /** Its tool. */
+  /** tool_name of that call. */
   tool_name?: Maybe<string>
-  /** Its arguments, where the person's word is about exactly these: recorded with the digest of their canonical JSON. */
+  /** Arguments of that call, if the person decided on exactly these: recorded with the digest of their canonical JSON. */
   tool_input?: unknown
-  /** The approval it is about, a UUID. */
+  /** The approval that the person acted on, a UUID. */
   approval_id?: Maybe<string>
 }
 
-/** An edge of the sandbox was met, and crossed or not. */
+/** The agent reached a boundary of the sandbox, and crossed it or not. */
 export interface SandboxCrossing extends Common {
-  /** Which edge, such as `network` or `filesystem`. */
+  /** The boundary, such as `network` or `filesystem`. */
   boundary: string
   /** Into the sandbox or out of it. */
   direction: 'in' | 'out'
-  /** What was reached for, such as a host or a path. */
+  /** The resource beyond the boundary, such as a host or a path. */
   resource: string
-  /** Whether it was let through. */
+  /** Whether the crossing was allowed. */
   outcome: Outcome
-  /** The call it happened in. */
+  /** tool_call_id of the call that reached the boundary. */
   tool_call_id?: Maybe<string>
 }
 
-/** The agent's state beside its trail. */
+/** State of the agent that its other events do not show. */
 export interface StateSnapshot extends Common {
   /** JSON; kept in content. */
   state: unknown
@@ -166,36 +166,36 @@ export interface StateSnapshot extends Common {
 
 /** An error outside tools. */
 export interface ErrorEvent extends Common {
-  /** Anything thrown. */
+  /** Any thrown value. */
   error: unknown
-  /** What to group by. @defaultValue its class */
+  /** Class or code of the error, to group by. @defaultValue the class of the thrown value */
   error_type?: Maybe<string>
 }
 
-/** The answer given. */
+/** The final answer of the agent. */
 export interface FinalOutput extends Common {
-  /** Its words. */
+  /** Text of the answer. */
   output_text: string
 }
 
-/** Nothing follows in this session of this run. */
+/** The session ends: no event follows in this session of this run. */
 export interface SessionEnd extends Common {
-  /** The answer given, if there was one. */
+  /** Text of the final answer, if there was one. */
   output_text?: Maybe<string>
 }
 
 /** The session ended because a limit was reached. */
 export interface SessionTimeout extends SessionEnd {
-  /** Which limit. */
+  /** The limit. */
   reason: string
 }
 
-/** A type of one's own, under a dotted name. */
+/** An event type that the caller defines, under a dotted name. */
 export type CustomEvent = Common &
   Optional<Omit<LlmCall & ToolCall & ToolResult, keyof Common>> & { approver_id?: Maybe<string> }
 type Optional<T> = { [Key in keyof T]?: T[Key] | undefined }
 
-/** Input by event type, for the types a caller records in a session that is open. */
+/** Input by event type, for the types that a caller records in an open session. */
 export interface EventInputs {
   user_message: UserMessage
   llm_call: LlmCall
@@ -217,5 +217,5 @@ export interface SessionInputs {
 }
 
 type Tagged<Inputs> = { [Type in keyof Inputs]: { event_type: Type } & Inputs[Type] }[keyof Inputs]
-/** An event as data: what `session.record` takes. */
+/** An event as data, for `session.record`. */
 export type EventInput = Tagged<EventInputs> | ({ event_type: `${string}.${string}` } & CustomEvent)

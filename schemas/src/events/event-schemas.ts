@@ -1,4 +1,4 @@
-/** The check at the edge: one zod schema an event type, held to the interfaces of event-inputs.ts by the compiler. */
+/** The check of a caller's input: one zod schema for each event type. The compiler compares them with event-inputs.ts. */
 import { z } from 'zod'
 import { InvalidInputError, type Issue } from '../errors.ts'
 import { type CustomEvent, type EventInputs, OUTCOMES, type SessionInputs } from './event-inputs.ts'
@@ -57,12 +57,12 @@ const toolResult = {
 type InputSchemas = { [Type in keyof AllInputs]: () => z.ZodType<AllInputs[Type], AllInputs[Type]> }
 type AllInputs = EventInputs & SessionInputs & { custom: CustomEvent }
 
-/** Of a type; the event may say it itself, as data for `session.record` does. */
+/** Schema of a type. The input may contain its own type, as data for `session.record` does. */
 function eventSchema<Shape extends z.ZodRawShape>(type: string, shape: Shape) {
   return z.strictObject({ event_type: z.literal(type).optional(), ...common }).extend(shape)
 }
 
-/** Functions: most programs record but a few types, and making them all would take a tenth of the import. */
+/** Functions: most programs record only a few types, and making all schemas would take a tenth of the import. */
 const SCHEMAS: InputSchemas = {
   session_start: () =>
     eventSchema('session_start', {
@@ -111,10 +111,10 @@ const SCHEMAS: InputSchemas = {
     }),
 }
 
-/** Compiled when first needed. It takes milliseconds, and a check a tenth of the time. */
+/** Each schema is compiled at its first use. This takes milliseconds; a compiled check takes a tenth of the time. */
 const compiled: { [Type in keyof AllInputs]?: z.ZodType } = {}
 
-/** Types whose value may be anything, but must be there: zod's unknown takes one that is undefined. */
+/** Fields that may have any value but must be present: zod's unknown accepts undefined. */
 const REQUIRED_UNKNOWN: Partial<Record<keyof AllInputs, string>> = {
   user_message: 'message',
   tool_call: 'tool_input',
@@ -130,9 +130,9 @@ export const EVENT_TYPES: readonly (keyof EventInputs)[] = Object.keys(SCHEMAS).
 )
 
 /**
- * Checks what a caller says of an event.
- * @returns The input, checked; unchanged but for upper-case UUIDs.
- * @throws InvalidInputError `EVENT_INVALID` naming every wrong field, its path and what was expected.
+ * Checks a caller's input for an event.
+ * @returns The checked input; only upper-case UUIDs are changed.
+ * @throws InvalidInputError `EVENT_INVALID` naming every wrong field, its path and the expected value.
  */
 export function checkInput<Type extends keyof (EventInputs & SessionInputs)>(
   type: Type,
@@ -152,13 +152,13 @@ export function checkInput(type: string, input: unknown): unknown {
   throw invalidEvent(key === 'custom' ? 'custom event' : key, issues)
 }
 
-/** An `EVENT_INVALID` error from its issues: one line that names them all. */
+/** An `EVENT_INVALID` error whose one-line message names all issues. */
 export function invalidEvent(what: string, issues: readonly Issue[]): InvalidInputError {
   const listed = issues.map((issue) => (issue.path === '' ? issue.expected : `${issue.path}: ${issue.expected}`))
   return new InvalidInputError('EVENT_INVALID', `${what} not recorded: ${listed.join('; ')}`, { issues })
 }
 
-/** Issues as the error tree has them, from zod's: a path as text, unknown keys one by one. */
+/** Turns an issue of zod into issues of the error tree: the path as text, unknown keys one by one. */
 export function describeIssue(issue: z.core.$ZodIssue): Issue[] {
   const path = issue.path.reduce<string>(
     (at, key) => (typeof key === 'number' ? `${at}[${key}]` : at === '' ? String(key) : `${at}.${String(key)}`),
@@ -169,7 +169,7 @@ export function describeIssue(issue: z.core.$ZodIssue): Issue[] {
   return issue.keys.map((key) => ({ path: path === '' ? key : `${path}.${key}`, expected: 'no such field' }))
 }
 
-/** Of several forms, the one that was meant is the one that was understood furthest. */
+/** Of several forms, describes the form that the input matches best: it has faults only below the top, or unknown keys. */
 function describeUnion(forms: readonly (readonly z.core.$ZodIssue[])[], path: readonly PropertyKey[]): Issue[] {
   const within = (issues: readonly z.core.$ZodIssue[]): Issue[] =>
     issues.flatMap((issue) => describeIssue({ ...issue, path: [...path, ...issue.path] }))
@@ -184,6 +184,6 @@ function describeUnion(forms: readonly (readonly z.core.$ZodIssue[])[], path: re
 }
 
 function unknownType(): InvalidInputError {
-  const expected = `expected one of ${EVENT_TYPES.join(', ')}, or a dotted name of your own such as acme.query_checked`
+  const expected = `expected one of ${EVENT_TYPES.join(', ')}, or a dotted name that you choose, such as acme.query_checked`
   return invalidEvent('event', [{ path: 'event_type', expected }])
 }
