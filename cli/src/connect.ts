@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
-import type * as Stack from '@agent-audit/stack'
+import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
 import type { Terminal } from './terminal.ts'
 
@@ -25,7 +25,7 @@ export async function withTrail<T>(
     await using analytics = connectServer(terminal.env)
     return await work(analytics, undefined)
   }
-  const { openDataDir } = await importStack()
+  const { openDataDir } = await importEmbedded()
   await using dataDir = await openDataDir(options.dataDir, { create: false })
   await using analytics = connectAnalytics(dataDir.reader)
   return await work(analytics, dataDir.logDir)
@@ -57,13 +57,13 @@ export function secretOf(env: Terminal['env'], name: string): string | undefined
   }
 }
 
-/** The embedded stack is no dependency of the published command: it comes with the repository. */
-export async function importStack(): Promise<typeof Stack> {
+/** The embedded ClickHouse is an optional peer dependency of the command: its library is large and runs on Linux x64 alone. */
+export async function importEmbedded(): Promise<typeof Embedded> {
   try {
-    return await import('@agent-audit/stack')
+    return await import('@agent-audit/embedded')
   } catch (cause) {
     if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
-    const message = '--data-dir needs the embedded ClickHouse, which comes with the repository of agent-audit only'
+    const message = '--data-dir needs the embedded ClickHouse: npm install @agent-audit/embedded (Linux x64)'
     throw new InvalidInputError('OPTIONS_INVALID', message, { cause })
   }
 }

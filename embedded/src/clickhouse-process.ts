@@ -17,6 +17,7 @@ import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { AuditUnavailableError } from '@agent-audit/schemas'
+import { embeddedAvailability, findLibrary } from './availability.ts'
 import { type Credentials, runStatement } from './clickhouse-client.ts'
 import {
   ADMIN,
@@ -36,32 +37,60 @@ const STOP_TIMEOUT_MS = 20_000
 const POLL_MS = 25
 const PORT_ATTEMPTS = 5
 const ERROR_LINES = 15
+const MAX_MEMORY_BYTES = 4_000_000_000
 const BUSY = 'another process holds the data directory, and its server does not answer'
 
-/** A server on a data directory, ours or one that we attached to. */
-export interface Running {
+/** A server on a data directory: this process started it, or attached to it. */
+export interface Running<Name extends string = string> {
+  /** Such as `http://127.0.0.1:23456`. A server started again on its data directory has the same one if it is still free. */
   readonly url: string
+  /** Directory of the data; empty for a server named by CLICKHOUSE_URL. */
   readonly dataDir: string
+  /** By the name that was asked for; on a server named by CLICKHOUSE_URL the real user name differs. */
+  readonly credentials: Readonly<Record<Name | 'admin', Credentials>>
+  /** Process id of the embedded server, 0 for one named by CLICKHOUSE_URL. */
   readonly pid: number
+  /** Whether another process runs it: `stop` and `kill` then leave it alone. */
   readonly attached: boolean
-  readonly credentials: Readonly<Record<string, Credentials>>
+  /** Ends the server in order: it waits for running queries, and cuts them short after 20 s. */
   stop(): Promise<void>
+  /** A crash: SIGKILL. The data directory can be started again. */
   kill(): Promise<void>
 }
 
-export interface EmbeddedOptions {
-  readonly library: string
+export interface ClickHouseServer<Name extends string = never> extends Running<Name>, AsyncDisposable {}
+
+export interface EmbeddedOptions<Name extends string = string> {
+  /** Where the server keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
-  readonly users: readonly UserSpec[]
-  readonly maxMemoryBytes: number
+  /** Users to have beside `admin`, who may do everything. */
+  readonly users: readonly UserSpec<Name>[]
+  /** Upper bound of the server's memory, bytes. @defaultValue 4,000,000,000 */
+  readonly maxMemoryBytes?: number | undefined
 }
 
-/** Starts the server, or attaches to the live one of this data directory. */
-export async function startEmbedded(options: EmbeddedOptions): Promise<Running> {
+/**
+ * Starts the server, or attaches to the live one of this data directory.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if it cannot run on this machine, or does not start.
+ */
+export async function startEmbedded<const Name extends string = string>(
+  options: EmbeddedOptions<Name>,
+): Promise<Running<Name>> {
+  const library = findLibrary()
+  const availability = embeddedAvailability()
+  if (!availability.available || library === undefined) {
+    const reason = availability.available ? 'libchdb.so was removed' : availability.reason
+    throw new AuditUnavailableError('PART_UNAVAILABLE', reason)
+  }
   const temporary = options.dataDir === undefined
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-clickhouse-')))
   mkdirSync(join(dataDir, 'clickhouse'), { recursive: true })
-  const order = { ...options, dataDir: realpathSync(dataDir), temporary }
+  const { users, maxMemoryBytes = MAX_MEMORY_BYTES } = options
+  const order = { library, users, maxMemoryBytes, dataDir: realpathSync(dataDir), temporary }
+  return startOn(order)
+}
+
+async function startOn(order: Omit<HostOrder, 'httpPort'>): Promise<Running> {
   const deadline = Date.now() + START_TIMEOUT_MS
   let failure = ''
   let portsTaken = 0
@@ -80,7 +109,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Running> 
       portsTaken++
     }
   }
-  if (temporary) removeUnused(order.dataDir)
+  if (order.temporary) removeUnused(order.dataDir)
   throw new AuditUnavailableError('PART_UNAVAILABLE', `ClickHouse did not start on ${order.dataDir}: ${failure}`)
 }
 
@@ -184,7 +213,7 @@ function leaveAlone(): Promise<void> {
   return Promise.resolve()
 }
 
-function credentialsOf(dataDir: string, users: readonly string[]): Record<string, Credentials> {
+function credentialsOf(dataDir: string, users: readonly string[]): Running['credentials'] {
   const passwords = readPasswords(dataDir)
   return Object.fromEntries(users.map((name) => [name, { username: name, password: passwords[name] ?? '' }]))
 }

@@ -1,6 +1,6 @@
 /**
- * The data directory of an embedded trail, the one place that knows what lies in it: ClickHouse's files in
- * `<dir>/clickhouse`, the embedded log in `<dir>/log`.
+ * The data directory of an embedded trail. This file alone knows its layout: ClickHouse's files in `<dir>/clickhouse`, the
+ * embedded log in `<dir>/log`.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,9 +12,9 @@ import {
   readerGrants,
   writerGrants,
 } from '@agent-audit/schemas'
-import { clickHouseAvailability, findLibrary } from './availability.ts'
-import { startEmbedded } from './clickhouse-embedded.ts'
-import { type ClickHouseServer, startClickHouse } from './clickhouse-server.ts'
+import { embeddedAvailability } from './availability.ts'
+import type { UserSpec } from './clickhouse-files.ts'
+import { type ClickHouseServer, startEmbedded } from './clickhouse-process.ts'
 import { track } from './lifetime.ts'
 
 /** A user of the embedded ClickHouse, ready to connect with. */
@@ -29,13 +29,13 @@ export interface DataDir extends AsyncDisposable {
   /** Directory of the embedded log. */
   readonly logDir: string
   readonly clickhouse: ClickHouseServer
-  /** The consumer: inserts and reads its bookkeeping. */
+  /** For the consumer: inserts and reads its bookkeeping. */
   readonly writer: DataDirUser
   /** Reads the whole trail. */
   readonly reader: DataDirUser
-  /** Sets up. */
+  /** Changes tables and users. */
   readonly admin: DataDirUser
-  /** What this opening did to the tables. */
+  /** The migrations that this opening applied. */
   readonly migrations: MigrationReport
   /** Stops the server, if this process started it. Idempotent. */
   close(): Promise<void>
@@ -44,32 +44,43 @@ export interface DataDir extends AsyncDisposable {
 export interface DataDirOptions {
   /** Whether a directory without a trail becomes one. @defaultValue true */
   readonly create?: boolean | undefined
-  /** Whether the server that CLICKHOUSE_URL names is taken, if it names one. @defaultValue false: who names a directory means that one */
-  readonly namedServer?: boolean | undefined
 }
 
 const WRITER = 'audit_writer'
 const READER = 'audit_reader'
-const USERS = [
+
+type TrailServer = ClickHouseServer<typeof WRITER | typeof READER>
+
+/** The users that a server of a trail has beside `admin`. */
+export const TRAIL_USERS: readonly UserSpec<typeof WRITER | typeof READER>[] = [
   { name: WRITER, grants: writerGrants(DEFAULT_DATABASE) },
   { name: READER, grants: readerGrants(DEFAULT_DATABASE) },
-] as const
-const MAX_MEMORY_BYTES = 4_000_000_000
+]
 
 /**
- * Opens an embedded trail: starts ClickHouse on the directory, or attaches to the one another process runs there, and
- * brings its tables up to date.
+ * Opens an embedded trail: starts ClickHouse on the directory, or attaches to the server that another process runs there,
+ * and brings its tables up to date. CLICKHOUSE_URL has no effect: the directory's own server is opened.
  * @param dataDir - Made if it is missing, unless `create` is false.
- * @throws InvalidInputError `OPTIONS_INVALID` if there is no trail and none is to be made; AuditUnavailableError
- * `PART_UNAVAILABLE` if the server does not start here.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the directory holds no trail and `create` is false;
+ * AuditUnavailableError `PART_UNAVAILABLE` if the server does not start on this machine.
  */
-export async function openDataDir(dataDir: string, options: DataDirOptions = {}): Promise<DataDir> {
-  if (options.create === false && !existsSync(join(dataDir, 'clickhouse'))) {
+export async function openDataDir(dataDir: string, { create = true }: DataDirOptions = {}): Promise<DataDir> {
+  if (!create && !existsSync(join(dataDir, 'clickhouse'))) {
     throw new InvalidInputError('OPTIONS_INVALID', `no trail in "${dataDir}": expected the data directory of npm start`)
   }
-  const clickhouse = await (options.namedServer === true
-    ? startClickHouse({ dataDir, users: USERS })
-    : startHere(dataDir))
+  const availability = embeddedAvailability()
+  if (!availability.available) {
+    throw new AuditUnavailableError('PART_UNAVAILABLE', `data directory "${dataDir}": ${availability.reason}`)
+  }
+  return openDataDirOn(track(await startEmbedded({ dataDir, users: TRAIL_USERS })), dataDir)
+}
+
+/**
+ * Opens a trail whose server already runs: brings its tables up to date.
+ * @param clickhouse - Has the {@link TRAIL_USERS}. Stopped when the trail is closed, and when it cannot be opened.
+ * @param dataDir - Of the embedded log.
+ */
+export async function openDataDirOn(clickhouse: TrailServer, dataDir: string): Promise<DataDir> {
   const user = (name: 'admin' | typeof WRITER | typeof READER): DataDirUser => ({
     url: clickhouse.url,
     database: DEFAULT_DATABASE,
@@ -92,16 +103,4 @@ export async function openDataDir(dataDir: string, options: DataDirOptions = {})
     await clickhouse.stop()
     throw error
   }
-}
-
-/** The directory's own server, also where CLICKHOUSE_URL names another. */
-async function startHere(dataDir: string): Promise<ClickHouseServer<typeof WRITER | typeof READER>> {
-  const library = findLibrary()
-  if (library === undefined) {
-    const availability = clickHouseAvailability()
-    const reason = availability.available ? 'the embedded ClickHouse is not installed here' : availability.reason
-    throw new AuditUnavailableError('PART_UNAVAILABLE', `data directory "${dataDir}": ${reason}`)
-  }
-  const running = await startEmbedded({ library, dataDir, users: USERS, maxMemoryBytes: MAX_MEMORY_BYTES })
-  return track(running)
 }

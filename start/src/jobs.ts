@@ -1,10 +1,10 @@
 /** What is recorded: the simulated fleet, or a file of recorded sessions. */
 import type { AuditTrailOptions } from '@agent-audit/producer'
 import type { StartOptions } from './arguments.ts'
-import { FLEET_AGENTS, runFleet } from './fleet.ts'
-import type { Recording } from './recording.ts'
-import { openRecordings } from './recordings-file.ts'
-import { createReplay, type MessageAccount } from './replay.ts'
+import { FLEET_AGENTS, runFleet } from './fleet/fleet.ts'
+import type { Recording } from './run/counted-trail.ts'
+import { openRecordings } from './recordings/recordings-file.ts'
+import { createReplay, type MessageAccount } from './recordings/play-recordings.ts'
 
 export interface Job extends AsyncDisposable {
   /** One line that says what is done. */

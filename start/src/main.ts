@@ -3,15 +3,15 @@
  * what became of it, stop. Each step is a file in start/.
  */
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
-import { stopAll } from './lifetime.ts'
-import { readArguments, type StartOptions, USAGE } from './start/arguments.ts'
-import { type ConsumerProcess, startConsumer } from './start/consumer-process.ts'
-import { type Interruption, watchSignals } from './start/interruption.ts'
-import { chooseJob } from './start/jobs.ts'
-import { openPlace } from './start/place.ts'
-import { createProgress } from './start/progress.ts'
-import { recordAndStore } from './start/run-main-job.ts'
-import { showResult } from './start/result.ts'
+import { stopAll } from '@agent-audit/stack'
+import { readArguments, type StartOptions, USAGE } from './arguments.ts'
+import { type ConsumerProcess, startConsumer } from './run/consumer-process.ts'
+import { type Interruption, watchSignals } from './interruption.ts'
+import { chooseJob } from './jobs.ts'
+import { openPlace } from './run/deployment.ts'
+import { createProgress } from './progress.ts'
+import { recordAndStore } from './run/main-job.ts'
+import { showResult } from './result/show-result.ts'
 
 const EXIT = { complete: 0, incomplete: 1, wrongInput: 2 } as const
 

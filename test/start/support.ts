@@ -9,7 +9,7 @@ import type { TrailEvent } from '@agent-audit/analytics'
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { onTestFinished, vi } from 'vitest'
 
-const START = fileURLToPath(new URL('../../stack/src/start.ts', import.meta.url))
+const START = fileURLToPath(new URL('../../start/src/main.ts', import.meta.url))
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const SOURCE = '--conditions=agent-audit-source'
 

@@ -12,7 +12,7 @@ import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
-import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
+import { connectable, type ConnectionOptions, connectServer, importEmbedded, secretOf } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { counted, painter } from '../render/text.ts'
 
@@ -64,7 +64,7 @@ checked too: it may insert and read its bookkeeping, and nothing more.
 ${KAFKA_HELP}`
 
 async function setUpDataDir(dataDir: string): Promise<Step[]> {
-  const { openDataDir } = await importStack()
+  const { openDataDir } = await importEmbedded()
   await using opened = await openDataDir(dataDir)
   return [tablesStep(`data directory ${dataDir}`, opened.migrations)]
 }

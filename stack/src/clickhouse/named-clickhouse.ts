@@ -1,15 +1,18 @@
-/** A ClickHouse server that somebody else runs, named by CLICKHOUSE_URL. */
+/** A running ClickHouse server, named by CLICKHOUSE_URL. */
 import { randomBytes } from 'node:crypto'
+import type { Credentials } from '@agent-audit/embedded'
+import { ADMIN, newPassword, type Running, runStatement, type UserSpec } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import { type Credentials, runStatement } from './clickhouse-client.ts'
-import type { Running } from './clickhouse-embedded.ts'
-import { ADMIN, newPassword, type UserSpec } from './clickhouse-files.ts'
 
 /**
- * Makes the users on the server, each under a name of this run's own: two runs on one server neither share rights nor
- * lock each other out by a changed password. `stop` drops them again, and they end by themselves after a day.
+ * Creates the users on the server, each under a name that only this call uses: two processes on one server neither share
+ * rights nor lock each other out by a changed password. `stop` drops the users; those it does not drop expire after a day.
  */
-export async function attachExternal(url: string, admin: Credentials, specs: readonly UserSpec[]): Promise<Running> {
+export async function attachNamed<Name extends string>(
+  url: string,
+  admin: Credentials,
+  specs: readonly UserSpec<Name>[],
+): Promise<Running<Name>> {
   const suffix = randomBytes(4).toString('hex')
   const users = specs.map((spec) => ({ spec, username: `${spec.name}_${suffix}`, password: newPassword() }))
   try {
@@ -32,7 +35,7 @@ export async function attachExternal(url: string, admin: Credentials, specs: rea
     credentials: {
       [ADMIN]: admin,
       ...Object.fromEntries(users.map(({ spec, username, password }) => [spec.name, { username, password }])),
-    },
+    } as Running<Name>['credentials'],
     stop: async () => {
       for (const { username } of users) await runStatement(url, admin, `DROP USER IF EXISTS ${username}`)
     },

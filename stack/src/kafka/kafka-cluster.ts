@@ -3,14 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { type Availability, freePorts, track, tryLock } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
-import { kafkaAvailability } from './availability.ts'
-import { tryLock } from './file-lock.ts'
-import { freePorts } from './free-port.ts'
-import { fetchKafkaJars } from './kafka-jars.ts'
+import { javaAvailability } from '../processes/java.ts'
+import { fetchKafkaJars, KAFKA_LIBS } from './kafka-jars.ts'
 import { KafkaNode, type NodeOptions } from './kafka-node.ts'
-import type { NodePlace } from './kafka-properties.ts'
-import { track } from './lifetime.ts'
+import type { NodeLayout } from './kafka-properties.ts'
 
 const PORT_ATTEMPTS = 3
 
@@ -22,8 +20,8 @@ export interface KafkaOptions {
   /** Where a local cluster keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
   /**
-   * Puts something in front of a node, such as a proxy that cuts connections: takes the address the node listens at, and
-   * resolves to the one that clients are told. @defaultValue the same
+   * Puts a proxy in front of a node, such as one that cuts connections: takes the address at which the node listens, and
+   * resolves to the address that clients are told. @defaultValue the same
    */
   readonly advertise?: ((address: string) => Promise<string>) | undefined
 }
@@ -31,7 +29,7 @@ export interface KafkaOptions {
 export interface KafkaCluster extends AsyncDisposable {
   /** Bootstrap addresses, `host:port`. */
   readonly brokers: readonly string[]
-  /** Whether somebody else runs it: then `nodes` is empty and `stop` leaves it alone. */
+  /** Whether KAFKA_BROKERS names it: then `nodes` is empty and `stop` leaves it alone. */
   readonly attached: boolean
   /** The processes of a local cluster, for fault tests. */
   readonly nodes: readonly KafkaNode[]
@@ -39,14 +37,20 @@ export interface KafkaCluster extends AsyncDisposable {
   stop(): Promise<void>
 }
 
+/** Whether {@link startKafka} can work here: by KAFKA_BROKERS, or by Java and the jars (or Maven, to fetch them). */
+export function kafkaAvailability(): Availability {
+  if (process.env['KAFKA_BROKERS']) return { available: true }
+  const instead = "or set KAFKA_BROKERS (docker-compose.yml starts one: 'docker compose up -d --wait kafka')"
+  return javaAvailability({ server: 'A local Kafka', part: "Kafka's jars", files: KAFKA_LIBS, instead })
+}
+
 /**
- * Starts a real Kafka, or names the running one of KAFKA_BROKERS (addresses parted by commas).
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if there is none to be had, saying what to install or to set.
+ * Starts a real Kafka, or names the running one of KAFKA_BROKERS (addresses separated by commas).
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if neither is available, saying what to install or to set.
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaCluster> {
   const named = process.env['KAFKA_BROKERS']
   if (named) return attach(named.split(',').map((address) => address.trim()))
-  // A container runtime, once there is one, is asked here, before the jars.
   const availability = kafkaAvailability()
   if (!availability.available) throw new AuditUnavailableError('PART_UNAVAILABLE', availability.reason)
   return startLocal(options, await fetchKafkaJars())
@@ -60,7 +64,7 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
   const temporary = options.dataDir === undefined
   const dataDir = resolve(options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-kafka-'))))
   await mkdir(dataDir, { recursive: true })
-  // Kafka locks its data itself; this keeps a second cluster from writing over the settings of the first.
+  // Kafka locks its data itself; this lock keeps a second cluster from overwriting the settings of the first.
   const lock = tryLock(join(dataDir, 'owner.lock'))
   if (lock === undefined) {
     throw new InvalidInputError('OPTIONS_INVALID', `Kafka data directory ${dataDir} is in use by another cluster`)
@@ -83,14 +87,14 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
   }
 }
 
-type SharedOptions = Omit<NodeOptions, 'place' | 'allPlaces'>
+type SharedOptions = Omit<NodeOptions, 'layout' | 'allNodes'>
 
-/** Between finding a free port and its use another process may take it: then once more, with other ports. */
+/** Another process may take a free port between its choice and its use: then the nodes start once more, with other ports. */
 async function startNodes(dataDir: string, options: KafkaOptions, shared: SharedOptions): Promise<KafkaNode[]> {
   const count = options.brokers ?? 1
   for (let attempt = 1; ; attempt++) {
-    const places = await placeNodes(dataDir, count, options.advertise)
-    const nodes = places.map((place) => new KafkaNode({ ...shared, place, allPlaces: places }))
+    const layouts = await layOutNodes(dataDir, count, options.advertise)
+    const nodes = layouts.map((layout) => new KafkaNode({ ...shared, layout, allNodes: layouts }))
     try {
       await Promise.all(nodes.map((node) => node.prepare()))
       await Promise.all(nodes.map((node) => node.launch()))
@@ -106,25 +110,29 @@ async function startNodes(dataDir: string, options: KafkaOptions, shared: Shared
 
 const PORTS_PER_NODE = 3
 
-async function placeNodes(dataDir: string, count: number, advertise: KafkaOptions['advertise']): Promise<NodePlace[]> {
+async function layOutNodes(
+  dataDir: string,
+  count: number,
+  advertise: KafkaOptions['advertise'],
+): Promise<NodeLayout[]> {
   const ports = await freePorts(count * PORTS_PER_NODE)
-  const place = async (_: unknown, index: number): Promise<NodePlace> => {
+  const layOut = async (_: unknown, index: number): Promise<NodeLayout> => {
     const [clientPort = 0, brokerPort = 0, controllerPort = 0] = ports.slice(index * PORTS_PER_NODE)
     const listening = `127.0.0.1:${clientPort}`
     const address = (await advertise?.(listening)) ?? listening
     return { id: index + 1, clientPort, brokerPort, controllerPort, address, dir: join(dataDir, `node-${index + 1}`) }
   }
-  return Promise.all(Array.from({ length: count }, place))
+  return Promise.all(Array.from({ length: count }, layOut))
 }
 
-/** The cluster's id, made at the first start of a data directory: 16 random bytes, the form that Kafka takes. */
+/** The cluster's id, made at the first start of a data directory: 16 random bytes in base64url, as Kafka expects. */
 async function clusterIdOf(dataDir: string): Promise<string> {
   const file = join(dataDir, 'cluster-id')
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    // Kafka's tool would take an id that begins with a dash for an option.
+    // Kafka's tool parses an id that begins with a dash as an option.
     const id = randomBytes(16).toString('base64url').replace(/^-/, 'a')
     await writeFile(file, id)
     return id

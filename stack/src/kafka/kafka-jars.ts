@@ -1,11 +1,11 @@
-/** Kafka's own jars from Maven Central, fetched once into the checkout's cache. */
+/** Kafka's jars from Maven Central, fetched once into the checkout's cache. */
 import { fileURLToPath } from 'node:url'
-import { cached, fetchByMaven } from './maven.ts'
+import { cached, fetchByMaven } from '../processes/maven.ts'
 
 /** The same as in kafka/pom.xml; a test compares the two. */
 export const KAFKA_VERSION = '4.3.1'
 
-const POM: string = fileURLToPath(new URL('../kafka/pom.xml', import.meta.url))
+const POM: string = fileURLToPath(new URL('../../kafka/pom.xml', import.meta.url))
 /** Folder of the jars: there and whole, or not there. */
 export const KAFKA_LIBS: string = cached(`kafka-${KAFKA_VERSION}`)
 

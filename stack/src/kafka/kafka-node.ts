@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import { javaCommand } from './availability.ts'
-import { GuardedProcess } from './guarded-process.ts'
+import { javaCommand } from '../processes/java.ts'
+import { SupervisedProcess } from '../processes/supervised-process.ts'
 import { hasBrokers } from './kafka-probe.ts'
-import { type NodePlace, serverProperties } from './kafka-properties.ts'
+import { type NodeLayout, serverProperties } from './kafka-properties.ts'
 
 const START_TIMEOUT_MS = 60_000
 const FORMAT_TIMEOUT_MS = 60_000
@@ -18,30 +18,30 @@ const POLL_MS = 50
 const JAVA_OPTIONS = ['-Xms256m', '-Xmx768m', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
 
 export interface NodeOptions {
-  readonly place: NodePlace
-  readonly allPlaces: readonly NodePlace[]
+  readonly layout: NodeLayout
+  readonly allNodes: readonly NodeLayout[]
   readonly properties: Readonly<Record<string, string>>
   readonly clusterId: string
   readonly libs: string
-  /** Whether the node's directory goes when the node has ended. */
+  /** Whether the node's directory is removed when the node has ended. */
   readonly temporary: boolean
 }
 
-/** A broker and controller. Its process may be killed, held and started again. */
+/** A broker and controller. Its process may be killed, paused and started again. */
 export class KafkaNode {
   readonly id: number
   /** `host:port` for clients; the same over all starts of this object. */
   readonly address: string
-  /** The node's own directory: its settings, its output (`server.out`), its data. */
+  /** The node's directory: its settings, its output (`server.out`), its data. */
   readonly directory: string
   readonly #options: NodeOptions
-  #process: GuardedProcess | undefined
+  #process: SupervisedProcess | undefined
 
   constructor(options: NodeOptions) {
     this.#options = options
-    this.id = options.place.id
-    this.directory = options.place.dir
-    this.address = options.place.address
+    this.id = options.layout.id
+    this.directory = options.layout.dir
+    this.address = options.layout.address
   }
 
   /** Id of the Java process; 0 before the first start. */
@@ -49,13 +49,13 @@ export class KafkaNode {
     return this.#process?.pid ?? 0
   }
 
-  /** Writes the settings and, on an empty directory, the storage's first files. */
+  /** Writes the settings and, on an empty directory, formats the storage. */
   async prepare(): Promise<void> {
-    const { place, allPlaces, properties, clusterId, libs } = this.#options
-    await mkdir(place.dir, { recursive: true })
-    await writeFile(this.#settingsFile, serverProperties(place, allPlaces, properties))
-    if (existsSync(join(place.dir, 'data', 'meta.properties'))) return
-    // One id in 64 begins with a dash: as an argument of its own it would be taken for an option.
+    const { layout, allNodes, properties, clusterId, libs } = this.#options
+    await mkdir(layout.dir, { recursive: true })
+    await writeFile(this.#settingsFile, serverProperties(layout, allNodes, properties))
+    if (existsSync(join(layout.dir, 'data', 'meta.properties'))) return
+    // One id in 64 begins with a dash: as a separate argument, Kafka's tool would parse it as an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', this.#settingsFile]
     const args = ['-Xmx128m', '-XX:TieredStopAtLevel=1', '-cp', join(libs, '*'), ...format]
     try {
@@ -70,13 +70,13 @@ export class KafkaNode {
 
   /** Starts the process, without waiting for it to answer. */
   async launch(): Promise<void> {
-    const { place, libs, temporary } = this.#options
-    this.#process = await GuardedProcess.start({
+    const { layout, libs, temporary } = this.#options
+    this.#process = await SupervisedProcess.start({
       command: javaCommand(),
       args: [...JAVA_OPTIONS, '-cp', join(libs, '*'), 'kafka.Kafka', this.#settingsFile],
-      outputFile: join(place.dir, 'server.out'),
+      outputFile: join(layout.dir, 'server.out'),
       graceMs: STOP_GRACE_MS,
-      temporaryDir: temporary ? place.dir : undefined,
+      temporaryDir: temporary ? layout.dir : undefined,
     })
   }
 
@@ -107,12 +107,12 @@ export class KafkaNode {
     await this.#process?.kill()
   }
 
-  /** Holds the process still (SIGSTOP): it keeps its connections and answers nothing. */
+  /** Pauses the process (SIGSTOP): it keeps its connections and answers no request. */
   pause(): void {
     this.#process?.signal('SIGSTOP')
   }
 
-  /** Lets a held process go on (SIGCONT). */
+  /** Resumes a paused process (SIGCONT). */
   resume(): void {
     this.#process?.signal('SIGCONT')
   }
@@ -123,10 +123,10 @@ export class KafkaNode {
   }
 
   get #listening(): string {
-    return `127.0.0.1:${this.#options.place.clientPort}`
+    return `127.0.0.1:${this.#options.layout.clientPort}`
   }
 
   get #settingsFile(): string {
-    return join(this.#options.place.dir, 'server.properties')
+    return join(this.#options.layout.dir, 'server.properties')
   }
 }

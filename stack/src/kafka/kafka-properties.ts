@@ -1,44 +1,44 @@
 /** The settings of a local Kafka: KRaft, every node both broker and controller, on loopback. */
 import { join } from 'node:path'
 
-/** Above the consumer's and producer's own limits, so that ours are the ones that speak. */
+/** Above the limits of consumer and producer, so that their limits are reached first. */
 const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
-export interface NodePlace {
+export interface NodeLayout {
   readonly id: number
   readonly clientPort: number
-  /** For the other nodes, which so never meet a proxy in front of `clientPort`. */
+  /** For the other nodes: they bypass a proxy in front of `clientPort`. */
   readonly brokerPort: number
   readonly controllerPort: number
-  /** `host:port` that clients are told to use. */
+  /** `host:port` that the node advertises to clients. */
   readonly address: string
-  /** The node's own directory: settings, output, data. */
+  /** The node's directory: settings, output, data. */
   readonly dir: string
 }
 
-/** Writes the text of a node's server.properties. `extra` wins over what stands here. */
+/** The text of a node's server.properties. `extra` overrides the settings made here. */
 export function serverProperties(
-  place: NodePlace,
-  nodes: readonly NodePlace[],
+  layout: NodeLayout,
+  nodes: readonly NodeLayout[],
   extra: Readonly<Record<string, string>>,
 ): string {
   const replicas = String(nodes.length)
   const inSync = nodes.length > 1 ? '2' : '1'
   const settings: Record<string, string> = {
     'process.roles': 'broker,controller',
-    'node.id': String(place.id),
+    'node.id': String(layout.id),
     listeners: [
-      `CLIENT://127.0.0.1:${place.clientPort}`,
-      `BROKER://127.0.0.1:${place.brokerPort}`,
-      `CONTROLLER://127.0.0.1:${place.controllerPort}`,
+      `CLIENT://127.0.0.1:${layout.clientPort}`,
+      `BROKER://127.0.0.1:${layout.brokerPort}`,
+      `CONTROLLER://127.0.0.1:${layout.controllerPort}`,
     ].join(),
-    'advertised.listeners': `CLIENT://${place.address},BROKER://127.0.0.1:${place.brokerPort}`,
+    'advertised.listeners': `CLIENT://${layout.address},BROKER://127.0.0.1:${layout.brokerPort}`,
     'listener.security.protocol.map': 'CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'BROKER',
     'controller.listener.names': 'CONTROLLER',
-    // Voters by settings, not kept in the data: the ports may be others at the next start.
+    // The settings name the voters, not the data: the ports may differ at the next start.
     'controller.quorum.voters': nodes.map((node) => `${node.id}@127.0.0.1:${node.controllerPort}`).join(','),
-    'log.dirs': join(place.dir, 'data'),
+    'log.dirs': join(layout.dir, 'data'),
     'num.partitions': '1',
     'default.replication.factor': replicas,
     'auto.create.topics.enable': 'false',
@@ -53,7 +53,7 @@ export function serverProperties(
     'share.coordinator.state.topic.replication.factor': replicas,
     'share.coordinator.state.topic.min.isr': inSync,
     'group.initial.rebalance.delay.ms': '0',
-    // A killed broker may come back only when its old session has expired (9 s otherwise).
+    // A killed broker can register again only when its old session has expired (9 s otherwise).
     'broker.session.timeout.ms': '5000',
     'broker.heartbeat.interval.ms': '1000',
     ...extra,

@@ -1,68 +1,33 @@
-/** What this machine can run of the real parts, told cheaply and in one line a person can act on. */
+/** The Java that Kafka and the schema registry run on. */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { delimiter, dirname, join } from 'node:path'
-import { KAFKA_LIBS } from './kafka-jars.ts'
-import { REGISTRY_FILES } from './schema-registry-files.ts'
+import { delimiter, join } from 'node:path'
+import type { Availability } from '@agent-audit/embedded/internal'
 
-export type Availability = { readonly available: true } | { readonly available: false; readonly reason: string }
-
-const AVAILABLE: Availability = { available: true }
-const ELSEWHERE =
-  "set CLICKHOUSE_URL and KAFKA_BROKERS (docker-compose.yml brings both up: 'docker compose up -d --wait')"
-const LIBRARY_PACKAGE = '@chdb/lib-linux-x64-gnu'
 const OLDEST_JAVA = 17
 
-/** Whether {@link startClickHouse} can work here: by CLICKHOUSE_URL, or by the embedded library. */
-export function clickHouseAvailability(): Availability {
-  if (process.env['CLICKHOUSE_URL']) return AVAILABLE
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    return refuse(`The embedded ClickHouse runs on Linux x64, not on ${process.platform} ${process.arch}; ${ELSEWHERE}`)
-  }
-  if (findLibrary() !== undefined) return AVAILABLE
-  return refuse(
-    `The embedded ClickHouse (npm package ${LIBRARY_PACKAGE}, for glibc) is not installed: run 'npm ci' without --omit=optional, or ${ELSEWHERE}`,
-  )
+export interface JavaNeed {
+  /** The server to run, as the subject of a sentence. */
+  readonly server: string
+  /** The files that Maven fetches, as the object of a sentence. */
+  readonly part: string
+  /** Folder of those files: there and whole, or not there. */
+  readonly files: string
+  /** What to do instead of installing Java. */
+  readonly instead: string
 }
 
-/** Path of libchdb.so, if its package and the foreign-function bridge are installed. */
-export function findLibrary(): string | undefined {
-  const require = createRequire(import.meta.url)
-  try {
-    require.resolve('ffi-rs')
-    const library = join(dirname(require.resolve(`${LIBRARY_PACKAGE}/package.json`)), 'libchdb.so')
-    return existsSync(library) ? library : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Whether {@link startKafka} can work here: by KAFKA_BROKERS, or by Java and the jars (or Maven, to fetch them). */
-export function kafkaAvailability(): Availability {
-  if (process.env['KAFKA_BROKERS']) return AVAILABLE
-  const instead = "or set KAFKA_BROKERS (docker-compose.yml brings one up: 'docker compose up -d --wait kafka')"
-  return javaAvailability({ what: 'A local Kafka', part: "Kafka's jars", files: KAFKA_LIBS, instead })
-}
-
-/** Whether {@link startSchemaRegistry} can work here: by SCHEMA_REGISTRY_URL, or as {@link kafkaAvailability}. */
-export function schemaRegistryAvailability(): Availability {
-  if (process.env['SCHEMA_REGISTRY_URL']) return AVAILABLE
-  const instead = 'or set SCHEMA_REGISTRY_URL'
-  return javaAvailability({ what: 'A local schema registry', part: 'it', files: REGISTRY_FILES, instead })
-}
-
-function javaAvailability(need: { what: string; part: string; files: string; instead: string }): Availability {
-  const { what, part, files, instead } = need
+/** Whether a server can run here: on Java, from files that are there or that Maven can fetch. */
+export function javaAvailability({ server, part, files, instead }: JavaNeed): Availability {
   const java = javaVersion()
   if (java < OLDEST_JAVA) {
     const found = java === 0 ? 'no Java was found' : `Java ${java} is too old`
-    return refuse(`${what} needs Java ${OLDEST_JAVA} or newer, and ${found}: install Java and Maven, ${instead}`)
+    return refuse(`${server} needs Java ${OLDEST_JAVA} or newer, and ${found}: install Java and Maven, ${instead}`)
   }
   if (!existsSync(files) && findExecutable('mvn') === undefined) {
-    return refuse(`${what} needs Maven once, to fetch ${part}, and mvn was not found: install Maven, ${instead}`)
+    return refuse(`${server} needs Maven once, to fetch ${part}, and mvn was not found: install Maven, ${instead}`)
   }
-  return AVAILABLE
+  return { available: true }
 }
 
 /** The Java to run: JAVA_HOME's, else the one on the PATH. */

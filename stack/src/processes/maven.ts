@@ -1,34 +1,34 @@
-/** Parts from Maven Central, fetched once into the checkout's cache. */
+/** Fetches parts from Maven Central, once each, into the checkout's cache. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { waitForLock } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import { waitForLock } from './file-lock.ts'
 
 const FETCH_TIMEOUT_MS = 600_000
-const CACHE = fileURLToPath(new URL('../../node_modules/.cache/agent-audit', import.meta.url))
+const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/agent-audit', import.meta.url))
 
 export interface MavenOrder {
-  /** Folder the part is to be in, below the cache. */
+  /** The part's folder, below the cache. */
   readonly target: string
-  /** Maven's arguments to bring the part into a folder. */
+  /** Maven's arguments that fetch the part into a folder. */
   readonly argsInto: (folder: string) => readonly string[]
-  /** What a person reads when it cannot be fetched: what, and what to do instead. */
+  /** The error's text when Maven cannot fetch it: which part, and what to do instead. */
   readonly failure: string
 }
 
-/** Where a part is kept: a folder that is there and whole, or not there. */
+/** Folder of a part in the cache: it is there and whole, or not there. */
 export function cached(name: string): string {
   return join(CACHE, name)
 }
 
 /**
- * Fetches a part unless it is there. Two processes at once: one fetches, the other waits for it.
+ * Fetches a part unless it is there. Of two processes at once, one fetches and the other waits for it.
  * @returns The folder.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` with Maven's own words.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` with Maven's output.
  */
 export async function fetchByMaven(order: MavenOrder): Promise<string> {
   const { target } = order
@@ -43,10 +43,10 @@ export async function fetchByMaven(order: MavenOrder): Promise<string> {
   return target
 }
 
-/** By way of a draft that is renamed when it is whole: a fetch that was cut short leaves no half of a part. */
+/** Fetches into a draft folder and renames it when it is whole: an interrupted fetch leaves no partial part. */
 async function fetchInto({ target, argsInto, failure }: MavenOrder): Promise<void> {
   const draft = `${target}.draft`
-  // Without a project some goals leave marks in the working directory: they get one of their own.
+  // Without a project some goals write marker files into the working directory: they get a separate one.
   const cwd = `${target}.marks`
   await rm(draft, { recursive: true, force: true })
   await mkdir(cwd, { recursive: true })

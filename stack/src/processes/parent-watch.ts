@@ -1,17 +1,17 @@
 /**
- * The process between us and a program that does not watch its parent: it runs the program, and ends it when its own
- * standard input closes, which happens when our process closes it or dies, even by SIGKILL.
+ * A process between us and a program that does not watch its parent. It runs the program, and ends it when its own
+ * standard input closes: our process closes it, or dies, even by SIGKILL.
  *
- * Started by guarded-process.ts with one argument, a {@link GuardOrder} as JSON. Says the program's process id on
+ * supervised-process.ts starts it with one argument, a {@link ProgramOrder} as JSON. It writes the program's process id to
  * standard output. Its exit code is the program's.
  */
 import { spawn } from 'node:child_process'
 import { openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { GuardOrder } from './guarded-process.ts'
+import type { ProgramOrder } from './supervised-process.ts'
 
-const order = JSON.parse(process.argv[2] ?? '{}') as GuardOrder
-// Ours is another process group than the terminal's, but a signal may still be sent to it: the parent decides.
+const order = JSON.parse(process.argv[2] ?? '{}') as ProgramOrder
+// The terminal signals another process group, but a signal may still be sent to this one: the parent decides.
 process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
 
@@ -34,13 +34,13 @@ process.stdin.once('close', end)
 
 function end(): void {
   ending = true
-  // A stopped process (SIGSTOP) hears SIGTERM only once it goes on.
+  // A paused process (SIGSTOP) receives SIGTERM only once it is resumed.
   child.kill('SIGCONT')
   child.kill('SIGTERM')
   setTimeout(() => child.kill('SIGKILL'), order.graceMs)
 }
 
-/** The node's directory; the last node to go takes the cluster's along, where only small files of the parent are left. */
+/** Removes the node's directory. The last node also removes the cluster's, which then holds small files of the parent only. */
 function removeTemporary(directory: string): void {
   rmSync(directory, { recursive: true, force: true })
   const cluster = dirname(directory)
@@ -48,7 +48,7 @@ function removeTemporary(directory: string): void {
     const hasNodes = readdirSync(cluster, { withFileTypes: true }).some((entry) => entry.isDirectory())
     if (!hasNodes) rmSync(cluster, { recursive: true, force: true })
   } catch (error) {
-    // Two last nodes at once: the other one was quicker.
+    // Two last nodes ended at once, and the other watch was quicker.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }

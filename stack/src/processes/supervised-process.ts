@@ -1,4 +1,4 @@
-/** A program that lives at most as long as this process. */
+/** A program that ends when this process ends, however it ends. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -7,56 +7,56 @@ import { fileURLToPath } from 'node:url'
 
 const LAST_LINES = 15
 
-/** What the guard is asked to do; see guard.ts. */
-export interface GuardOrder {
+/** What parent-watch.ts runs. */
+export interface ProgramOrder {
   readonly command: string
   readonly args: readonly string[]
   /** The program's standard output and error; written anew at each start. */
   readonly outputFile: string
   /** How long the program may take for an orderly end after SIGTERM, milliseconds. */
   readonly graceMs: number
-  /** The program's directory, removed after an end in order, also when nobody but the guard is left to do it. */
+  /** The program's directory. The watch removes it after an orderly end, also when this process is dead. */
   readonly temporaryDir?: string | undefined
 }
 
-export class GuardedProcess {
+export class SupervisedProcess {
   readonly pid: number
-  readonly #guard: ChildProcess
+  readonly #watch: ChildProcess
   readonly #outputFile: string
 
-  private constructor(guard: ChildProcess, pid: number, outputFile: string) {
-    this.#guard = guard
+  private constructor(watch: ChildProcess, pid: number, outputFile: string) {
+    this.#watch = watch
     this.pid = pid
     this.#outputFile = outputFile
   }
 
-  /** Starts the program. Its failure to start shows as an end; see {@link lastLines}. */
-  static async start(order: GuardOrder): Promise<GuardedProcess> {
-    const script = fileURLToPath(new URL(`guard${extname(import.meta.url)}`, import.meta.url))
-    const guard = spawn(process.execPath, [script, JSON.stringify(order)], {
-      // Its own process group, the program's too: Ctrl-C in the terminal reaches the parent only.
+  /** Starts the program. A program that cannot start is not alive; {@link lastLines} says why. */
+  static async start(order: ProgramOrder): Promise<SupervisedProcess> {
+    const script = fileURLToPath(new URL(`parent-watch${extname(import.meta.url)}`, import.meta.url))
+    const watch = spawn(process.execPath, [script, JSON.stringify(order)], {
+      // A process group of watch and program: Ctrl-C in the terminal reaches the parent only.
       detached: true,
       stdio: ['pipe', 'pipe', 'ignore'],
     })
-    const exited = once(guard, 'exit')
-    const [chunk] = (await Promise.race([once(guard.stdout, 'data'), exited.then(() => ['0'])])) as [Buffer | string]
-    return new GuardedProcess(guard, Number(String(chunk).trim()), order.outputFile)
+    const exited = once(watch, 'exit')
+    const [chunk] = (await Promise.race([once(watch.stdout, 'data'), exited.then(() => ['0'])])) as [Buffer | string]
+    return new SupervisedProcess(watch, Number(String(chunk).trim()), order.outputFile)
   }
 
   get isAlive(): boolean {
-    return this.#guard.exitCode === null && this.#guard.signalCode === null
+    return this.#watch.exitCode === null && this.#watch.signalCode === null
   }
 
   /** Sends a signal to the program itself, if it still lives. */
   signal(name: NodeJS.Signals): void {
-    // The guard reaps the program, so while the guard lives the id cannot have become a stranger's.
+    // The watch reaps the program, so while the watch lives no other process can have this id.
     if (this.isAlive && this.pid > 0) process.kill(this.pid, name)
   }
 
-  /** A crash: SIGKILL, and waits until the program is gone. */
+  /** A crash: SIGKILL, and waits until the program has ended. */
   async kill(): Promise<void> {
     if (!this.isAlive) return
-    const exited = once(this.#guard, 'exit')
+    const exited = once(this.#watch, 'exit')
     this.signal('SIGKILL')
     await exited
   }
@@ -64,12 +64,12 @@ export class GuardedProcess {
   /** Ends the program in order, or by SIGKILL after the order's grace. */
   async stop(): Promise<void> {
     if (!this.isAlive) return
-    const exited = once(this.#guard, 'exit')
-    this.#guard.stdin?.end()
+    const exited = once(this.#watch, 'exit')
+    this.#watch.stdin?.end()
     await exited
   }
 
-  /** What the program said last, for the message about its failure. */
+  /** The program's last lines of output, for the message about its failure. */
   lastLines(): string {
     const lines = readFileSync(this.#outputFile, 'utf8').trim().split('\n')
     return lines.slice(-LAST_LINES).join('\n')

@@ -3,14 +3,15 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Availability, freePorts, track } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import { javaCommand, schemaRegistryAvailability } from './availability.ts'
-import { freePorts } from './free-port.ts'
-import { GuardedProcess } from './guarded-process.ts'
-import { track } from './lifetime.ts'
-import { fetchByMaven } from './maven.ts'
-import { REGISTRY_FILES, REGISTRY_VERSION } from './schema-registry-files.ts'
+import { javaAvailability, javaCommand } from '../processes/java.ts'
+import { cached, fetchByMaven } from '../processes/maven.ts'
+import { SupervisedProcess } from '../processes/supervised-process.ts'
 
+const VERSION = '3.0.9'
+/** Folder of the program: there and whole, or not there. */
+const FILES = cached(`apicurio-registry-${VERSION}`)
 const START_TIMEOUT_MS = 90_000
 const PROBE_TIMEOUT_MS = 2000
 const STOP_GRACE_MS = 10_000
@@ -21,27 +22,34 @@ const CONFLUENT_API = '/apis/ccompat/v7'
 export interface SchemaRegistryServer extends AsyncDisposable {
   /** Root of the Confluent Schema Registry API. */
   readonly url: string
-  /** Whether somebody else runs it: then `stop` leaves it alone. */
+  /** Whether SCHEMA_REGISTRY_URL names it: then `stop` leaves it alone. */
   readonly attached: boolean
   stop(): Promise<void>
 }
 
+/** Whether {@link startSchemaRegistry} can work here: by SCHEMA_REGISTRY_URL, or by Java and the program (or Maven, to fetch it). */
+export function schemaRegistryAvailability(): Availability {
+  if (process.env['SCHEMA_REGISTRY_URL']) return { available: true }
+  const instead = 'or set SCHEMA_REGISTRY_URL'
+  return javaAvailability({ server: 'A local schema registry', part: 'it', files: FILES, instead })
+}
+
 /**
  * Starts a real schema registry, empty, or names the running one of SCHEMA_REGISTRY_URL.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if there is none to be had, saying what to install or to set.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if neither is available, saying what to install or to set.
  */
 export async function startSchemaRegistry(): Promise<SchemaRegistryServer> {
   const named = process.env['SCHEMA_REGISTRY_URL']
   if (named) return track({ url: named, attached: true, stop: () => Promise.resolve() })
   const availability = schemaRegistryAvailability()
   if (!availability.available) throw new AuditUnavailableError('PART_UNAVAILABLE', availability.reason)
-  const artifact = `io.apicurio:apicurio-registry-app:${REGISTRY_VERSION}:zip:all`
+  const artifact = `io.apicurio:apicurio-registry-app:${VERSION}:zip:all`
   const files = await fetchByMaven({
-    target: REGISTRY_FILES,
+    target: FILES,
     argsInto: (folder) => ['dependency:unpack', `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
     failure: 'The schema registry could not be fetched by Maven; set SCHEMA_REGISTRY_URL to use a running one.',
   })
-  // Between finding a free port and its use another process may take it: then once more, with another port.
+  // Another process may take a free port between its choice and its use: then start once more, with another port.
   for (let attempt = 1; ; attempt++) {
     try {
       return await startOnce(files)
@@ -54,10 +62,10 @@ export async function startSchemaRegistry(): Promise<SchemaRegistryServer> {
 async function startOnce(files: string): Promise<SchemaRegistryServer> {
   const [port = 0] = await freePorts(1)
   const directory = await mkdtemp(join(tmpdir(), 'agent-audit-registry-'))
-  // The guard looks after this folder and the one around it, so that one has to be ours too.
+  // The parent watch removes this folder, and its parent folder once that is empty of folders: so both must be ours.
   const temporaryDir = join(directory, 'node')
   await mkdir(temporaryDir)
-  const server = await GuardedProcess.start({
+  const server = await SupervisedProcess.start({
     command: javaCommand(),
     args: [
       '-Xmx512m',
@@ -65,7 +73,7 @@ async function startOnce(files: string): Promise<SchemaRegistryServer> {
       '-Dquarkus.http.host=127.0.0.1',
       `-Dquarkus.http.port=${port}`,
       '-jar',
-      join(files, `apicurio-registry-app-${REGISTRY_VERSION}-runner.jar`),
+      join(files, `apicurio-registry-app-${VERSION}-runner.jar`),
     ],
     outputFile: join(directory, 'server.out'),
     graceMs: STOP_GRACE_MS,
@@ -85,7 +93,7 @@ async function startOnce(files: string): Promise<SchemaRegistryServer> {
   return track({ url, attached: false, stop })
 }
 
-async function untilReady(url: string, server: GuardedProcess): Promise<void> {
+async function untilReady(url: string, server: SupervisedProcess): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS
   while (!(await answers(url))) {
     if (server.isAlive && Date.now() < deadline) {

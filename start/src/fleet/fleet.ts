@@ -1,7 +1,7 @@
 /** A simulated fleet: agents side by side, each with one session after the other, recording as agents in production would. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom, type Random } from './random.ts'
-import type { CountedSession, Recording } from './recording.ts'
+import type { CountedSession, Recording } from '../run/counted-trail.ts'
 import { AGENT_KINDS, type AgentKind, type Scenario, type ToolUse, type Turn } from './scenarios.ts'
 
 export interface FleetOptions {

@@ -1,7 +1,7 @@
 /** Recorded sessions, recorded again: message by message through the producer. Nothing is invented: what is not in the recording stays null. */
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { RecordedMessage, RecordedSession, Role } from './chat-format.ts'
-import type { CountedSession, Recording } from './recording.ts'
+import type { CountedSession, Recording } from '../run/counted-trail.ts'
 import type { RecordingsFile } from './recordings-file.ts'
 
 /** What became of the messages: by role, then by event type, how many. Each message is counted once. */

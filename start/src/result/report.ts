@@ -1,8 +1,8 @@
 /** What a run has come to, for people and for programs. */
-import type { MessageAccount } from './replay.ts'
-import { ROLES, type Role } from './chat-format.ts'
-import type { Recording } from './recording.ts'
-import type { StoredRun } from './stored.ts'
+import type { MessageAccount } from '../recordings/play-recordings.ts'
+import { ROLES, type Role } from '../recordings/chat-format.ts'
+import type { Recording } from '../run/counted-trail.ts'
+import type { StoredRun } from '../run/stored-run.ts'
 
 export interface Outcome {
   readonly recording: Recording

@@ -1,7 +1,7 @@
 /** Shows what a run has come to: figures, the trail of one session, the agents, and how to look further. */
-import { commandLine, runCommand } from './command.ts'
-import type { Job } from './jobs.ts'
-import type { Place } from './place.ts'
+import { commandLine, runCommand } from '../agent-audit-command.ts'
+import type { Job } from '../jobs.ts'
+import type { Place } from '../run/deployment.ts'
 import { eventTable, isComplete, messageTable, type Outcome, summary } from './report.ts'
 
 export interface ResultOptions {

@@ -2,11 +2,12 @@
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { makeEmbeddedTopic } from '@agent-audit/consumer'
+import type { DataDir } from '@agent-audit/embedded'
+import { openDataDirOn, TRAIL_USERS } from '@agent-audit/embedded/internal'
 import type { AuditTrailOptions, SaslOptions } from '@agent-audit/producer'
 import { AuditUnavailableError, DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
-import { type DataDir, openDataDir } from '../data-dir.ts'
-import { startKafka } from '../kafka-cluster.ts'
-import { runCommand } from './command.ts'
+import { startClickHouse, startKafka } from '@agent-audit/stack'
+import { runCommand } from '../agent-audit-command.ts'
 
 /** The log, and how to reach it. */
 interface Log {
@@ -44,7 +45,7 @@ const FRESH = { topic: DEFAULT_TOPIC, groupId: DEFAULT_CONSUMER_GROUP }
  */
 export async function openPlace(options: PlaceOptions): Promise<Place> {
   const [dataDir, brokers] = await Promise.all([
-    openDataDir(options.dataDir, { namedServer: true }),
+    openTrail(options.dataDir),
     options.kafka ? startKafka({ dataDir: join(options.dataDir, 'kafka') }).then((kafka) => kafka.brokers) : undefined,
   ])
   const log = await (brokers === undefined
@@ -69,6 +70,11 @@ export async function openPlace(options: PlaceOptions): Promise<Place> {
     lookArguments: dataDir.clickhouse.dataDir === '' ? [] : ['--data-dir', options.dataDir],
     [Symbol.asyncDispose]: () => reader.close(),
   }
+}
+
+/** The trail on the server that CLICKHOUSE_URL names, else on the data directory's own. */
+async function openTrail(dataDir: string): Promise<DataDir> {
+  return openDataDirOn(await startClickHouse({ dataDir, users: TRAIL_USERS }), dataDir)
 }
 
 async function openEmbeddedLog(options: PlaceOptions, dataDir: DataDir): Promise<Log> {

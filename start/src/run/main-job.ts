@@ -1,13 +1,13 @@
 /** From the first event to the last row. */
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { ConsumerProcess } from './consumer-process.ts'
-import type { Job } from './jobs.ts'
-import type { Place } from './place.ts'
-import type { Progress } from './progress.ts'
-import { type Recording, startRecording } from './recording.ts'
-import { figure, type Outcome } from './report.ts'
-import { readStoredRun } from './stored.ts'
-import { showWhile, waitUntilStored } from './wait.ts'
+import type { Job } from '../jobs.ts'
+import type { Place } from './deployment.ts'
+import type { Progress } from '../progress.ts'
+import { type Recording, startRecording } from './counted-trail.ts'
+import { figure, type Outcome } from '../result/report.ts'
+import { readStoredRun } from './stored-run.ts'
+import { showWhile, waitUntilStored } from './watch-run.ts'
 
 export interface MainJob {
   readonly job: Job

@@ -1,10 +1,10 @@
 /** Watching a run on its way into the table. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Place } from './place.ts'
-import type { Progress } from './progress.ts'
-import { figure } from './report.ts'
-import type { Recording } from './recording.ts'
-import { countStored } from './stored.ts'
+import type { Place } from './deployment.ts'
+import type { Progress } from '../progress.ts'
+import { figure } from '../result/report.ts'
+import type { Recording } from './counted-trail.ts'
+import { countStored } from './stored-run.ts'
 import type { ConsumerProcess } from './consumer-process.ts'
 
 export interface Watch {
