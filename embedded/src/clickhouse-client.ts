@@ -1,11 +1,11 @@
-/** The few words the stack itself says to a ClickHouse server, over its HTTP interface. */
+/** Single statements to a ClickHouse server, over its HTTP interface. */
 
 export interface Credentials {
   readonly username: string
   readonly password: string
 }
 
-/** Runs one statement and returns its answer as text, TabSeparated unless the statement says otherwise. */
+/** Runs one statement and returns its answer as text, in TabSeparated format unless the statement names another. */
 export async function runStatement(
   url: string,
   user: Credentials,

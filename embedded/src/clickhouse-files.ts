@@ -1,4 +1,4 @@
-/** What the embedded ClickHouse keeps in its data directory: where each file is, and how the server's own are written. */
+/** The files of the embedded ClickHouse in its data directory: their paths, and the server's configuration. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ export const ADMIN = 'admin'
 const PASSWORD_BYTES = 18
 const PRIVATE = 0o600
 
-/** One ClickHouse user to have: its name, its rights, its session settings. */
+/** A ClickHouse user: its name, its rights, its session settings. */
 export interface UserSpec<Name extends string = string> {
   readonly name: Name
   /** Full statements without the grantee, such as `GRANT INSERT ON audit.audit_events`. */
@@ -18,22 +18,22 @@ export interface UserSpec<Name extends string = string> {
   readonly constSettings?: readonly string[] | undefined
 }
 
-/** What the parent asks of the host process. No secrets: it is an argument, and arguments are public. */
+/** The order of the parent to the host process. No secrets: it is a process argument, and other users can read those. */
 export interface HostOrder {
   readonly library: string
   readonly dataDir: string
   readonly httpPort: number
   readonly maxMemoryBytes: number
   readonly users: readonly UserSpec[]
-  /** Remove the data directory once the server has ended, if the parent is no longer there to do it. */
+  /** Whether the host removes the data directory once the server has ended, if the parent has died. */
   readonly temporary: boolean
 }
 
-/** Where a running server is reached; written once it answers, removed by the next owner before it starts. */
+/** The address of a running server. Its parent writes it once the server answers; the next owner removes it before its start. */
 export interface Endpoint {
   readonly url: string
   readonly pid: number
-  /** Names of the users this server knows, for whoever attaches. */
+  /** Names of the users this server knows, for processes that attach. */
   readonly users: readonly string[]
 }
 
@@ -62,7 +62,7 @@ export function paths(dataDir: string): DataDirPaths {
   }
 }
 
-/** Writes configuration, users and missing passwords. Only the holder of the lock may call it. */
+/** Writes configuration, users and missing passwords. Only the lock's holder may call it. */
 export function prepareDataDir(order: HostOrder): void {
   const files = paths(order.dataDir)
   rmSync(files.endpoint, { force: true })
@@ -80,7 +80,10 @@ export function readPasswords(dataDir: string): Passwords {
   return (readJson(paths(dataDir).passwords) as Passwords | undefined) ?? {}
 }
 
-/** Reads the endpoint of a data directory's last or present server; undefined before it is ready. Never trust it unasked. */
+/**
+ * Reads the endpoint of a data directory's last or present server; undefined before it is ready. It may be stale: ask the
+ * server which directory it serves before using it.
+ */
 export function readEndpoint(dataDir: string): Endpoint | undefined {
   return readJson(paths(dataDir).endpoint) as Endpoint | undefined
 }
@@ -89,7 +92,7 @@ export function writeEndpoint(dataDir: string, endpoint: Endpoint): void {
   writeWhole(paths(dataDir).endpoint, JSON.stringify(endpoint))
 }
 
-/** A password nobody can guess, safe in XML, SQL and URLs. */
+/** A random password of 144 bits, safe in XML, SQL and URLs. */
 export function newPassword(): string {
   return randomBytes(PASSWORD_BYTES).toString('base64url')
 }
@@ -103,7 +106,7 @@ function readJson(path: string): unknown {
   }
 }
 
-/** A reader sees the old text or the new one, never half of it. */
+/** Replaces the file by a rename: a reader sees the old text or the new one, never a part. */
 function writeWhole(path: string, text: string): void {
   const draft = `${path}.${process.pid}`
   writeFileSync(draft, text, { mode: PRIVATE })
@@ -111,8 +114,10 @@ function writeWhole(path: string, text: string): void {
 }
 
 /**
- * Small pools and caches, short idle connections (an orderly stop waits for them, but they must outlive the 2.5 s after
- * which the client gives an idle one up): the server shares a developer's machine with Kafka, the consumer and the tests. */
+ * Small pools and caches: the server shares a developer's machine with Kafka, the consumer and the tests. Idle connections
+ * are closed after 4 s: an orderly stop waits for them, but they must outlive the 2.5 s after which the client closes an
+ * idle one itself.
+ */
 function serverConfig(order: HostOrder, usersFile: string): string {
   return `<clickhouse>
   <listen_host>127.0.0.1</listen_host>
@@ -142,8 +147,8 @@ function serverConfig(order: HostOrder, usersFile: string): string {
 }
 
 /**
- * `default` is the library's own session and open to all of loopback, so it may do what the start takes and no more:
- * it can read and drop no table.
+ * `default` is the session of the library itself, and any process on loopback can use it without a password. So it has only
+ * the rights that starting the server needs: it can read and drop no table.
  */
 function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
   const admin: UserSpec = { name: ADMIN, grants: ['GRANT ALL ON *.*'] }

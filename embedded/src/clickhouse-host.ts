@@ -1,9 +1,9 @@
 /**
- * The process that is the embedded ClickHouse server. It runs the library in a thread and lives as long as its parent
- * holds the other ends of its standard input and of descriptor 3, so a parent that dies, even by SIGKILL, takes it along.
+ * The process of the embedded ClickHouse server. It runs the library in a thread, and ends when its parent closes the other
+ * ends of its standard input and of descriptor 3: so it also ends when the parent dies, even by SIGKILL.
  *
- * Started by clickhouse-embedded.ts with one argument, a {@link HostOrder} as JSON. It says one word on standard output:
- * `busy` (another process holds the data directory; it exits) or `locked` (the directory is ours, configuration follows).
+ * clickhouse-process.ts starts it with one argument, a {@link HostOrder} as JSON. It writes one word to standard output:
+ * `busy` (another process holds the data directory; it exits) or `locked` (it holds the directory, and configures it next).
  */
 import { rmSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -12,13 +12,13 @@ import { type HostOrder, paths, prepareDataDir } from './clickhouse-files.ts'
 import { tryLock } from './file-lock.ts'
 
 const LIFELINE = 3
-/** How long an orphaned server may take for an orderly end (running queries, merges) before it is cut short. */
+/** How long the server may take for an orderly end (running queries, merges) after its parent died; then SIGKILL. */
 const ORPHAN_GRACE_MS = 10_000
 const START = 'SYSTEM START LISTEN HTTP; SELECT count() FROM table'
 
 const order = JSON.parse(process.argv[2] ?? '{}') as HostOrder
 const files = paths(order.dataDir)
-// Ctrl-C and a stop of the terminal are the parent's to handle: it stops this process in order.
+// The parent handles Ctrl-C and a closed terminal: it stops this process in order.
 process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
 
@@ -26,12 +26,12 @@ const lock = tryLock(files.lock)
 if (lock === undefined) {
   writeSync(1, 'busy\n')
 } else {
-  // Only under the lock: the endpoint left by a dead owner goes, and passwords are made by one process only.
+  // Only under the lock: this removes a dead owner's endpoint, and only one process may make passwords.
   prepareDataDir(order)
   writeSync(1, 'locked\n')
   const lifeline = watchLifeline()
   process.exitCode = await serve()
-  // A parent that lives removes it itself, after it has read what the server said.
+  // A live parent removes it itself, after it has read the server's output.
   if (order.temporary && lifeline.destroyed) rmSync(order.dataDir, { recursive: true, force: true })
   process.exit()
 }
@@ -56,7 +56,7 @@ function serve(): Promise<number> {
   })
 }
 
-/** The library ends by itself when standard input does; this bounds how long that may take once the parent is gone. */
+/** The library ends by itself when standard input closes; this bounds how long that may take once the parent has died. */
 function watchLifeline(): Socket {
   const lifeline = new Socket({ fd: LIFELINE })
   lifeline.on('error', () => {})

@@ -1,11 +1,11 @@
 /**
  * A real ClickHouse server from the embedded library, in a child process that holds the lock of its data directory.
  *
- * Who starts first owns the directory; everybody else attaches. The race of two starters, step by step: both spawn a
- * host; one host gets the lock and says `locked`, the other says `busy` and exits. The loser reads the endpoint file
- * until there is one that answers: the winner's host removed any older file before it said `locked`, and what is read in
- * between is asked, with the directory's own password, for the directory it serves. If the winner dies before it is
- * ready, the loser's next try finds the lock free and the loser becomes the owner.
+ * The first starter owns the directory; the others attach. The race of two starters, step by step: both spawn a host; one
+ * host gets the lock and says `locked`, the other says `busy` and exits. The loser reads the endpoint file until one names a
+ * server that answers: the winner's host removed any older file before it said `locked`, and the loser asks every server it
+ * finds, with the directory's password, which directory it serves. If the winner dies before its server is ready, the
+ * loser's next try finds the lock free and the loser becomes the owner.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -104,7 +104,7 @@ async function startOn(order: Omit<HostOrder, 'httpPort'>): Promise<Running> {
       if (attached !== undefined) return attached
       await sleep(POLL_MS * 4)
     } else {
-      // Between its choice and its use another process may have taken the port: then once more, with another one.
+      // Another process may have taken the port between its choice and its use: then try once more, with another port.
       if (!/address already in use/i.test(outcome)) break
       portsTaken++
     }
@@ -113,7 +113,7 @@ async function startOn(order: Omit<HostOrder, 'httpPort'>): Promise<Running> {
   throw new AuditUnavailableError('PART_UNAVAILABLE', `ClickHouse did not start on ${order.dataDir}: ${failure}`)
 }
 
-/** The port of the directory's last server if it is free: then clients of a crashed server find the next one. */
+/** The port of the directory's last server, if it is free: then clients of a crashed server reach the next one. */
 async function choosePort(dataDir: string): Promise<number> {
   const last = readEndpoint(dataDir)
   const lastPort = last === undefined ? 0 : Number(new URL(last.url).port)
@@ -122,25 +122,25 @@ async function choosePort(dataDir: string): Promise<number> {
   return port
 }
 
-/** @returns The server; {@link BUSY} when another one holds the directory; else why it failed. */
+/** @returns The server; {@link BUSY} when another server holds the directory; else why it failed. */
 async function tryStart(order: HostOrder, deadline: number): Promise<Running | string> {
   const { errors } = paths(order.dataDir)
-  // A file of its own until it holds the lock: of several starters at once each one reads what its own host has said.
-  const words = `${errors}.${randomUUID()}`
-  const child = spawnHost(order, words)
+  // A separate file for each host until one has the lock: each of several starters at once reads its own host's output.
+  const output = `${errors}.${randomUUID()}`
+  const child = spawnHost(order, output)
   const exited = once(child, 'exit')
   const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), exited.then(() => [])])
   const word = String((await said)[0] ?? '').trim()
   child.stdout?.resume()
   if (word === 'busy') {
     await exited
-    rmSync(words)
+    rmSync(output)
     return BUSY
   }
   const url = `http://127.0.0.1:${order.httpPort}`
   while (isAlive(child) && Date.now() < deadline) {
     if (await serves(url, order.dataDir)) {
-      renameSync(words, errors)
+      renameSync(output, errors)
       return owned(child, order, url)
     }
     await sleep(POLL_MS)
@@ -149,16 +149,16 @@ async function tryStart(order: HostOrder, deadline: number): Promise<Running | s
     ? `no answer for ${START_TIMEOUT_MS / 1000} s`
     : `it ended (${child.signalCode ?? `exit code ${child.exitCode}`})`
   await end(child, 0)
-  renameSync(words, errors)
+  renameSync(output, errors)
   return [how, ...lastLines(errors)].join('\n')
 }
 
-/** @param words - The file its errors go to: a pipe would hold the server up when the parent is too busy to read. */
-function spawnHost(order: HostOrder, words: string): ChildProcess {
+/** @param output - File of its standard error: a pipe would block the server when the parent is too busy to read. */
+function spawnHost(order: HostOrder, output: string): ChildProcess {
   const host = fileURLToPath(new URL(`clickhouse-host${extname(import.meta.url)}`, import.meta.url))
-  const errors = openSync(words, 'wx', 0o600)
+  const errors = openSync(output, 'wx', 0o600)
   try {
-    // Its own process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
+    // A separate process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
     return spawn(process.execPath, [host, JSON.stringify(order)], {
       detached: true,
       stdio: ['pipe', 'pipe', errors, 'pipe'],
@@ -219,8 +219,8 @@ function credentialsOf(dataDir: string, users: readonly string[]): Running['cred
 }
 
 /**
- * Whether the server at `url` serves this very directory. Anybody may listen on a port that a dead server left: only a
- * server with the directory's own password and data path is believed.
+ * Whether the server at `url` serves this directory. Any process may listen on the port of a dead server: only a server with
+ * the directory's password and data path counts.
  */
 async function serves(url: string, dataDir: string): Promise<boolean> {
   const password = readPasswords(dataDir)[ADMIN]
@@ -234,7 +234,7 @@ async function serves(url: string, dataDir: string): Promise<boolean> {
   }
 }
 
-/** Ends the child: in order by closing its input, and by SIGKILL after `graceMs`. */
+/** Ends the child: closes its input, and kills it after `graceMs`. */
 async function end(child: ChildProcess, graceMs: number): Promise<void> {
   if (!isAlive(child)) return
   const exited = once(child, 'exit')
@@ -249,7 +249,7 @@ function isAlive(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null
 }
 
-/** A temporary directory may have been started again after a crash: what a live server holds stays. */
+/** Removes a temporary directory, unless a live server holds it: it may have been started again after a crash. */
 function removeUnused(dataDir: string): void {
   if (!existsSync(dataDir)) return
   const lock = tryLock(paths(dataDir).lock)

@@ -1,6 +1,6 @@
 /**
- * A lock on a file that the operating system frees when its holder dies, however it dies: never a pid file, which
- * outlives a crash and may name a stranger. SQLite in exclusive locking mode is the portable way to one in Node.
+ * A lock on a file that the operating system frees when its holder dies, however it dies. A pid file would outlive a crash
+ * and may name another process. SQLite in exclusive locking mode is the portable way to such a lock in Node.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseSync } from 'node:sqlite'

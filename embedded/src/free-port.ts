@@ -1,18 +1,18 @@
-/** Ports for the parts we start. */
+/** Ports for servers. */
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
 /**
- * Below the range the kernel gives to outgoing connections (32768 and up on Linux). A port out of that range could be
- * taken by any client while a killed server is down: its clients, retrying on loopback, even connect to themselves.
+ * Below the range that the kernel gives to outgoing connections (32768 and up on Linux). Any client could take a port of
+ * that range while a killed server is down: clients that retry on loopback even connect to themselves.
  */
 const FIRST_PORT = 12_000
 const LAST_PORT = 32_000
 const ATTEMPTS = 200
 
 /**
- * Finds ports nobody listens on at this moment, all different. Another process may still take one before it is used:
- * the caller starts its server, and on a refusal asks again.
+ * Finds different ports on which no process listens at this moment. Another process may still take one before it is used:
+ * the caller starts its server, and asks again when the port is in use.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>()

@@ -1,9 +1,9 @@
 /**
- * Everything this process has started and not yet stopped.
+ * The parts that this process has started and not yet stopped.
  *
- * Whoever owns the process owns its signals: it calls {@link stopAll} on SIGINT or SIGTERM and picks its own exit code.
- * No handler is installed here. What is not stopped in order, because the process was killed, ends by itself: each part
- * lives only as long as this process holds the other end of its pipe.
+ * The program handles its signals: it calls {@link stopAll} on SIGINT or SIGTERM and chooses its exit code. This file
+ * installs no handler. When the process is killed, its parts end by themselves: each lives only as long as this process
+ * holds the other end of its pipe.
  */
 interface Part {
   stop(): Promise<void>
@@ -11,7 +11,7 @@ interface Part {
 
 const running = new Set<Part>()
 
-/** Enters `part`, and gives it back with a `stop` that works once and leaves the list. */
+/** Adds `part` to the list. @returns the part with a `stop` that runs once and removes it from the list. */
 export function track<T extends Part>(part: T): T & AsyncDisposable {
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
@@ -23,7 +23,7 @@ export function track<T extends Part>(part: T): T & AsyncDisposable {
   return tracked
 }
 
-/** Stops all parts, the youngest first. Rejects with an AggregateError if some did not stop, after trying them all. */
+/** Stops all parts, the youngest first. Tries them all; rejects with an AggregateError if some did not stop. */
 export async function stopAll(): Promise<void> {
   const failures: unknown[] = []
   for (const part of [...running].toReversed()) await part.stop().catch((error: unknown) => failures.push(error))
