@@ -1,18 +1,18 @@
-/** The `agent-audit` command, run as a person would run it: what `npm start` shows is what it prints. */
+/** Runs the `agent-audit` command as a person would: `npm start` shows what the command prints. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 export interface CommandResult {
   readonly exitCode: number
-  /** What it printed; empty if it was shown. */
+  /** Its standard output, if captured; else empty. */
   readonly output: string
 }
 
 export interface CommandOptions {
-  /** Variables over those of our own environment. */
+  /** Variables added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined
-  /** Take its output instead of showing it. */
+  /** Whether to return its output instead of showing it. */
   readonly capture?: boolean | undefined
 }
 
@@ -29,7 +29,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
   return { exitCode: code ?? 1, output }
 }
 
-/** The line to type. */
+/** The line that a person types in a shell. */
 export function commandLine(args: readonly string[]): string {
   return [
     'npx agent-audit',

@@ -1,33 +1,33 @@
-/** What a person asked of `npm start`. */
+/** The arguments of `npm start`. */
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { InvalidInputError } from '@agent-audit/schemas'
 
 export interface StartOptions {
   readonly help: boolean
-  /** File of recorded sessions; undefined: the simulated fleet records. */
+  /** File of recorded sessions; undefined: the simulated fleet. */
   readonly replay: string | undefined
   readonly kafka: boolean
   readonly dataDir: string
   /** Sessions of the simulated fleet. */
   readonly sessions: number
-  /** Of the simulated fleet's choices. */
+  /** Seed of the simulated fleet's choices. */
   readonly seed: number
   readonly json: boolean
 }
 
 export const USAGE = `npm start -- [options]
 
-Records agents' sessions through the producer, has the consumer write them into ClickHouse, and shows what is stored.
+Records agents' sessions through the producer, runs the consumer that writes them into ClickHouse, and shows the stored events.
 
   --replay FILE   recorded sessions in the OpenAI chat format, one JSON object a line, plain or gzip (else: a simulated fleet)
   --kafka         through Kafka: KAFKA_BROKERS, else a local broker (Java and Maven); else: through the embedded log
-  --data-dir DIR  where the data is kept; a second run adds to it (default: .audit-data)
+  --data-dir DIR  directory of the data; a second run adds to it (default: .audit-data)
   --sessions N    sessions of the simulated fleet, 1 to 100000 (default: 200)
   --seed N        seed of the simulated fleet's choices, 0 to 4294967295 (default: another one each time)
   --json          the last line of the output is one JSON object
   --help          show this
 
-Exit codes: 0 stored = accepted, each once; 1 not so; 2 wrong use, or a file that cannot be read whole
+Exit codes: 0 every accepted event is stored once; 1 some are not; 2 wrong use, or a file that cannot be read to its end
 `
 
 const OPTIONS = {
@@ -51,7 +51,7 @@ const MAX_SEED = 2 ** 32 - 1
 export function readArguments(args: readonly string[]): StartOptions {
   const values = parse(args)
   if (values.replay !== undefined && (values.sessions ?? values.seed) !== undefined) {
-    throw wrong('--sessions and --seed are of the simulated fleet: not together with --replay')
+    throw wrong('--sessions and --seed configure the simulated fleet: they cannot be combined with --replay')
   }
   for (const name of ['replay', 'data-dir'] as const) {
     if (values[name] === '') throw wrong(`--${name}: expected a path`)
@@ -75,7 +75,7 @@ function parse(args: readonly string[]): Values {
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
     if (code?.startsWith('ERR_PARSE_ARGS') !== true) throw error
-    // Node adds advice on `--` that is about other programs.
+    // Node adds advice on `--` that does not apply here.
     const said = (message.split(/\. |\n/)[0] ?? message).replace(/\.$/, '')
     throw wrong(said.replace(/argument is ambiguous$/, 'needs a value'))
   }

@@ -1,15 +1,15 @@
-/** Ctrl-C and SIGTERM: the run ends in order, and its exit code says which it was. */
+/** Ctrl-C, SIGTERM and SIGHUP: the run ends in order, and its exit code names the signal. */
 
 export interface Interruption extends Disposable {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal
-  /** 128 and the signal's number, once there was one. */
+  /** 128 plus the signal's number, after a signal; undefined before. */
   readonly exitCode: number | undefined
 }
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
-/** The second signal ends the process at once: what it has started notices, and ends too. */
+/** The second signal ends the process at once: the processes that it started notice, and end too. */
 export function watchSignals(): Interruption {
   const controller = new AbortController()
   let exitCode: number | undefined

@@ -1,6 +1,6 @@
 /**
- * `npm start`, the main job from end to end: open the parts, start the consumer, record, wait until all is stored, tell
- * what became of it, stop. Each step is a file in start/.
+ * `npm start`, the main job from end to end: open the deployment, start the consumer, record, wait until every event is
+ * stored, show the result, stop. Each step is a file beside this one.
  */
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { stopAll } from '@agent-audit/stack'
@@ -8,7 +8,7 @@ import { readArguments, type StartOptions, USAGE } from './arguments.ts'
 import { type ConsumerProcess, startConsumer } from './run/consumer-process.ts'
 import { type Interruption, watchSignals } from './interruption.ts'
 import { chooseJob } from './jobs.ts'
-import { openPlace } from './run/deployment.ts'
+import { openDeployment } from './run/deployment.ts'
 import { createProgress } from './progress.ts'
 import { recordAndStore } from './run/main-job.ts'
 import { showResult } from './result/show-result.ts'
@@ -16,7 +16,7 @@ import { showResult } from './result/show-result.ts'
 const EXIT = { complete: 0, incomplete: 1, wrongInput: 2 } as const
 
 for (const stream of [process.stdout, process.stderr]) {
-  // A reader that has seen enough (`npm start | head`) closes the pipe; the events still have to get where they belong.
+  // A reader such as `npm start | head` closes the pipe early; the events still have to be stored.
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
   })
@@ -34,7 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
     }
     return await runMainJob(options, interruption)
   } catch (error) {
-    if (!(error instanceof TrailError || isOfTheSystem(error))) throw error
+    if (!(error instanceof TrailError || isSystemError(error))) throw error
     process.stderr.write(`npm start: ${error.message}\n`)
     return interruption.exitCode ?? (error instanceof InvalidInputError ? EXIT.wrongInput : EXIT.incomplete)
   } finally {
@@ -42,8 +42,8 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** A directory that cannot be made or written, and the like: its message says all there is to say. */
-function isOfTheSystem(error: unknown): error is Error {
+/** Such as a directory that cannot be created or written: the message alone explains it. */
+function isSystemError(error: unknown): error is Error {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
 }
 
@@ -51,19 +51,19 @@ async function runMainJob(options: StartOptions, interruption: Interruption): Pr
   await using job = await chooseJob(options)
   const progress = createProgress(process.stderr)
   progress.update(`starting ${options.kafka ? 'Kafka and ' : ''}ClickHouse on ${options.dataDir}`)
-  await using place = await openPlace(options)
+  await using deployment = await openDeployment(options)
   if (interruption.exitCode !== undefined) return interruption.exitCode
   progress.end()
-  progress.say(`${job.title}\n${place.log.name} -> consumer -> ${place.store}, data in ${options.dataDir}\n`)
+  progress.say(`${job.title}\n${deployment.log.name} -> consumer -> ${deployment.store}, data in ${options.dataDir}\n`)
   let consumer: ConsumerProcess | undefined
   try {
     consumer = startConsumer({
-      settings: place.consumerSettings,
+      settings: deployment.consumerSettings,
       onWarning: (message) => progress.say(`consumer: ${message}`),
     })
-    const outcome = await recordAndStore({ job, place, consumer, progress, stop: interruption.signal })
+    const outcome = await recordAndStore({ job, deployment, consumer, progress, stop: interruption.signal })
     if (interruption.exitCode !== undefined) return interruption.exitCode
-    const shown = await showResult(outcome, { job, place, json: options.json })
+    const shown = await showResult(outcome, { job, deployment, json: options.json })
     if (!shown) return EXIT.incomplete
     return outcome.incomplete === undefined ? EXIT.complete : EXIT.wrongInput
   } finally {

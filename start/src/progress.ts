@@ -1,17 +1,22 @@
-/** One line that says how far the work is: rewritten in place on a terminal, now and then a new one elsewhere. */
+/** The progress line: rewritten in place on a terminal; elsewhere a new line at most every 2 s. */
 
 export interface Progress {
-  /** Shows the line as it is now. */
+  /** Replaces the line. */
   update(line: string): void
-  /** Prints a line that stays, above the one that changes. */
+  /** Prints a permanent line above the changing one. */
   say(line: string): void
-  /** Leaves the last line standing. */
+  /** Ends the changing line: its last state stays. */
   end(): void
 }
 
-/** Where there is no terminal: at most one line in this time, milliseconds. */
+/** Without a terminal: shortest time between two lines, milliseconds. */
 const SPARSE_MS = 2000
 const DEFAULT_COLUMNS = 80
+
+/** A count for people: `12,345`. */
+export function figure(value: number): string {
+  return value.toLocaleString('en-US')
+}
 
 export function createProgress(stream: NodeJS.WriteStream): Progress {
   return stream.isTTY ? onTerminal(stream) : sparse(stream)
@@ -23,7 +28,7 @@ function onTerminal(stream: NodeJS.WriteStream): Progress {
   return {
     update(line) {
       clear()
-      // A line that wraps could not be taken back.
+      // A wrapped line could not be erased.
       shown = line.slice(0, (stream.columns || DEFAULT_COLUMNS) - 1)
       stream.write(shown)
     },

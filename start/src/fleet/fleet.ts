@@ -1,12 +1,12 @@
-/** A simulated fleet: agents side by side, each with one session after the other, recording as agents in production would. */
+/** A simulated fleet: concurrent agents, each with one session after the other, that record as agents in production would. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom, type Random } from './random.ts'
-import type { CountedSession, Recording } from '../run/counted-trail.ts'
+import type { CountedSession, CountedTrail } from '../run/counted-trail.ts'
 import { AGENT_KINDS, type AgentKind, type Scenario, type ToolUse, type Turn } from './scenarios.ts'
 
 export interface FleetOptions {
   readonly sessions: number
-  /** The same seed, the same conversations; times and the order between agents are this run's own. */
+  /** The same seed gives the same conversations; times and the order between agents differ from run to run. */
   readonly seed: number
 }
 
@@ -17,16 +17,16 @@ const BYTES_PER_TOKEN = 4
 /** Number of agents of the whole fleet. */
 export const FLEET_AGENTS: number = AGENT_KINDS.reduce((total, { agents }) => total + agents, 0)
 
-/** Runs the fleet until all sessions are recorded, or `stop` is aborted: then agents leave between two turns. */
-export async function runFleet(recording: Recording, options: FleetOptions, stop: AbortSignal): Promise<void> {
+/** Runs the fleet until all sessions are recorded, or `stop` is aborted: then each agent stops between two turns. */
+export async function runFleet(trail: CountedTrail, options: FleetOptions, stop: AbortSignal): Promise<void> {
   const agents = AGENT_KINDS.flatMap((kind) => Array.from({ length: kind.agents }, (_, index) => ({ kind, index })))
   await Promise.all(
-    agents.map(async ({ kind, index }, place) => {
+    agents.map(async ({ kind, index }, agentNumber) => {
       const name = `${kind.name}-${String(index + 1).padStart(2, '0')}`
-      // Every agent has its own sessions, whoever is faster: so the seed alone decides what happens in them.
-      for (let number = place; number < options.sessions && !stop.aborted; number += agents.length) {
+      // The sessions of an agent do not depend on how fast the others are: so the seed alone decides what happens in them.
+      for (let number = agentNumber; number < options.sessions && !stop.aborted; number += agents.length) {
         const agent = new SimulatedAgent(kind, name, createRandom(options.seed, number))
-        await agent.work(recording, number, stop)
+        await agent.work(trail, number, stop)
       }
     }),
   )
@@ -45,10 +45,10 @@ class SimulatedAgent {
     this.#random = random
   }
 
-  async work(recording: Recording, number: number, stop: AbortSignal): Promise<void> {
+  async work(trail: CountedTrail, number: number, stop: AbortSignal): Promise<void> {
     const scenario = this.#kind.scenario(this.#random)
-    const session = await recording.startSession({
-      session_id: `${this.#name}-${recording.runId.slice(0, 8)}-${number + 1}`,
+    const session = await trail.startSession({
+      session_id: `${this.#name}-${trail.runId.slice(0, 8)}-${number + 1}`,
       agent_id: this.#name,
       agent_version: this.#kind.version,
       model_id: this.#kind.model,
@@ -143,7 +143,7 @@ interface Answer {
   readonly error?: Error
 }
 
-/** About as many as a model would count. */
+/** About the number of tokens that a model would count. */
 function tokensOf(value: unknown): number {
   return Math.ceil(JSON.stringify(value).length / BYTES_PER_TOKEN)
 }

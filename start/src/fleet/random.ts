@@ -1,4 +1,4 @@
-/** Choices that can be made again: the same seed, the same numbers. */
+/** Repeatable random choices: the same seed gives the same numbers. */
 
 export interface Random {
   /** From 0 up to 1. */
@@ -10,10 +10,10 @@ export interface Random {
   pick<T>(items: readonly [T, ...T[]]): T
 }
 
-/** A stream of choices of its own for each `index` below one seed, so that what runs side by side does not mix. */
+/** A separate stream of choices for each `index` of one seed: concurrent work does not change another stream. */
 export function createRandom(seed: number, index: number): Random {
   let state = (seed ^ Math.imul(index + 1, 0x9e3779b1)) >>> 0
-  // Mulberry32 (Tommy Ettinger): 32 bits of state, good enough for made-up conversations.
+  // Mulberry32 (Tommy Ettinger): 32 bits of state, good enough for simulated conversations.
   const next = (): number => {
     state = (state + 0x6d2b79f5) >>> 0
     let t = state

@@ -1,16 +1,16 @@
 /**
- * What the simulated agents go through: made-up conversations of three kinds of agents, with what goes wrong in practice.
- * Pure: a scenario is a list of turns, drawn from its own stream of choices.
+ * The scenarios of the simulated agents: conversations of three kinds of agents, with the failures of real ones. Pure: a
+ * scenario is a list of turns, drawn from a stream of random choices.
  */
 import type { Outcome } from '@agent-audit/schemas'
 import type { Random } from './random.ts'
 
-/** One thing that happens in a session. */
+/** One step of a session. */
 export type Turn =
   | { readonly kind: 'tool'; readonly call: ToolUse }
   /** The agent answers the person. */
   | { readonly kind: 'say'; readonly text: string }
-  /** The person says something more. */
+  /** The person answers. */
   | { readonly kind: 'user'; readonly text: string }
   | { readonly kind: 'decide'; readonly reasoning: string }
   | { readonly kind: 'human'; readonly approver: string; readonly reason: string }
@@ -21,9 +21,9 @@ export interface ToolUse {
   readonly name: string
   readonly input: Record<string, unknown>
   readonly requiresApproval?: boolean
-  /** Judged and not run. */
+  /** Evaluated and not run. */
   readonly refused?: { readonly outcome: 'denied' | 'blocked'; readonly reason: string }
-  /** An edge of the sandbox on its way. */
+  /** A sandbox boundary that the call crosses. */
   readonly crossing?: { readonly boundary: string; readonly resource: string; readonly outcome: Outcome }
   readonly result?: {
     readonly output?: unknown
@@ -37,7 +37,7 @@ export interface Scenario {
   readonly userId: string
   readonly message: string
   readonly turns: readonly Turn[]
-  /** How it ends: with the last answer, at a limit, or by an error nobody caught. */
+  /** How it ends: with the last answer, at a limit, or by an uncaught error. */
   readonly end: 'answered' | 'max_iterations_reached' | 'deadline_exceeded' | Error
 }
 

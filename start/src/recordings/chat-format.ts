@@ -1,6 +1,6 @@
 /**
- * The OpenAI chat format as recorded sessions have it: one JSON object a session, with `messages` and, where known,
- * `session`, `agent`, `model`, `user` (or the same with `_id`) and whatever else the recorder kept.
+ * Recorded sessions in the OpenAI chat format: one JSON object a session, with `messages` and, where known, `session`,
+ * `agent`, `model`, `user` (or the same with `_id`) and any other keys.
  */
 import { InvalidInputError, type Issue } from '@agent-audit/schemas'
 
@@ -20,12 +20,12 @@ export interface RecordedSession {
 }
 
 export interface RecordedMessage {
-  /** `developer` is a system message by its newer name. */
+  /** `developer`, the newer name of a system message, becomes `system`. */
   readonly role: Role
-  /** The message as it stands in the recording. */
+  /** The message as the recording holds it. */
   readonly raw: Json
   readonly content: unknown
-  /** The content's text: itself, or its text parts together; null when there is none. */
+  /** The content's text: the content itself, or its text parts joined; null without text. */
   readonly text: string | null
   readonly toolCalls: readonly RecordedToolCall[]
   /** Of a tool message: the call it answers. */
@@ -39,7 +39,7 @@ export interface RecordedMessage {
 export interface RecordedToolCall {
   readonly id: string | undefined
   readonly name: string
-  /** The arguments parsed; those that are no JSON, as the text they are. */
+  /** The parsed arguments; arguments that are not JSON stay text. */
   readonly input: unknown
 }
 
@@ -54,7 +54,7 @@ const MAX_ID_LENGTH = 200
 
 /**
  * Reads one line.
- * @throws InvalidInputError `INPUT_UNREADABLE`: not JSON, or every place where it has another shape.
+ * @throws InvalidInputError `INPUT_UNREADABLE`: the line is not JSON, or has another shape; it names each wrong path.
  */
 export function readRecordedSession(line: string): RecordedSession {
   const shape = new Shape()
@@ -140,7 +140,7 @@ function textOf(content: unknown): string | null {
   return texts.length === 0 ? null : texts.join('')
 }
 
-/** Collects every place where a value has another shape. */
+/** Collects every path whose value has another shape. */
 class Shape {
   readonly #issues: Issue[] = []
 
@@ -175,7 +175,7 @@ class Shape {
   }
 
   check(): void {
-    // Once the object around it is wrong, what is missing in it says nothing new.
+    // An issue inside a wrong object adds nothing.
     const issues = this.#issues.filter(
       ({ path }, index) =>
         !this.#issues.slice(0, index).some((before) => path.startsWith(`${before.path}.`) || before.path === ''),

@@ -1,23 +1,23 @@
-/** Recorded sessions, recorded again: message by message through the producer. Nothing is invented: what is not in the recording stays null. */
+/** Plays recorded sessions: records each message through the producer. Fields that the recording does not hold stay null. */
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { RecordedMessage, RecordedSession, Role } from './chat-format.ts'
-import type { CountedSession, Recording } from '../run/counted-trail.ts'
+import type { CountedSession, CountedTrail } from '../run/counted-trail.ts'
 import type { RecordingsFile } from './recordings-file.ts'
 
-/** What became of the messages: by role, then by event type, how many. Each message is counted once. */
+/** Number of messages by role, then by the type of the event they became. Each message is counted once. */
 export type MessageAccount = ReadonlyMap<Role, ReadonlyMap<string, number>>
 
-export interface Replay {
-  /** Filled in as the replay goes on. */
+export interface RecordingsPlayer {
+  /** Grows while `run` records. */
   readonly account: MessageAccount
   /**
    * Records all sessions of the file, in order, until `stop` is aborted.
-   * @throws InvalidInputError `INPUT_UNREADABLE` at the first line that cannot be recorded; what came before it is.
+   * @throws InvalidInputError `INPUT_UNREADABLE` at the first line that cannot be recorded; the lines before it are.
    */
-  run(recording: Recording, stop: AbortSignal): Promise<void>
+  run(trail: CountedTrail, stop: AbortSignal): Promise<void>
 }
 
-export function createReplay(file: RecordingsFile): Replay {
+export function createPlayer(file: RecordingsFile): RecordingsPlayer {
   const account = new Map<Role, Map<string, number>>()
 
   function count(role: Role, eventType: string): void {
@@ -27,11 +27,11 @@ export function createReplay(file: RecordingsFile): Replay {
 
   return {
     account,
-    async run(recording, stop) {
+    async run(trail, stop) {
       for await (const { where, session } of file.entries()) {
         if (stop.aborted) return
         try {
-          await replaySession(recording, session, count)
+          await playSession(trail, session, count)
         } catch (cause) {
           if (!(cause instanceof InvalidInputError)) throw cause
           throw new InvalidInputError('INPUT_UNREADABLE', `${where}: ${cause.message}`, { cause })
@@ -43,11 +43,11 @@ export function createReplay(file: RecordingsFile): Replay {
 
 type Count = (role: Role, eventType: string) => void
 
-async function replaySession(recording: Recording, recorded: RecordedSession, count: Count): Promise<void> {
+async function playSession(trail: CountedTrail, recorded: RecordedSession, count: Count): Promise<void> {
   const { messages } = recorded
   const prompt = messages.find((message) => message.role === 'system' && message.text !== null)
   const opening = messages.find((message) => message.role === 'user')
-  const session = await recording.startSession({
+  const session = await trail.startSession({
     session_id: recorded.session,
     agent_id: recorded.agent,
     model_id: recorded.model,
@@ -84,9 +84,9 @@ interface Answer {
 /** Plays the messages of one session. */
 class MessagePlayer {
   readonly #session: CountedSession
-  /** The messages as recorded, the same objects in each call: so the producer sees which are new. */
+  /** The messages as recorded, the same objects in each call: by identity, the producer sees which are new. */
   readonly #history: readonly unknown[]
-  /** Names of calls without a result, by id: ids repeat, so the oldest is answered first, as the producer pairs them. */
+  /** Names of calls without a result, by id. Ids repeat: the oldest is answered first, as the producer pairs them. */
   readonly #openCalls: Map<string, string[]> = new Map<string, string[]>()
   #answer: Answer | undefined
 
@@ -136,13 +136,13 @@ class MessagePlayer {
       tool_call_id: toolCallId,
       tool_name: name ?? called ?? 'unknown',
       tool_output: content,
-      // Whether it went well is not in the recording.
+      // The recording does not say whether the call succeeded.
       outcome: null,
       ...contentOf(extras),
     })
   }
 
-  /** Records the last answer as the output, and the end with what else the recording says of the session. */
+  /** Records the last answer as the output, then the end with the other keys of the recording. */
   finish(extras: Record<string, unknown>): void {
     if (this.#answer !== undefined) {
       const { text, event_id, step } = this.#answer

@@ -5,7 +5,7 @@ import { createGunzip, type Gunzip } from 'node:zlib'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { readRecordedSession, type RecordedSession } from './chat-format.ts'
 
-/** One session, and where it stands. */
+/** One session, and its line. */
 export interface RecordingsEntry {
   /** `FILE line K`. */
   readonly where: string
@@ -14,7 +14,7 @@ export interface RecordingsEntry {
 
 export interface RecordingsFile extends AsyncDisposable {
   /**
-   * The sessions, in order. Lines before a bad one are given first, also where a gzip file was cut short.
+   * The sessions, in order. Lines before a bad one are yielded first, also where a gzip file was cut short.
    * @throws InvalidInputError `INPUT_UNREADABLE`: `FILE line K: …`.
    */
   entries(): AsyncGenerator<RecordingsEntry, void, void>
@@ -25,7 +25,7 @@ const NEWLINE = 0x0a
 const MAX_LINE_BYTES = 256 * 2 ** 20
 const CHUNK_BYTES = 64 * 1024
 
-/** Opens the file, so that a missing one is told before anything is started. @throws InvalidInputError `INPUT_UNREADABLE`. */
+/** Opens the file, so that a missing one is reported before any server starts. @throws InvalidInputError `INPUT_UNREADABLE`. */
 export async function openRecordings(path: string): Promise<RecordingsFile> {
   let file: FileHandle | undefined
   try {
@@ -74,8 +74,8 @@ async function* readChunks(file: FileHandle): AsyncGenerator<Buffer> {
 }
 
 /**
- * Each chunk is decompressed to its end before the next one is given: a file that was cut short then yields all it holds
- * before its error. (Piped or iterated, a failing stream drops what nobody has taken from it yet.)
+ * Decompresses each chunk to its end before it passes the next one: so a file that was cut short yields everything it holds
+ * before its error. (A failing stream that is piped or iterated drops the output that was not read yet.)
  */
 async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const stream = createGunzip()

@@ -1,18 +1,19 @@
-/** Shows what a run has come to: figures, the trail of one session, the agents, and how to look further. */
+/** Shows the result of a run: figures, the trail of one session, the agents, and commands to look further. */
 import { commandLine, runCommand } from '../agent-audit-command.ts'
 import type { Job } from '../jobs.ts'
-import type { Place } from '../run/deployment.ts'
-import { eventTable, isComplete, messageTable, type Outcome, summary } from './report.ts'
+import type { Deployment } from '../run/deployment.ts'
+import type { Outcome } from '../run/main-job.ts'
+import { eventTable, isComplete, messageTable, summary } from './report.ts'
 
 export interface ResultOptions {
   readonly job: Job
-  readonly place: Place
+  readonly deployment: Deployment
   readonly json: boolean
 }
 
-/** @returns Whether all that was accepted is stored, each once, and could be read again. */
-export async function showResult(outcome: Outcome, { job, place, json }: ResultOptions): Promise<boolean> {
-  const { recording, incomplete } = outcome
+/** @returns Whether every accepted event is stored once, and the commands could read them. */
+export async function showResult(outcome: Outcome, { job, deployment, json }: ResultOptions): Promise<boolean> {
+  const { trail, incomplete } = outcome
   print(`${eventTable(outcome)}\n`)
   if (job.account !== undefined && job.account.size > 0) print(`${messageTable(job.account)}\n`)
   let readable = true
@@ -22,14 +23,14 @@ export async function showResult(outcome: Outcome, { job, place, json }: ResultO
     if (exitCode !== 0) readable = false
     print('\n')
   }
-  const look = place.lookArguments
-  const trail = recording.example === undefined ? undefined : ['trail', recording.example, ...look]
-  if (trail !== undefined) await show(trail)
-  await show(['agents', '--since', recording.startedAt.toISOString(), ...look])
-  print(`To look further:\n${furtherCommands(trail, look)}`)
+  const where = deployment.trailArguments
+  const trailArgs = trail.example === undefined ? undefined : ['trail', trail.example, ...where]
+  if (trailArgs !== undefined) await show(trailArgs)
+  await show(['agents', '--since', trail.startedAt.toISOString(), ...where])
+  print(`To look further:\n${furtherCommands(trailArgs, where)}`)
   if (incomplete !== undefined) {
     process.stderr.write(`\nnpm start: ${incomplete}\n`)
-    print(`\nINCOMPLETE: the file was recorded up to there (${recording.sessions} sessions) and no further\n`)
+    print(`\nINCOMPLETE: the sessions before that line were recorded (${trail.sessions}), the rest was not\n`)
   }
   if (json) print(`${summary(outcome)}\n`)
   return readable && isComplete(outcome)
@@ -39,11 +40,11 @@ function print(text: string): void {
   process.stdout.write(text)
 }
 
-function furtherCommands(trail: readonly string[] | undefined, look: readonly string[]): string {
+function furtherCommands(trailArgs: readonly string[] | undefined, where: readonly string[]): string {
   const commands = [
-    ...(trail === undefined ? [] : [[...trail, '--full']]),
-    ['sessions', ...look],
-    ['verify', '--completeness', ...look],
+    ...(trailArgs === undefined ? [] : [[...trailArgs, '--full']]),
+    ['sessions', ...where],
+    ['verify', '--completeness', ...where],
   ]
   return commands.map((args) => `  ${commandLine(args)}\n`).join('')
 }

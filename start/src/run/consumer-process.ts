@@ -1,4 +1,4 @@
-/** The real consumer, as its own process: configured by its environment alone, as in production. */
+/** The real consumer in a separate process, configured by its environment alone, as in production. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { extname } from 'node:path'
@@ -7,43 +7,43 @@ import { fileURLToPath } from 'node:url'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 
 export interface ConsumerProcess {
-  /** Aborted once it has ended. */
+  /** Aborted once the consumer has ended. */
   readonly ended: AbortSignal
-  /** @throws AuditUnavailableError `PART_UNAVAILABLE` if it has ended, with its last words. */
+  /** @throws AuditUnavailableError `PART_UNAVAILABLE` if it has ended, with its last message. */
   check(): void
-  /** Drains it (SIGTERM) and waits; by SIGKILL when that takes longer than its own limit. Idempotent. */
+  /** Drains it (SIGTERM) and waits; after 15 s SIGKILL. Idempotent. */
   stop(): Promise<void>
 }
 
 export interface ConsumerOptions {
-  /** The consumer's settings; of our own environment's, only those that name no other place. */
+  /** The consumer's settings. It inherits this environment without AUDIT_*, CLICKHOUSE_* and KAFKA_*. */
   readonly settings: Readonly<Record<string, string>>
-  /** Told what it warns of, in one line. */
+  /** Called with each warning of the consumer, one line. */
   readonly onWarning: (message: string) => void
 }
 
-/** Above the consumer's own SHUTDOWN_TIMEOUT_MS, whose default is 10 s. */
+/** Above the consumer's SHUTDOWN_TIMEOUT_MS, whose default is 10 s. */
 const STOP_TIMEOUT_MS = 15_000
-/** As `npm run consumer` has them. */
+/** The same as of `npm run consumer`. */
 const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
 /** Levels of pino. */
 const WARN = 40
-const ELSEWHERE = /^(AUDIT|CLICKHOUSE|KAFKA)_/
+const NOT_INHERITED = /^(AUDIT|CLICKHOUSE|KAFKA)_/
 
 export function startConsumer({ settings, onWarning }: ConsumerOptions): ConsumerProcess {
   const extension = extname(import.meta.url)
   const main = fileURLToPath(new URL(`./main${extension}`, import.meta.resolve('@agent-audit/consumer')))
   const lifeline = new URL(`./consumer-lifeline${extension}`, import.meta.url).href
-  const inherited = Object.entries(process.env).filter(([name]) => !ELSEWHERE.test(name))
-  // Its own process group: Ctrl-C in the terminal reaches us only, and we stop our parts in order.
+  const inherited = Object.entries(process.env).filter(([name]) => !NOT_INHERITED.test(name))
+  // A separate process group: Ctrl-C in the terminal reaches this process only, which stops its parts in order.
   const child = spawn(process.execPath, [...NODE_OPTIONS, '--import', lifeline, main], {
     detached: true,
     env: { ...Object.fromEntries(inherited), ...settings },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
-  let lastWords = ''
+  let lastMessage = ''
   const say = (message: string): void => {
-    lastWords = message
+    lastMessage = message
     onWarning(message)
   }
   readLog(child, say)
@@ -57,7 +57,7 @@ export function startConsumer({ settings, onWarning }: ConsumerOptions): Consume
       const how = child.signalCode ?? `exit code ${child.exitCode}`
       throw new AuditUnavailableError(
         'PART_UNAVAILABLE',
-        `the consumer has ended (${how}): ${lastWords || 'without a word'}`,
+        `the consumer has ended (${how}): ${lastMessage || 'without a message'}`,
       )
     },
     stop: () => (stopping ??= stop(child)),

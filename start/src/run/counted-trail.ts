@@ -1,28 +1,28 @@
-/** A run of the producer whose events are counted by type as they are recorded: what the stored ones are held against. */
+/** An audit trail whose events are counted by type when they are recorded, to compare them with the stored ones. */
 import { type AuditSession, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import type { SessionStart } from '@agent-audit/schemas'
 
-/** A session as recorders see it: everything but what would leave the counting. */
+/** A session without the methods whose events would not be counted. */
 export type CountedSession = Omit<AuditSession, 'startChild' | 'run'>
 
-export interface Recording {
+export interface CountedTrail {
   readonly runId: string
   readonly startedAt: Date
-  /** Sessions begun. */
+  /** Sessions that were started. */
   readonly sessions: number
   /** Events recorded and not refused. */
   readonly accepted: number
   /** Of them, those the log has acknowledged. */
   readonly acked: number
-  /** Events that were refused: the producer's buffer was full, or its disk gone. */
+  /** Events that were refused: the producer's buffer was full, or its disk failed. */
   readonly refused: number
-  /** Events recorded, by type, refused ones included. */
+  /** Recorded events by type, refused ones included. */
   readonly byType: ReadonlyMap<string, number>
-  /** The session that shows most: with the most event types, among those the shortest. */
+  /** The session with the most event types; of several, the shortest. */
   readonly example: string | undefined
-  /** Begins a session, when there is room for it. */
+  /** Starts a session, once the producer has room for it. */
   startSession(start: SessionStart): Promise<CountedSession>
-  /** Takes no more, and waits until the log has everything, or for `timeoutMs`. */
+  /** Closes the trail: waits until the log has acknowledged all events, at most `timeoutMs`. */
   close(timeoutMs: number): Promise<void>
 }
 
@@ -42,7 +42,7 @@ const EVENT_TYPES: Readonly<Partial<Record<string, string>>> = {
 } satisfies Partial<Record<keyof AuditSession, string>>
 
 /** Starts the producer. @throws as createAuditTrail. */
-export function startRecording(options: AuditTrailOptions): Recording {
+export function startCountedTrail(options: AuditTrailOptions): CountedTrail {
   const startedAt = new Date()
   const trail = createAuditTrail(options)
   const byType = new Map<string, number>([['trail_started', 1]])
@@ -95,7 +95,7 @@ export function startRecording(options: AuditTrailOptions): Recording {
   }
 }
 
-/** The same session, with each event counted once its call has returned: a wrong event throws and is none. */
+/** The same session; each event is counted when its call returns, so a wrong event, which throws, is not counted. */
 function countCalls(session: AuditSession, note: (type: string) => void): CountedSession {
   return new Proxy(session, {
     get(target, name) {
@@ -110,6 +110,7 @@ function countCalls(session: AuditSession, note: (type: string) => void): Counte
   })
 }
 
+/** Chooses the session to show. */
 class ExampleChoice {
   session: string | undefined
   #kinds = 0

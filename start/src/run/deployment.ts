@@ -1,4 +1,4 @@
-/** Where a run keeps its data: a ClickHouse with the trail's tables, and a log that the producer fills and the consumer reads. */
+/** The servers of a run: a ClickHouse with the trail's tables, and a log that the producer writes and the consumer reads. */
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { makeEmbeddedTopic } from '@agent-audit/consumer'
@@ -9,7 +9,7 @@ import { AuditUnavailableError, DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@a
 import { startClickHouse, startKafka } from '@agent-audit/stack'
 import { runCommand } from '../agent-audit-command.ts'
 
-/** The log, and how to reach it. */
+/** The log, and the settings to reach it. */
 interface Log {
   /** 16 hex digits. */
   readonly logId: string
@@ -19,31 +19,31 @@ interface Log {
   readonly consumer: Readonly<Record<string, string>>
 }
 
-export interface Place extends AsyncDisposable {
+export interface Deployment extends AsyncDisposable {
   readonly log: Log
   /** For people: `ClickHouse at 127.0.0.1:23456`. */
   readonly store: string
   readonly reader: Analytics
-  /** The consumer's settings. Its ClickHouse user can insert and read its bookkeeping only. */
+  /** The consumer's settings. Its ClickHouse user may only insert and read the consumer's bookkeeping. */
   readonly consumerSettings: Readonly<Record<string, string>>
-  /** What `agent-audit` needs to find this trail: `--data-dir D`, or nothing where CLICKHOUSE_URL names it. */
-  readonly lookArguments: readonly string[]
+  /** Arguments of `agent-audit` that name this trail: `--data-dir D`, or none where CLICKHOUSE_URL names it. */
+  readonly trailArguments: readonly string[]
 }
 
-export interface PlaceOptions {
+export interface DeploymentOptions {
   readonly dataDir: string
   readonly kafka: boolean
 }
 
-/** As many as two cores of a laptop can use. */
+/** As many as two cores can use. */
 const PARTITIONS = 4
-const FRESH = { topic: DEFAULT_TOPIC, groupId: DEFAULT_CONSUMER_GROUP }
+const NEW_LOG = { topic: DEFAULT_TOPIC, groupId: DEFAULT_CONSUMER_GROUP }
 
 /**
- * Opens everything a run stands on. What it starts is stopped by `stopAll` of the stack.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if this machine cannot run it, with what to do instead.
+ * Opens the servers. `stopAll` of the stack stops those that this starts.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if this machine cannot run them, saying what to do instead.
  */
-export async function openPlace(options: PlaceOptions): Promise<Place> {
+export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
   const [dataDir, brokers] = await Promise.all([
     openTrail(options.dataDir),
     options.kafka ? startKafka({ dataDir: join(options.dataDir, 'kafka') }).then((kafka) => kafka.brokers) : undefined,
@@ -67,7 +67,7 @@ export async function openPlace(options: PlaceOptions): Promise<Place> {
       HTTP_PORT: '0',
       LOG_LEVEL: 'warn',
     },
-    lookArguments: dataDir.clickhouse.dataDir === '' ? [] : ['--data-dir', options.dataDir],
+    trailArguments: dataDir.clickhouse.dataDir === '' ? [] : ['--data-dir', options.dataDir],
     [Symbol.asyncDispose]: () => reader.close(),
   }
 }
@@ -77,10 +77,10 @@ async function openTrail(dataDir: string): Promise<DataDir> {
   return openDataDirOn(await startClickHouse({ dataDir, users: TRAIL_USERS }), dataDir)
 }
 
-async function openEmbeddedLog(options: PlaceOptions, dataDir: DataDir): Promise<Log> {
-  const sourceId = makeEmbeddedTopic(dataDir.logDir, FRESH, PARTITIONS)
+async function openEmbeddedLog(options: DeploymentOptions, dataDir: DataDir): Promise<Log> {
+  const sourceId = makeEmbeddedTopic(dataDir.logDir, NEW_LOG, PARTITIONS)
   await using admin = connectAnalytics(dataDir.admin)
-  const { logId } = await registerLog(admin, { sourceId, topic: FRESH.topic, consumerGroup: FRESH.groupId })
+  const { logId } = await registerLog(admin, { sourceId, topic: NEW_LOG.topic, consumerGroup: NEW_LOG.groupId })
   return {
     logId,
     name: 'embedded log',
@@ -89,8 +89,8 @@ async function openEmbeddedLog(options: PlaceOptions, dataDir: DataDir): Promise
   }
 }
 
-/** Sets the topic up with `agent-audit setup`, as an operator does. */
-async function openKafkaLog(options: PlaceOptions, dataDir: DataDir, brokers: readonly string[]): Promise<Log> {
+/** Creates the topic with `agent-audit setup`, as an operator does. */
+async function openKafkaLog(options: DeploymentOptions, dataDir: DataDir, brokers: readonly string[]): Promise<Log> {
   const { url, username, password, database } = dataDir.admin
   const list = brokers.join(',')
   const setup = await runCommand(['setup', '--brokers', list, '--partitions', String(PARTITIONS), '--json'], {
@@ -120,7 +120,7 @@ async function openKafkaLog(options: PlaceOptions, dataDir: DataDir, brokers: re
   }
 }
 
-/** The same variables as the consumer and `agent-audit setup` read, which have checked them by now. */
+/** From the same variables as the consumer and `agent-audit setup` read; setup has checked them. */
 function saslOf(env: NodeJS.ProcessEnv): SaslOptions | undefined {
   const mechanism = env['KAFKA_SASL_MECHANISM'] as SaslOptions['mechanism'] | undefined
   if (mechanism === undefined) return undefined

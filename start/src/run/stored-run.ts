@@ -1,13 +1,13 @@
-/** What of a run is stored, asked of the table itself. */
+/** The stored events of a run, counted in the tables. */
 import { type Analytics, eventCounts } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 
 export interface StoredRun {
   /** Rows of this run. */
   readonly rows: number
-  /** Different events among them: as many, if each is stored once. */
+  /** Different events among them: the same number, if each is stored once. */
   readonly events: number
-  /** Copies of this run's events that the consumer left out. */
+  /** Copies of this run's events that the consumer did not store. */
   readonly duplicates: number
   /** Records of this log that could not be stored, since the run began. */
   readonly deadLetters: number
