@@ -1,4 +1,4 @@
-/** How a command reaches the trail: a ClickHouse server by environment, or the embedded one of a data directory. */
+/** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
 import { readFileSync } from 'node:fs'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
@@ -10,12 +10,12 @@ export interface ConnectionOptions {
   readonly dataDir?: string | undefined
 }
 
-/** Adds the options that say where the trail is. */
+/** Adds the option that names an embedded trail. */
 export function connectable(command: Command): Command {
-  return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (else CLICKHOUSE_URL)')
+  return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (default: CLICKHOUSE_URL)')
 }
 
-/** Connects for reading, does the work, and closes again, whatever comes. `logDir`: the embedded log beside the trail. */
+/** Connects for reading, does the work, and closes, also after an error. `logDir`: the embedded log beside the trail. */
 export async function withTrail<T>(
   options: ConnectionOptions,
   terminal: Terminal,

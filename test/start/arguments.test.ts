@@ -8,7 +8,7 @@ it.each([
   [['file.jsonl'], "Unexpected argument 'file.jsonl'"],
   [['--sessions', '0'], '--sessions: expected a whole number from 1 to 100000, got "0"'],
   [['--seed', '1.5'], '--seed: expected a whole number from 0 to 4294967295, got "1.5"'],
-  [['--replay', 'a.jsonl', '--seed', '1'], 'not together with --replay'],
+  [['--replay', 'a.jsonl', '--seed', '1'], 'cannot be combined with --replay'],
   [['--replay'], "Option '--replay <value>' argument missing"],
   [['--replay', '--json'], "Option '--replay' needs a value"],
 ])('says in one line what is wrong with %j, and starts nothing', async (args, message) => {
