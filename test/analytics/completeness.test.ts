@@ -80,7 +80,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           repeats: [],
         },
       ],
-      dead_letters: [expect.objectContaining({ place: `${LOG_ID}/0/4`, reason: 'seeded', replayed_as: null })],
+      dead_letters: [expect.objectContaining({ position: `${LOG_ID}/0/4`, reason: 'seeded', replayed_as: null })],
       truncated: false,
     })
   })

@@ -55,7 +55,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
           run_seq: 2,
           times: 3,
           altered: true,
-          places: [
+          positions: [
             { log_id: LOG_ID, partition: 0, offset: 2 },
             { log_id: LOG_ID, partition: 0, offset: 4 },
             { log_id: LOG_ID, partition: 5, offset: 0 },
