@@ -63,7 +63,7 @@ export interface ClickHouseServer<Name extends string = never> extends Running<N
 export interface EmbeddedOptions<Name extends string = string> {
   /** Where the server keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
-  /** Users to have beside `admin`, who may do everything. */
+  /** Users besides `admin`, which has all rights. */
   readonly users: readonly UserSpec<Name>[]
   /** Upper bound of the server's memory, bytes. @defaultValue 4,000,000,000 */
   readonly maxMemoryBytes?: number | undefined

@@ -10,7 +10,7 @@ export interface Job extends AsyncDisposable {
   /** One line for people. */
   readonly title: string
   readonly producer: Pick<AuditTrailOptions, 'agentId' | 'producerId' | 'environment' | 'syntheticTimestamps'>
-  /** The events of each message, where recorded sessions are played. */
+  /** Of recorded sessions: the events that the messages became. Of the fleet: undefined. */
   readonly account: MessageAccount | undefined
   /** Records everything, until `stop` is aborted. @throws InvalidInputError `INPUT_UNREADABLE` where the file becomes unreadable. */
   run(trail: CountedTrail, stop: AbortSignal): Promise<void>

@@ -5,7 +5,7 @@ import { number, numberOrNull, text } from '../connection/rows.ts'
 import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface AgentsOptions extends TimeWindow {
-  /** Longest list: the agents with the most events. @defaultValue 50 */
+  /** Most agents to return, those with the most events. @defaultValue 50 */
   readonly limit?: number | undefined
 }
 

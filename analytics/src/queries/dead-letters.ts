@@ -45,7 +45,7 @@ export interface DeadLettersOptions {
   /** By the log's clock: from `since` on, before `until`. */
   readonly since?: Date | undefined
   readonly until?: Date | undefined
-  /** Longest list: those latest in the log. @defaultValue 50 */
+  /** Most dead letters to return, the latest in the log. @defaultValue 50 */
   readonly limit?: number | undefined
 }
 

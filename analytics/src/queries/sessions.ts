@@ -5,7 +5,7 @@ import { number, numberOrNull, text } from '../connection/rows.ts'
 import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface SessionsOptions extends TimeWindow {
-  /** Longest list: the latest sessions. @defaultValue 50 */
+  /** Most sessions to return, the latest ones. @defaultValue 50 */
   readonly limit?: number | undefined
   /** Only sessions of this agent. */
   readonly agent?: string | undefined

@@ -16,7 +16,10 @@ export interface Completeness {
   readonly truncated: boolean
 }
 
-/** One partition of one log. It begins at the first offset that a row accounts for: the offsets before it are not known. */
+/**
+ * One partition of one log. It begins at the first offset that a row accounts for: whether an older consumer skipped offsets
+ * before it is not known.
+ */
 export interface PartitionReport {
   /** 16 hex digits. */
   readonly log_id: string

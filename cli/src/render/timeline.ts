@@ -60,14 +60,14 @@ function heading(events: readonly TrailEvent[], paint: Paint): string {
   if (first === undefined || last === undefined) return ''
   const agents = [...new Set(events.map((event) => event.agent_id))]
   const user = events.find((event) => event.user_id !== null)?.user_id
-  const who = [
+  const identity = [
     paint('bold', `session ${printable(first.session_id)}`),
     `${agents.length === 1 ? 'agent' : 'agents'} ${printable(agents.join(', '))}`,
     ...(user === undefined || user === null ? [] : [`user ${printable(user)}`]),
     stateOf(events),
   ]
   const count = (type: string): number => events.filter((event) => event.event_type === type).length
-  const what = [
+  const figures = [
     `${dayAndTime(first.timestamp)} UTC, ${duration(first.timestamp, last.timestamp)}`,
     counted(events.length, 'event'),
     counted(count('llm_call'), 'LLM call'),
@@ -75,7 +75,7 @@ function heading(events: readonly TrailEvent[], paint: Paint): string {
     counted(events.filter((event) => event.error !== null).length, 'error'),
     tokensOf(events),
   ]
-  return `${who.join(' · ')}\n${what.join(' · ')}\n`
+  return `${identity.join(' · ')}\n${figures.join(' · ')}\n`
 }
 
 function stateOf(events: readonly TrailEvent[]): string {

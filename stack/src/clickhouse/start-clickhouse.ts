@@ -18,7 +18,7 @@ const ELSEWHERE =
 export interface ClickHouseOptions<Name extends string = string> {
   /** Where the embedded server keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
-  /** Users to have beside `admin`, who may do everything. Their names are identifiers: letters, digits, underscores. */
+  /** Users besides `admin`, which has all rights. Their names are identifiers: letters, digits, underscores. */
   readonly users: readonly UserSpec<Name>[]
   /** Upper bound of the embedded server's memory, bytes. @defaultValue 4,000,000,000 */
   readonly maxMemoryBytes?: number | undefined

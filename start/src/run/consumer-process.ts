@@ -24,7 +24,7 @@ export interface ConsumerOptions {
 
 /** Above the consumer's SHUTDOWN_TIMEOUT_MS, whose default is 10 s. */
 const STOP_TIMEOUT_MS = 15_000
-/** The same as of `npm run consumer`. */
+/** The flags of `npm run consumer`. */
 const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
 /** Levels of pino. */
 const WARN = 40

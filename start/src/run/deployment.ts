@@ -72,7 +72,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   }
 }
 
-/** The trail on the server that CLICKHOUSE_URL names, else on the data directory's own. */
+/** The trail on the server that CLICKHOUSE_URL names, else on the data directory's embedded server. */
 async function openTrail(dataDir: string): Promise<DataDir> {
   return openDataDirOn(await startClickHouse({ dataDir, users: TRAIL_USERS }), dataDir)
 }
