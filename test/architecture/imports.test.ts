@@ -139,6 +139,14 @@ it('@clickhouse/client is known to one file of the consumer and one of analytics
   ])
 })
 
+it('the internal entry of embedded is for the private packages alone', () => {
+  const importers = sources.filter(({ imports }) =>
+    imports.some(({ specifier }) => specifier === '@agent-audit/embedded/internal'),
+  )
+  expect(importers).not.toEqual([])
+  expect(importers.map(({ path }) => path).filter((path) => !/^(stack|start)\//.test(path))).toEqual([])
+})
+
 it.each(['test', 'bench', 'examples'])('%s goes through public entries', (folder) => {
   const wrong = filesBelow(folder).flatMap(({ path, imports }) =>
     imports.flatMap(({ specifier }) =>
