@@ -2,7 +2,7 @@
 import { registerLog } from '@agent-audit/analytics'
 import { markKafkaLogClean } from '@agent-audit/consumer'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
-import type { DataDir, DataDirUser } from '@agent-audit/stack'
+import type { DataDir, DataDirUser } from '@agent-audit/embedded'
 import { readMetric } from '../test/support/metrics.ts'
 import type { Backlog } from './backlog.ts'
 import { connectKafka } from './kafka.ts'

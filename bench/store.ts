@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, LOGS_TABLE, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
-import type { DataDir } from '@agent-audit/stack'
+import type { DataDir } from '@agent-audit/embedded'
 
 /** Of what a consumer has written: rows, distinct records, distinct places in the log. */
 export interface Stored {

@@ -1,22 +1,21 @@
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
 export { type Analytics, type AnalyticsOptions, connectAnalytics } from './connection/clickhouse.ts'
-export {
-  type Completeness,
-  completeness,
-  type CompletenessOptions,
-  type PartitionReport,
-  type RepeatedEvent,
-  type RepeatedOffset,
-  type RunReport,
-} from './verify/completeness.ts'
+export { completeness, type CompletenessOptions } from './verify/completeness.ts'
+export type {
+  Completeness,
+  PartitionReport,
+  RepeatedEvent,
+  RepeatedOffset,
+  RunReport,
+} from './verify/completeness-report.ts'
 export {
   type DeadLetter,
   deadLetters,
   type DeadLettersOptions,
   type DeadRecord,
-  parsePlace,
+  parsePosition,
   readDeadLetter,
-  type RecordPlace,
+  type RecordPosition,
 } from './queries/dead-letters.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export type { Range } from './verify/ranges.ts'

@@ -9,7 +9,7 @@ const source = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 if (major < 22 || (major === 22 && minor < 15)) {
   process.stderr.write(
-    `agent-audit: needs Node.js 22.15 or newer, this is ${process.versions.node}; inside of the repository run it as: npx agent-audit\n`,
+    `agent-audit: needs Node.js 22.15 or newer, this is ${process.versions.node}; inside the repository run it as: npx agent-audit\n`,
   )
   process.exitCode = 2
 } else if (existsSync(source)) {
@@ -21,7 +21,7 @@ if (major < 22 || (major === 22 && minor < 15)) {
 function runSource() {
   const flags = ['--conditions=agent-audit-source']
   const child = spawn(process.execPath, [...flags, source, ...process.argv.slice(2)], { stdio: 'inherit' })
-  // Ctrl-C reaches the child by itself (the terminal signals the whole group); a signal sent to us alone is passed on.
+  // The terminal signals the whole group on Ctrl-C, the child included; other signals are passed on to the child.
   process.on('SIGINT', () => {})
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
@@ -34,7 +34,7 @@ function runSource() {
   })
 }
 
-/** Ends as the child did, so that a shell sees the signal. */
+/** Ends by the same signal as the child, so that a shell sees it. */
 function endBy(signal) {
   process.removeAllListeners(signal)
   process.kill(process.pid, signal)

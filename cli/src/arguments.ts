@@ -1,9 +1,9 @@
-/** Values of options, from the text a person typed. */
+/** Parsers of option values. */
 import { InvalidArgumentError } from 'commander'
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** A point in time: a duration back from now (`90s`, `30m`, `24h`, `7d`, `2w`), a date (`2026-11-24`, UTC) or ISO 8601. */
+/** A point in time: a duration before now (`90s`, `30m`, `24h`, `7d`, `2w`), a date (`2026-11-24`, UTC) or ISO 8601. */
 export function parseTime(text: string): Date {
   const [, amount, unit] = /^(\d+)([smhdw])$/.exec(text) ?? []
   const time =
@@ -23,7 +23,7 @@ export function parseCount(min: number, max: number): (text: string) => number {
   }
 }
 
-/** Collects an option that may be given more than once. */
+/** Collects the values of a repeatable option. */
 export function collect(value: string, before: readonly string[] = []): string[] {
   return [...before, value]
 }

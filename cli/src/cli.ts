@@ -1,4 +1,4 @@
-/** The `agent-audit` command: its commands, and what its exit code says. */
+/** The `agent-audit` command: its commands and exit codes. */
 import { readFileSync } from 'node:fs'
 import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
@@ -12,20 +12,20 @@ import { addVerify } from './commands/verify.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
-/** What was looked for and must not be: an alarm, unlike a server that cannot be asked. */
+/** Errors that are findings: an alarm, unlike a server that cannot be reached. */
 const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
 
 const AFTER_HELP = `
-Where the trail is:
+The trail:
   CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit)
-  or --data-dir DIR, the directory of an embedded trail (npm start), also while it is in use
+  or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
-Exit codes: 0 done, 1 something was found (verify: repeated), 2 wrong use (verify: gaps), 3 could not tell`
+Exit codes: 0 done, 1 a finding (verify: repeated), 2 wrong use (verify: gaps), 3 the command could not complete`
 
 /**
  * Runs one command.
  * @param args - Without `node` and the script, such as `['trail', 'S1', '--json']`.
- * @returns The exit code: 0 done, 1 finding, 2 wrong use, 3 cannot tell; `verify` has its own meaning for 1 and 2.
+ * @returns The exit code: 0 done, 1 finding, 2 wrong use, 3 could not complete; `verify` has another meaning for 1 and 2.
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done
@@ -38,7 +38,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     if (!(error instanceof TrailError)) throw error
     terminal.err(`agent-audit: ${error.message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
     if (WRONG_USE.has(error.code)) return EXIT.wrongUse
-    return FINDINGS.has(error.code) ? EXIT.finding : EXIT.cannotTell
+    return FINDINGS.has(error.code) ? EXIT.finding : EXIT.notCompleted
   }
 }
 

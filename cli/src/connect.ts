@@ -1,8 +1,8 @@
-/** How a command reaches the trail: a ClickHouse server by environment, or the embedded one of a data directory. */
+/** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
 import { readFileSync } from 'node:fs'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
-import type * as Stack from '@agent-audit/stack'
+import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
 import type { Terminal } from './terminal.ts'
 
@@ -10,12 +10,12 @@ export interface ConnectionOptions {
   readonly dataDir?: string | undefined
 }
 
-/** Adds the options that say where the trail is. */
+/** Adds the option that names an embedded trail. */
 export function connectable(command: Command): Command {
-  return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (else CLICKHOUSE_URL)')
+  return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (default: CLICKHOUSE_URL)')
 }
 
-/** Connects for reading, does the work, and closes again, whatever comes. `logDir`: the embedded log beside the trail. */
+/** Connects for reading, does the work, and closes, also after an error. `logDir`: the embedded log beside the trail. */
 export async function withTrail<T>(
   options: ConnectionOptions,
   terminal: Terminal,
@@ -25,7 +25,7 @@ export async function withTrail<T>(
     await using analytics = connectServer(terminal.env)
     return await work(analytics, undefined)
   }
-  const { openDataDir } = await importStack()
+  const { openDataDir } = await importEmbedded()
   await using dataDir = await openDataDir(options.dataDir, { create: false })
   await using analytics = connectAnalytics(dataDir.reader)
   return await work(analytics, dataDir.logDir)
@@ -57,13 +57,13 @@ export function secretOf(env: Terminal['env'], name: string): string | undefined
   }
 }
 
-/** The embedded stack is no dependency of the published command: it comes with the repository. */
-export async function importStack(): Promise<typeof Stack> {
+/** The embedded ClickHouse is an optional peer dependency of the command: its library is large and runs on Linux x64 alone. */
+export async function importEmbedded(): Promise<typeof Embedded> {
   try {
-    return await import('@agent-audit/stack')
+    return await import('@agent-audit/embedded')
   } catch (cause) {
     if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
-    const message = '--data-dir needs the embedded ClickHouse, which comes with the repository of agent-audit only'
+    const message = '--data-dir needs the embedded ClickHouse: npm install @agent-audit/embedded (Linux x64)'
     throw new InvalidInputError('OPTIONS_INVALID', message, { cause })
   }
 }

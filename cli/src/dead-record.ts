@@ -1,4 +1,4 @@
-/** A dead letter, read as far as it can be. */
+/** Reads a dead letter as far as possible. */
 import type { DeadRecord } from '@agent-audit/analytics'
 import { createRecordCheck } from '@agent-audit/consumer/pipeline'
 import {
@@ -12,13 +12,13 @@ import {
 } from '@agent-audit/schemas'
 import type { Terminal } from './terminal.ts'
 
-/** The event, or why there is none and what of its fields can be read. */
+/** The event; or why it cannot be read, and the fields that can. */
 export type Opened =
   | { readonly whole: true; readonly event: AuditRecord }
   | { readonly whole: false; readonly reason: string; readonly fields: Readonly<Record<string, unknown>> }
 
 /**
- * Makes a reader of dead letters. It knows what a consumer of this version knows: with SCHEMA_REGISTRY_URL also the schemas
+ * Creates a reader of dead letters. It knows the schemas of a consumer of this version; with SCHEMA_REGISTRY_URL also those
  * of records in the Confluent wire format.
  */
 export function createOpener(env: Terminal['env']): (record: DeadRecord) => Promise<Opened> {

@@ -1,7 +1,7 @@
 /** The `agent-audit` process. */
 import { runCli } from './cli.ts'
 
-// A reader that has seen enough (`agent-audit trail S | head`) closes the pipe: nothing is wrong, and nobody listens.
+// A reader such as `agent-audit trail S | head` closes the pipe early: that is no error, and further output has no reader.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error

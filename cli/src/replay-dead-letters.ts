@@ -1,38 +1,38 @@
-/** Sends dead letters through their topics once more, and says of each what became of it. */
+/** Sends dead letters to their topics again, and reports the outcome of each. */
 import { type Analytics, type DeadLetter, type DeadRecord, readDeadLetter } from '@agent-audit/analytics'
 import { openReplay, type Replay } from '@agent-audit/producer/replay'
 import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
 import type { Opened } from './dead-record.ts'
 
-/** What became of one: sent and acknowledged by the log; not sent, and why; or what a dry run would send. */
+/** The outcome of one: sent and acknowledged by the log; not sent, and why; or a dry run would send it. */
 export interface Replayed {
-  readonly place: string
+  readonly position: string
   readonly outcome: 'replayed' | 'refused' | 'would replay'
   readonly reason: string | null
-  /** Of the event it is now. */
+  /** Of the new event. */
   readonly run_id: string | null
   readonly event_id: string | null
 }
 
-/** Brokers, or the embedded log, as the producer's options say it. */
+/** Brokers, or the embedded log, as options of the producer. */
 export type Destination = Pick<Parameters<typeof openReplay>[0], 'brokers' | 'ssl' | 'sasl' | 'dataDir'>
 
 export interface ReplayOptions {
   readonly open: (record: DeadRecord) => Promise<Opened>
   readonly destination: Destination
   readonly dryRun: boolean
-  /** Also what is an event already. */
+  /** Whether to replay dead letters that were replayed before. */
   readonly force: boolean
 }
 
-/** How long the log may take to acknowledge all of a topic. */
+/** Longest wait for the log to acknowledge all records of a topic. */
 const ACKNOWLEDGE_TIMEOUT_MS = 60_000
-/** What the producer takes at most: the record was in this topic before. */
+/** The producer's largest limit: the record was in this topic before. */
 const MAX_RECORD_BYTES = 8 * 2 ** 20
 
 /**
- * Replays in the order of the log, topic by topic. What cannot be is refused, and the others go on.
- * @throws AuditUnavailableError `BROKER_UNAVAILABLE` if the log does not acknowledge in time: what was sent may still arrive.
+ * Replays in the order of the log, topic by topic. Refuses dead letters that cannot be replayed, and sends the others.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE` if the log does not acknowledge in time: sent events may still arrive.
  */
 export async function replayDeadLetters(
   analytics: Analytics,
@@ -44,9 +44,7 @@ export async function replayDeadLetters(
   for (const [topic, ofTopic] of Map.groupBy(inOrder, (letter) => letter.topic)) {
     if (topic !== null) results.push(...(await replayTopic(analytics, topic, ofTopic, options)))
     else
-      results.push(
-        ...ofTopic.map((letter) => refused(letter, 'the log it lies in is not registered: no topic is known')),
-      )
+      results.push(...ofTopic.map((letter) => refused(letter, 'its log is not registered, so its topic is not known')))
   }
   return results
 }
@@ -85,7 +83,10 @@ async function openLetter(
 ): Promise<Replayed | Extract<Opened, { whole: true }>> {
   if (letter.replayed_as !== null && !force) {
     const { log_id, partition, offset } = letter.replayed_as
-    return refused(letter, `it is an event already, at ${log_id}/${partition}/${offset} (--force replays it once more)`)
+    return refused(
+      letter,
+      `it was replayed: its event is at ${log_id}/${partition}/${offset} (--force replays it again)`,
+    )
   }
   const record = await readDeadLetter(analytics, letter)
   if (record === undefined) return refused(letter, 'it is no longer in the table')
@@ -95,11 +96,11 @@ async function openLetter(
 
 async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay['replay']>[0]): Promise<Replayed> {
   try {
-    const receipt = await replay.replay(event, letter.place)
-    // Waited for in one go, when the run is closed.
+    const receipt = await replay.replay(event, letter.position)
+    // Closing the run waits for all receipts.
     receipt.acked.catch(() => undefined)
-    const { place } = letter
-    return { place, outcome: 'replayed', reason: null, run_id: replay.runId, event_id: receipt.event_id }
+    const { position } = letter
+    return { position, outcome: 'replayed', reason: null, run_id: replay.runId, event_id: receipt.event_id }
   } catch (error) {
     if (!(error instanceof TrailError)) throw error
     return refused(letter, error.message)
@@ -107,7 +108,7 @@ async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay
 }
 
 function openRun(topic: string, destination: Destination): Replay {
-  // No spool: this command waits for the log, and what it does not acknowledge is told.
+  // No spool: this command waits for the log, and reports the events that it does not acknowledge.
   return openReplay({
     ...destination,
     agentId: 'agent-audit',
@@ -120,10 +121,10 @@ function openRun(topic: string, destination: Destination): Replay {
 }
 
 function refused(letter: DeadLetter, reason: string | null): Replayed {
-  return { place: letter.place, outcome: 'refused', reason, run_id: null, event_id: null }
+  return { position: letter.position, outcome: 'refused', reason, run_id: null, event_id: null }
 }
 
 function notAcknowledged(topic: string, count: number): AuditUnavailableError {
-  const told = `${topic}: ${count} of what was sent was not acknowledged in time and may still arrive`
-  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${told}: list again before another replay`)
+  const told = `${topic}: ${count} sent events were not acknowledged in time and may still arrive`
+  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${told}: list the dead letters before another replay`)
 }

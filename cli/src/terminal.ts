@@ -1,4 +1,4 @@
-/** What a command may know of the world around it. */
+/** The process around a command. */
 export interface Terminal {
   readonly out: (text: string) => void
   readonly err: (text: string) => void
@@ -8,4 +8,4 @@ export interface Terminal {
 }
 
 /** Exit codes, the same for every command. */
-export const EXIT = { done: 0, finding: 1, wrongUse: 2, cannotTell: 3 } as const
+export const EXIT = { done: 0, finding: 1, wrongUse: 2, notCompleted: 3 } as const

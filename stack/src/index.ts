@@ -1,14 +1,10 @@
+export type { ClickHouseServer, Credentials } from '@agent-audit/embedded'
+export { type Availability, stopAll, type UserSpec } from '@agent-audit/embedded/internal'
+export { clickHouseAvailability, type ClickHouseOptions, startClickHouse } from './clickhouse/start-clickhouse.ts'
+export { kafkaAvailability, type KafkaCluster, type KafkaOptions, startKafka } from './kafka/kafka-cluster.ts'
+export type { KafkaNode } from './kafka/kafka-node.ts'
 export {
-  type Availability,
-  clickHouseAvailability,
-  kafkaAvailability,
   schemaRegistryAvailability,
-} from './availability.ts'
-export type { Credentials } from './clickhouse-client.ts'
-export type { UserSpec } from './clickhouse-files.ts'
-export { type ClickHouseOptions, type ClickHouseServer, startClickHouse } from './clickhouse-server.ts'
-export { type DataDir, type DataDirUser, openDataDir } from './data-dir.ts'
-export { type KafkaCluster, type KafkaOptions, startKafka } from './kafka-cluster.ts'
-export type { KafkaNode } from './kafka-node.ts'
-export { stopAll } from './lifetime.ts'
-export { type SchemaRegistryServer, startSchemaRegistry } from './schema-registry.ts'
+  type SchemaRegistryServer,
+  startSchemaRegistry,
+} from './registry/schema-registry.ts'

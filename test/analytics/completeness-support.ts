@@ -12,7 +12,7 @@ export function run(first: number, last: number, fields: SeedRow = {}): SeedRow[
   }))
 }
 
-/** The report on a trail of its own, with these rows and no others. */
+/** The report on a new trail that holds these rows only. */
 export async function checkNewTrail(
   tests: TestServer,
   events: readonly SeedRow[],

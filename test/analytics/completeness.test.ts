@@ -1,4 +1,4 @@
-/** The proof of completeness finds exactly what is missing. */
+/** The check of completeness finds exactly the missing offsets and numbers. */
 import { completeness, type Completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import * as fc from 'fast-check'
@@ -80,7 +80,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           repeats: [],
         },
       ],
-      dead_letters: [expect.objectContaining({ place: `${LOG_ID}/0/4`, reason: 'seeded', replayed_as: null })],
+      dead_letters: [expect.objectContaining({ position: `${LOG_ID}/0/4`, reason: 'seeded', replayed_as: null })],
       truncated: false,
     })
   })
@@ -117,7 +117,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     ])
   })
 
-  it('a run begins at 0: what is missing before its first event is a gap too', async () => {
+  it('a run begins at 0: numbers missing before its first event are a gap too', async () => {
     const report = await check([2, 3, 7].map((sequence, index) => ({ run_seq: sequence, log_offset: index })))
     expect(report.verdict).toBe('gaps')
     expect(report.runs[0]).toMatchObject({
@@ -165,7 +165,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     })
   })
 
-  it('what an events_lost event names is explained, and only that', async () => {
+  it('an events_lost event explains the numbers it names, and no others', async () => {
     const lost = { event_type: 'events_lost', reason: 'buffer full', session_id: 'trail:1' }
     const report = await check([
       ...run(0, 1),
@@ -191,7 +191,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     expect(report.runs.find(({ run_id: id }) => id === runId(2))).toMatchObject({ gaps: [{ first: 0, last: 0 }] })
   })
 
-  it('a gap wholly explained is no gap', async () => {
+  it('a fully explained gap is no gap', async () => {
     const content = { first_run_seq: 2, last_run_seq: 4, count: 3 }
     const report = await check([...run(0, 1), { run_seq: 5, log_offset: 2, event_type: 'events_lost', content }])
     expect(report).toMatchObject({
@@ -200,7 +200,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     })
   })
 
-  it('a dead letter fills its place, twice as well as once, and does not extend the run', async () => {
+  it('a dead letter fills its number, also when it is there twice, and does not extend the run', async () => {
     const dead = { kind: 'dead', run_id: runId(1) }
     const report = await check(
       [...run(0, 1), { run_seq: 3, log_offset: 3 }],
@@ -217,7 +217,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     expect(report.runs).toMatchObject([{ run_id: runId(1), last_run_seq: 3, repeated: 0, repeats: [], gaps: [] }])
   })
 
-  it('says when it names fewer findings than there are; the counts stay exact', async () => {
+  it('says when it names only a part of the findings; the counts stay exact', async () => {
     const trail = await tests.newTrail()
     await seedEvents(
       trail.server,
@@ -246,7 +246,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     expect(report.runs[0]?.missing).toBe(0)
   })
 
-  it('tells that an admin removed a row', async () => {
+  it('shows that an admin removed a row', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, run(0, 9))
     expect((await completeness(trail)).verdict).toBe('complete')

@@ -1,4 +1,4 @@
-/** Setting a database up: migrations, logs, grants; and what is said when the server does not do as we ask. */
+/** Setting up a database: migrations, logs, grants; and the errors when the server refuses. */
 import { checkWriterGrants, connectAnalytics, migrate, registerLog, sessions } from '@agent-audit/analytics'
 import { readMigrations } from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -22,7 +22,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
     expect(noted).toEqual(readMigrations().map(({ name, sha256 }) => ({ name, sha256 })))
   })
 
-  it('several at once all succeed, and leave what one would', async () => {
+  it('several at once all succeed, with the same result as one', async () => {
     const trail = await tests.newTrail()
     const fresh = tests.connect('admin', `${trail.database}_x`)
     const reports = await Promise.all(Array.from({ length: 6 }, () => migrate(fresh)))
@@ -82,7 +82,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
     expect(again.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
 
-  it('the writer as it should be passes the check; one who may delete does not', async () => {
+  it('a writer with the right grants passes the check; a writer who may delete does not', async () => {
     await migrate(tests.connect())
     await checkWriterGrants(tests.connect('writer'))
     await expect(checkWriterGrants(tests.connect('wide'))).rejects.toMatchObject({
@@ -92,7 +92,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
     await expect(checkWriterGrants(tests.connect('admin'))).rejects.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
   })
 
-  it('says what to do when the server is away, the password wrong, or the tables not there', async () => {
+  it('says what to do when the server is unreachable, the password wrong, or the tables missing', async () => {
     const server = tests.server()
     await using away = connectAnalytics({ ...server, url: 'http://127.0.0.1:1' })
     await expect(sessions(away)).rejects.toMatchObject({

@@ -1,4 +1,4 @@
-/** The proof of completeness finds exactly what is there twice, and tells a copy from an altered one. */
+/** The check of completeness finds exactly the repeated rows, and distinguishes a copy from an altered row. */
 import { completeness, type Completeness } from '@agent-audit/analytics'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkNewTrail, run } from './completeness-support.ts'
@@ -35,7 +35,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
   })
 
   it('a repeat does not hide a gap of the same size', async () => {
-    // Four rows from 0 to 3: a count alone says that all is well.
+    // Four rows from 0 to 3: the count alone finds nothing wrong.
     const report = await check([0, 1, 1, 3].map((offset, index) => ({ run_seq: index, log_offset: offset })))
     expect(report.partitions[0]).toMatchObject({ missing: 1, repeated: 1, gaps: [{ first: 2, last: 2 }] })
   })
@@ -55,7 +55,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
           run_seq: 2,
           times: 3,
           altered: true,
-          places: [
+          positions: [
             { log_id: LOG_ID, partition: 0, offset: 2 },
             { log_id: LOG_ID, partition: 0, offset: 4 },
             { log_id: LOG_ID, partition: 5, offset: 0 },
@@ -65,7 +65,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
     })
   })
 
-  it('tells a copy from an altered one: same run_seq, same or different content', async () => {
+  it('distinguishes a copy from an altered row: same run_seq, same or different content', async () => {
     const [same, other] = ['01900000-0000-7000-8000-0000000000aa', '01900000-0000-7000-8000-0000000000bb']
     const copies = [0, 1].flatMap((seq) => [
       { run_seq: seq, session_seq: 0, event_id: same, log_offset: seq, reasoning: 'as it was' },
@@ -85,7 +85,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
     ])
   })
 
-  it('a duplicate fills no place: its first copy must be there', async () => {
+  it('a duplicate fills no number: its first copy must be stored', async () => {
     const report = await check(
       [...run(0, 0), { run_seq: 2, log_offset: 2 }],
       [{ kind: 'duplicate', log_offset: 1, run_id: runId(1), run_seq: 1 }],

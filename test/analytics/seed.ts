@@ -1,4 +1,4 @@
-/** Rows for tests of what reads the trail, written as the consumer writes them: with a lease and a deadline. */
+/** Rows for tests that read the trail, written as the consumer writes them: with a lease and a deadline. */
 import { EVENTS_TABLE, logIdOf, SKIPPED_TABLE } from '@agent-audit/schemas'
 
 export interface Server {
@@ -8,7 +8,7 @@ export interface Server {
   readonly database: string
 }
 
-/** Columns of a row to seed; the rest is null, or what keeps it valid. Binary columns as hex. */
+/** Columns of a row to seed; the others are null, or a value that keeps the row valid. Binary columns as hex. */
 export type SeedRow = Readonly<Record<string, unknown>>
 
 const LEASE_MS = 20_000
@@ -23,7 +23,7 @@ export function runId(number: number): string {
   return number.toString(16).padStart(32, '0')
 }
 
-/** Runs any statement over HTTP; the text of the answer. Rejects with the server's own words. */
+/** Runs any statement over HTTP. @returns the answer's text. Rejects with the server's message. */
 export async function execute(server: Server, query: string, settings: Record<string, string> = {}): Promise<string> {
   const parameters = new URLSearchParams({ database: server.database, ...settings })
   const response = await fetch(`${server.url}/?${parameters.toString()}`, {
@@ -36,7 +36,7 @@ export async function execute(server: Server, query: string, settings: Record<st
   return text
 }
 
-/** The setting that an insert must carry, from the server's own clock. */
+/** The setting that an insert must carry, from the server's clock. */
 export async function lease(server: Server, lengthMs: number = LEASE_MS): Promise<{ log_comment: string }> {
   const now = Number(await execute({ ...server, database: 'default' }, 'SELECT toUnixTimestamp64Milli(now64(3))'))
   return { log_comment: `${now} ${now + lengthMs}` }

@@ -34,7 +34,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessions, agents, eventCounts ${NO
     { session_id: 'again', event_type: 'session_resumed', at: '13:00:02', run_id: runId(2) },
   ].map(({ at, ...row }, index) => ({ ...row, timestamp: `${DAY} ${at}.000007`, log_offset: index, run_seq: index }))
 
-  it('tells each session whole: state, outcome, counts, tokens', async () => {
+  it('sums up each whole session: state, outcome, counts, tokens', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, EVENTS)
     const found = await sessions(trail)
@@ -71,7 +71,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessions, agents, eventCounts ${NO
     const time = (clock: string): Date => new Date(`${DAY}T${clock}Z`)
     expect(await ids({ limit: 2 })).toEqual(['again', 'failed'])
     expect(await ids({ agent: 'other' })).toEqual(['failed'])
-    // A session with its start before the window and its end in it is listed, and told whole.
+    // A session that starts before the window and ends in it is listed, with figures of the whole session.
     expect(await ids({ since: time('11:10:00'), until: time('12:30:00') })).toEqual(['failed', 'late'])
     const [late] = await sessions(trail, { since: time('11:10:00'), until: time('12:00:00') })
     expect(late).toMatchObject({ events: 2, started_at: `${DAY}T11:00:00.000007Z` })

@@ -92,7 +92,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessionTrail ${NO_CLICKHOUSE ?? ''
     )
   })
 
-  it('what was not recorded is null, never 0 or empty', async () => {
+  it('a value that was not recorded is null, never 0 or empty', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, [{ log_offset: 0 }])
     const [event] = await sessionTrail(trail, 's1')

@@ -26,17 +26,19 @@ const ARROWS: Record<Package, readonly string[]> = {
     '@agent-audit/schemas',
     'commander',
   ],
-  stack: [
+  embedded: ['@agent-audit/analytics', '@agent-audit/schemas', 'ffi-rs'],
+  stack: ['@agent-audit/embedded', '@agent-audit/schemas'],
+  start: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
+    '@agent-audit/embedded',
     '@agent-audit/producer',
     '@agent-audit/schemas',
-    '@agent-audit/spool',
-    'ffi-rs',
+    '@agent-audit/stack',
   ],
 }
-/** The private stack is no dependency of the published command: it is loaded where it is there, and only then. */
-const ONLY_DYNAMIC: Partial<Record<Package, string>> = { cli: '@agent-audit/stack' }
+/** The embedded ClickHouse is an optional peer dependency of the command, which loads it only for --data-dir. */
+const ONLY_DYNAMIC: Partial<Record<Package, string>> = { cli: '@agent-audit/embedded' }
 const MAX_LINES = 300
 
 interface Manifest {
@@ -135,6 +137,14 @@ it('@clickhouse/client is known to one file of the consumer and one of analytics
     'consumer/src/store/clickhouse-sink.ts',
     'analytics/src/connection/clickhouse.ts',
   ])
+})
+
+it('the internal entry of embedded is for the private packages alone', () => {
+  const importers = sources.filter(({ imports }) =>
+    imports.some(({ specifier }) => specifier === '@agent-audit/embedded/internal'),
+  )
+  expect(importers).not.toEqual([])
+  expect(importers.map(({ path }) => path).filter((path) => !/^(stack|start)\//.test(path))).toEqual([])
 })
 
 it.each(['test', 'bench', 'examples'])('%s goes through public entries', (folder) => {

@@ -1,4 +1,4 @@
-/** The command as people and scripts use it: what it prints where, and its exit code. */
+/** The command as people and scripts use it: its output and its exit codes. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
-import { openDataDir } from '@agent-audit/stack'
+import { openDataDir } from '@agent-audit/embedded'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { runId, type SeedRow, seedEvents, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
@@ -86,7 +86,7 @@ describe('without a server', () => {
     expect([code, out]).toEqual([2, ''])
   })
 
-  it('help names every command, and what the exit codes mean', async () => {
+  it('help names every command and explains the exit codes', async () => {
     const { code, out } = await run(['--help'])
     expect(code).toBe(0)
     for (const word of [
@@ -125,7 +125,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     return { trail, env: environment(trail.server) }
   }
 
-  it('trail: a heading and a line an event, in order, cut, and with nothing that a terminal would obey', async () => {
+  it('trail: a heading and a line for each event, in order, cut, without control characters for the terminal', async () => {
     const { env } = await seeded()
     const { code, out } = await run(['trail', 's1'], env)
     expect(code).toBe(0)
@@ -144,7 +144,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(out).not.toContain(ESCAPE)
   })
 
-  it('trail --full leaves nothing out, --type and --agent narrow', async () => {
+  it('trail --full cuts nothing, --type and --agent filter', async () => {
     const { env } = await seeded()
     const full = await run(['trail', 's1', '--full', '--type', 'final_output', '--type', 'error'], env)
     expect(full.out).toContain(LONG.trimEnd())
@@ -169,7 +169,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     })
   })
 
-  it('sessions and agents: aligned columns; what was not recorded is a dash, in JSON null', async () => {
+  it('sessions and agents: aligned columns; a value that was not recorded is a dash, in JSON null', async () => {
     const { env } = await seeded()
     const { out } = await run(['sessions'], env)
     const [titles = '', line = ''] = out.split('\n')
@@ -184,7 +184,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect((await run(['agents', '--until', '1h', '--json'], env)).out).toBe('[]\n')
   })
 
-  it('verify --completeness: exit 0 complete, 1 repeated, 2 gaps, with the places', async () => {
+  it('verify --completeness: exit 0 complete, 1 repeated, 2 gaps, and names the positions', async () => {
     const complete = await seeded()
     const good = await run(['verify', '--completeness'], complete.env)
     expect(good.code).toBe(0)
@@ -222,7 +222,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     const writer = tests.server('writer')
     const checked = { ...env, CLICKHOUSE_WRITER_USER: writer.username, CLICKHOUSE_WRITER_PASSWORD: writer.password }
     const again = await run(['setup'], checked)
-    expect(again.out).toMatch(/all \d+ migrations applied before\n.*may do nothing beyond.*\nnothing to do\n$/s)
+    expect(again.out).toMatch(/all \d+ migrations were applied before\n.*and has no other grants\nnothing to do\n$/s)
     const wide = tests.server('wide')
     const refused = await run(['setup'], {
       ...checked,
@@ -247,7 +247,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
 describe.skipIf(NO_CLICKHOUSE !== undefined || process.env['CLICKHOUSE_URL'] !== undefined)(
   'on a data directory',
   () => {
-    it('reads it while another process serves it, and after; a server named by the environment is not asked', async () => {
+    it('reads it while another process serves it, and after; the server that the environment names is not used', async () => {
       const directory = temporaryDirectory()
       const env = { CLICKHOUSE_URL: 'http://127.0.0.1:1' }
       await using owner = await openDataDir(directory)
@@ -260,7 +260,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined || process.env['CLICKHOUSE_URL'] !==
       expect(after.out).toMatch(/^COMPLETE {2}6 events/)
     })
 
-    it('setup makes one, and says so', async () => {
+    it('setup makes a trail, and reports it', async () => {
       const directory = join(temporaryDirectory(), 'new')
       mkdirSync(directory)
       expect((await run(['setup', '-D', directory])).out).toMatch(/^\+ data directory .*: applied 0001/)
@@ -279,7 +279,7 @@ describe('the agent-audit executable', () => {
     expect(help.out).not.toContain(ESCAPE)
   })
 
-  it('ends without a word when its reader goes away', async () => {
+  it('ends without a message when its reader closes the pipe', async () => {
     const child = spawn(process.execPath, [SHIM, 'setup', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
     let err = ''
     child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
@@ -288,7 +288,7 @@ describe('the agent-audit executable', () => {
     expect([code, err]).toEqual([0, ''])
   })
 
-  it('is ended by a signal as the shell expects', async () => {
+  it('ends by the signal it gets, as a shell expects', async () => {
     const directory = temporaryDirectory()
     // A server that takes the connection and never answers keeps the command waiting.
     const { createServer } = await import('node:net')

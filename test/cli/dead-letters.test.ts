@@ -1,4 +1,4 @@
-/** From a dead letter to an event: listed, looked at, replayed through the log, and told apart from a gap ever after. */
+/** From a dead letter to an event: listed, shown, replayed through the log, and never counted as a gap. */
 import { runCli } from '@agent-audit/cli'
 import { logIdOf } from '@agent-audit/schemas'
 import { describe, expect, it } from 'vitest'
@@ -26,7 +26,7 @@ interface Ran {
   readonly err: string
 }
 
-/** Runs the command as somebody who may read all, and knows where the log is. */
+/** Runs the command as a reader of the whole trail whose environment names the log. */
 async function run(log: TestLog, ...args: string[]): Promise<Ran> {
   const { url, username, password } = store.dataDir.reader
   const env = { ...log.environment, CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
@@ -43,10 +43,10 @@ async function json(log: TestLog, ...args: string[]): Promise<{ code: number; fo
 
 const alter = (change: string): Promise<string> => store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)
 
-/** Five records of one run; what the second and fourth became: one the table refused for a while, one no record at all. */
+/** Five records, two of them dead letters: the table refused the second for a while, and the fourth is no Avro record. */
 async function logWithDeadLetters(
   openLog: OpenLog,
-): Promise<{ log: TestLog; name: string; placeOf: (n: number) => string }> {
+): Promise<{ log: TestLog; name: string; positionOf: (n: number) => string }> {
   const log = await openLog(store)
   const logId = logIdOf(log.sourceId, log.topic).toString('hex')
   const name = `run of ${logId}`
@@ -59,15 +59,15 @@ async function logWithDeadLetters(
   runConsumer(environmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 3, skipped: { dead: 2 } })
   expect(await alter('DROP CONSTRAINT no_poison')).toBe('')
-  return { log, name, placeOf: (offset) => `${logId}/0/${offset}` }
+  return { log, name, positionOf: (offset) => `${logId}/0/${offset}` }
 }
 
 describe.each(kinds)('on %s', (_, openLog) => {
-  it('becomes an event by replay: once, linked to its place, in a run of its own, with its content', async () => {
-    const { log, name, placeOf } = await logWithDeadLetters(openLog)
+  it('becomes an event by replay: once, linked to its position, in a new run, with its content', async () => {
+    const { log, name, positionOf } = await logWithDeadLetters(openLog)
     const { found } = await json(log, 'dead-letters', 'list', '--topic', log.topic, '--since', '1h')
-    const mine = found.filter(({ place }) => [placeOf(1), placeOf(3)].includes(String(place)))
-    expect(mine.map(({ place }) => place)).toEqual([placeOf(3), placeOf(1)])
+    const mine = found.filter(({ position }) => [positionOf(1), positionOf(3)].includes(String(position)))
+    expect(mine.map(({ position }) => position)).toEqual([positionOf(3), positionOf(1)])
     expect(mine[1]).toMatchObject({
       topic: log.topic,
       reason: expect.stringContaining('no_poison'),
@@ -75,22 +75,22 @@ describe.each(kinds)('on %s', (_, openLog) => {
       run_seq: 1,
       replayed_as: null,
     })
-    const shown = await run(log, 'dead-letters', 'show', placeOf(1))
+    const shown = await run(log, 'dead-letters', 'show', positionOf(1))
     expect(shown.out).toMatch(/It can be read as an event[^]*reasoning +poison: the text of it[^]*00000000 {2}c3 01/)
 
-    const dry = await json(log, 'dead-letters', 'replay', placeOf(1), placeOf(3), '--dry-run')
+    const dry = await json(log, 'dead-letters', 'replay', positionOf(1), positionOf(3), '--dry-run')
     expect(dry.found.map(({ outcome }) => outcome)).toEqual(['would replay', 'refused'])
-    const { code, found: replayed } = await json(log, 'dead-letters', 'replay', placeOf(1), placeOf(3))
+    const { code, found: replayed } = await json(log, 'dead-letters', 'replay', positionOf(1), positionOf(3))
     expect(code).toBe(1)
     expect(replayed).toEqual([
-      expect.objectContaining({ place: placeOf(1), outcome: 'replayed' }),
+      expect.objectContaining({ position: positionOf(1), outcome: 'replayed' }),
       expect.objectContaining({
-        place: placeOf(3),
+        position: positionOf(3),
         outcome: 'refused',
         reason: expect.stringContaining('neither Avro'),
       }),
     ])
-    // The event, and what opens and closes the run it is in; the dry run sent nothing.
+    // The event, and the first and last event of its run; the dry run sent nothing.
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 6, skipped: { dead: 2 } })
     const columns = 'event_id, run_id_hex, run_seq, session_id, reasoning, content, field_notes, timestamp, replay_of'
     const rows = await rowsOf<Record<string, unknown>>(store, log, 'audit_events', columns)
@@ -102,25 +102,28 @@ describe.each(kinds)('on %s', (_, openLog) => {
       reasoning: POISON,
       content: '{"a":1}',
       timestamp: '2026-01-01 00:00:00.000001',
-      replay_of: placeOf(1),
+      replay_of: positionOf(1),
     })
     expect(JSON.parse(String(event?.['field_notes']))).toEqual({
       content: { redacted: { email: 2 } },
       replay_of: { was: { run_id: runIdOf(name).toString('hex'), run_seq: 1, event_id: makeRecord(name, 1).event_id } },
     })
 
-    // Not twice, unless forced; and nothing that is proven gets lost over it.
-    const again = await json(log, 'dead-letters', 'replay', placeOf(1))
+    // Not twice, unless forced; and the trail stays complete.
+    const again = await json(log, 'dead-letters', 'replay', positionOf(1))
     expect(again.code).toBe(1)
-    expect(again.found[0]).toMatchObject({ outcome: 'refused', reason: expect.stringContaining('event already') })
-    const forced = await json(log, 'dead-letters', 'replay', placeOf(1), '--force')
+    expect(again.found[0]).toMatchObject({
+      outcome: 'refused',
+      reason: expect.stringContaining('it was replayed: its event is at'),
+    })
+    const forced = await json(log, 'dead-letters', 'replay', positionOf(1), '--force')
     expect(forced).toMatchObject({ code: 0, found: [{ outcome: 'replayed' }] })
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 9, skipped: { dead: 2 } })
     expect((await run(log, 'verify', '--completeness')).code).toBe(0)
   })
 })
 
-it('shows what of a damaged record can be read, and all of its bytes', async () => {
+it('shows the readable fields of a damaged record, and all of its bytes', async () => {
   const log = await openEmbedded(store)
   const damaged = encodeRecord(makeRecord('damaged', 0, { session_id: 'S-77', reason: 'findme' }))
   damaged[damaged.indexOf('findme') + 2] = 0xff
@@ -128,8 +131,8 @@ it('shows what of a damaged record can be read, and all of its bytes', async () 
   await log.append(0, [damaged])
   runConsumer(environmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 0, skipped: { dead: 1 } })
-  const place = `${logIdOf(log.sourceId, log.topic).toString('hex')}/0/0`
-  const { out } = await run(log, 'dead-letters', 'show', place, '--json')
+  const position = `${logIdOf(log.sourceId, log.topic).toString('hex')}/0/0`
+  const { out } = await run(log, 'dead-letters', 'show', position, '--json')
   const shown = JSON.parse(out) as { fields: Record<string, unknown> }
   expect(shown).toMatchObject({
     readable: false,
@@ -138,7 +141,7 @@ it('shows what of a damaged record can be read, and all of its bytes', async () 
   })
   expect(shown.fields).toMatchObject({ session_id: 'S-77', run_id: runIdOf('damaged').toString('hex'), run_seq: 0 })
   expect(shown.fields).not.toHaveProperty('reason')
-  expect((await run(log, 'dead-letters', 'show', place)).out).toMatch(/cannot be read as an event[^]*S-77/)
+  expect((await run(log, 'dead-letters', 'show', position)).out).toMatch(/cannot be read as an event[^]*S-77/)
 })
 
 it.each([
@@ -146,7 +149,7 @@ it.each([
   [['replay', 'nowhere'], /log_id\/partition\/offset/, 2],
   [['replay', '0123456789abcdef/0/7'], /no dead letter at 0123456789abcdef\/0\/7/, 2],
   [['show', '0123456789abcdef/0/7'], /no dead letter at/, 1],
-])('says what is wrong with %j', async (args, message, code) => {
+])('names the mistake in %j', async (args, message, code) => {
   const log = await openEmbedded(store)
   const ran = await run(log, 'dead-letters', ...args)
   expect(ran.err).toMatch(message)

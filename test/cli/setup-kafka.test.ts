@@ -1,4 +1,4 @@
-/** `agent-audit setup` with a real Kafka: topics as the trail needs them, and what is there is left alone. */
+/** `agent-audit setup` with a real Kafka: it creates the topics that the trail needs, and leaves correct ones unchanged. */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -83,7 +83,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     expect(second.out).toMatch(/nothing to do\n$/)
   })
 
-  it('brings the settings of an existing topic into line, keeps its others, and only reports its partitions', async () => {
+  it('corrects the settings of an existing topic, keeps its other settings, and only reports its partitions', async () => {
     const topic = newTopic()
     const configEntries = [
       { name: 'message.timestamp.type', value: 'CreateTime' },
@@ -91,7 +91,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     ]
     await makeTopic(client, { topic, numPartitions: 2, configEntries })
     const { out } = await setup('--topic', topic, '--partitions', '6')
-    expect(out).toContain(`2 partitions, not 6: left as it is`)
+    expect(out).toContain(`2 partitions, not 6: left unchanged`)
     expect(out).toContain('message.timestamp.type from CreateTime to LogAppendTime')
     expect(await partitionsOf(topic)).toBe(2)
     expect(await settingsOf(topic)).toMatchObject({
@@ -101,7 +101,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     expect((await setup('--topic', topic, '--partitions', '2')).out).toMatch(/nothing to do\n$/)
   })
 
-  it('as a process it says nothing on standard error', async () => {
+  it('as a process it writes nothing to standard error', async () => {
     const topic = newTopic()
     const { url, username, password, database } = tests.server()
     const env = {
@@ -125,7 +125,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     expect(refused.err).toMatch(/^agent-audit: [^\n]*consumer group "audit-writer", not "second"[^\n]*\n$/)
   })
 
-  it('brokers that cannot be reached: one line that names them, exit 3; brokers that are none: exit 2', async () => {
+  it('unreachable brokers: one line that names them, exit 3; a malformed broker: exit 2', async () => {
     const away = await setup('--brokers', '127.0.0.1:1')
     expect([away.code, away.out]).toEqual([3, ''])
     expect(away.err).toMatch(/^agent-audit: Kafka at 127\.0\.0\.1:1[^\n]*ECONNREFUSED[^\n]*\n$/)

@@ -1,4 +1,4 @@
-/** What an operator sees and does with the spools that producers left on a disk. */
+/** How an operator lists and sends the spools that producers left on a disk. */
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 import { makeTempDirectory, openTrail, readRows } from '../producer/support.ts'
 
 const TOPIC = 'audit.events'
-/** Nothing listens there: what is recorded stays in the spool. */
+/** No broker listens there: recorded events stay in the spool. */
 const NOWHERE = ['127.0.0.1:1']
 
 async function run(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
@@ -44,7 +44,7 @@ it('status lists dead runs with depth and oldest, and a live one as live', async
   const before = Date.now()
   const dead = await leaveRun(spoolDir, 3)
   const live = openTrail({ brokers: NOWHERE, spoolDir, onProblem: () => {} })
-  // A live run adopts what it finds at its start: the next one comes after.
+  // A live run adopts the spools it finds at its start: the next one is left after that.
   await live.startSession().decision({ reasoning: 'stored' }).stored
   const later = await leaveRun(spoolDir, 1)
   const { code, out } = await run('status', spoolDir, '--json')
@@ -62,7 +62,7 @@ it('status lists dead runs with depth and oldest, and a live one as live', async
   expect((await run('status', spoolDir)).out).toMatch(new RegExp(`${later}\\s+waiting\\s+4 `))
 })
 
-it('drain sends what dead runs left, in order and under their own run_ids, and leaves nothing', async () => {
+it('drain sends the events of dead runs, in order and under their original run_ids, and leaves none', async () => {
   const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const dead = await Promise.all([leaveRun(spoolDir, 30), leaveRun(spoolDir, 30)])
   const { code, out } = await run('drain', spoolDir, '--data-dir', dataDir, '--json')
@@ -78,7 +78,7 @@ it('drain sends what dead runs left, in order and under their own run_ids, and l
   expect(await run('status', spoolDir)).toMatchObject({ code: 0, out: `no spools below ${spoolDir}\n` })
 })
 
-it('drain says what it could not send, and leaves it', async () => {
+it('drain reports the events that it could not send, and leaves them', async () => {
   const spoolDir = makeTempDirectory()
   const dead = await leaveRun(spoolDir, 2)
   const { code, err } = await run('drain', spoolDir, '--brokers', '127.0.0.1:1', '--timeout-ms', '800')
@@ -88,7 +88,7 @@ it('drain says what it could not send, and leaves it', async () => {
   expect(JSON.parse(out)).toContainEqual(expect.objectContaining({ runId: dead, state: 'waiting', records: 5 }))
 })
 
-it('drain sends what stands before the damage, sets the file aside, and explains the rest', async () => {
+it('drain sends the events before the damage, sets the file aside, and explains the others', async () => {
   const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const dead = await leaveRun(spoolDir, 8)
   const file = join(spoolDir, TOPIC, spoolFiles(spoolDir)[0] ?? '')
@@ -115,7 +115,7 @@ it.each([
   [['drain', '/nowhere/at/all', '--data-dir', 'x'], 3, /spool directory \/nowhere\/at\/all/],
   [['status', '/nowhere/at/all'], 3, /spool directory \/nowhere\/at\/all/],
   [['drain', '.'], 2, /where to\? Set KAFKA_BROKERS/],
-])('says in one line what is wrong with spool %j', async (args, code, message) => {
+])('names the mistake in spool %j in one line', async (args, code, message) => {
   const ran = await run(...args)
   expect(ran).toMatchObject({ code, out: '' })
   expect(ran.err).toMatch(message)

@@ -14,7 +14,7 @@ import { completeness, connectAnalytics, registerLog } from '@agent-audit/analyt
 import { createConsumer, makeEmbeddedTopic, readSettings } from '@agent-audit/consumer'
 import { createAuditTrail } from '@agent-audit/producer'
 import { openEmbeddedLogReader } from '@agent-audit/spool'
-import { type DataDir, openDataDir } from '@agent-audit/stack'
+import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import * as fc from 'fast-check'
 import { pino } from 'pino'
 

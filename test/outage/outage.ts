@@ -13,7 +13,8 @@ import { fileURLToPath } from 'node:url'
 import { type Analytics, completeness, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { createConsumer, ensureTopic, markKafkaLogClean, readSettings } from '@agent-audit/consumer'
 import type { TrailStats } from '@agent-audit/producer'
-import { type DataDir, type KafkaCluster, openDataDir, startKafka } from '@agent-audit/stack'
+import { type DataDir, openDataDir } from '@agent-audit/embedded'
+import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import { pino } from 'pino'
 
 /** What the producer is to do, as JSON in its argument. */

@@ -1,4 +1,4 @@
-/** What cannot run here is said in a line that tells what to do. */
+/** A server that cannot run here is reported in one line that says what to do. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ afterEach(() => {
   Object.defineProperty(process, 'platform', { value: platform })
 })
 
-it('names the platform the embedded ClickHouse needs, and what to do elsewhere', async () => {
+it('names the platform that the embedded ClickHouse needs, and what to do on others', async () => {
   Object.defineProperty(process, 'platform', { value: 'darwin' })
   expect(clickHouseAvailability()).toEqual({
     available: false,
@@ -36,7 +36,7 @@ it('needs nothing of the machine for servers that run elsewhere', async () => {
   expect(await startKafka()).toMatchObject({ brokers: ['one:9092', 'two:9092'], attached: true, nodes: [] })
 })
 
-it('says that Java is missing, and what else would do', async () => {
+it('says that Java is missing, and names the alternative', async () => {
   const empty = await mkdtemp(join(tmpdir(), 'agent-audit-test-'))
   onTestFinished(() => rm(empty, { recursive: true, force: true }))
   vi.stubEnv('PATH', empty)

@@ -1,4 +1,4 @@
-/** A program that starts a part, says which processes and directory it has, and then does nothing until it is killed. */
+/** A program that starts a part, prints the part's processes and directory, and then waits until it is killed. */
 import { writeSync } from 'node:fs'
 import { startClickHouse, startKafka } from '@agent-audit/stack'
 

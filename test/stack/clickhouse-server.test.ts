@@ -1,4 +1,4 @@
-/** The embedded ClickHouse: who may do what, one server a data directory, and what outlives which end. */
+/** The embedded ClickHouse: rights of users, one server for each data directory, and its end after each kind of stop. */
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, readdir, stat } from 'node:fs/promises'
@@ -51,12 +51,12 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await readNotes(server)).toBe('[1]')
   })
 
-  it('lets nobody without a password read or drop a table', async () => {
+  it('lets no user without a password read or drop a table', async () => {
     const server = await start()
     await makeNotes(server)
-    const nobody = { username: 'default', password: '' }
-    expect(await ask(server.url, nobody, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
-    expect(await ask(server.url, nobody, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
+    const anonymous = { username: 'default', password: '' }
+    expect(await ask(server.url, anonymous, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, anonymous, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
     expect(await ask(server.url, { username: 'admin', password: '' }, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
   })
 
@@ -87,7 +87,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(new Set(servers.map((server) => server.url)).size).toBe(1)
   })
 
-  it('says so when the live server lacks a user that is asked for', async () => {
+  it('names the user that the live server lacks', async () => {
     const dataDir = await makeDirectory()
     await start(dataDir)
     const other = startClickHouse({ dataDir, users: [{ name: 'auditor', grants: [] }] })
@@ -110,7 +110,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await readNotes(third)).toBe('[1,2]')
   })
 
-  it('does not take a stranger on the port of a dead server for the server', async () => {
+  it('does not accept another server on the port of a dead server', async () => {
     const dataDir = await makeDirectory()
     const dead = await start(dataDir)
     await dead.kill()
@@ -120,7 +120,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
       stranger.close()
       stranger.closeAllConnections()
     })
-    // The next owner holds the directory and has not yet got to removing the address of the dead one.
+    // The next owner holds the directory and has not removed the address of the dead one yet.
     const owner = new DatabaseSync(join(dataDir, 'clickhouse', 'owner.lock'))
     owner.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
     const asked = once(stranger, 'request')
@@ -142,7 +142,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     }
   })
 
-  it('runs two servers side by side, each with its own data and passwords', async () => {
+  it('runs two servers side by side, with separate data and passwords', async () => {
     const [one, two] = await Promise.all([start(), start()])
     await Promise.all([makeNotes(one), makeNotes(two)])
     await addNote(one, 1)
@@ -153,13 +153,13 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await readNotes(two)).toBe('[2]')
   })
 
-  it('tells what the server said when it does not start', async () => {
+  it('reports the output of a server that does not start', async () => {
     const broken = startClickHouse({ users: [{ name: 'writer', grants: [], settings: { no_such_setting: '1' } }] })
     await expect(broken).rejects.toThrow(/Unknown setting 'no_such_setting'/)
     await expect(broken).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })
   })
 
-  it('tells a starter what its own server said, though the next one has started meanwhile', async () => {
+  it('reports the output of its own server to a starter, though the next server has started meanwhile', async () => {
     const dataDir = await makeDirectory()
     const { child, said } = spawnProgram('broken-clickhouse', dataDir)
     await expect.poll(() => existsSync(join(dataDir, 'clickhouse', 'owner.lock')), WAIT).toBe(true)

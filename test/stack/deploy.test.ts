@@ -1,4 +1,4 @@
-/** What the files for deployment say must be what the code says. */
+/** The files for deployment agree with the code. */
 import { readFileSync } from 'node:fs'
 import { readerGrants, writerGrants } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** A local Kafka from its jars: it keeps what it acknowledged over a crash, and ends with its parent. */
+/** A local Kafka from its jars: it keeps acknowledged records over a crash, and ends with its parent. */
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type KafkaCluster, type KafkaOptions, startKafka, stopAll } from '@agent-audit/stack'
@@ -69,7 +69,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
     await expect(produce(cluster, Buffer.alloc(7 * 1024 * 1024))).resolves.toBeUndefined()
   })
 
-  it('keeps what it acknowledged when it is killed, and comes back at the same address', async () => {
+  it('keeps acknowledged records when it is killed, and restarts at the same address', async () => {
     const cluster = await start()
     await makeTopic(cluster)
     await produce(cluster, 'before')
@@ -125,7 +125,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
     expect(await consume(second, 1)).toEqual(['kept'])
   })
 
-  it('tells what Kafka said when it does not start, and leaves nothing running', async () => {
+  it('reports the output of a Kafka that does not start, and leaves no process running', async () => {
     const broken = startKafka({ properties: { 'log.retention.hours': 'never' } })
     await expect(broken).rejects.toThrow(/log.retention.hours/)
     await expect(broken).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })

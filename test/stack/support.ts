@@ -10,7 +10,7 @@ import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@ag
 import { expect, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
 
-// These tests are about what this machine starts itself.
+// These tests are about servers that this machine starts.
 vi.stubEnv('CLICKHOUSE_URL', undefined)
 vi.stubEnv('KAFKA_BROKERS', undefined)
 
@@ -20,7 +20,7 @@ const kafka = kafkaAvailability()
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : `(skipped: ${clickHouse.reason})`
 export const NO_KAFKA: string | undefined = kafka.available ? undefined : `(skipped: ${kafka.reason})`
 
-/** A directory that goes when the test has finished, after what it started has been stopped. */
+/** A directory that is removed after the test, once the servers of the test have been stopped. */
 export async function makeDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'agent-audit-test-'))
   onTestFinished(() => rm(directory, { recursive: true, force: true }))

@@ -8,10 +8,10 @@ it.each([
   [['file.jsonl'], "Unexpected argument 'file.jsonl'"],
   [['--sessions', '0'], '--sessions: expected a whole number from 1 to 100000, got "0"'],
   [['--seed', '1.5'], '--seed: expected a whole number from 0 to 4294967295, got "1.5"'],
-  [['--replay', 'a.jsonl', '--seed', '1'], 'not together with --replay'],
+  [['--replay', 'a.jsonl', '--seed', '1'], 'cannot be combined with --replay'],
   [['--replay'], "Option '--replay <value>' argument missing"],
   [['--replay', '--json'], "Option '--replay' needs a value"],
-])('says in one line what is wrong with %j, and starts nothing', async (args, message) => {
+])('names the mistake in %j in one line, and starts nothing', async (args, message) => {
   const dataDir = join(makeDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, ...args])
   expect(run).toMatchObject({ exitCode: 2, stdout: '' })
@@ -27,7 +27,7 @@ it('lists its options with --help', async () => {
     expect(run.stdout).toContain(option)
 })
 
-it('says in one line that a data directory cannot be used', async () => {
+it('reports in one line that a data directory cannot be used', async () => {
   const file = writeRecording('file', '')
   const run = await start(['--data-dir', file])
   expect(run).toMatchObject({ exitCode: 1, stdout: '' })

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { lines, makeDirectory, NO_CLICKHOUSE, recordedSession, start, summaryOf, writeRecording } from './support.ts'
 
 const good = recordedSession('S1')
-/** Events of one such session, and the two of the run itself. */
+/** Events of one such session, and the two events of the run. */
 const EVENTS = 11
 const OF_THE_RUN = 2
 
@@ -57,7 +57,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
       1,
     ],
     ['gzip damaged', damaged(gzipSync(lines(good))), 1, 'the gzip data is damaged', 0],
-  ])('%s: says where, and stores and counts what came before', async (_, data, line, message, sessions) => {
+  ])('%s: names the line, and stores and counts the sessions before it', async (_, data, line, message, sessions) => {
     const file = writeRecording('bad', data)
     const run = await start(['--data-dir', makeDirectory(), '--replay', file, '--json'])
     expect(run.exitCode).toBe(2)
@@ -73,7 +73,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
 
 function damaged(data: Buffer): Buffer {
   const copy = Buffer.from(data)
-  // In the checksum: only the end of the data tells.
+  // In the checksum: the error shows only at the end of the data.
   copy[copy.length - 6] = (copy[copy.length - 6] ?? 0) ^ 0xff
   return copy
 }

@@ -95,7 +95,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
         stop_reason: null,
       })
     }
-    // Each call records what is new to it; together they are the recording.
+    // Each call records the messages that are new to it; together they are the recording.
     const messages = recorded['messages'] as unknown[]
     expect(asked?.input_messages).toEqual(messages.slice(0, 2))
     expect(answered).toMatchObject({

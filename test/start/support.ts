@@ -9,15 +9,15 @@ import type { TrailEvent } from '@agent-audit/analytics'
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { onTestFinished, vi } from 'vitest'
 
-const START = fileURLToPath(new URL('../../stack/src/start.ts', import.meta.url))
+const START = fileURLToPath(new URL('../../start/src/main.ts', import.meta.url))
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const SOURCE = '--conditions=agent-audit-source'
 
-// Each of them starts ClickHouse, a consumer and more: on a busy machine that takes many times what it takes on an idle one.
+// Each test starts ClickHouse, a consumer and more: on a busy machine that takes many times longer than on an idle one.
 vi.setConfig({ testTimeout: 150_000 })
 
 const clickHouse = clickHouseAvailability()
-/** Why no test of this folder can run here, if so. */
+/** Why the tests of this folder cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : clickHouse.reason
 
 export interface Run {
@@ -44,14 +44,14 @@ export interface RunningStart {
   readonly ended: Promise<Run>
 }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 export function makeDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'start-test-'))
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
   return directory
 }
 
-/** Starts `npm start` without npm. Killed after the test, if it is still there. */
+/** Starts `npm start` without npm. It is killed after the test, if it still runs. */
 export function launch(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningStart {
   const child = spawn(process.execPath, [SOURCE, START, ...args], { env: { ...process.env, ...env }, stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -140,7 +140,7 @@ export function lines(...values: readonly unknown[]): string {
   return values.map((value) => `${typeof value === 'string' ? value : JSON.stringify(value)}\n`).join('')
 }
 
-/** Writes a recording; gone after the test. */
+/** Writes a recording; it is removed after the test. */
 export function writeRecording(name: string, data: string | Uint8Array): string {
   const file = join(makeDirectory(), name)
   writeFileSync(file, data)

@@ -1,24 +1,24 @@
-/** Brings a database up to the newest tables. Run by an admin; writers and readers may not. */
+/** Brings the tables of a database up to date. It needs an admin: writers and readers lack the rights. */
 import { IntegrityError, type Migration, readMigrations } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 export interface MigrationReport {
-  /** File names applied by this call, in order; empty if there was nothing to do. */
+  /** File names that this call applied, in order; empty if none was pending. */
   readonly applied: readonly string[]
-  /** How many had been applied before. */
+  /** Number of files applied before. */
   readonly present: number
 }
 
 const TABLE = 'audit_migrations'
 
 /**
- * Creates the database if it is not there and applies, in order, the migrations it lacks. Idempotent.
+ * Creates the database if it is missing and applies, in order, the migrations it lacks. Idempotent.
  *
- * Two at once: every statement is one that may run twice (CREATE … IF NOT EXISTS), and a migration is noted only after
- * its statements. So a second process that starts in between, or the next one after a crash, runs them again to no
- * effect, and the note it adds is the same.
- * @throws IntegrityError `MIGRATION_CHANGED` naming the file, if one was edited after it had been applied: the tables
- * are then not what the file says. Nothing is applied in that case.
+ * Two processes at once: every statement may run twice (CREATE … IF NOT EXISTS), and a migration is noted only after its
+ * statements. So a second process that starts in between, or the next one after a crash, runs them again without effect, and
+ * adds the same note.
+ * @throws IntegrityError `MIGRATION_CHANGED` naming the file, if one was edited after it had been applied: then the tables
+ * differ from the file, and no migration is applied.
  */
 export async function migrate(admin: Analytics): Promise<MigrationReport> {
   await admin.command('CREATE DATABASE IF NOT EXISTS {database:Identifier}')
@@ -52,7 +52,7 @@ async function apply(admin: Analytics, { name, sha256, statements }: Migration):
   )
 }
 
-/** The files name no database: it is the operator's choice. */
+/** The files name no database: the operator chooses it. */
 function inDatabase(statement: string): string {
   return statement.replaceAll(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
 }

@@ -1,4 +1,4 @@
-/** What else an operator sets up once: which consumer group writes a log, and that the writer can do no harm. */
+/** Besides the tables, an operator sets up the consumer group of each log and checks the rights of the consumer's user. */
 import { excessiveGrants, IntegrityError, InvalidInputError, logIdOf, LOGS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
@@ -6,13 +6,13 @@ export interface LogRegistration {
   /** Kafka cluster id, or the embedded log's UUID. */
   readonly sourceId: string
   readonly topic: string
-  /** The one group that may write this log's rows. */
+  /** The only group that may write this log's rows. */
   readonly consumerGroup: string
 }
 
 /**
- * Notes in audit_logs which consumer group writes a log: a second group would be fenced by nothing. Idempotent.
- * @returns The log's id, 16 hex digits, and whether it was added by this call.
+ * Notes in audit_logs which consumer group writes a log: leases of one group do not fence another. Idempotent.
+ * @returns The log's id, 16 hex digits, and whether this call added it.
  * @throws InvalidInputError `OPTIONS_INVALID` if another group holds the log.
  */
 export async function registerLog(
@@ -28,7 +28,7 @@ export async function registerLog(
       { logId, sourceId, topic, consumerGroup },
     )
   }
-  // Two setups with different groups may both have found none: the earlier row is the one that holds.
+  // Two setups with different groups may both have found none: the earlier row counts.
   const holder = before ?? (await groupOf(admin, logId))
   if (holder === consumerGroup) return { logId, added: before === undefined }
   const message = `topic "${topic}" of ${sourceId} is written by consumer group "${holder}", not "${consumerGroup}": only one group may write a log`
@@ -45,9 +45,9 @@ async function groupOf(admin: Analytics, logId: string): Promise<string | undefi
 }
 
 /**
- * Makes sure that the consumer's user can insert and read its bookkeeping, and nothing more.
+ * Checks that the consumer's user may only insert and read the consumer's bookkeeping.
  * @param writer - Connected as that user.
- * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant that is too much.
+ * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those.
  */
 export async function checkWriterGrants(writer: Analytics): Promise<void> {
   const rows = await writer.rows<Record<string, string>>('SHOW GRANTS')

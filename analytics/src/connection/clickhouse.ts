@@ -1,6 +1,6 @@
 /**
- * The one place that talks to ClickHouse: queries in, plain rows out, and the server's refusals as errors a person can
- * act on. Sends no settings, so that a user with a read-only profile can read the trail.
+ * The connection to ClickHouse: queries in, plain rows out, the server's refusals as errors that say what to do. It sends no
+ * settings, so that a user with a read-only profile can read the trail.
  */
 import {
   AuditUnavailableError,
@@ -30,8 +30,8 @@ export interface Analytics extends AsyncDisposable {
   /**
    * Runs a query and returns its rows as plain objects.
    * @throws AuditUnavailableError `STORE_UNAVAILABLE` if the server cannot be reached; IntegrityError `ACCESS_DENIED` if
-   * it refuses the user; InvalidInputError `STORE_REFUSED` if the tables are not there, IntegrityError `STORE_REFUSED`
-   * for anything else it refuses.
+   * it refuses the user; InvalidInputError `STORE_REFUSED` if the tables do not exist, IntegrityError `STORE_REFUSED` for
+   * any other refusal.
    */
   rows<Row>(query: string, parameters?: Record<string, unknown>): Promise<Row[]>
   /** Runs a statement without an answer, such as DDL. Throws as {@link Analytics.rows} does. */
@@ -47,7 +47,7 @@ const MISSING = new Set(['60', '81'])
 
 /**
  * Connects to the ClickHouse that holds the trail.
- * @throws InvalidInputError `OPTIONS_INVALID` if the URL is none.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL.
  */
 export function connectAnalytics(options: AnalyticsOptions): Analytics {
   const address = addressOf(options.url)
@@ -60,12 +60,12 @@ export function connectAnalytics(options: AnalyticsOptions): Analytics {
     request_timeout: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     log: { level: ClickHouseLogLevel.OFF },
   })
-  const place = { address, database, username: options.username }
+  const server = { address, database, username: options.username }
   return {
     address,
     database,
-    rows: (query, parameters) => explained(place, () => readRows(client, database, query, parameters)),
-    command: (statement, parameters) => explained(place, () => runCommand(client, database, statement, parameters)),
+    rows: (query, parameters) => explained(server, () => readRows(client, database, query, parameters)),
+    command: (statement, parameters) => explained(server, () => runCommand(client, database, statement, parameters)),
     close: () => client.close(),
     [Symbol.asyncDispose]: () => client.close(),
   }
@@ -91,21 +91,21 @@ async function runCommand(
   await client.command({ query, query_params: { database, ...parameters } })
 }
 
-interface Place {
+interface Server {
   readonly address: string
   readonly database: string
   readonly username: string
 }
 
-async function explained<T>(place: Place, work: () => Promise<T>): Promise<T> {
+async function explained<T>(server: Server, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    throw explain(place, error)
+    throw explain(server, error)
   }
 }
 
-function explain({ address, database, username }: Place, cause: unknown): TrailError {
+function explain({ address, database, username }: Server, cause: unknown): TrailError {
   if (!(cause instanceof ClickHouseError)) {
     const told = cause instanceof Error ? ((cause as { code?: string }).code ?? cause.message) : String(cause)
     return new AuditUnavailableError('STORE_UNAVAILABLE', `ClickHouse at ${address} cannot be reached: ${told}`, {

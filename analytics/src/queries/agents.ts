@@ -1,22 +1,15 @@
-/** What each agent did, and what the trail holds by event type. */
+/** Figures of each agent, and the number of stored events by type. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import {
-  countOf,
-  countOrNull,
-  ERRORS,
-  isoText,
-  NOT_OF_THE_TRAIL,
-  type TimeWindow,
-  windowOf,
-} from '../connection/sql.ts'
+import { number, numberOrNull, text } from '../connection/rows.ts'
+import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface AgentsOptions extends TimeWindow {
-  /** At most this many, those with the most events. @defaultValue 50 */
+  /** Most agents to return, those with the most events. @defaultValue 50 */
   readonly limit?: number | undefined
 }
 
-/** One agent's events in a window. Null tokens: not recorded, which is not 0. */
+/** One agent's events in a window. Null tokens were not recorded, which differs from 0. */
 export interface AgentSummary {
   readonly agent_id: string
   readonly sessions: number
@@ -40,7 +33,7 @@ export interface EventCount {
 
 const DEFAULT_LIMIT = 50
 
-/** Sums up the window by agent, busiest first. The trail's own sessions (`trail:<run>`) are left out. */
+/** Sums up the window by agent, busiest first. Excludes the trail's own sessions (`trail:<run>`). */
 export async function agents(analytics: Analytics, options: AgentsOptions = {}): Promise<AgentSummary[]> {
   const { condition, parameters } = windowOf(options)
   const rows = await analytics.rows<Record<keyof AgentSummary, unknown>>(
@@ -56,21 +49,21 @@ export async function agents(analytics: Analytics, options: AgentsOptions = {}):
     { ...parameters, limit: options.limit ?? DEFAULT_LIMIT },
   )
   return rows.map((row) => ({
-    agent_id: String(row.agent_id),
-    sessions: countOf(row.sessions),
-    events: countOf(row.events),
-    llm_calls: countOf(row.llm_calls),
-    tool_calls: countOf(row.tool_calls),
-    errors: countOf(row.errors),
-    denied: countOf(row.denied),
-    blocked: countOf(row.blocked),
-    input_tokens: countOrNull(row.input_tokens),
-    output_tokens: countOrNull(row.output_tokens),
-    last_at: String(row.last_at),
+    agent_id: text(row, 'agent_id'),
+    sessions: number(row, 'sessions'),
+    events: number(row, 'events'),
+    llm_calls: number(row, 'llm_calls'),
+    tool_calls: number(row, 'tool_calls'),
+    errors: number(row, 'errors'),
+    denied: number(row, 'denied'),
+    blocked: number(row, 'blocked'),
+    input_tokens: numberOrNull(row, 'input_tokens'),
+    output_tokens: numberOrNull(row, 'output_tokens'),
+    last_at: text(row, 'last_at'),
   }))
 }
 
-/** Counts what is stored by event type, most frequent first: all of it, or of one run (`runId`, 32 hex digits). */
+/** Counts the stored events by type, most frequent first: all events, or those of one run (`runId`, 32 hex digits). */
 export async function eventCounts(
   analytics: Analytics,
   options: { readonly runId?: string | undefined } = {},
@@ -83,5 +76,5 @@ export async function eventCounts(
      ORDER BY events DESC, event_type`,
     { runId: options.runId ?? '' },
   )
-  return rows.map((row) => ({ event_type: String(row.event_type), events: countOf(row.events) }))
+  return rows.map((row) => ({ event_type: text(row, 'event_type'), events: number(row, 'events') }))
 }

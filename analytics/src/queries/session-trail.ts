@@ -1,10 +1,11 @@
-/** The trail of one session, event by event, as programs want it: text parsed, digests in hex, times with microseconds. */
+/** The trail of one session, event by event: JSON parsed, digests in hex, times with microseconds. */
 import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { isoText } from '../connection/sql.ts'
 
 /**
- * One stored event: the fields of the record, and the place in the log where it was read. Null means "does not apply or
- * not recorded". JSON fields are parsed; one that holds no JSON (another producer's) stays text.
+ * One stored event: the fields of the record, and its position in the log. Null means "does not apply or was not recorded".
+ * JSON fields are parsed; a field without valid JSON (of another producer) stays text.
  */
 export interface TrailEvent {
   /** 32 hex digits. */
@@ -48,7 +49,7 @@ export interface TrailEvent {
   readonly tool_call_id: string | null
   readonly tool_name: string | null
   readonly tool_input: unknown
-  /** As recorded: text, or the JSON text of what was no text. */
+  /** As recorded: text, or the JSON text of any other value. */
   readonly tool_output: string | null
   /** SHA-256, 64 hex digits. */
   readonly arguments_sha256: string | null
@@ -68,13 +69,13 @@ export interface TrailEvent {
   readonly log_id: string
   readonly log_partition: number
   readonly log_offset: number
-  /** When the log took it, milliseconds: `2026-11-24T10:00:00.123Z`. */
+  /** When the log appended it, milliseconds: `2026-11-24T10:00:00.123Z`. */
   readonly log_time: string
   /** CRC-64-AVRO of the schema it was written with, 16 hex digits. */
   readonly writer_schema: string
   /**
    * Exact digits of the integers of this event that a double cannot hold, by field; those fields themselves are rounded.
-   * Absent when there are none, as ever with our own producer.
+   * Absent without such integers; our producer writes none.
    */
   readonly exact?: Readonly<Record<string, string>> | undefined
 }
@@ -83,16 +84,16 @@ const FIELDS = NEWEST_SCHEMA.fields
 const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
 
 /**
- * Reads one session whole, over all runs that wrote to it, in order of time (the log's order is only the order of
- * arrival: a killed process' spool arrives late), then of run_seq.
- * @returns Its events; empty if nothing of such a session is stored.
+ * Reads one whole session, over all runs that wrote to it, in order of time, then of run_seq. (The log's order is only the
+ * order of arrival: the spool of a killed process arrives late.)
+ * @returns Its events; empty if no event of the session is stored.
  * @throws TrailError as {@link Analytics.rows}.
  */
 export async function sessionTrail(analytics: Analytics, sessionId: string): Promise<TrailEvent[]> {
   const columns = FIELDS.map(readable).join(', ')
   const rows = await analytics.rows<Record<string, unknown>>(
     `SELECT ${columns}, lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partition,
-       toString(e.log_offset) AS log_offset, ${isoTime('log_time')}, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema
+       toString(e.log_offset) AS log_offset, ${isoText('e.log_time')} AS log_time, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema
      FROM {database:Identifier}.${EVENTS_TABLE} AS e
      WHERE e.session_id = {sessionId:String}
      ORDER BY e.timestamp, e.run_seq, e.run_id`,
@@ -103,14 +104,10 @@ export async function sessionTrail(analytics: Analytics, sessionId: string): Pro
 
 function readable(field: RecordField): string {
   const { name, kind } = field
-  if (name === 'timestamp') return isoTime(name)
+  if (name === 'timestamp') return `${isoText('e.timestamp')} AS timestamp`
   if (kind === 'fixed') return `lower(hex(e.${name})) AS ${name}`
   if (kind === 'long') return `toString(e.${name}) AS ${name}`
   return `e.${name} AS ${name}`
-}
-
-function isoTime(column: string): string {
-  return `concat(replaceOne(toString(e.${column}, 'UTC'), ' ', 'T'), 'Z') AS ${column}`
 }
 
 function isLong(field: RecordField): boolean {

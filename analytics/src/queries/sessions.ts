@@ -1,27 +1,20 @@
-/** Which sessions there were: one row a session. */
+/** The list of sessions: one row a session. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import {
-  countOf,
-  countOrNull,
-  ERRORS,
-  isoText,
-  NOT_OF_THE_TRAIL,
-  type TimeWindow,
-  windowOf,
-} from '../connection/sql.ts'
+import { number, numberOrNull, text } from '../connection/rows.ts'
+import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface SessionsOptions extends TimeWindow {
-  /** At most this many, the latest. @defaultValue 50 */
+  /** Most sessions to return, the latest ones. @defaultValue 50 */
   readonly limit?: number | undefined
-  /** Of this agent only. */
+  /** Only sessions of this agent. */
   readonly agent?: string | undefined
 }
 
-/** One session over all runs that wrote to it. Null tokens: not recorded, which is not 0. */
+/** One session over all runs that wrote to it. Null tokens were not recorded, which differs from 0. */
 export interface SessionSummary {
   readonly session_id: string
-  /** The agent that began it. */
+  /** The agent that started it. */
   readonly agent_id: string
   readonly user_id: string | null
   /** Of the first and last event, `2026-11-24T10:00:00.123456Z`. */
@@ -29,7 +22,7 @@ export interface SessionSummary {
   readonly last_at: string
   /** open: neither ended nor timed out, or resumed since. */
   readonly state: 'open' | 'ended' | 'timeout'
-  /** As its end says. */
+  /** The outcome of its last end. */
   readonly outcome: string | null
   readonly events: number
   readonly llm_calls: number
@@ -42,8 +35,8 @@ export interface SessionSummary {
 const DEFAULT_LIMIT = 50
 
 /**
- * Lists the sessions with an event in the window, latest first; each is told whole, also what lies outside of it.
- * The trail's own sessions (`trail:<run>`) are left out.
+ * Lists the sessions with an event in the window, latest first. The figures of a session count all of its events, also those
+ * outside of the window. Excludes the trail's own sessions (`trail:<run>`).
  */
 export async function sessions(analytics: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
   const { condition, parameters } = windowOf(options)
@@ -66,19 +59,19 @@ export async function sessions(analytics: Analytics, options: SessionsOptions = 
     { ...parameters, agent: options.agent ?? '', limit: options.limit ?? DEFAULT_LIMIT },
   )
   return rows.map((row) => ({
-    session_id: String(row.session_id),
-    agent_id: String(row.agent_id),
+    session_id: text(row, 'session_id'),
+    agent_id: text(row, 'agent_id'),
     user_id: row.user_id as string | null,
-    started_at: String(row.started_at),
-    last_at: String(row.last_at),
-    state: stateAfter(String(row.state)),
+    started_at: text(row, 'started_at'),
+    last_at: text(row, 'last_at'),
+    state: stateAfter(text(row, 'state')),
     outcome: row.outcome as string | null,
-    events: countOf(row.events),
-    llm_calls: countOf(row.llm_calls),
-    tool_calls: countOf(row.tool_calls),
-    errors: countOf(row.errors),
-    input_tokens: countOrNull(row.input_tokens),
-    output_tokens: countOrNull(row.output_tokens),
+    events: number(row, 'events'),
+    llm_calls: number(row, 'llm_calls'),
+    tool_calls: number(row, 'tool_calls'),
+    errors: number(row, 'errors'),
+    input_tokens: numberOrNull(row, 'input_tokens'),
+    output_tokens: numberOrNull(row, 'output_tokens'),
   }))
 }
 

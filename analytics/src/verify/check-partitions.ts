@@ -1,11 +1,12 @@
-/** Every offset of every partition, each once. */
+/** Checks that every offset of every partition is accounted for once. */
 import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import type { PartitionReport } from './completeness.ts'
+import { number, type Row, text } from '../connection/rows.ts'
+import type { PartitionReport } from './completeness-report.ts'
 import { ALTERED_OFFSETS, LOGS, OFFSET_STEPS, PARTITIONS } from './completeness-queries.ts'
-import { isRepeat, number, type Row, sortSteps, text } from './steps.ts'
+import { isRepeat, sortSteps } from './steps.ts'
 
-/** @param limit - Gaps and repeats named at most. */
+/** @param limit - Most gaps and repeats to name. */
 export async function checkPartitions(
   analytics: Analytics,
   limit: number,
@@ -22,7 +23,7 @@ export async function checkPartitions(
     const partition = partitionOf(row)
     const { gaps, repeats } = sortSteps(steps.get(partition))
     return {
-      ...placeOf(row, logs.get(text(row, 'log_id_hex'))),
+      ...identityOf(row, logs.get(text(row, 'log_id_hex'))),
       events: number(row, 'events'),
       duplicates: number(row, 'duplicates'),
       dead_letters: number(row, 'dead_letters'),
@@ -40,7 +41,7 @@ export async function checkPartitions(
   return { reports, truncated: found.length >= limit }
 }
 
-function placeOf(
+function identityOf(
   row: Row,
   log: Row | undefined,
 ): Pick<PartitionReport, 'log_id' | 'topic' | 'source_id' | 'partition' | 'first_offset' | 'last_offset'> {

@@ -1,15 +1,16 @@
-/** Every number of every run, each once. */
+/** Checks that every number of every run is stored once. */
 import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import type { RepeatedEvent, RunReport } from './completeness.ts'
+import { number, type Row, text } from '../connection/rows.ts'
+import type { RepeatedEvent, RunReport } from './completeness-report.ts'
 import { COPIES, LOST, PENDING, RUN_STEPS, RUNS } from './completeness-queries.ts'
 import { countRange, type Range, split } from './ranges.ts'
-import { isRepeat, number, type Row, sortSteps, text } from './steps.ts'
+import { isRepeat, sortSteps } from './steps.ts'
 
-/** Runs whose findings are named at most: their ids are sent with the queries. */
+/** Most runs whose findings the report names: the queries send their ids. */
 const MAX_RUNS = 5000
 
-/** @param limit - Gaps and repeats named at most. */
+/** @param limit - Most gaps and repeats to name. */
 export async function checkRuns(
   analytics: Analytics,
   limit: number,
@@ -51,7 +52,7 @@ async function findSteps(analytics: Analytics, uneven: readonly Row[], limit: nu
 
 type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
 
-/** Asks about the numbers that these steps lead to. */
+/** Queries the numbers at which these steps arrive. */
 function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
   return askInChunks(steps, (piece) => {
     return analytics.rows<Row>(query, { runs: piece.map(runOf), numbers: piece.map((row) => number(row, 'at')) })
@@ -62,7 +63,7 @@ function reportRun(row: Row, findings: Findings): RunReport {
   const run = runOf(row)
   const { gaps, repeats } = sortSteps(findings.steps.get(run))
   const explained = split(gaps, (findings.lost.get(run) ?? []).flatMap(lostRange))
-  // A gap is known by the number that follows it, whatever part of it is explained.
+  // The number that follows a gap identifies it, also where an events_lost event explains a part of it.
   const awaited = new Set(findings.pending.get(run)?.map((step) => number(step, 'at')))
   const waiting = split(
     explained.outside,
@@ -86,13 +87,13 @@ function reportRun(row: Row, findings: Findings): RunReport {
 }
 
 function reportRepeat(runSeq: number, times: number, copies: readonly Row[]): RepeatedEvent {
-  const places = copies.map((row) => ({
+  const positions = copies.map((row) => ({
     log_id: text(row, 'log_id_hex'),
     partition: number(row, 'log_partition'),
     offset: number(row, 'log_offset'),
   }))
   const altered = new Set(copies.map((row) => text(row, 'content'))).size > 1
-  return { run_seq: runSeq, times, altered, places }
+  return { run_seq: runSeq, times, altered, positions }
 }
 
 function lostRange(row: Row): Range[] {

@@ -1,7 +1,7 @@
 /**
- * The scans behind `verify --completeness`. Whether anything is missing or repeated is told exactly by three numbers a
- * group: how many rows, how many different positions (a bitmap: exact, a bit a position, unlike a hash set), and from
- * where to where. Only where they disagree are positions sorted, to name the ranges.
+ * The queries of `verify --completeness`. Three figures a group show exactly whether a position is missing or repeated: the
+ * number of rows, the number of different positions (by a bitmap: exact, and one bit a position, unlike a hash set), and the
+ * first and last position. Only where these disagree does a query sort the positions, to name the ranges.
  */
 import { EVENTS_TABLE, LOGS_TABLE, NEWEST_SCHEMA, SKIPPED_TABLE } from '@agent-audit/schemas'
 
@@ -23,8 +23,8 @@ export const PARTITIONS: string = `
   ORDER BY log_id_hex, log_partition`
 
 /**
- * A partition is looked at in stretches of so many offsets: rows are sorted in those alone that are uneven in themselves, and
- * a gap between two stretches shows at their ends.
+ * A partition is divided into stretches of 1024 offsets. Rows are sorted only in the uneven stretches, those with a gap or a
+ * repeat; a gap between two stretches shows at their ends.
  */
 const STRETCH = 'log_id, log_partition, intDiv(log_offset, 1024)'
 const STRETCHES = `
@@ -32,7 +32,7 @@ const STRETCHES = `
     groupBitmap(toUInt64(log_offset)) != count() OR count() != last - first + 1 AS uneven
   FROM ${OFFSETS} GROUP BY log_id, log_partition, stretch`
 
-/** Every place where the next offset of a partition is not one higher: a gap before it, or a repeat of it. */
+/** Each offset of a partition that is not one higher than the offset before it: a gap before it, or a repeat. */
 export const OFFSET_STEPS: string = `
   WITH stretches AS (${STRETCHES})
   SELECT lower(hex(log_id)) AS log_id_hex, log_partition, before, at, count() AS times
@@ -59,18 +59,18 @@ export const RUNS: string = `
   GROUP BY run_id
   ORDER BY min(timestamp), run_id`
 
-// Of a column of FixedString and a set of String, ClickHouse compares the strings without the zero bytes at their ends:
-// ids that end in one, one in 256, are in no such set. So what comes from parameters is made a FixedString first.
+// Where a FixedString column is looked up in a set of String, ClickHouse compares without the zero bytes at the ends: an id
+// that ends in a zero byte, one in 256, is in no such set. So the queries convert parameters to FixedString first.
 
-/** Runs to look at, and the last number of each. */
+/** The runs to check, and the last number of each. */
 const GIVEN_RUNS = `
   SELECT toFixedString(unhex(run.1), 16) AS run_id, run.2 AS last
   FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {lasts:Array(Int64)})) AS run)`
 
 /**
- * Every place in some runs where the next number is not one higher. A dead letter fills its place and repeats nothing:
- * it may have been sent twice, and an event may have been sent again after it. It never extends a run, as the numbers of
- * a record that could not be stored are not to be relied on.
+ * Each number of the given runs that is not one higher than the number before it. A dead letter fills its number and is no
+ * repeat: it may have been sent twice, and an event may have been sent again after it. It never extends a run, because the
+ * numbers of a record that could not be stored are not reliable.
  */
 export const RUN_STEPS: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times
@@ -88,11 +88,11 @@ export const RUN_STEPS: string = `
   ORDER BY run_id_hex, at, before
   LIMIT {limit:UInt32}`
 
-/** What a row says, as one number: rows that say the same have the same. */
+/** The hash of a row's content: rows with the same content have the same hash. */
 const EVENT_CONTENT = `hex(sipHash128(formatRow('RowBinary', ${NEWEST_SCHEMA.fields.map(({ name }) => name).join(', ')})))`
 const SKIPPED_CONTENT = `hex(sipHash128(formatRow('RowBinary', kind, reason, key, value, headers)))`
 
-/** Where the copies of repeated events lie, and what they say. */
+/** Positions and content of the copies of repeated events. */
 export const COPIES: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, run_seq, lower(hex(log_id)) AS log_id_hex, log_partition, log_offset,
     ${EVENT_CONTENT} AS content
@@ -104,10 +104,10 @@ export const COPIES: string = `
 
 const AT_OFFSETS = `
   PREWHERE (log_id, log_partition, log_offset) IN (
-    SELECT toFixedString(unhex(place.1), 8), place.2, place.3
-    FROM (SELECT arrayJoin(arrayZip({logs:Array(String)}, {partitions:Array(Int32)}, {offsets:Array(Int64)})) AS place))`
+    SELECT toFixedString(unhex(position.1), 8), position.2, position.3
+    FROM (SELECT arrayJoin(arrayZip({logs:Array(String)}, {partitions:Array(Int32)}, {offsets:Array(Int64)})) AS position))`
 
-/** Those of some repeated offsets whose rows do not say the same. */
+/** Those of the given repeated offsets whose rows differ. */
 export const ALTERED_OFFSETS: string = `
   SELECT lower(hex(log_id)) AS log_id_hex, log_partition, log_offset
   FROM (
@@ -117,8 +117,9 @@ export const ALTERED_OFFSETS: string = `
   HAVING uniqExact(content) > 1`
 
 /**
- * Those of some gaps, each given by the run and the number that follows it, which may still fill: a partition of the log
- * has no higher number of the run, and is not read beyond the time of what follows. After an hour that is no excuse.
+ * Those of the given gaps that may still fill; the run and the number after the gap name it. A gap may fill while a
+ * partition of the log has no higher number of the run, and is not read beyond the time of the number after the gap. After
+ * an hour a gap counts as missing.
  */
 export const PENDING: string = `
   SELECT DISTINCT lower(hex(f.run_id)) AS run_id_hex, f.run_seq AS at
@@ -142,7 +143,7 @@ export const PENDING: string = `
   ) AS r ON r.run_id = f.run_id AND r.log_id = f.log_id AND r.log_partition = p.log_partition
   WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq`
 
-/** Ranges that a run says are lost: numbers it gave itself, or those of a dead run whose spool was damaged. */
+/** Ranges that an events_lost event names: numbers of its run, or those of a dead run whose spool was damaged. */
 export const LOST: string = `
   SELECT DISTINCT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
     JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,

@@ -10,9 +10,9 @@ export function countRange({ first, last }: Range): number {
 
 /**
  * Splits ranges at the edges of others.
- * @param ranges - Ascending, apart from each other.
+ * @param ranges - Ascending, without overlaps.
  * @param others - In any order, may overlap.
- * @returns What of `ranges` lies inside of `others` and what outside, each ascending.
+ * @returns The parts of `ranges` inside of `others`, and those outside, each ascending.
  */
 export function split(ranges: readonly Range[], others: readonly Range[]): { inside: Range[]; outside: Range[] } {
   const covering = joined(others)

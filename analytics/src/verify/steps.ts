@@ -1,9 +1,8 @@
-/** Rows of the completeness queries: places where a sequence does not go on by one. */
+/** Rows of the completeness queries: steps of a sequence that are not 1. */
+import { number, type Row } from '../connection/rows.ts'
 import type { Range } from './ranges.ts'
 
-export type Row = Readonly<Record<string, unknown>>
-
-/** `at` follows `before`: a gap between them, or the same once more, `times` times. */
+/** `at` follows `before`: with a gap between them, or as a repeat of it, `times` times. */
 export interface Step {
   readonly before: number
   readonly at: number
@@ -25,12 +24,4 @@ function gapOf({ before, at }: Step): Range[] {
 
 export function isRepeat(row: Row): boolean {
   return number(row, 'at') === number(row, 'before')
-}
-
-export function text(row: Row, key: string): string {
-  return String(row[key])
-}
-
-export function number(row: Row, key: string): number {
-  return Number(row[key])
 }

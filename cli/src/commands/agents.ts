@@ -32,10 +32,10 @@ const COLUMNS: readonly Column<AgentSummary>[] = [
 export function addAgents(program: Command, terminal: Terminal): void {
   const command = program
     .command('agents')
-    .description('sum up what each agent did in a window, busiest first')
-    .option('--since <time>', 'from: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
-    .option('--until <time>', 'up to: as --since (default: now)', parseTime)
-    .option('--limit <n>', 'at most this many', parseCount(1, 100_000), 50)
+    .description('sum up the events of each agent in a time window, busiest first')
+    .option('--since <time>', 'from this time on: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
+    .option('--until <time>', 'before this time: as --since (default: now)', parseTime)
+    .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
     .option('--json', 'one JSON array; tokens that were not recorded are null')
   withDefaultNote(connectable(command)).action(async (options: Options) => {
     const found = await withTrail(options, terminal, (analytics) => agents(analytics, options))

@@ -1,5 +1,5 @@
 /** `agent-audit dead-letters list|show|replay`. */
-import { type Analytics, type DeadLetter, deadLetters, parsePlace, readDeadLetter } from '@agent-audit/analytics'
+import { type Analytics, type DeadLetter, deadLetters, parsePosition, readDeadLetter } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { parseCount, parseTime } from '../arguments.ts'
@@ -27,19 +27,21 @@ interface ReplayFlags extends Filter {
   readonly force?: boolean
 }
 
-/** Most that one replay takes: more is a decision to take again. */
+/** Most dead letters of one replay: more need another command, and so another decision. */
 const MAX_REPLAY = 100_000
 
 const REPLAY_HELP = `
-A dead letter is replayed through the topic it lies in, as an event of a new run; its replay_of names the place. What
-cannot be read as an event is refused, and so is what is an event already; the others go on.
+A dead letter is sent to the topic it came from, as an event of a new run; the event's replay_of names the position of the
+dead letter. A dead letter that cannot be read as an event, or was replayed before, is refused; the others are sent.
 The log: --brokers or KAFKA_BROKERS (with KAFKA_SSL, KAFKA_SASL_*), else the embedded log in AUDIT_DATA_DIR or of --data-dir.
 SCHEMA_REGISTRY_URL: for records in the Confluent wire format.
 
-Exit codes: 0 all replayed, 1 some refused, 2 wrong use, 3 could not tell`
+Exit codes: 0 all replayed, 1 some refused, 2 wrong use, 3 could not complete`
 
 export function addDeadLetters(program: Command, terminal: Terminal, exit: (code: number) => void): void {
-  const group = program.command('dead-letters').description('what could not be stored: list, look at, send once more')
+  const group = program
+    .command('dead-letters')
+    .description('list, show and replay the records that could not be stored')
   addList(group, terminal)
   addShow(group, terminal, exit)
   addReplay(group, terminal, exit)
@@ -49,7 +51,7 @@ function addList(group: Command, terminal: Terminal): void {
   const list = group
     .command('list')
     .description('list dead letters, the latest first')
-    .option('--limit <n>', 'at most this many', parseCount(1, 100_000), 50)
+    .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
   filterable(list).action(async (options: Filter & { limit: number }) => {
     const found = await withTrail(options, terminal, (analytics) => deadLetters(analytics, options))
     if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
@@ -62,39 +64,43 @@ function addList(group: Command, terminal: Terminal): void {
 function addShow(group: Command, terminal: Terminal, exit: (code: number) => void): void {
   const show = group
     .command('show')
-    .description('show one with its bytes, and its fields as far as they can be read')
-    .argument('<place>', 'log_id/partition/offset, as list gives it')
+    .description('show a dead letter with its bytes, and its fields as far as they can be read')
+    .argument('<position>', 'log_id/partition/offset, as list prints it')
     .option('--full', 'nothing cut (else bytes are cut at 1 KiB, texts at 200 characters)')
     .option('--json', 'one JSON object; bytes in hex')
-  connectable(show).action(async (place: string, options: ConnectionOptions & { full?: boolean; json?: boolean }) => {
-    const record = await withTrail(options, terminal, (analytics) => readDeadLetter(analytics, placeOf(place)))
-    if (record === undefined) {
-      terminal.err(`agent-audit: no dead letter at ${printable(place)}; \`agent-audit dead-letters list\` lists them\n`)
-      return exit(EXIT.finding)
-    }
-    // Loaded only where it is needed: the other commands start sooner without the consumer.
-    const { createOpener } = await import('../dead-record.ts')
-    const opened = await createOpener(terminal.env)(record)
-    if (options.json === true) return terminal.out(`${asJson(record, opened)}\n`)
-    const paint = painter(terminal.colors)
-    terminal.out(deadLetterPage(record, opened, { full: options.full === true, paint }))
-  })
+  connectable(show).action(
+    async (position: string, options: ConnectionOptions & { full?: boolean; json?: boolean }) => {
+      const record = await withTrail(options, terminal, (analytics) => readDeadLetter(analytics, positionOf(position)))
+      if (record === undefined) {
+        terminal.err(
+          `agent-audit: no dead letter at ${printable(position)}; \`agent-audit dead-letters list\` lists them\n`,
+        )
+        return exit(EXIT.finding)
+      }
+      // Loaded only here: the other commands start faster without the consumer.
+      const { createOpener } = await import('../dead-record.ts')
+      const opened = await createOpener(terminal.env)(record)
+      if (options.json === true) return terminal.out(`${asJson(record, opened)}\n`)
+      const paint = painter(terminal.colors)
+      terminal.out(deadLetterPage(record, opened, { full: options.full === true, paint }))
+    },
+  )
 }
 
 function addReplay(group: Command, terminal: Terminal, exit: (code: number) => void): void {
   const replay = group
     .command('replay')
     .description('send dead letters through their topic once more, as events of a new run')
-    .argument('[place...]', 'log_id/partition/offset; else those that the options choose')
-    .option('--all', 'all there are, where no other option chooses')
-    .option('--limit <n>', 'at most this many, the latest', parseCount(1, MAX_REPLAY))
+    .argument('[position...]', 'log_id/partition/offset; without one, the options choose')
+    .option('--all', 'all dead letters, where no other option chooses')
+    .option('--limit <n>', 'only the latest n', parseCount(1, MAX_REPLAY))
     .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
-    .option('--dry-run', 'say what would be done, and send nothing')
-    .option('--force', 'also what is an event already')
+    .option('--dry-run', 'print what a replay would do, and send nothing')
+    .option('--force', 'also dead letters that were replayed before')
     .addHelpText('after', REPLAY_HELP)
-  filterable(replay).action(async (places: string[], options: ReplayFlags) => {
+  filterable(replay).action(async (positions: string[], options: ReplayFlags) => {
     const results = await withTrail(options, terminal, async (analytics, logDir) =>
-      replayChosen(await choose(analytics, places, options), { analytics, options, terminal, logDir }),
+      replayChosen(await choose(analytics, positions, options), { analytics, options, terminal, logDir }),
     )
     if (results.some(({ outcome }) => outcome === 'refused')) exit(EXIT.finding)
     if (options.json === true) return terminal.out(`${JSON.stringify(results)}\n`)
@@ -127,32 +133,32 @@ async function replayChosen(
 
 function filterable(command: Command): Command {
   const filtered = command
-    .option('--topic <name>', 'of this topic only')
-    .option('--partition <n>', 'of this partition only', parseCount(0, 1_000_000))
-    .option('--reason <text>', 'whose reason has this text in it')
-    .option('--since <time>', 'from, by the log: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime)
-    .option('--until <time>', 'up to: as --since', parseTime)
+    .option('--topic <name>', 'only of this topic')
+    .option('--partition <n>', 'only of this partition', parseCount(0, 1_000_000))
+    .option('--reason <text>', 'only those whose reason contains this text')
+    .option('--since <time>', 'from this time on, by the clock of the log: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime)
+    .option('--until <time>', 'before this time: as --since', parseTime)
     .option('--json', 'one JSON array')
   return connectable(filtered)
 }
 
-function placeOf(text: string): NonNullable<ReturnType<typeof parsePlace>> {
-  const place = parsePlace(text)
-  if (place !== undefined) return place
+function positionOf(text: string): NonNullable<ReturnType<typeof parsePosition>> {
+  const position = parsePosition(text)
+  if (position !== undefined) return position
   throw new InvalidInputError(
     'OPTIONS_INVALID',
-    `"${printable(text)}": expected log_id/partition/offset, as list gives it`,
+    `"${printable(text)}": expected log_id/partition/offset, as list prints it`,
   )
 }
 
-async function choose(analytics: Analytics, places: readonly string[], options: ReplayFlags): Promise<DeadLetter[]> {
-  if (places.length > 0) {
-    const found = await Promise.all(places.map((place) => readDeadLetter(analytics, placeOf(place))))
-    const missing = places.filter((_, index) => found[index] === undefined)
+async function choose(analytics: Analytics, positions: readonly string[], options: ReplayFlags): Promise<DeadLetter[]> {
+  if (positions.length > 0) {
+    const found = await Promise.all(positions.map((position) => readDeadLetter(analytics, positionOf(position))))
+    const missing = positions.filter((_, index) => found[index] === undefined)
     if (missing.length > 0) {
       throw new InvalidInputError(
         'OPTIONS_INVALID',
-        `no dead letter at ${missing.map((place) => printable(place)).join(', ')}`,
+        `no dead letter at ${missing.map((position) => printable(position)).join(', ')}`,
       )
     }
     return found.filter((record) => record !== undefined)
@@ -161,7 +167,7 @@ async function choose(analytics: Analytics, places: readonly string[], options: 
   if (options.all !== true && [topic, partition, reason, since, until, limit].every((option) => option === undefined)) {
     throw new InvalidInputError(
       'OPTIONS_INVALID',
-      'dead-letters replay: say which: places, options that choose, or --all',
+      'dead-letters replay: say which: give positions, options that choose, or --all',
     )
   }
   const found = await deadLetters(analytics, { ...options, limit: limit ?? MAX_REPLAY + 1 })

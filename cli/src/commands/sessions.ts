@@ -33,11 +33,11 @@ const COLUMNS: readonly Column<SessionSummary>[] = [
 export function addSessions(program: Command, terminal: Terminal): void {
   const command = program
     .command('sessions')
-    .description('list the sessions with events in a window, latest first')
-    .option('--since <time>', 'from: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
-    .option('--until <time>', 'up to: as --since (default: now)', parseTime)
-    .option('--limit <n>', 'at most this many', parseCount(1, 100_000), 50)
-    .option('--agent <id>', 'of this agent only')
+    .description('list the sessions with events in a time window, latest first')
+    .option('--since <time>', 'from this time on: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
+    .option('--until <time>', 'before this time: as --since (default: now)', parseTime)
+    .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
+    .option('--agent <id>', 'only sessions of this agent')
     .option('--json', 'one JSON array; tokens that were not recorded are null')
   withDefaultNote(connectable(command)).action(async (options: Options) => {
     const found = await withTrail(options, terminal, (analytics) => sessions(analytics, options))
@@ -49,7 +49,7 @@ export function addSessions(program: Command, terminal: Terminal): void {
   })
 }
 
-/** The default of --since is a time that passes: help names the rule instead. */
+/** The default of --since depends on the current time: help shows the duration instead. */
 export function withDefaultNote(command: Command): Command {
   const since = command.options.find(({ long }) => long === '--since')
   if (since !== undefined) since.defaultValueDescription = '24h'

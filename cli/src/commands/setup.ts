@@ -1,4 +1,4 @@
-/** `agent-audit setup`: everything an operator needs before the first event, as often as one likes. */
+/** `agent-audit setup`: creates the topics, tables and registrations that the first event needs. Idempotent. */
 import {
   type Analytics,
   checkWriterGrants,
@@ -12,7 +12,7 @@ import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
-import { connectable, type ConnectionOptions, connectServer, importStack, secretOf } from '../connect.ts'
+import { connectable, type ConnectionOptions, connectServer, importEmbedded, secretOf } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { counted, painter } from '../render/text.ts'
 
@@ -27,7 +27,7 @@ interface Options extends ConnectionOptions {
   readonly json?: boolean
 }
 
-/** One thing that was looked at. */
+/** One checked item. */
 interface Step {
   readonly what: string
   readonly changed: boolean
@@ -39,13 +39,16 @@ const DAY_MS = 86_400_000
 export function addSetup(program: Command, terminal: Terminal): void {
   const command = program
     .command('setup')
-    .description('create or check topics, tables and grants; changes nothing that is as it should be')
-    .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS; neither: no topics)')
-    .option('--topic <name>', `topic (default: ${DEFAULT_TOPIC}; may be given more than once)`, collect)
-    .option('--group <id>', 'the one consumer group that may write the topic', DEFAULT_CONSUMER_GROUP)
-    .option('--partitions <n>', 'of a new topic: how many consumers can share it', parseCount(1, 10_000), 12)
-    .option('--replication-factor <n>', 'of a new topic (default: as the brokers say)', parseCount(1, 100))
-    .option('--retention-days <n>', 'how long Kafka keeps what is not read yet', parseCount(1, 36_500), 7)
+    .description('create or check topics, tables and grants; leaves correct ones unchanged')
+    .option(
+      '--brokers <list>',
+      'Kafka, host:port separated by commas (default: KAFKA_BROKERS; without both: no topics)',
+    )
+    .option('--topic <name>', `topic (default: ${DEFAULT_TOPIC}; repeatable)`, collect)
+    .option('--group <id>', 'the only consumer group that may write the topic', DEFAULT_CONSUMER_GROUP)
+    .option('--partitions <n>', 'of a new topic: at most so many consumers share it', parseCount(1, 10_000), 12)
+    .option('--replication-factor <n>', 'of a new topic (default: the brokers decide)', parseCount(1, 100))
+    .option('--retention-days <n>', 'how long Kafka keeps records', parseCount(1, 36_500), 7)
     .option('--max-message-bytes <n>', 'largest batch of records', parseCount(65_536, 1_000_000_000), 10_485_760)
     .option('--json', 'one JSON object')
     .addHelpText('after', SETUP_HELP)
@@ -59,12 +62,12 @@ export function addSetup(program: Command, terminal: Terminal): void {
 }
 
 const SETUP_HELP = `
-CLICKHOUSE_USER must be an admin here. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, the consumer's user is
-checked too: it may insert and read its bookkeeping, and nothing more.
+CLICKHOUSE_USER must be an admin for this command. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, it also checks
+the grants of the consumer's user: to insert, and to read its bookkeeping, and no others.
 ${KAFKA_HELP}`
 
 async function setUpDataDir(dataDir: string): Promise<Step[]> {
-  const { openDataDir } = await importStack()
+  const { openDataDir } = await importEmbedded()
   await using opened = await openDataDir(dataDir)
   return [tablesStep(`data directory ${dataDir}`, opened.migrations)]
 }
@@ -81,14 +84,14 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
 }
 
 async function setUpLog(kafka: KafkaConnection, topic: string, options: Options, admin: Analytics): Promise<Step[]> {
-  // Loaded only here: the other commands need no Kafka client, and start sooner without.
+  // Loaded only here: the other commands need no Kafka client, and start faster without it.
   const { ensureTopic, markKafkaLogClean } = await import('@agent-audit/consumer')
   const replicationFactor = options.replicationFactor ?? -1
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, replicationFactor, retentionMs })
   const { clusterId: sourceId } = found
   const { logId, added } = await registerLog(admin, { sourceId, topic, consumerGroup: options.group })
-  // Registered just now: no consumer can have written it, since none would have started.
+  // This call registered the log: no consumer can have written it, since none starts on an unregistered log.
   if (added) await markKafkaLogClean(kafka, { topic, groupId: options.group })
   const registered = `${added ? 'registered for' : 'is held by'} consumer group ${options.group}`
   const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
@@ -102,12 +105,18 @@ async function checkWriter(admin: { database: string }, env: Terminal['env']): P
   const url = env['CLICKHOUSE_URL'] ?? ''
   await using writer = connectAnalytics({ url, username, password, database: admin.database })
   await checkWriterGrants(writer)
-  return [{ what: `writer ${username}`, changed: false, detail: 'may do nothing beyond inserting and its bookkeeping' }]
+  return [
+    {
+      what: `writer ${username}`,
+      changed: false,
+      detail: 'may insert and read its bookkeeping, and has no other grants',
+    },
+  ]
 }
 
 function tablesStep(what: string, { applied, present }: MigrationReport): Step {
   if (applied.length > 0) return { what, changed: true, detail: `applied ${applied.join(', ')}` }
-  return { what, changed: false, detail: `all ${counted(present, 'migration')} applied before` }
+  return { what, changed: false, detail: `all ${counted(present, 'migration')} were applied before` }
 }
 
 function topicStep(topic: string, wanted: number, found: TopicReport): Step {
@@ -117,8 +126,8 @@ function topicStep(topic: string, wanted: number, found: TopicReport): Step {
   const partitions =
     found.partitions === wanted
       ? counted(found.partitions, 'partition')
-      : `${counted(found.partitions, 'partition')}, not ${wanted}: left as it is (adding some moves sessions to others)`
-  const settings = found.altered.length === 0 ? 'settings as they should be' : `set ${found.altered.join(', ')}`
+      : `${counted(found.partitions, 'partition')}, not ${wanted}: left unchanged (new partitions would move sessions)`
+  const settings = found.altered.length === 0 ? 'settings correct' : `set ${found.altered.join(', ')}`
   return { what, changed: found.altered.length > 0, detail: `${partitions}; ${settings}` }
 }
 

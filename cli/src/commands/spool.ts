@@ -1,4 +1,4 @@
-/** `agent-audit spool status` and `agent-audit spool drain`: what producers left on a disk. */
+/** `agent-audit spool status` and `agent-audit spool drain`: the events that producers left on a disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditTrailOptions, SpoolStatus } from '@agent-audit/producer'
 import { AuditUnavailableError, InvalidInputError, type TrailError } from '@agent-audit/schemas'
@@ -30,11 +30,13 @@ const COLUMNS: readonly Column<SpoolStatus>[] = [
 ]
 
 export function addSpool(program: Command, terminal: Terminal, exit: (code: number) => void): void {
-  const spool = program.command('spool').description('what producers have on disk and Kafka does not have yet')
+  const spool = program
+    .command('spool')
+    .description('list or send the events that producers have on disk and Kafka has not acknowledged')
   spool
     .command('status <dir>')
-    .description('list the spools below a spool directory: depth, oldest, runs')
-    .option('--json', 'one JSON array; records and oldest of a live run are null: only its process knows')
+    .description('list the spools below a spool directory: runs, events, oldest event')
+    .option('--json', 'one JSON array; records and oldest of a live run are null: only its process knows them')
     .addHelpText('after', '\nExit codes: 0 done, 1 a damaged spool was found, 3 the directory cannot be read')
     .action(async (directory: string, { json }: { json?: boolean }) => {
       const { spoolStatus } = await import('@agent-audit/producer')
@@ -45,13 +47,16 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     })
   spool
     .command('drain <dir>')
-    .description('send what dead processes left below a spool directory, under their own run_ids')
+    .description('send the events of dead processes below a spool directory, under their original run_ids')
     .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
-    .option('-D, --data-dir <dir>', 'into the embedded log of this directory instead')
-    .option('--schema-registry <url>', 'Confluent API; what the producers have as schemaRegistryUrl')
-    .option('--timeout-ms <n>', 'how long to try', parseCount(1, DAY_MS), 60_000)
+    .option('-D, --data-dir <dir>', 'send to the embedded log of this directory instead')
+    .option('--schema-registry <url>', 'Confluent API: the same as schemaRegistryUrl of the producers')
+    .option('--timeout-ms <n>', 'time limit', parseCount(1, DAY_MS), 60_000)
     .option('--json', 'one JSON object')
-    .addHelpText('after', `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 something is left`)
+    .addHelpText(
+      'after',
+      `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left`,
+    )
     .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
 }
 
@@ -84,7 +89,7 @@ async function drain(
   const remaining = left()
   const waiting = remaining.filter((spool) => spool.state === 'waiting' || spool.state === 'unreadable')
   const damaged = remaining.filter(isDamaged)
-  exit(waiting.length > 0 ? EXIT.cannotTell : damaged.length > 0 ? EXIT.finding : EXIT.done)
+  exit(waiting.length > 0 ? EXIT.notCompleted : damaged.length > 0 ? EXIT.finding : EXIT.done)
   if (options.json === true) {
     const said = [...problems.values()].map(({ code, message }) => ({ code, message }))
     return terminal.out(`${JSON.stringify({ sent, waiting, damaged, problems: said })}\n`)
@@ -97,8 +102,8 @@ async function drain(
 type TopicOptions = Omit<AuditTrailOptions, 'agentId'> & { readonly topic: string; readonly spoolDir: string }
 
 /**
- * A trail on the directory adopts what is there. It is a run of its own: its events say who drained, and explain what
- * was in a damaged spool.
+ * A trail on the directory adopts its spools. It is a new run: its events name this command, and explain the events of a
+ * damaged spool.
  */
 async function drainTopic(options: TopicOptions, deadline: number, problems: Map<string, TrailError>): Promise<number> {
   const { createAuditTrail } = await import('@agent-audit/producer')
@@ -109,12 +114,12 @@ async function drainTopic(options: TopicOptions, deadline: number, problems: Map
     onProblem: (problem) => problems.set(problem.code, problem),
   })
   const leftMs = (): number => Math.max(1, deadline - performance.now())
-  // Its own first event goes out after all that it has adopted was read.
+  // The trail sends its first event after it has read all adopted events.
   await trail.flush({ timeoutMs: leftMs() })
   while (trail.stats().spoolBytes > 0 && performance.now() < deadline) await sleep(POLL_MS)
   if (!trail.stats().connected && !problems.has('BROKER_UNAVAILABLE')) {
     const where = options.brokers?.join(', ') ?? options.dataDir
-    const error = new AuditUnavailableError('BROKER_UNAVAILABLE', `no connection to ${where} within the time given`)
+    const error = new AuditUnavailableError('BROKER_UNAVAILABLE', `no connection to ${where} within the time limit`)
     problems.set(error.code, error)
   }
   await trail.close({ timeoutMs: leftMs() })

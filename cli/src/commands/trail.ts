@@ -17,12 +17,12 @@ interface Options extends ConnectionOptions {
 export function addTrail(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const command = program
     .command('trail')
-    .description('show what happened in a session, event by event')
+    .description('show a session event by event')
     .argument('<session>', 'session_id')
-    .option('--agent <id>', 'events of this agent only (may be given more than once)', collect)
-    .option('--type <event_type>', 'events of this type only (may be given more than once)', collect)
-    .option('--full', 'every recorded field, nothing cut (else texts are cut at 200 characters)')
-    .option('--json', 'one JSON array of whole events')
+    .option('--agent <id>', 'only events of this agent (repeatable)', collect)
+    .option('--type <event_type>', 'only events of this type (repeatable)', collect)
+    .option('--full', 'every recorded field, uncut (default: texts are cut at 200 characters)')
+    .option('--json', 'one JSON array of complete events')
   connectable(command).action(async (session: string, options: Options) => {
     const events = await withTrail(options, terminal, (analytics) => sessionTrail(analytics, session))
     if (events.length === 0) {

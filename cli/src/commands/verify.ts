@@ -17,8 +17,8 @@ const EXIT_CODES = { complete: 0, repeated: 1, gaps: 2 } as const
 export function addVerify(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const command = program
     .command('verify')
-    .description('check that nothing is missing and nothing is stored twice')
-    .option('--completeness', 'every offset of every log partition, and every number of every run')
+    .description('check that no event is missing and none is stored twice')
+    .option('--completeness', 'check every offset of every log partition, and every number of every run')
     .option('--json', 'one JSON object')
     .addHelpText('after', '\nExit codes: 0 complete, 1 repeated or altered, 2 gaps, 3 could not check')
   connectable(command).action(async (options: Options) => {

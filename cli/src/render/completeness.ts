@@ -1,4 +1,4 @@
-/** The proof of completeness for people: the verdict, a line a partition, then every run that needs a look. */
+/** The report of completeness for people: the verdict, a line for each partition, then each run with a finding. */
 import type { Completeness, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
 import { counted, figure, type Paint, printable, shortened } from './text.ts'
@@ -14,7 +14,7 @@ const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
   { title: 'MISSING', value: (row) => figure(row.missing), right: true },
   { title: 'REPEATED', value: (row) => figure(row.repeated), right: true },
 ]
-/** Lines of findings in partitions, of findings in runs, and of open runs, at most each; --json has all. */
+/** Most lines of findings in partitions, of findings in runs, and of open runs; --json has all. */
 const SHOWN = 50
 
 export function completenessReport(report: Completeness, paint: Paint): string {
@@ -27,7 +27,7 @@ export function completenessReport(report: Completeness, paint: Paint): string {
     listed(report.runs.flatMap(runFindings)),
     openRuns(open),
     deadLetters(report),
-    report.truncated ? '\nthere are more gaps, repeats or dead letters than are named here\n' : '',
+    report.truncated ? '\nthere are more gaps, repeats or dead letters than this report names\n' : '',
   ]
   return parts.join('')
 }
@@ -42,7 +42,7 @@ function verdictLine(report: Completeness, paint: Paint): string {
     const pending = report.runs
       .flatMap((run) => run.pending)
       .reduce((sum, { first, last }) => sum + last - first + 1, 0)
-    const awaited = pending === 0 ? '' : `, ${figure(pending)} not there yet`
+    const awaited = pending === 0 ? '' : `, ${figure(pending)} not stored yet`
     return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}\n`
   }
   const found = [
@@ -66,10 +66,12 @@ function partitionFindings(report: PartitionReport): string[] {
 function runFindings(report: RunReport): string[] {
   const name = `run ${report.run_id} (${printable(report.producer_id)}, ${report.state})`
   const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
-  const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as its events_lost says`)
-  const pending = report.pending.map((range) => `${name}: run_seq ${rangeText(range)} not there yet: a partition lags`)
-  const repeats = report.repeats.map(({ run_seq, times, altered, places }) => {
-    const at = places.map(({ partition, offset }) => `${partition}/${offset}`)
+  const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as an events_lost event says`)
+  const pending = report.pending.map(
+    (range) => `${name}: run_seq ${rangeText(range)} not stored yet: the consumer lags behind in a partition`,
+  )
+  const repeats = report.repeats.map(({ run_seq, times, altered, positions }) => {
+    const at = positions.map(({ partition, offset }) => `${partition}/${offset}`)
     return `${name}: run_seq ${run_seq} stored ${times} times${alteredText(altered)}, at partition/offset ${at.join(', ')}`
   })
   return [...repeats, ...gaps, ...lost, ...pending]
@@ -83,7 +85,7 @@ function openRuns(open: readonly RunReport[]): string {
         `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
     )
   if (open.length > SHOWN) lines.push(`  and ${counted(open.length - SHOWN, 'more open run', 'more open runs')}\n`)
-  if (open.length > 0) lines.push('  (an open run is still at work, or crashed: more may come after its last event)\n')
+  if (open.length > 0) lines.push('  (an open run still works, or crashed: more events may follow its last one)\n')
   return lines.join('')
 }
 
@@ -102,7 +104,7 @@ function deadLetters({ dead_letters: letters }: Completeness): string {
 
 function listed(findings: readonly string[]): string {
   const lines = findings.slice(0, SHOWN).map((finding) => `  ${finding}\n`)
-  if (findings.length > SHOWN) lines.push(`  and ${figure(findings.length - SHOWN)} more; --json names them all\n`)
+  if (findings.length > SHOWN) lines.push(`  and ${figure(findings.length - SHOWN)} more; --json has all\n`)
   return lines.join('')
 }
 

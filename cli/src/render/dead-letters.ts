@@ -1,5 +1,5 @@
-/** Dead letters for people and for programs: a line each, one with its bytes, and what a replay did. */
-import type { DeadLetter, DeadRecord, RecordPlace } from '@agent-audit/analytics'
+/** Dead letters for people and for programs: the list, one with its bytes, and the report of a replay. */
+import type { DeadLetter, DeadRecord, RecordPosition } from '@agent-audit/analytics'
 import type { Opened } from '../dead-record.ts'
 import type { Replayed } from '../replay-dead-letters.ts'
 import { type Column, padded, table } from './table.ts'
@@ -11,11 +11,11 @@ const SHOWN_BYTES = 1024
 const BYTES_A_LINE = 16
 
 const COLUMNS: readonly Column<DeadLetter>[] = [
-  { title: 'PLACE', value: ({ place }) => place },
+  { title: 'POSITION', value: ({ position }) => position },
   { title: 'TOPIC', value: ({ topic }) => printable(topic ?? '(not registered)') },
   { title: 'TIME (UTC)', value: ({ log_time }) => dayAndTime(log_time) },
   { title: 'BYTES', value: ({ bytes }) => optionalFigure(bytes), right: true },
-  { title: 'REPLAYED AS', value: ({ replayed_as }) => (replayed_as === null ? '-' : placeText(replayed_as)) },
+  { title: 'REPLAYED AS', value: ({ replayed_as }) => (replayed_as === null ? '-' : positionText(replayed_as)) },
   { title: 'REASON', value: ({ reason }) => shortened(reason, REASON_LENGTH) },
 ]
 
@@ -23,7 +23,7 @@ export function deadLetterList(letters: readonly DeadLetter[], paint: Paint): st
   return table(COLUMNS, letters, paint)
 }
 
-/** One JSON object: bytes in hex, fields as they were recorded. */
+/** One JSON object: bytes in hex, fields as recorded. */
 export function asJson(record: DeadRecord, opened: Opened): string {
   const { key, value, ...told } = record
   const fields = opened.whole ? opened.event : opened.fields
@@ -32,7 +32,7 @@ export function asJson(record: DeadRecord, opened: Opened): string {
 }
 
 export interface PageOptions {
-  /** Nothing cut. */
+  /** Whether texts and bytes are uncut. */
   readonly full: boolean
   readonly paint: Paint
 }
@@ -41,16 +41,16 @@ export function deadLetterPage(record: DeadRecord, opened: Opened, { full, paint
   const text = (given: string): string => (full ? printable(given, true) : shortened(given, TEXT_LENGTH))
   const line = (name: string, given: string): string =>
     `${paint('dim', padded(name, 24))} ${given.replaceAll('\n', `\n${' '.repeat(25)}`)}\n`
-  const replay = record.replayed_as === null ? 'not replayed' : `replayed as ${placeText(record.replayed_as)}`
+  const replay = record.replayed_as === null ? 'not replayed' : `replayed as ${positionText(record.replayed_as)}`
   const fields = Object.entries(opened.whole ? opened.event : opened.fields).filter(([, given]) => given !== null)
   return [
-    `${paint('bold', `dead letter ${record.place}`)} · ${printable(record.topic ?? '(not registered)')} · ${record.log_time} · ${replay}\n`,
+    `${paint('bold', `dead letter ${record.position}`)} · ${printable(record.topic ?? '(not registered)')} · ${record.log_time} · ${replay}\n`,
     line('reason', printable(record.reason)),
     record.run_id === null ? '' : line('run_id, run_seq', `${record.run_id}, ${record.run_seq ?? '-'}`),
     line('key', record.key === null ? '-' : text(record.key.toString())),
     line('headers', record.headers === null ? '-' : text(record.headers)),
     `\n${opened.whole ? 'It can be read as an event:' : `It cannot be read as an event (${printable(opened.reason)})`}`,
-    opened.whole ? '\n' : `; ${fields.length === 0 ? 'no field can be read' : 'fields before the fault'}:\n`,
+    opened.whole ? '\n' : `; ${fields.length === 0 ? 'no field can be read' : 'the fields before the error'}:\n`,
     ...fields.map(([name, given]) => line(name, text(asText(given)))),
     `\n${record.value === null ? 'no value' : counted(record.value.length, 'byte')}\n`,
     record.value === null ? '' : hexDump(full ? record.value : record.value.subarray(0, SHOWN_BYTES)),
@@ -59,7 +59,7 @@ export function deadLetterPage(record: DeadRecord, opened: Opened, { full, paint
 }
 
 const RESULT_COLUMNS: readonly Column<Replayed>[] = [
-  { title: 'PLACE', value: ({ place }) => place },
+  { title: 'POSITION', value: ({ position }) => position },
   { title: 'OUTCOME', value: ({ outcome }) => outcome },
   { title: 'EVENT', value: ({ event_id }) => event_id ?? '-' },
   { title: 'REASON', value: ({ reason }) => (reason === null ? '' : shortened(reason, TEXT_LENGTH)) },
@@ -73,7 +73,7 @@ export function replayReport(results: readonly Replayed[], paint: Paint): string
   return `${table(RESULT_COLUMNS, results, paint)}${done}, ${figure(count('refused'))} refused\n`
 }
 
-function placeText({ log_id, partition, offset }: RecordPlace): string {
+function positionText({ log_id, partition, offset }: RecordPosition): string {
   return `${log_id}/${partition}/${offset}`
 }
 
@@ -81,7 +81,7 @@ function hexOf(bytes: Buffer | null): string | null {
   return bytes === null ? null : bytes.toString('hex')
 }
 
-/** Bytes as hex, also where JSON.stringify has made an object of them already. */
+/** Bytes as hex, also where JSON.stringify has converted them to an object before. */
 function plain(given: unknown): unknown {
   if (typeof given === 'bigint') return String(given)
   const { type, data } = (given ?? {}) as { type?: unknown; data?: unknown }

@@ -1,7 +1,7 @@
-/** What an event says, in one piece of text: the field a person looks for first, by event type. */
+/** One text for an event: the fields that matter most for its type. */
 import type { TrailEvent } from '@agent-audit/analytics'
 
-/** Unbounded and unsafe to print as it is: cut and cleaned by the caller. */
+/** Any length, with control characters: the caller cuts and cleans it. */
 export function describeEvent(event: TrailEvent): string {
   const describe = DESCRIBED[event.event_type]
   const text = describe === undefined ? '' : describe(event)
@@ -47,9 +47,9 @@ function by(event: TrailEvent): string | null {
   return event.approver_id === null ? null : `by ${event.approver_id}`
 }
 
-/** What a person said of the action before it ran, or was refused. */
+/** A person's decision on the action. */
 function approvalOf(event: TrailEvent): string | null {
-  // Without a status: who overrode a refusal.
+  // Without a status: the person who overrode a refusal.
   if (event.approval_status === null || event.approver_id === null) return by(event)
   return `${event.approval_status} by ${event.approver_id}`
 }
@@ -68,7 +68,7 @@ function keyOf(event: TrailEvent, key: string): unknown {
   return typeof content === 'object' && content !== null ? (content as Record<string, unknown>)[key] : undefined
 }
 
-/** A message of a person or model: its text where it is one, or holds parts of text; else its JSON. */
+/** The text of a message, if it is text or consists of text parts; else its JSON. */
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value
   if (value === undefined || value === null) return ''

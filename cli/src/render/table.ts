@@ -4,13 +4,13 @@ import type { Paint } from './text.ts'
 export interface Column<Row> {
   readonly title: string
   readonly value: (row: Row) => string
-  /** Figures stand right. */
+  /** Whether to align to the right, as figures are. */
   readonly right?: boolean
 }
 
 const GAP = '  '
 
-/** A line of titles and one a row, each ended by a line break. Values must be {@link printable} on one line. */
+/** A line of titles and a line for each row, each with a line break. Values must be {@link printable} on one line. */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], paint: Paint): string {
   const cells = rows.map((row) => columns.map(({ value }) => value(row)))
   const widths = columns.map(({ title }, index) =>
@@ -24,7 +24,7 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
   return [paint('dim', line(columns.map(({ title }) => title))), ...cells.map(line)].map((text) => `${text}\n`).join('')
 }
 
-/** Columns of a terminal that text takes: wide characters (East Asian, emoji) take two, marks that combine none. */
+/** Width of text in a terminal: wide characters (East Asian, emoji) take two columns, combining marks none. */
 export function columnsOf(text: string): number {
   let width = 0
   for (const character of text) {

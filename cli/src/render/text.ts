@@ -1,4 +1,4 @@
-/** Words and figures as people read them. */
+/** Text and figures for people. */
 import { styleText } from 'node:util'
 
 export type Paint = (style: 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan', text: string) => string
@@ -9,9 +9,9 @@ export function painter(colors: boolean): Paint {
 }
 
 /**
- * Makes text safe to print: what an agent has read may hold escape sequences that would rewrite the terminal. Line breaks
- * and tabs stay if `lines`, else they become spaces; all other control characters, and those that turn the direction of
- * writing, are shown as escapes.
+ * Makes text safe to print: recorded text may hold escape sequences that would rewrite the terminal. Line breaks and tabs
+ * stay if `lines`, else they become spaces; other control characters, and those that change the writing direction, are shown
+ * as escapes.
  */
 export function printable(text: string, lines = false): string {
   const kept = lines ? text.replaceAll('\r\n', '\n') : text.replaceAll(/\s+/g, ' ').trim()
@@ -23,9 +23,9 @@ export function printable(text: string, lines = false): string {
 
 const SEGMENTER = new Intl.Segmenter('en')
 
-/** At most `length` characters on one line, the cut marked. */
+/** At most `length` characters on one line; an ellipsis marks the cut. */
 export function shortened(text: string, length: number): string {
-  // A text of megabytes is cut before it is walked through.
+  // Cut first: the text may be megabytes.
   const start = printable(text.slice(0, length * 4))
   const characters = Array.from(SEGMENTER.segment(start), ({ segment }) => segment)
   if (characters.length <= length && text.length <= length * 4) return start

@@ -1,23 +1,23 @@
-/** A session's trail for people: a heading, then a line an event. */
+/** A session's trail for people: a heading, then a line for each event. */
 import type { TrailEvent } from '@agent-audit/analytics'
 import { describeEvent } from './event-text.ts'
 import { columnsOf, padded } from './table.ts'
 import { counted, dayAndTime, duration, figure, type Paint, printable, shortened } from './text.ts'
 
 export interface TimelineOptions {
-  /** Every recorded field below its event, nothing cut. */
+  /** Whether to list every recorded field below its event, uncut. */
   readonly full: boolean
   readonly paint: Paint
 }
 
 /** Longest text of a line, characters. */
 const TEXT_LENGTH = 200
-/** Told by the line itself, or the same for the whole session. */
+/** Fields that the line shows, or that are the same in the whole session. */
 const NOT_LISTED = new Set(['session_id', 'timestamp', 'event_type', 'step_number', 'requires_approval'])
 
 /**
- * @param events - The whole session, in order: what the heading sums up.
- * @param shown - Those of them that get a line.
+ * @param events - The whole session, in order: the heading sums it up.
+ * @param shown - The events that get a line.
  */
 export function timeline(
   events: readonly TrailEvent[],
@@ -60,14 +60,14 @@ function heading(events: readonly TrailEvent[], paint: Paint): string {
   if (first === undefined || last === undefined) return ''
   const agents = [...new Set(events.map((event) => event.agent_id))]
   const user = events.find((event) => event.user_id !== null)?.user_id
-  const who = [
+  const identity = [
     paint('bold', `session ${printable(first.session_id)}`),
     `${agents.length === 1 ? 'agent' : 'agents'} ${printable(agents.join(', '))}`,
     ...(user === undefined || user === null ? [] : [`user ${printable(user)}`]),
     stateOf(events),
   ]
   const count = (type: string): number => events.filter((event) => event.event_type === type).length
-  const what = [
+  const figures = [
     `${dayAndTime(first.timestamp)} UTC, ${duration(first.timestamp, last.timestamp)}`,
     counted(events.length, 'event'),
     counted(count('llm_call'), 'LLM call'),
@@ -75,7 +75,7 @@ function heading(events: readonly TrailEvent[], paint: Paint): string {
     counted(events.filter((event) => event.error !== null).length, 'error'),
     tokensOf(events),
   ]
-  return `${who.join(' · ')}\n${what.join(' · ')}\n`
+  return `${identity.join(' · ')}\n${figures.join(' · ')}\n`
 }
 
 function stateOf(events: readonly TrailEvent[]): string {
@@ -96,9 +96,9 @@ function tokensOf(events: readonly TrailEvent[]): string {
   return `tokens ${input === null ? '-' : figure(input)} in, ${output === null ? '-' : figure(output)} out`
 }
 
-/** The tool, and what became of it. */
+/** The tool, and the outcome of its call. */
 function subjectOf(event: TrailEvent): string {
-  // An approved call may be refused all the same: what became of it counts.
+  // A guard may refuse an approved call: the outcome counts.
   const verdict = event.outcome ?? event.approval_status
   return [event.tool_name, verdict]
     .filter((part) => part !== null)

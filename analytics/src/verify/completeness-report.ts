@@ -1,0 +1,78 @@
+/** The report of `completeness`. */
+import type { DeadLetter, RecordPosition } from '../queries/dead-letters.ts'
+import type { Range } from './ranges.ts'
+
+export interface Completeness {
+  /** repeated: a row is stored twice; gaps: a number is missing (both: repeated); complete: neither. */
+  readonly verdict: 'complete' | 'repeated' | 'gaps'
+  readonly events: number
+  /** Offsets without an event, by reason. */
+  readonly skipped: { readonly duplicate: number; readonly dead: number; readonly hole: number }
+  readonly partitions: readonly PartitionReport[]
+  readonly runs: readonly RunReport[]
+  /** Records that could not be stored, the latest first, with their replays. */
+  readonly dead_letters: readonly DeadLetter[]
+  /** Whether there are more gaps, repeats or dead letters than the report names. */
+  readonly truncated: boolean
+}
+
+/**
+ * One partition of one log. It begins at the first offset that a row accounts for: whether an older consumer skipped offsets
+ * before it is not known.
+ */
+export interface PartitionReport {
+  /** 16 hex digits. */
+  readonly log_id: string
+  /** Null if the log is not registered. */
+  readonly topic: string | null
+  readonly source_id: string | null
+  readonly partition: number
+  readonly first_offset: number
+  readonly last_offset: number
+  readonly events: number
+  readonly duplicates: number
+  readonly dead_letters: number
+  readonly holes: number
+  /** Offsets that no row accounts for. */
+  readonly missing: number
+  /** Rows beyond the first of their offset. */
+  readonly repeated: number
+  readonly gaps: readonly Range[]
+  readonly repeats: readonly RepeatedOffset[]
+}
+
+export interface RepeatedOffset {
+  readonly offset: number
+  readonly times: number
+  /** Whether its rows differ: then it is no repeat, a row was changed. */
+  readonly altered: boolean
+}
+
+/** One run of a producer. Its numbers begin at 0; the report expects none after the last stored one. */
+export interface RunReport {
+  /** 32 hex digits. */
+  readonly run_id: string
+  readonly producer_id: string
+  /** closed: its trail_stopped is stored. open: it still runs, or crashed; more events may come. */
+  readonly state: 'closed' | 'open'
+  readonly first_run_seq: number
+  readonly last_run_seq: number
+  readonly events: number
+  /** Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending. */
+  readonly missing: number
+  readonly repeated: number
+  readonly gaps: readonly Range[]
+  /** Numbers that are not stored, as an events_lost event says. */
+  readonly lost: readonly Range[]
+  /** Numbers that are not stored yet: the consumer has not read a partition of the log that far. */
+  readonly pending: readonly Range[]
+  readonly repeats: readonly RepeatedEvent[]
+}
+
+export interface RepeatedEvent {
+  readonly run_seq: number
+  readonly times: number
+  /** Whether the copies differ. */
+  readonly altered: boolean
+  readonly positions: readonly RecordPosition[]
+}

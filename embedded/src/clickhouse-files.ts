@@ -1,0 +1,190 @@
+/** The files of the embedded ClickHouse in its data directory: their paths, and the server's configuration. */
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export const ADMIN = 'admin'
+const PASSWORD_BYTES = 18
+const PRIVATE = 0o600
+
+/** A ClickHouse user: its name, its rights, its session settings. */
+export interface UserSpec<Name extends string = string> {
+  readonly name: Name
+  /** Full statements without the grantee, such as `GRANT INSERT ON audit.audit_events`. */
+  readonly grants: readonly string[]
+  /** Settings of the user's sessions, such as `{ max_threads: '2' }`. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
+  /** Those of the settings that the user cannot change. */
+  readonly constSettings?: readonly string[] | undefined
+}
+
+/** The order of the parent to the host process. No secrets: it is a process argument, and other users can read those. */
+export interface HostOrder {
+  readonly library: string
+  readonly dataDir: string
+  readonly httpPort: number
+  readonly maxMemoryBytes: number
+  readonly users: readonly UserSpec[]
+  /** Whether the host removes the data directory once the server has ended, if the parent has died. */
+  readonly temporary: boolean
+}
+
+/** The address of a running server. Its parent writes it once the server answers; the next owner removes it before its start. */
+export interface Endpoint {
+  readonly url: string
+  readonly pid: number
+  /** Names of the users this server knows, for processes that attach. */
+  readonly users: readonly string[]
+}
+
+export type Passwords = Readonly<Record<string, string>>
+
+export interface DataDirPaths {
+  readonly lock: string
+  readonly endpoint: string
+  readonly passwords: string
+  readonly config: string
+  readonly users: string
+  readonly errors: string
+  readonly data: string
+}
+
+export function paths(dataDir: string): DataDirPaths {
+  const home = join(dataDir, 'clickhouse')
+  return {
+    lock: join(home, 'owner.lock'),
+    endpoint: join(home, 'endpoint.json'),
+    passwords: join(home, 'passwords.json'),
+    config: join(home, 'config.xml'),
+    users: join(home, 'users.xml'),
+    errors: join(home, 'server.err'),
+    data: join(home, 'data'),
+  }
+}
+
+/** Writes configuration, users and missing passwords. Only the lock's holder may call it. */
+export function prepareDataDir(order: HostOrder): void {
+  const files = paths(order.dataDir)
+  rmSync(files.endpoint, { force: true })
+  mkdirSync(files.data, { recursive: true })
+  const known = readPasswords(order.dataDir)
+  const names = [ADMIN, ...order.users.map((user) => user.name)]
+  const passwords = { ...known, ...Object.fromEntries(names.map((name) => [name, known[name] ?? newPassword()])) }
+  writeWhole(files.passwords, JSON.stringify(passwords, undefined, 2))
+  writeWhole(files.config, serverConfig(order, files.users))
+  writeWhole(files.users, usersConfig(order.users, passwords))
+}
+
+/** Reads the passwords of a data directory; empty before its first start. */
+export function readPasswords(dataDir: string): Passwords {
+  return (readJson(paths(dataDir).passwords) as Passwords | undefined) ?? {}
+}
+
+/**
+ * Reads the endpoint of a data directory's last or present server; undefined before it is ready. It may be stale: ask the
+ * server which directory it serves before using it.
+ */
+export function readEndpoint(dataDir: string): Endpoint | undefined {
+  return readJson(paths(dataDir).endpoint) as Endpoint | undefined
+}
+
+export function writeEndpoint(dataDir: string, endpoint: Endpoint): void {
+  writeWhole(paths(dataDir).endpoint, JSON.stringify(endpoint))
+}
+
+/** A random password of 144 bits, safe in XML, SQL and URLs. */
+export function newPassword(): string {
+  return randomBytes(PASSWORD_BYTES).toString('base64url')
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Replaces the file by a rename: a reader sees the old text or the new one, never a part. */
+function writeWhole(path: string, text: string): void {
+  const draft = `${path}.${process.pid}`
+  writeFileSync(draft, text, { mode: PRIVATE })
+  renameSync(draft, path)
+}
+
+/**
+ * Small pools and caches: the server shares a developer's machine with Kafka, the consumer and the tests. Idle connections
+ * are closed after 4 s: an orderly stop waits for them, but they must outlive the 2.5 s after which the client closes an
+ * idle one itself.
+ */
+function serverConfig(order: HostOrder, usersFile: string): string {
+  return `<clickhouse>
+  <listen_host>127.0.0.1</listen_host>
+  <http_port>${order.httpPort}</http_port>
+  <logger><level>none</level></logger>
+  <users_config>${escapeXml(usersFile)}</users_config>
+  <keep_alive_timeout>4</keep_alive_timeout>
+  <max_server_memory_usage>${order.maxMemoryBytes}</max_server_memory_usage>
+  <mark_cache_size>67108864</mark_cache_size>
+  <index_mark_cache_size>16777216</index_mark_cache_size>
+  <primary_index_cache_size>268435456</primary_index_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <mmap_cache_size>100</mmap_cache_size>
+  <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
+  <background_pool_size>4</background_pool_size>
+  <background_schedule_pool_size>8</background_schedule_pool_size>
+  <background_move_pool_size>1</background_move_pool_size>
+  <background_fetches_pool_size>1</background_fetches_pool_size>
+  <background_common_pool_size>2</background_common_pool_size>
+  <merge_tree>
+    <number_of_free_entries_in_pool_to_execute_mutation>2</number_of_free_entries_in_pool_to_execute_mutation>
+    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
+    <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>4</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
+  </merge_tree>
+</clickhouse>
+`
+}
+
+/**
+ * `default` is the session of the library itself, and any process on loopback can use it without a password. So it has only
+ * the rights that starting the server needs: it can read and drop no table.
+ */
+function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
+  const admin: UserSpec = { name: ADMIN, grants: ['GRANT ALL ON *.*'] }
+  const starter = [
+    'GRANT SYSTEM LISTEN ON *.*',
+    'GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.*',
+    'GRANT TABLE ENGINE ON File',
+    'GRANT FILE ON *.*',
+  ]
+  const all = [admin, ...users]
+  return `<clickhouse>
+  <profiles>
+    <default/>
+${all.map((user) => `    <${user.name}>${settingsXml(user)}</${user.name}>`).join('\n')}
+  </profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default><password></password>${userXml('default', starter)}</default>
+${all.map((user) => `    <${user.name}><password>${passwords[user.name]}</password>${userXml(user.name, user.grants)}</${user.name}>`).join('\n')}
+  </users>
+</clickhouse>
+`
+}
+
+function userXml(profile: string, grants: readonly string[]): string {
+  const queries = grants.map((grant) => `<query>${escapeXml(grant)}</query>`).join('')
+  return `<networks><ip>127.0.0.1</ip></networks><profile>${profile}</profile><quota>default</quota><grants>${queries}</grants>`
+}
+
+function settingsXml(user: UserSpec): string {
+  const settings = Object.entries(user.settings ?? {})
+  const values = settings.map(([name, value]) => `<${name}>${escapeXml(value)}</${name}>`).join('')
+  const constraints = (user.constSettings ?? []).map((name) => `<${name}><const/></${name}>`).join('')
+  return `${values}<constraints>${constraints}</constraints>`
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+}
