@@ -1,11 +1,11 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
+import type { CommitAnswer, TopicPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { Batch } from './pipeline/batch.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { DeadStop } from './pipeline/cut.ts'
 import type { InsertAnswer, Table } from './pipeline/sink.ts'
-import type { CommitAnswer, LogPlace } from './pipeline/source.ts'
 
 /** What a partition's writer tells of itself. */
 export interface PartitionObserver {
@@ -24,7 +24,7 @@ export interface Metrics {
   readonly registry: Registry
   /** Partitions that take nothing more, and why, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
-  observe(place: LogPlace, log: Logger): PartitionObserver
+  observe(place: TopicPartition, log: Logger): PartitionObserver
   /** Shows how much of it is used, from now on. */
   watchMemory(memory: BufferMemory): void
 }
@@ -119,7 +119,7 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
 function createObserver(
   meters: Meters,
   stopped: Map<string, string>,
-  { topic, partition }: LogPlace,
+  { topic, partition }: TopicPartition,
   log: Logger,
 ): PartitionObserver {
   const labels = { topic, partition }

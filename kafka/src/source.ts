@@ -14,17 +14,6 @@ export interface LogRecord {
   readonly headers: Readonly<Record<string, unknown>> | undefined
 }
 
-/** A copy that stays when its slice is done with. */
-export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
-  const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
-  const copied = headers === undefined ? undefined : Object.fromEntries(names)
-  return { offset, logTimeMs, key: key && Buffer.from(key), value: value && Buffer.from(value), headers: copied }
-}
-
-function copyBytes(header: unknown): unknown {
-  return Array.isArray(header) ? header.map(copyBytes) : Buffer.isBuffer(header) ? Buffer.from(header) : header
-}
-
 /** All there is of a stretch of the log: its offsets that have no record here are holes. Slices follow on one another. */
 export interface LogSlice {
   /** First offset it accounts for. */
@@ -46,7 +35,7 @@ export interface Committed {
 }
 
 /** Which partition of which log. */
-export interface LogPlace {
+export interface TopicPartition {
   /** See {@link import('@agent-audit/schemas').logIdOf}; 8 bytes. */
   readonly logId: Buffer
   readonly topic: string
@@ -57,7 +46,7 @@ export interface LogPlace {
  * One partition in one epoch: one join of the group. Once `ended` is aborted the group may have given the partition to
  * somebody else: work for this claim MUST stop, and its commits are refused without being sent.
  */
-export interface Claim extends LogPlace {
+export interface Assignment extends TopicPartition {
   readonly ended: AbortSignal
   /** Aborted when the consumer wants to leave: finish what is in hand, take nothing new. */
   readonly draining: AbortSignal
@@ -79,7 +68,7 @@ export interface Source {
    * group and returns once `drain` is aborted and all work is done.
    * @throws What `work` throws, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
-  run(work: (claim: Claim) => Promise<void>, drain: AbortSignal): Promise<void>
+  run(work: (claim: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
   close(): Promise<void>

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url))
 
-export const PACKAGES = ['schemas', 'spool', 'producer', 'consumer', 'analytics', 'cli', 'stack'] as const
+export const PACKAGES = ['schemas', 'spool', 'kafka', 'producer', 'consumer', 'analytics', 'cli', 'stack'] as const
 export type Package = (typeof PACKAGES)[number]
 
 export interface Import {

@@ -1,6 +1,6 @@
 /** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
 import { readSettings } from '@agent-audit/consumer'
-import { type Claim, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
+import { type Assignment, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
@@ -60,10 +60,10 @@ if (kafka.available) {
 } else it.skip(`on Kafka: ${kafka.reason}`)
 
 /** A member that holds its claims until they end. */
-function join(source: Source): { readonly claims: Claim[]; readonly stop: () => Promise<void> } {
-  const claims: Claim[] = []
+function join(source: Source): { readonly claims: Assignment[]; readonly stop: () => Promise<void> } {
+  const claims: Assignment[] = []
   const drain = new AbortController()
-  const work = (claim: Claim): Promise<void> => {
+  const work = (claim: Assignment): Promise<void> => {
     claims.push(claim)
     return new Promise((resolve) => {
       for (const signal of [claim.ended, claim.draining]) signal.addEventListener('abort', () => resolve())
@@ -90,7 +90,7 @@ function join(source: Source): { readonly claims: Claim[]; readonly stop: () => 
 }
 
 /** Reads until so many records came. */
-async function readSome(claim: Claim, from: number, count: number): Promise<LogSlice[]> {
+async function readSome(claim: Assignment, from: number, count: number): Promise<LogSlice[]> {
   const until = new AbortController()
   const slices: LogSlice[] = []
   for await (const slice of claim.read(from, until.signal)) {
@@ -123,7 +123,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     await broker.append(0, values.slice(0, 4))
     const { claims } = join(broker.source())
     await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
+    const [claim] = claims as [Assignment]
     const reading = readSome(claim, 2, 4)
     await broker.append(0, values.slice(4))
     const slices = await reading
@@ -139,7 +139,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     await broker.append(0, encodeRun('a', 0, 5))
     const first = join(broker.source())
     await expect.poll(() => first.claims.length, WAIT).toBe(1)
-    const [claim] = first.claims as [Claim]
+    const [claim] = first.claims as [Assignment]
     await readSome(claim, 0, 1)
     expect(await claim.commit(2, 'busy 17')).toBe('acknowledged')
     expect(await claim.commit(4, 'clean')).toBe('acknowledged')
@@ -155,7 +155,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     await broker.append(0, encodeRun('a', 0, 1))
     const { claims, stop } = join(broker.source())
     await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
+    const [claim] = claims as [Assignment]
     const reading = readSome(claim, 0, 100)
     await stop()
     await reading
@@ -202,7 +202,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     await broker.truncate?.(0, 4)
     const { claims } = join(broker.source())
     await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
+    const [claim] = claims as [Assignment]
     expect(await claim.position()).toMatchObject({ start: 4, end: 6 })
     await expect(readSome(claim, 3, 1)).rejects.toMatchObject({ code: 'LOG_TRUNCATED' })
     expect(offsetsOf(await readSome(claim, 4, 2))).toEqual([4, 5])

@@ -154,7 +154,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'epoch check',
     without: 'commits for a claim whose epoch has ended',
-    file: 'consumer/src/log/kafka-claim.ts',
+    file: 'kafka/src/kafka-assignment.ts',
     from: "if (this.ended.aborted) return 'refused'",
     to: '',
     finder: { file: SOURCE, test: 'commits nothing any more' },

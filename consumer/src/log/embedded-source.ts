@@ -1,9 +1,9 @@
 /** The source on the embedded log. One member at a time owns all partitions, fenced by epoch, as in a group of one. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Assignment, LogSlice, Source } from '@agent-audit/kafka'
 import { AuditUnavailableError, logIdOf } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
-import type { Claim, LogSlice, Source } from '../pipeline/source.ts'
 
 export interface EmbeddedSourceOptions {
   readonly directory: string
@@ -29,7 +29,7 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
 async function runMember(
   log: EmbeddedLog,
   options: EmbeddedSourceOptions,
-  work: (claim: Claim) => Promise<void>,
+  work: (claim: Assignment) => Promise<void>,
   draining: AbortSignal,
 ): Promise<void> {
   const member = randomUUID()
@@ -74,7 +74,7 @@ interface Membership {
   readonly epoch: number
 }
 
-function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Claim[] {
+function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Assignment[] {
   const { topic } = member
   const count = log.partitions(topic)
   if (count === undefined) {
@@ -91,7 +91,7 @@ function claimPartition(
   { topic, groupId, epoch, partition }: Membership & { partition: number },
   ended: AbortSignal,
   draining: AbortSignal,
-): Claim {
+): Assignment {
   return {
     logId: logIdOf(log.id, topic),
     topic,

@@ -10,12 +10,12 @@
  * Offenders are dead letters as any other. Parts are written in the order of the log, so that what is below the part in
  * hand is accounted for, and nothing above it is.
  */
+import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
-import type { Batch } from './batch.ts'
+import { type Batch, copyRecord } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { DeadStop } from './cut.ts'
-import { type Claim, copyRecord, type LogRecord, type LogSlice } from './source.ts'
 
 /** Offsets `[first, next)` that were refused, and the server's reason. */
 export interface BadData {
@@ -29,7 +29,7 @@ export interface BadData {
 export type Written = { readonly kind: 'stored' } | { readonly kind: 'unclear' } | BadData
 
 export interface SiftParts {
-  readonly claim: Claim
+  readonly claim: Assignment
   readonly check: RecordCheck
   /** What is read once more counts into it. */
   readonly memory: BufferMemory
@@ -98,7 +98,7 @@ function narrow({ first, next, reason }: BadData, offenders: Map<number, string>
   return [{ first, next }]
 }
 
-async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice | undefined> {
+async function readAgain(claim: Assignment, { first, next }: Range): Promise<LogSlice | undefined> {
   const until = new AbortController()
   const records: LogRecord[] = []
   try {

@@ -5,11 +5,11 @@
  *
  * Metadata is "busy F" while inserts may be under way and "clean" when none is: then the next owner need not wait.
  */
+import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { Clock } from './clock.ts'
 import type { PartitionObserver } from '../metrics.ts'
 import type { Sink } from './sink.ts'
-import type { Claim } from './source.ts'
 
 /** What an insert is sent under. Milliseconds of the server's clock. */
 export interface Lease {
@@ -48,7 +48,7 @@ export interface FenceParts {
 
 /** The lease of one claim. */
 export class Fence {
-  readonly #claim: Claim
+  readonly #claim: Assignment
   readonly #sink: Sink
   readonly #clock: Clock
   readonly #observer: PartitionObserver
@@ -56,7 +56,7 @@ export class Fence {
   #lease: Lease | undefined
   #renewAt = 0
 
-  constructor(claim: Claim, { sink, clock, observer }: FenceParts, options: FenceOptions) {
+  constructor(claim: Assignment, { sink, clock, observer }: FenceParts, options: FenceOptions) {
     this.#claim = claim
     this.#sink = sink
     this.#clock = clock

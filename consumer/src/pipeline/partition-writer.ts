@@ -16,6 +16,7 @@
  *   stopped    too many dead letters in a row are no bad records but a broken deployment: leave the partition clean and
  *              take nothing more, but look now and then whether the next record has become good
  */
+import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
 import { IntegrityError } from '@agent-audit/schemas'
 import { type BadData, sift, type Sifted, type Written } from './bad-data.ts'
@@ -30,7 +31,6 @@ import { Fence, type FenceOptions } from './fence.ts'
 import type { PartitionObserver } from '../metrics.ts'
 import { recover, type Resume } from './recover.ts'
 import { insertPrefix, type Sink, type Table } from './sink.ts'
-import type { Claim, LogSlice } from './source.ts'
 
 export interface WriterOptions extends FenceOptions {
   /** M of the protocol: largest step back of the server's clock, milliseconds. */
@@ -59,7 +59,7 @@ type Ending = Exclude<Written | Sifted, { kind: 'stored' }>
  * Writes the partition until the claim ends or its log drains; then, if it still may, leaves it clean.
  * @throws IntegrityError if log and table do not belong together; AuditUnavailableError if broker or store are lost.
  */
-export async function writePartition(claim: Claim, parts: WriterParts): Promise<void> {
+export async function writePartition(claim: Assignment, parts: WriterParts): Promise<void> {
   const writer = new PartitionWriter(claim, parts)
   try {
     await writer.run()
@@ -70,14 +70,14 @@ export async function writePartition(claim: Claim, parts: WriterParts): Promise<
 }
 
 class PartitionWriter {
-  readonly #claim: Claim
+  readonly #claim: Assignment
   readonly #parts: WriterParts
   readonly #fence: Fence
   #filter: DuplicateFilter
   /** How far the tables are; moves with each batch. */
   #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
 
-  constructor(claim: Claim, parts: WriterParts) {
+  constructor(claim: Assignment, parts: WriterParts) {
     this.#claim = claim
     this.#parts = parts
     this.#fence = new Fence(claim, parts, parts.options)

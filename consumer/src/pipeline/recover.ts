@@ -2,10 +2,10 @@
  * Where to go on: steps 2 to 4 of the protocol, run once per claim before anything is inserted. The two tables are the
  * only record of what is written; the committed offset is only where looking may begin.
  */
+import type { Assignment, Committed } from '@agent-audit/kafka'
 import { IntegrityError } from '@agent-audit/schemas'
 import { type FenceState, readFence } from './fence.ts'
 import type { OffsetRange, Sink } from './sink.ts'
-import type { Claim, Committed } from './source.ts'
 
 export interface RecoverOptions {
   /** D and M of the protocol, milliseconds. */
@@ -38,7 +38,7 @@ const POLL_MS = 50
  * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds what comes next, `LOG_REPLACED` if the tables do not
  * belong to this log.
  */
-export async function recover(claim: Claim, sink: Sink, options: RecoverOptions): Promise<Resume> {
+export async function recover(claim: Assignment, sink: Sink, options: RecoverOptions): Promise<Resume> {
   let committed = (await claim.position()).committed
   for (;;) {
     const state = readFence(committed?.metadata)
@@ -55,7 +55,7 @@ export async function recover(claim: Claim, sink: Sink, options: RecoverOptions)
 }
 
 async function waitForOwnersBefore(
-  claim: Claim,
+  claim: Assignment,
   sink: Sink,
   state: FenceState,
   options: RecoverOptions,
@@ -78,7 +78,7 @@ interface Findings {
   readonly ranges: readonly OffsetRange[]
 }
 
-async function conclude(claim: Claim, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
+async function conclude(claim: Assignment, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
   const { committed, start, end, state, ranges } = found
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
   const gap = findGap(ranges, base)
@@ -107,7 +107,7 @@ function findGap(ranges: readonly OffsetRange[], base: number): Gap {
 
 // A commit with our mark was acknowledged after the rows below it: a table without the last of them is another table,
 // or an older copy of it. At the start of the log there may be no such row.
-function expectCommittedRow(claim: Claim, ranges: readonly OffsetRange[], base: number, start: number): void {
+function expectCommittedRow(claim: Assignment, ranges: readonly OffsetRange[], base: number, start: number): void {
   if (base <= start || (ranges[0]?.first ?? base) < base) return
   const where = `${claim.topic}/${claim.partition}`
   const missing = `the group has committed offset ${base} of ${where}, but the table has no row at ${base - 1}`
@@ -115,7 +115,7 @@ function expectCommittedRow(claim: Claim, ranges: readonly OffsetRange[], base: 
 }
 
 function checkSanity(
-  claim: Claim,
+  claim: Assignment,
   { next, above }: Gap,
   state: FenceState,
   committed: number | undefined,
