@@ -1,7 +1,7 @@
 /** A claim on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { PackedBatch, UnpackedBatch } from './patches/record-batch.ts'
-import type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice } from './source.ts'
+import type { Assignment, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
 /** What a claim needs of the group member that fetches for it. */
@@ -24,25 +24,6 @@ export interface Fetched extends Omit<LogSlice, 'records'> {
 interface Waiting extends Fetched {
   readonly batches: PackedBatch[]
   readonly bytes: number
-}
-
-/** The memory that all partitions of the process buffer records in, as far as fetching concerns it. */
-export interface FetchMemory {
-  /** Whether nothing more should be fetched. */
-  readonly tight: boolean
-  /** Calls back whenever {@link tight} changes, until the returned function is called. */
-  watch(onChange: () => void): () => void
-  /** Counts bytes that are held elsewhere. */
-  reserve(bytes: number): void
-  release(bytes: number): void
-  /**
-   * Takes something whose size is known only afterwards, one taker at a time, and counts it until it is released.
-   * @returns undefined if `stop` was aborted before.
-   */
-  inTurn<T>(
-    stop: AbortSignal,
-    take: () => Promise<{ value: T; bytes: number }>,
-  ): Promise<{ readonly value: T; release(): void } | undefined>
 }
 
 type Unpacked = Pick<UnpackedBatch, 'records' | 'free'>

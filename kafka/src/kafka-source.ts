@@ -13,10 +13,10 @@ import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka }
 import { createKafka, describeKafkaError, isOfKafka } from './client.ts'
 import { REQUEST_TIMEOUT_MS } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
-import { type FetchMemory, KafkaAssignment } from './kafka-assignment.ts'
+import { KafkaAssignment } from './kafka-assignment.ts'
 import { FetchedBatches } from './patches/fetch-reader.ts'
 import { onRejoin } from './patches/rejoin.ts'
-import type { Assignment, CommitAnswer, Source } from './source.ts'
+import type { Assignment, CommitAnswer, FetchMemory, Source } from './source.ts'
 import { positionOf } from './topics.ts'
 import { within } from './within.ts'
 

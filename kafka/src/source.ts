@@ -73,3 +73,22 @@ export interface Source {
   sourceId(): Promise<string>
   close(): Promise<void>
 }
+
+/** The memory that all partitions of the process buffer records in, as far as fetching concerns it. */
+export interface FetchMemory {
+  /** Whether nothing more should be fetched. */
+  readonly tight: boolean
+  /** Calls back whenever {@link tight} changes, until the returned function is called. */
+  watch(onChange: () => void): () => void
+  /** Counts bytes that are held elsewhere. */
+  reserve(bytes: number): void
+  release(bytes: number): void
+  /**
+   * Takes something whose size is known only afterwards, one taker at a time, and counts it until it is released.
+   * @returns undefined if `stop` was aborted before.
+   */
+  inTurn<T>(
+    stop: AbortSignal,
+    take: () => Promise<{ value: T; bytes: number }>,
+  ): Promise<{ readonly value: T; release(): void } | undefined>
+}
