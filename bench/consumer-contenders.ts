@@ -104,7 +104,7 @@ function environmentOf({ brokers, topic, group, user }: OurOrder): Record<string
 }
 
 function runningOf(child: MeasuredProcess): Omit<RunningConsumer, 'commits'> {
-  const claimed = child.line(/partition claimed/)
+  const claimed = child.line(/partition (?:claimed|assigned)/)
   claimed.catch(() => undefined)
   return {
     startedAt: child.startedAt,

@@ -59,7 +59,7 @@ export function createConsumer(
           status = { ready: true, reason: 'consuming' }
           pause = BACK_OFF_MS.first
           await watchParts(parts, pace, () =>
-            parts.source.run((claim) => pace.during(() => work(claim, parts, options)), drain),
+            parts.source.run((assignment) => pace.during(() => work(assignment, parts, options)), drain),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
@@ -75,11 +75,11 @@ export function createConsumer(
     }
   }
 
-  async function work(claim: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
-    log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
-    const observer = metrics.observe(claim, log)
+  async function work(assignment: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
+    log.info({ topic: assignment.topic, partition: assignment.partition }, 'partition assigned')
+    const observer = metrics.observe(assignment, log)
     try {
-      await writePartition(claim, { ...parts, observer, options })
+      await writePartition(assignment, { ...parts, observer, options })
     } finally {
       observer.ended()
     }

@@ -10,7 +10,7 @@ export { type ClickHouseSink } from './store/clickhouse-sink.ts'
 export { type Clock, systemClock } from './pipeline/clock.ts'
 export { composeParts, type ConsumerParts } from './consumer.ts'
 export { Pace } from './pipeline/pace.ts'
-export type { PartitionObserver } from './metrics.ts'
+export type { PartitionObserver } from './pipeline/observer.ts'
 export { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 export {
   type Insert,

@@ -1,10 +1,10 @@
-/** A claim on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
+/** An assignment on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { PackedBatch, UnpackedBatch } from './patches/record-batch.ts'
 import type { Assignment, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
-/** What a claim needs of the group member that fetches for it. */
+/** What an assignment needs of the group member that fetches for it. */
 export interface KafkaPartition {
   /** Fetches from this offset on, from the next fetch. */
   seek(offset: number): void
@@ -83,7 +83,7 @@ export class KafkaAssignment implements Assignment {
     return (await this.#answerTo(this.#kafka.commit(offset, metadata))) ?? 'unanswered'
   }
 
-  /** @returns undefined if it took too long, or the claim has ended. */
+  /** @returns undefined if it took too long, or the assignment has ended. */
   async #answerTo<T>(asked: Promise<T>): Promise<T | undefined> {
     const answer = await within(asked, { ms: ANSWER_TIMEOUT_MS, stop: this.ended, keepAlive: true })
     return answer === TIME_IS_UP ? undefined : answer

@@ -3,7 +3,7 @@
  *
  * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
  *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
- * - It has no call for "partitions revoked". Before it joins anew, the claims are handed over in order (patches/rejoin.ts);
+ * - It has no call for "partitions revoked". Before it joins anew, the assignments are handed over in order (patches/rejoin.ts);
  *   whatever else happens, an epoch ends with any JoinGroup request.
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
  * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
@@ -30,7 +30,7 @@ export interface KafkaSourceOptions extends KafkaConnection {
 
 /** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
 const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
-/** Longest wait for work on claims that have ended, milliseconds: longer than any query or insert may take. */
+/** Longest wait for work on assignments that have ended, milliseconds: longer than any query or insert may take. */
 const WORK_TIMEOUT_MS = 45_000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
@@ -77,7 +77,7 @@ interface MemberParts {
   readonly admin: Admin
   readonly clusterId: string
   readonly options: KafkaSourceOptions
-  readonly work: (claim: Assignment) => Promise<void>
+  readonly work: (assignment: Assignment) => Promise<void>
   readonly draining: AbortSignal
 }
 
@@ -88,16 +88,16 @@ type Joined = ConsumerGroupJoinEvent['payload']
 class GroupMember {
   readonly #parts: MemberParts
   readonly #consumer: Consumer
-  readonly #claims = new Map<string, KafkaAssignment>()
+  readonly #assignments = new Map<string, KafkaAssignment>()
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
   /** When the group last answered that this is a member. */
   #aliveAt = performance.now()
   #epoch = new AbortController()
-  /** Aborted when this epoch's claims are to be handed over. */
+  /** Aborted when this epoch's assignments are to be handed over. */
   #handingOver = new AbortController()
   #forget: () => void = () => undefined
-  /** Whether it is leaving: a join that was on its way makes no claims any more, which nobody would end. */
+  /** Whether it is leaving: a join that was on its way makes no assignments any more, which nobody would end. */
   #leaving = false
   #sendCommit: SendCommit | undefined
 
@@ -134,7 +134,7 @@ class GroupMember {
       this.#leaving = true
       this.#endEpoch()
       await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
-      // Work that hangs is given up: its claim has ended, so it can commit nothing, and whoever takes the partition over, this
+      // Work that hangs is given up: its assignment has ended, so it can commit nothing, and whoever takes the partition over, this
       // process too, waits for its inserts as for a stranger's.
       await within(Promise.all(this.#working), { ms: WORK_TIMEOUT_MS, keepAlive: true })
     }
@@ -176,11 +176,11 @@ class GroupMember {
   #endEpoch(): void {
     this.#forget()
     this.#epoch.abort()
-    this.#claims.clear()
+    this.#assignments.clear()
   }
 
   /**
-   * The group is about to share its partitions anew: every claim finishes what it has in hand and is left clean, as when
+   * The group is about to share its partitions anew: every assignment finishes what it has in hand and is left clean, as when
    * the consumer drains. Else its lease would have to be waited out, also by ourselves. Heartbeats rest meanwhile: the
    * wait is bounded, and what is not finished by then is left busy.
    */
@@ -204,15 +204,15 @@ class GroupMember {
     const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
     for (const [topic, partitions] of Object.entries(memberAssignment)) {
       const logId = logIdOf(clusterId, topic)
-      // Nothing is fetched before the claim's reader asks: where to begin is in the tables, not in the group.
+      // Nothing is fetched before the assignment's reader asks: where to begin is in the tables, not in the group.
       this.#consumer.pause([{ topic, partitions }])
       for (const partition of partitions) {
         const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
-        const claim = new KafkaAssignment(place, this.#partition(topic, partition), this.#parts.options.memory)
-        this.#claims.set(keyOf(claim), claim)
+        const assignment = new KafkaAssignment(place, this.#partition(topic, partition), this.#parts.options.memory)
+        this.#assignments.set(keyOf(assignment), assignment)
         const { signal: handingOver } = this.#handingOver
-        const working = work(claim).catch((error: unknown) => {
-          // A commit may come too late for the generation that ends: then the claim has ended with it.
+        const working = work(assignment).catch((error: unknown) => {
+          // A commit may come too late for the generation that ends: then the assignment has ended with it.
           if (handingOver.aborted && isCommitLost(error)) return
           this.#failed.reject(error instanceof TrailError || isOfKafka(error) ? error : new WorkFault(error))
         })
@@ -259,7 +259,7 @@ class GroupMember {
     if (!(fetched instanceof FetchedBatches)) {
       throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
     }
-    this.#claims.get(keyOf(batch))?.deliver({
+    this.#assignments.get(keyOf(batch))?.deliver({
       batches: fetched.batches,
       firstOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
       nextOffset: fetched.offset + 1,

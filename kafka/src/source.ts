@@ -44,7 +44,7 @@ export interface TopicPartition {
 
 /**
  * One partition in one epoch: one join of the group. Once `ended` is aborted the group may have given the partition to
- * somebody else: work for this claim MUST stop, and its commits are refused without being sent.
+ * somebody else: work for this assignment MUST stop, and its commits are refused without being sent.
  */
 export interface Assignment extends TopicPartition {
   readonly ended: AbortSignal
@@ -53,7 +53,7 @@ export interface Assignment extends TopicPartition {
   /** What the group has committed, and the offsets the log holds: `[start, end)`. */
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
   /**
-   * Reads on from an offset, until the claim ends, the consumer drains or `until` is aborted; one reader at a time.
+   * Reads on from an offset, until the assignment ends, the consumer drains or `until` is aborted; one reader at a time.
    * A slice is done with when the next one is asked for: from then on it may have lost its records. Fetching pauses while slices are not taken.
    * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
    */
@@ -64,11 +64,11 @@ export interface Assignment extends TopicPartition {
 
 export interface Source {
   /**
-   * Joins the group and calls `work` with a claim for each assigned partition, again after each rebalance. Leaves the
+   * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
    * group and returns once `drain` is aborted and all work is done.
    * @throws What `work` throws, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
-  run(work: (claim: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
+  run(work: (assignment: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
   close(): Promise<void>

@@ -28,7 +28,7 @@ export async function insertsOf(
   const end = first + values.length
   const slice: LogSlice = { firstOffset: first, records, nextOffset: end, logEnd: end }
   const never = new AbortController().signal
-  const claim: Assignment = {
+  const assignment: Assignment = {
     ...place,
     ended: never,
     draining: never,
@@ -51,7 +51,7 @@ export async function insertsOf(
       return Promise.resolve({ kind: 'stored' })
     },
   }
-  await writePartition(claim, {
+  await writePartition(assignment, {
     sink,
     clock: systemClock,
     memory: new BufferMemory(2 ** 24),

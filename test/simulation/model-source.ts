@@ -23,7 +23,7 @@ export interface SourceParts {
   readonly process: Process
 }
 
-type Work = (claim: Assignment) => Promise<void>
+type Work = (assignment: Assignment) => Promise<void>
 
 export function createModelSource(parts: SourceParts): Source {
   let members = 0
@@ -125,7 +125,7 @@ class Member {
     this.#epoch = new AbortController()
     this.#handOver = new AbortController()
     for (const partition of partitions) {
-      const working = this.#work(this.#claim(generation, partition)).catch((error: unknown) =>
+      const working = this.#work(this.#assignment(generation, partition)).catch((error: unknown) =>
         this.#failed.reject(error),
       )
       this.#working.add(working)
@@ -133,7 +133,7 @@ class Member {
     }
   }
 
-  #claim(generation: number, partition: number): Assignment {
+  #assignment(generation: number, partition: number): Assignment {
     const parts = this.#parts
     const log = parts.group.partitions[partition] as ModelPartition
     const ended = this.#epoch.signal

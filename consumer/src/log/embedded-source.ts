@@ -29,7 +29,7 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
 async function runMember(
   log: EmbeddedLog,
   options: EmbeddedSourceOptions,
-  work: (claim: Assignment) => Promise<void>,
+  work: (assignment: Assignment) => Promise<void>,
   draining: AbortSignal,
 ): Promise<void> {
   const member = randomUUID()
@@ -40,10 +40,10 @@ async function runMember(
     if (!log.heartbeat(options.groupId, epoch)) ended.abort()
   }, options.sessionTimeoutMs / 10)
   try {
-    const claims = options.topics.flatMap((topic) =>
-      claimTopic(log, { ...options, topic, epoch }, ended.signal, draining),
+    const assignments = options.topics.flatMap((topic) =>
+      assignTopic(log, { ...options, topic, epoch }, ended.signal, draining),
     )
-    await Promise.all(claims.map((claim) => work(claim)))
+    await Promise.all(assignments.map((assignment) => work(assignment)))
     if (!draining.aborted)
       throw new AuditUnavailableError('LOG_UNAVAILABLE', `lost the group ${options.groupId}: rejoining`)
   } finally {
@@ -74,7 +74,7 @@ interface Membership {
   readonly epoch: number
 }
 
-function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Assignment[] {
+function assignTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Assignment[] {
   const { topic } = member
   const count = log.partitions(topic)
   if (count === undefined) {
@@ -83,10 +83,12 @@ function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, dr
       `the embedded log has no topic ${topic} yet: a producer makes it`,
     )
   }
-  return Array.from({ length: count }, (_, partition) => claimPartition(log, { ...member, partition }, ended, draining))
+  return Array.from({ length: count }, (_, partition) =>
+    assignPartition(log, { ...member, partition }, ended, draining),
+  )
 }
 
-function claimPartition(
+function assignPartition(
   log: EmbeddedLog,
   { topic, groupId, epoch, partition }: Membership & { partition: number },
   ended: AbortSignal,

@@ -24,7 +24,7 @@ export interface DeadStop {
   readonly reason: string
 }
 
-/** What the cutter needs to know of a claim: its place, its records, and what of them is accounted for already. */
+/** What the cutter needs to know of an assignment: its place, its records, and what of them is accounted for already. */
 export interface CutInput {
   readonly place: TopicPartition
   readonly slices: AsyncGenerator<LogSlice, void, void>
