@@ -9,7 +9,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], tsconfig: './test/tsconfig.json' },
-    // The tests' own kafkajs is as it comes (docs/adr/0007-kafkajs-behind-kafka-files.md).
+    // The tests' own kafkajs is as it comes (kafka/README.md).
     execArgv: ['--conditions=agent-audit-source', '--disable-warning=TimeoutNegativeWarning'],
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/agent-audit/compile', import.meta.url)) },
     globalSetup: 'test/support/compile-cache.ts',

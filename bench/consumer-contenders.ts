@@ -104,7 +104,7 @@ function environmentOf({ brokers, topic, group, user }: OurOrder): Record<string
 }
 
 function runningOf(child: MeasuredProcess): Omit<RunningConsumer, 'commits'> {
-  const claimed = child.line(/partition claimed/)
+  const claimed = child.line(/partition (?:claimed|assigned)/)
   claimed.catch(() => undefined)
   return {
     startedAt: child.startedAt,
@@ -129,7 +129,7 @@ export async function prepareLog(
   const { clusterId: sourceId } = await admin.describeCluster()
   await admin.disconnect()
   await registerLog(store.admin, { sourceId, topic, consumerGroup: groupId })
-  await markKafkaLogClean({ brokers, ssl: false, sasl: undefined }, { topic, groupId })
+  await markKafkaLogClean({ brokers, ssl: false, sasl: undefined, clientId: 'bench' }, { topic, groupId })
 }
 
 async function countCommits(url: string): Promise<CommitCount> {

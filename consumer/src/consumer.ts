@@ -3,6 +3,8 @@
  *
  *   source → check → batch (into a block) → duplicates → fence → sink
  */
+import type { Assignment, Source } from '@agent-audit/kafka'
+import { createKafkaSource } from '@agent-audit/kafka/source'
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
@@ -10,12 +12,10 @@ import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
-import { createKafkaSource } from './log/kafka-source.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
 import type { Settings } from './settings.ts'
-import type { Claim, Source } from './pipeline/source.ts'
 
 export interface Consumer {
   /** Whether the group is joined, both ends were in reach when last tried, and no partition is stopped; else why not. */
@@ -59,7 +59,7 @@ export function createConsumer(
           status = { ready: true, reason: 'consuming' }
           pause = BACK_OFF_MS.first
           await watchParts(parts, pace, () =>
-            parts.source.run((claim) => pace.during(() => work(claim, parts, options)), drain),
+            parts.source.run((assignment) => pace.during(() => work(assignment, parts, options)), drain),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
@@ -75,11 +75,11 @@ export function createConsumer(
     }
   }
 
-  async function work(claim: Claim, parts: ConsumerParts, options: WriterOptions): Promise<void> {
-    log.info({ topic: claim.topic, partition: claim.partition }, 'partition claimed')
-    const observer = metrics.observe(claim, log)
+  async function work(assignment: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
+    log.info({ topic: assignment.topic, partition: assignment.partition }, 'partition assigned')
+    const observer = metrics.observe(assignment, log)
     try {
-      await writePartition(claim, { ...parts, observer, options })
+      await writePartition(assignment, { ...parts, observer, options })
     } finally {
       observer.ended()
     }
@@ -126,12 +126,8 @@ function composeSource(settings: Settings, memory: BufferMemory): Source {
     groupId: settings.AUDIT_GROUP_ID,
     sessionTimeoutMs: settings.SESSION_TIMEOUT_MS,
   }
-  if (settings.KAFKA_BROKERS === undefined)
-    return createEmbeddedSource({ ...group, directory: settings.AUDIT_DATA_DIR })
-  const mechanism = settings.KAFKA_SASL_MECHANISM
-  const username = settings.KAFKA_SASL_USERNAME ?? ''
-  const sasl = mechanism && { mechanism, username, password: settings.KAFKA_SASL_PASSWORD ?? '' }
-  return createKafkaSource({ ...group, memory, brokers: settings.KAFKA_BROKERS, ssl: settings.KAFKA_SSL, sasl })
+  if (settings.kafka === undefined) return createEmbeddedSource({ ...group, directory: settings.AUDIT_DATA_DIR })
+  return createKafkaSource({ ...group, ...settings.kafka, memory })
 }
 
 function writerOptions(settings: Settings, pace: Pace): WriterOptions {

@@ -1,30 +1,16 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
+import type { TopicPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
-import type { Batch } from './pipeline/batch.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
-import type { DeadStop } from './pipeline/cut.ts'
-import type { InsertAnswer, Table } from './pipeline/sink.ts'
-import type { CommitAnswer, LogPlace } from './pipeline/source.ts'
-
-/** What a partition's writer tells of itself. */
-export interface PartitionObserver {
-  written(batch: Batch): void
-  inserted(table: Table, ms: number): void
-  notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
-  recovering(): void
-  /** The next record would be one dead letter too many after so many in a row: nothing is taken until it is good. */
-  stopped(at: DeadStop, deadInARow: number): void
-  /** The claim has ended: what comes is another owner's to tell. */
-  ended(): void
-  committed(answer: CommitAnswer): void
-}
+import type { PartitionObserver } from './pipeline/observer.ts'
+import type { InsertAnswer } from './pipeline/sink.ts'
 
 export interface Metrics {
   readonly registry: Registry
   /** Partitions that take nothing more, and why, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
-  observe(place: LogPlace, log: Logger): PartitionObserver
+  observe(place: TopicPartition, log: Logger): PartitionObserver
   /** Shows how much of it is used, from now on. */
   watchMemory(memory: BufferMemory): void
 }
@@ -119,7 +105,7 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
 function createObserver(
   meters: Meters,
   stopped: Map<string, string>,
-  { topic, partition }: LogPlace,
+  { topic, partition }: TopicPartition,
   log: Logger,
 ): PartitionObserver {
   const labels = { topic, partition }

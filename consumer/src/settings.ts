@@ -1,5 +1,5 @@
 /** The consumer's settings, from the environment: checked once, at start, every wrong one named. */
-import { readFileSync } from 'node:fs'
+import { type KafkaConnection, readKafkaEnvironment, readSecret } from '@agent-audit/kafka'
 import {
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
@@ -9,14 +9,10 @@ import {
 } from '@agent-audit/schemas'
 import { z } from 'zod'
 
-/** Settings with defaults filled in, under the names of their environment variables. */
+/** Settings with defaults filled in, under the names of their environment variables; those of Kafka together. */
 export interface Settings {
-  /** `host:port` of brokers; undefined: the embedded log in AUDIT_DATA_DIR. */
-  KAFKA_BROKERS?: string[] | undefined
-  KAFKA_SSL: boolean
-  KAFKA_SASL_MECHANISM?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | undefined
-  KAFKA_SASL_USERNAME?: string | undefined
-  KAFKA_SASL_PASSWORD?: string | undefined
+  /** From KAFKA_BROKERS, KAFKA_SSL, KAFKA_SSL_* and KAFKA_SASL_*; undefined: the embedded log in AUDIT_DATA_DIR. */
+  kafka?: KafkaConnection | undefined
   /** Needed for records in the Confluent wire format. */
   SCHEMA_REGISTRY_URL?: string | undefined
   AUDIT_DATA_DIR: string
@@ -53,16 +49,8 @@ export interface Settings {
 const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
 const whole = (low: number, high: number): z.ZodType<number> =>
   z.coerce.number(`expected a whole number from ${low} to ${high}`).pipe(z.int().min(low).max(high))
-const flag = z.enum(['true', 'false'], 'expected true or false').transform((text) => text === 'true')
 
-const FIELDS: { readonly [Name in keyof Settings]: z.ZodType<Settings[Name]> } = {
-  KAFKA_BROKERS: list
-    .pipe(z.array(z.string().regex(/^[^\s:]+:\d+$/, 'expected host:port, comma separated')).min(1))
-    .optional(),
-  KAFKA_SSL: flag.default(false),
-  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
-  KAFKA_SASL_USERNAME: z.string().min(1).optional(),
-  KAFKA_SASL_PASSWORD: z.string().optional(),
+const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<Settings[Name]> } = {
   SCHEMA_REGISTRY_URL: z.url().optional(),
   AUDIT_DATA_DIR: z.string().min(1).default('./.audit-data'),
   AUDIT_TOPICS: list
@@ -101,17 +89,14 @@ function findContradictions(value: Partial<Settings>): Issue[] {
   }
   expectBelow('INSERT_TIMEOUT_MS', 'LEASE_MS', 'an insert must not outlive its lease')
   expectBelow('INSERT_TIMEOUT_MS', 'SESSION_TIMEOUT_MS', 'an insert must not outlive the membership it is sent in')
-  const login = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME'] as const
-  if (login.every((name) => name in value) && new Set(login.map((name) => value[name] === undefined)).size > 1) {
-    issues.push({ path: 'KAFKA_SASL_USERNAME', expected: 'expected together with KAFKA_SASL_MECHANISM' })
-  }
   return issues
 }
 
 type NumericSetting = { [Name in keyof Settings]: Settings[Name] extends number ? Name : never }[keyof Settings] &
   string
 
-const SECRETS = ['KAFKA_SASL_PASSWORD', 'CLICKHOUSE_PASSWORD']
+/** Name of the consumer's Kafka clients. */
+const CLIENT_ID = 'agent-audit'
 
 /**
  * Reads the settings; a secret may also be given as a file, in the variable of its name with `_FILE` added.
@@ -119,8 +104,11 @@ const SECRETS = ['KAFKA_SASL_PASSWORD', 'CLICKHOUSE_PASSWORD']
  */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
-  const issues = SECRETS.flatMap((name) => readSecret(given, name))
-  const values: Record<string, unknown> = {}
+  const issues: Issue[] = []
+  given['CLICKHOUSE_PASSWORD'] = readSecret(given, 'CLICKHOUSE_PASSWORD', issues)
+  const kafka = readKafkaEnvironment(given, { clientId: CLIENT_ID })
+  issues.push(...kafka.issues)
+  const values: Record<string, unknown> = { kafka: kafka.connection }
   for (const [name, field] of Object.entries(FIELDS)) {
     const { success, data, error } = field.safeParse(given[name])
     if (success) values[name] = data
@@ -131,15 +119,4 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   if (issues.length === 0) return values as unknown as Settings
   const lines = issues.map(({ path, expected }) => `  ${path}: ${expected}`)
   throw new InvalidInputError('OPTIONS_INVALID', `wrong settings:\n${lines.join('\n')}`, { issues })
-}
-
-function readSecret(given: Record<string, string | undefined>, name: string): Issue[] {
-  const file = given[`${name}_FILE`]
-  if (file === undefined) return []
-  try {
-    given[name] = readFileSync(file, 'utf8').trimEnd()
-    return []
-  } catch {
-    return [{ path: `${name}_FILE`, expected: `expected a readable file, not ${file}` }]
-  }
 }

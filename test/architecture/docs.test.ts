@@ -7,6 +7,7 @@ import { filesBelow, PACKAGES, readText, ROOT } from './sources.ts'
 const DOCUMENTS = [
   'README.md',
   'CONTRIBUTING.md',
+  'kafka/README.md',
   ...globSync('docs/**/*.md', { cwd: ROOT, exclude: (name) => name === 'node_modules' }),
 ]
 const sources = [...PACKAGES, 'test'].flatMap((name) => filesBelow(name).map(({ path }) => path))

@@ -1,19 +1,27 @@
 /** The arrows between packages, as docs/architecture.md draws them. */
-import { basename } from 'node:path'
+import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { filesBelow, isPackage, type Package, packageOf, PACKAGES, readText } from './sources.ts'
+import { filesBelow, isPackage, type Package, packageOf, PACKAGES, readText, ROOT } from './sources.ts'
 
 const OWN = '@agent-audit/'
 /** What a package may import beside Node. */
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
   spool: ['@agent-audit/schemas'],
-  producer: ['@agent-audit/schemas', '@agent-audit/spool', '@anthropic-ai/sdk', 'canonicalize', 'kafkajs', 'zod'],
+  kafka: ['@agent-audit/schemas', 'kafkajs', 'zod'],
+  producer: [
+    '@agent-audit/kafka',
+    '@agent-audit/schemas',
+    '@agent-audit/spool',
+    '@anthropic-ai/sdk',
+    'canonicalize',
+    'zod',
+  ],
   consumer: [
+    '@agent-audit/kafka',
     '@agent-audit/schemas',
     '@agent-audit/spool',
     '@clickhouse/client',
-    'kafkajs',
     'pino',
     'prom-client',
     'zod',
@@ -22,6 +30,7 @@ const ARROWS: Record<Package, readonly string[]> = {
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
+    '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',
     'commander',
@@ -111,16 +120,29 @@ function importersOf(name: string): string[] {
   return files.map(({ path }) => path)
 }
 
-it('kafkajs is known to files named kafka-*.ts of producer and consumer alone', () => {
+it('kafkajs is known to kafka/ alone', () => {
   const importers = importersOf('kafkajs')
-  expect(importers).toContain('producer/src/log/kafka-sender.ts')
-  const allowed = importers.filter((path) => /^(producer|consumer)\//.test(path) && basename(path).startsWith('kafka-'))
-  expect(importers).toEqual(allowed)
+  expect(importers).toContain('kafka/src/kafka-sender.ts')
+  expect(importers.filter((path) => !path.startsWith('kafka/src/'))).toEqual([])
 })
 
-it('the mends of kafkajs are the same in producer and consumer', () => {
-  expect(readText('producer/src/log/kafka-mends.ts')).toBe(readText('consumer/src/log/kafka-mends.ts'))
+it.each(['@agent-audit/kafka', '@agent-audit/kafka/sender'])('importing %s loads no kafkajs', (specifier) => {
+  expect(loadedBy(specifier).filter((file) => file.includes('kafkajs'))).toEqual([])
 })
+
+it('importing @agent-audit/kafka/source loads kafkajs', () => {
+  expect(loadedBy('@agent-audit/kafka/source').filter((file) => file.includes('kafkajs'))).not.toEqual([])
+})
+
+/** The CommonJS files that a process has loaded after an import, kafkajs's among them. */
+function loadedBy(specifier: string): string[] {
+  const script = `
+    await import('${specifier}')
+    const { createRequire } = await import('node:module')
+    console.log(JSON.stringify(Object.keys(createRequire(import.meta.url).cache)))`
+  const args = ['--conditions=agent-audit-source', '--input-type=module', '--eval', script]
+  return JSON.parse(execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })) as string[]
+}
 
 it('the Anthropic SDK is known by its types alone: who does not use it need not install it', () => {
   const imported = sources.flatMap(({ path, imports }) =>

@@ -1,4 +1,4 @@
-/** What the server refuses though the check let it pass: offenders become dead letters, within the claim. */
+/** What the server refuses though the check let it pass: offenders become dead letters, within the assignment. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import type { ConsumerParts, Insert, RecordCheck } from '@agent-audit/consumer/pipeline'
 import { findSchema, logIdOf, NEWEST_SCHEMA } from '@agent-audit/schemas'

@@ -133,7 +133,10 @@ export function openOnKafka(brokers: readonly string[]): OpenLog {
     const sourceId = (await admin.describeCluster()).clusterId
     await register(store, { ...place, sourceId })
     if (options.clean !== false) {
-      await markKafkaLogClean({ brokers, ssl: false, sasl: undefined }, { topic: place.topic, groupId: place.group })
+      await markKafkaLogClean(
+        { brokers, ssl: false, sasl: undefined, clientId: 'test' },
+        { topic: place.topic, groupId: place.group },
+      )
     }
     return {
       ...place,

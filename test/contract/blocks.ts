@@ -1,11 +1,21 @@
 /** Inserts as the pipeline makes them: the real blocks, taken where they would be sent. */
-import { type Claim, type Insert, type LogPlace, type LogSlice, type Sink } from '@agent-audit/consumer/pipeline'
+import {
+  type Assignment,
+  type Insert,
+  type TopicPartition,
+  type LogSlice,
+  type Sink,
+} from '@agent-audit/consumer/pipeline'
 import { BufferMemory, createRecordCheck, systemClock, writePartition } from '@agent-audit/consumer/pipeline'
 
 const nothing = (): void => undefined
 
 /** The inserts that records, in the log from offset `first` on, become: events before skipped rows. */
-export async function insertsOf(place: LogPlace, values: readonly (Buffer | null)[], first = 0): Promise<Insert[]> {
+export async function insertsOf(
+  place: TopicPartition,
+  values: readonly (Buffer | null)[],
+  first = 0,
+): Promise<Insert[]> {
   const inserts: Insert[] = []
   const logTimeMs = Date.UTC(2026, 1, 1)
   const records = values.map((value, index) => ({
@@ -18,7 +28,7 @@ export async function insertsOf(place: LogPlace, values: readonly (Buffer | null
   const end = first + values.length
   const slice: LogSlice = { firstOffset: first, records, nextOffset: end, logEnd: end }
   const never = new AbortController().signal
-  const claim: Claim = {
+  const assignment: Assignment = {
     ...place,
     ended: never,
     draining: never,
@@ -41,7 +51,7 @@ export async function insertsOf(place: LogPlace, values: readonly (Buffer | null
       return Promise.resolve({ kind: 'stored' })
     },
   }
-  await writePartition(claim, {
+  await writePartition(assignment, {
     sink,
     clock: systemClock,
     memory: new BufferMemory(2 ** 24),

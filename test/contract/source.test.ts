@@ -1,6 +1,6 @@
 /** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
 import { readSettings } from '@agent-audit/consumer'
-import { type Claim, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
+import { type Assignment, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
@@ -59,14 +59,14 @@ if (kafka.available) {
   kinds.push({ name: 'Kafka', open: real(openOnKafka(cluster.brokers), cluster.brokers), shared: true })
 } else it.skip(`on Kafka: ${kafka.reason}`)
 
-/** A member that holds its claims until they end. */
-function join(source: Source): { readonly claims: Claim[]; readonly stop: () => Promise<void> } {
-  const claims: Claim[] = []
+/** A member that holds its assignments until they end. */
+function join(source: Source): { readonly assignments: Assignment[]; readonly stop: () => Promise<void> } {
+  const assignments: Assignment[] = []
   const drain = new AbortController()
-  const work = (claim: Claim): Promise<void> => {
-    claims.push(claim)
+  const work = (assignment: Assignment): Promise<void> => {
+    assignments.push(assignment)
     return new Promise((resolve) => {
-      for (const signal of [claim.ended, claim.draining]) signal.addEventListener('abort', () => resolve())
+      for (const signal of [assignment.ended, assignment.draining]) signal.addEventListener('abort', () => resolve())
     })
   }
   // As the consumer does: what may pass is tried again. A broker's first group waits for its coordinator.
@@ -86,14 +86,14 @@ function join(source: Source): { readonly claims: Claim[]; readonly stop: () => 
     return stopping
   }
   onTestFinished(stop)
-  return { claims, stop }
+  return { assignments, stop }
 }
 
 /** Reads until so many records came. */
-async function readSome(claim: Claim, from: number, count: number): Promise<LogSlice[]> {
+async function readSome(assignment: Assignment, from: number, count: number): Promise<LogSlice[]> {
   const until = new AbortController()
   const slices: LogSlice[] = []
-  for await (const slice of claim.read(from, until.signal)) {
+  for await (const slice of assignment.read(from, until.signal)) {
     slices.push({ ...slice, records: slice.records.map(copyRecord) })
     if (offsetsOf(slices).length >= count) until.abort()
   }
@@ -105,12 +105,16 @@ function offsetsOf(slices: readonly LogSlice[]): number[] {
 }
 
 describe.each(kinds)('the source of $name', ({ open, shared }) => {
-  it('gives a claim for each partition, and says what the log holds', async () => {
+  it('gives an assignment for each partition, and says what the log holds', async () => {
     const broker = await open(2)
     await broker.append(1, encodeRun('a', 0, 2))
-    const { claims } = join(broker.source())
-    await expect.poll(() => claims.map(({ partition }) => partition).toSorted((a, b) => a - b), WAIT).toEqual([0, 1])
-    const positions = await Promise.all(claims.toSorted((a, b) => a.partition - b.partition).map((c) => c.position()))
+    const { assignments } = join(broker.source())
+    await expect
+      .poll(() => assignments.map(({ partition }) => partition).toSorted((a, b) => a - b), WAIT)
+      .toEqual([0, 1])
+    const positions = await Promise.all(
+      assignments.toSorted((a, b) => a.partition - b.partition).map((c) => c.position()),
+    )
     expect(positions).toEqual([
       { committed: undefined, start: 0, end: 0 },
       { committed: undefined, start: 0, end: 3 },
@@ -121,46 +125,46 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     const broker = await open(1)
     const values = encodeRun('a', 0, 5)
     await broker.append(0, values.slice(0, 4))
-    const { claims } = join(broker.source())
-    await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
-    const reading = readSome(claim, 2, 4)
+    const { assignments } = join(broker.source())
+    await expect.poll(() => assignments.length, WAIT).toBe(1)
+    const [assignment] = assignments as [Assignment]
+    const reading = readSome(assignment, 2, 4)
     await broker.append(0, values.slice(4))
     const slices = await reading
     expect(offsetsOf(slices)).toEqual([2, 3, 4, 5])
     expect(slices.flatMap(({ records }) => records.map(({ value }) => value))).toEqual(values.slice(2))
     expect(slices.at(-1)).toMatchObject({ nextOffset: 6, logEnd: 6 })
     // Told to end, it can be asked again, from anywhere.
-    expect(offsetsOf(await readSome(claim, 1, 2)).slice(0, 2)).toEqual([1, 2])
+    expect(offsetsOf(await readSome(assignment, 1, 2)).slice(0, 2)).toEqual([1, 2])
   })
 
   it('keeps what was committed last, with its metadata, for whoever joins next', async () => {
     const broker = await open(1)
     await broker.append(0, encodeRun('a', 0, 5))
     const first = join(broker.source())
-    await expect.poll(() => first.claims.length, WAIT).toBe(1)
-    const [claim] = first.claims as [Claim]
-    await readSome(claim, 0, 1)
-    expect(await claim.commit(2, 'busy 17')).toBe('acknowledged')
-    expect(await claim.commit(4, 'clean')).toBe('acknowledged')
-    expect((await claim.position()).committed).toEqual({ offset: 4, metadata: 'clean' })
+    await expect.poll(() => first.assignments.length, WAIT).toBe(1)
+    const [assignment] = first.assignments as [Assignment]
+    await readSome(assignment, 0, 1)
+    expect(await assignment.commit(2, 'busy 17')).toBe('acknowledged')
+    expect(await assignment.commit(4, 'clean')).toBe('acknowledged')
+    expect((await assignment.position()).committed).toEqual({ offset: 4, metadata: 'clean' })
     await first.stop()
     const second = join(broker.source())
-    await expect.poll(() => second.claims.length, WAIT).toBe(1)
-    expect((await second.claims[0]?.position())?.committed).toEqual({ offset: 4, metadata: 'clean' })
+    await expect.poll(() => second.assignments.length, WAIT).toBe(1)
+    expect((await second.assignments[0]?.position())?.committed).toEqual({ offset: 4, metadata: 'clean' })
   })
 
-  it('ends a claim by draining it first, and gives nothing more to read', async () => {
+  it('ends an assignment by draining it first, and gives nothing more to read', async () => {
     const broker = await open(1)
     await broker.append(0, encodeRun('a', 0, 1))
-    const { claims, stop } = join(broker.source())
-    await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
-    const reading = readSome(claim, 0, 100)
+    const { assignments, stop } = join(broker.source())
+    await expect.poll(() => assignments.length, WAIT).toBe(1)
+    const [assignment] = assignments as [Assignment]
+    const reading = readSome(assignment, 0, 100)
     await stop()
     await reading
-    expect(claim.draining.aborted).toBe(true)
-    expect(claim.ended.aborted).toBe(true)
+    expect(assignment.draining.aborted).toBe(true)
+    expect(assignment.ended.aborted).toBe(true)
   })
 
   it('fails with what the work fails with, once the group is left', async () => {
@@ -169,29 +173,29 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     const failure = new IntegrityError('LOG_REPLACED', 'the work failed')
     await expect(source.run(() => Promise.reject(failure), new AbortController().signal)).rejects.toBe(failure)
     await source.close()
-    const { claims } = join(broker.source())
-    await expect.poll(() => claims.length, WAIT).toBe(1)
+    const { assignments } = join(broker.source())
+    await expect.poll(() => assignments.length, WAIT).toBe(1)
   })
 
-  it.skipIf(!shared)('commits nothing any more for a claim whose epoch has ended', async () => {
+  it.skipIf(!shared)('commits nothing any more for an assignment whose epoch has ended', async () => {
     const broker = await open(2)
     await broker.append(0, encodeRun('a', 0, 5))
     await broker.append(1, encodeRun('b', 0, 5))
     const first = join(broker.source())
-    await expect.poll(() => first.claims.length, WAIT).toBe(2)
-    const old = [...first.claims]
-    for (const claim of old) {
-      await readSome(claim, 0, 1)
-      expect(await claim.commit(1, 'busy 1')).toBe('acknowledged')
+    await expect.poll(() => first.assignments.length, WAIT).toBe(2)
+    const old = [...first.assignments]
+    for (const assignment of old) {
+      await readSome(assignment, 0, 1)
+      expect(await assignment.commit(1, 'busy 1')).toBe('acknowledged')
     }
     const second = join(broker.source())
-    await expect.poll(() => [first.claims.length, second.claims.length], WAIT).toEqual([3, 1])
+    await expect.poll(() => [first.assignments.length, second.assignments.length], WAIT).toEqual([3, 1])
     expect(old.map(({ ended }) => ended.aborted)).toEqual([true, true])
-    // The member itself is in the group again: what it commits now would count, if it did not look whose claim it is.
-    for (const claim of old) expect(await claim.commit(5, 'clean')).toBe('refused')
-    const now = [...first.claims.slice(2), ...second.claims]
-    for (const claim of now) {
-      expect((await claim.position()).committed).toEqual({ offset: 1, metadata: 'busy 1' })
+    // The member itself is in the group again: what it commits now would count, if it did not look whose assignment it is.
+    for (const assignment of old) expect(await assignment.commit(5, 'clean')).toBe('refused')
+    const now = [...first.assignments.slice(2), ...second.assignments]
+    for (const assignment of now) {
+      expect((await assignment.position()).committed).toEqual({ offset: 1, metadata: 'busy 1' })
     }
   })
 
@@ -200,11 +204,11 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     skip(broker.truncate === undefined, 'this log keeps everything')
     await broker.append(0, encodeRun('a', 0, 5))
     await broker.truncate?.(0, 4)
-    const { claims } = join(broker.source())
-    await expect.poll(() => claims.length, WAIT).toBe(1)
-    const [claim] = claims as [Claim]
-    expect(await claim.position()).toMatchObject({ start: 4, end: 6 })
-    await expect(readSome(claim, 3, 1)).rejects.toMatchObject({ code: 'LOG_TRUNCATED' })
-    expect(offsetsOf(await readSome(claim, 4, 2))).toEqual([4, 5])
+    const { assignments } = join(broker.source())
+    await expect.poll(() => assignments.length, WAIT).toBe(1)
+    const [assignment] = assignments as [Assignment]
+    expect(await assignment.position()).toMatchObject({ start: 4, end: 6 })
+    await expect(readSome(assignment, 3, 1)).rejects.toMatchObject({ code: 'LOG_TRUNCATED' })
+    expect(offsetsOf(await readSome(assignment, 4, 2))).toEqual([4, 5])
   })
 })

@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs'
 import net from 'node:net'
 import { createConsumer, readSettings } from '@agent-audit/consumer'
-import { type Claim, composeParts, type ConsumerParts, type Insert } from '@agent-audit/consumer/pipeline'
+import { type Assignment, composeParts, type ConsumerParts, type Insert } from '@agent-audit/consumer/pipeline'
 import { pino } from 'pino'
 
 export const STEPS = [
@@ -122,7 +122,7 @@ function watchParts(parts: ConsumerParts): ConsumerParts {
   }
 }
 
-async function watchWork(given: Claim, work: (claim: Claim) => Promise<void>): Promise<void> {
+async function watchWork(given: Assignment, work: (claim: Assignment) => Promise<void>): Promise<void> {
   const { partition } = given
   const claim = noteCalls(given, `partition ${partition}`)
   say({ kind: 'claimed', partition })

@@ -59,7 +59,7 @@ export class Trail {
     })
     await servers.inSync(topic)
     await registerLog(servers.admin, { sourceId, topic, consumerGroup: group })
-    await markKafkaLogClean({ brokers, ssl: false, sasl: undefined }, { topic, groupId: group })
+    await markKafkaLogClean({ brokers, ssl: false, sasl: undefined, clientId: 'test' }, { topic, groupId: group })
     const idsFile = join(servers.directory, `${plan.name}.ids`)
     const order: ProducerOrder = {
       brokers,

@@ -19,7 +19,7 @@ const SOURCE = 'test/contract/source.test.ts'
 const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map(
   (name) => `consumer/src/pipeline/${name}.ts`,
 ) as [string, string, string]
-const PROCESS_LIST = 'while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)'
+const PROCESS_LIST = 'while ((await sink.runningInserts(assignment)) > 0) await options.sleep(POLL_MS)'
 const CLOCK = 'await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)'
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -139,7 +139,7 @@ export const MUTATIONS: readonly Mutation[] = [
     guard: 'what an unclear insert stored is learnt',
     without: 'keeps the highest run_seqs it knew before',
     file: WRITER,
-    from: 'this.#filter = new DuplicateFilter(this.#claim, this.#parts.sink)\n  }\n\n  async #goOn',
+    from: 'this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)\n  }\n\n  async #goOn',
     to: '}\n\n  async #goOn',
     finder: 'simulation',
   },
@@ -153,8 +153,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'epoch check',
-    without: 'commits for a claim whose epoch has ended',
-    file: 'consumer/src/log/kafka-claim.ts',
+    without: 'commits for an assignment whose epoch has ended',
+    file: 'kafka/src/kafka-assignment.ts',
     from: "if (this.ended.aborted) return 'refused'",
     to: '',
     finder: { file: SOURCE, test: 'commits nothing any more' },

@@ -11,7 +11,9 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Analytics, completeness, connectAnalytics, registerLog } from '@agent-audit/analytics'
-import { createConsumer, ensureTopic, markKafkaLogClean, readSettings } from '@agent-audit/consumer'
+import { createConsumer, markKafkaLogClean, readSettings } from '@agent-audit/consumer'
+import type { KafkaConnection } from '@agent-audit/kafka'
+import { ensureTopic } from '@agent-audit/kafka/topics'
 import type { TrailStats } from '@agent-audit/producer'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
@@ -104,8 +106,8 @@ function describe({ seconds, callerUs, peakMb }: PhaseFigures): string {
   return `${callerUs.toFixed(2)} us an event on the caller's thread, ${seconds.toFixed(1)} s, at most ${peakMb.toFixed(0)} MiB`
 }
 
-function connectionOf({ brokers }: KafkaCluster): { brokers: readonly string[]; ssl: false; sasl: undefined } {
-  return { brokers, ssl: false, sasl: undefined }
+function connectionOf({ brokers }: KafkaCluster): KafkaConnection {
+  return { brokers, ssl: false, sasl: undefined, clientId: 'test' }
 }
 
 async function setUp(dataDir: DataDir, kafka: KafkaCluster): Promise<void> {

@@ -1,6 +1,6 @@
 /** The source of one process: a member of the model group, behind a network that loses and delays. */
 import { logIdOf, TrailError } from '@agent-audit/schemas'
-import type { Claim, CommitAnswer, LogSlice, Source } from '@agent-audit/consumer/pipeline'
+import type { Assignment, CommitAnswer, LogSlice, Source } from '@agent-audit/consumer/pipeline'
 import type { CallFault } from './faults.ts'
 import type { Joined, ModelGroup } from './model-group.ts'
 import type { ModelPartition } from './model-log.ts'
@@ -23,7 +23,7 @@ export interface SourceParts {
   readonly process: Process
 }
 
-type Work = (claim: Claim) => Promise<void>
+type Work = (assignment: Assignment) => Promise<void>
 
 export function createModelSource(parts: SourceParts): Source {
   let members = 0
@@ -125,7 +125,7 @@ class Member {
     this.#epoch = new AbortController()
     this.#handOver = new AbortController()
     for (const partition of partitions) {
-      const working = this.#work(this.#claim(generation, partition)).catch((error: unknown) =>
+      const working = this.#work(this.#assignment(generation, partition)).catch((error: unknown) =>
         this.#failed.reject(error),
       )
       this.#working.add(working)
@@ -133,7 +133,7 @@ class Member {
     }
   }
 
-  #claim(generation: number, partition: number): Claim {
+  #assignment(generation: number, partition: number): Assignment {
     const parts = this.#parts
     const log = parts.group.partitions[partition] as ModelPartition
     const ended = this.#epoch.signal

@@ -8,13 +8,19 @@
 import { execFileSync } from 'node:child_process'
 import type { TestProject } from 'vitest/node'
 
-const PRODUCER = new URL('../../producer/src/', import.meta.url)
+const ROOT = new URL('../../', import.meta.url)
 /** All that a delivery thread loads, at its start or later. */
-const SOURCES = ['delivery/delivery.ts', 'log/kafka-sender.ts', 'log/embedded-sender.ts', 'delivery/worker.ts']
+const SOURCES = [
+  'producer/src/delivery/delivery.ts',
+  'kafka/src/kafka-sender.ts',
+  'kafka/src/patches/produce-writer.ts',
+  'producer/src/log/embedded-sender.ts',
+  'producer/src/delivery/worker.ts',
+]
 
 export function setup({ config }: TestProject): void {
   // The last one is made for a thread, and says so once it has loaded.
-  const load = SOURCES.map((file) => `await import('${new URL(file, PRODUCER).href}').catch(() => {})`).join('\n')
+  const load = SOURCES.map((file) => `await import('${new URL(file, ROOT).href}').catch(() => {})`).join('\n')
   execFileSync(process.execPath, ['--conditions=agent-audit-source', '--input-type=module', '--eval', load], {
     env: { ...process.env, ...config.env },
   })

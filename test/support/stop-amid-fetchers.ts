@@ -9,7 +9,7 @@ interface Runner {
   stop(): Promise<void>
 }
 
-const load = createRequire(new URL('../../consumer/src/main.ts', import.meta.url))
+const load = createRequire(new URL('../../kafka/src/client.ts', import.meta.url))
 const { prototype } = load('kafkajs/src/consumer/runner') as { prototype: Runner }
 // oxlint-disable-next-line typescript/unbound-method -- called on its runner below
 const stop = prototype.stop

@@ -178,7 +178,7 @@ async function choose(analytics: Analytics, positions: readonly string[], option
 
 function destinationOf(options: ReplayFlags, { env }: Terminal, logDir: string | undefined): Destination {
   const kafka = kafkaOf(options.brokers, env)
-  if (kafka !== undefined) return kafka
+  if (kafka !== undefined) return { brokers: kafka.brokers, ssl: kafka.ssl, sasl: kafka.sasl }
   const dataDir = env['AUDIT_DATA_DIR'] ?? logDir
   if (dataDir !== undefined) return { dataDir }
   const where = 'dead-letters replay: where is the log? Set KAFKA_BROKERS, or AUDIT_DATA_DIR for an embedded log'

@@ -7,7 +7,8 @@ import {
   type MigrationReport,
   registerLog,
 } from '@agent-audit/analytics'
-import type { KafkaConnection, TopicReport } from '@agent-audit/consumer'
+import type { KafkaConnection } from '@agent-audit/kafka'
+import type { TopicReport } from '@agent-audit/kafka/topics'
 import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
@@ -84,8 +85,9 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
 }
 
 async function setUpLog(kafka: KafkaConnection, topic: string, options: Options, admin: Analytics): Promise<Step[]> {
-  // Loaded only here: the other commands need no Kafka client, and start faster without it.
-  const { ensureTopic, markKafkaLogClean } = await import('@agent-audit/consumer')
+  // Loaded only here: the other commands need no Kafka client, and start sooner without.
+  const { ensureTopic } = await import('@agent-audit/kafka/topics')
+  const { markKafkaLogClean } = await import('@agent-audit/consumer')
   const replicationFactor = options.replicationFactor ?? -1
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, replicationFactor, retentionMs })

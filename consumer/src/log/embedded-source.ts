@@ -1,9 +1,9 @@
 /** The source on the embedded log. One member at a time owns all partitions, fenced by epoch, as in a group of one. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Assignment, LogSlice, Source } from '@agent-audit/kafka'
 import { AuditUnavailableError, logIdOf } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
-import type { Claim, LogSlice, Source } from '../pipeline/source.ts'
 
 export interface EmbeddedSourceOptions {
   readonly directory: string
@@ -29,7 +29,7 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
 async function runMember(
   log: EmbeddedLog,
   options: EmbeddedSourceOptions,
-  work: (claim: Claim) => Promise<void>,
+  work: (assignment: Assignment) => Promise<void>,
   draining: AbortSignal,
 ): Promise<void> {
   const member = randomUUID()
@@ -40,10 +40,10 @@ async function runMember(
     if (!log.heartbeat(options.groupId, epoch)) ended.abort()
   }, options.sessionTimeoutMs / 10)
   try {
-    const claims = options.topics.flatMap((topic) =>
-      claimTopic(log, { ...options, topic, epoch }, ended.signal, draining),
+    const assignments = options.topics.flatMap((topic) =>
+      assignTopic(log, { ...options, topic, epoch }, ended.signal, draining),
     )
-    await Promise.all(claims.map((claim) => work(claim)))
+    await Promise.all(assignments.map((assignment) => work(assignment)))
     if (!draining.aborted)
       throw new AuditUnavailableError('LOG_UNAVAILABLE', `lost the group ${options.groupId}: rejoining`)
   } finally {
@@ -74,7 +74,7 @@ interface Membership {
   readonly epoch: number
 }
 
-function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Claim[] {
+function assignTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, draining: AbortSignal): Assignment[] {
   const { topic } = member
   const count = log.partitions(topic)
   if (count === undefined) {
@@ -83,15 +83,17 @@ function claimTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, dr
       `the embedded log has no topic ${topic} yet: a producer makes it`,
     )
   }
-  return Array.from({ length: count }, (_, partition) => claimPartition(log, { ...member, partition }, ended, draining))
+  return Array.from({ length: count }, (_, partition) =>
+    assignPartition(log, { ...member, partition }, ended, draining),
+  )
 }
 
-function claimPartition(
+function assignPartition(
   log: EmbeddedLog,
   { topic, groupId, epoch, partition }: Membership & { partition: number },
   ended: AbortSignal,
   draining: AbortSignal,
-): Claim {
+): Assignment {
   return {
     logId: logIdOf(log.id, topic),
     topic,

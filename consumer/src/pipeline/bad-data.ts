@@ -10,12 +10,12 @@
  * Offenders are dead letters as any other. Parts are written in the order of the log, so that what is below the part in
  * hand is accounted for, and nothing above it is.
  */
+import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
-import type { Batch } from './batch.ts'
+import { type Batch, copyRecord } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { DeadStop } from './cut.ts'
-import { type Claim, copyRecord, type LogRecord, type LogSlice } from './source.ts'
 
 /** Offsets `[first, next)` that were refused, and the server's reason. */
 export interface BadData {
@@ -28,8 +28,8 @@ export interface BadData {
 /** What became of a batch. After `bad-data` none of its rows is in a table. */
 export type Written = { readonly kind: 'stored' } | { readonly kind: 'unclear' } | BadData
 
-export interface SiftParts {
-  readonly claim: Claim
+export interface BisectParts {
+  readonly assignment: Assignment
   readonly check: RecordCheck
   /** What is read once more counts into it. */
   readonly memory: BufferMemory
@@ -39,26 +39,26 @@ export interface SiftParts {
 }
 
 type Range = Pick<BadData, 'first' | 'next'>
-export type Sifted =
+export type Bisected =
   | { readonly kind: 'stored' }
   | { readonly kind: 'unclear' }
   | { readonly kind: 'drained' }
   | ({ readonly kind: 'stopped' } & DeadStop)
 
-/** Writes a refused range, its offenders as dead letters. `drained`: the claim gave no more records, nothing is pending. */
-export async function sift(refused: BadData, parts: SiftParts): Promise<Sifted> {
-  const slice = await readAgain(parts.claim, refused)
+/** Writes a refused range, its offenders as dead letters. `drained`: the assignment gave no more records, nothing is pending. */
+export async function bisect(refused: BadData, parts: BisectParts): Promise<Bisected> {
+  const slice = await readAgain(parts.assignment, refused)
   if (slice === undefined) return { kind: 'drained' }
   const bytes = slice.records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
   parts.memory.reserve(bytes)
   try {
-    return await siftSlice(slice, refused, parts)
+    return await bisectSlice(slice, refused, parts)
   } finally {
     parts.memory.release(bytes)
   }
 }
 
-async function siftSlice(slice: LogSlice, refused: BadData, parts: SiftParts): Promise<Sifted> {
+async function bisectSlice(slice: LogSlice, refused: BadData, parts: BisectParts): Promise<Bisected> {
   const offenders = new Map<number, string>()
   await findUndecodable(slice.records, parts.check, offenders)
   const check = condemning(parts.check, offenders)
@@ -73,7 +73,10 @@ async function siftSlice(slice: LogSlice, refused: BadData, parts: SiftParts): P
   return { kind: 'stored' }
 }
 
-async function writePart(batches: ReturnType<SiftParts['cut']>, write: SiftParts['write']): Promise<Sifted | BadData> {
+async function writePart(
+  batches: ReturnType<BisectParts['cut']>,
+  write: BisectParts['write'],
+): Promise<Bisected | BadData> {
   try {
     for (;;) {
       const { value, done } = await batches.next()
@@ -98,11 +101,11 @@ function narrow({ first, next, reason }: BadData, offenders: Map<number, string>
   return [{ first, next }]
 }
 
-async function readAgain(claim: Claim, { first, next }: Range): Promise<LogSlice | undefined> {
+async function readAgain(assignment: Assignment, { first, next }: Range): Promise<LogSlice | undefined> {
   const until = new AbortController()
   const records: LogRecord[] = []
   try {
-    for await (const slice of claim.read(first, until.signal)) {
+    for await (const slice of assignment.read(first, until.signal)) {
       for (const record of slice.records) if (record.offset < next) records.push(copyRecord(record))
       if (slice.nextOffset >= next) return { firstOffset: first, records, nextOffset: next, logEnd: slice.logEnd }
     }

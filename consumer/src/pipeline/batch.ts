@@ -2,11 +2,11 @@
  * A range of offsets of one partition, each of which becomes one row: an event, or a skipped row that says why it is none.
  * All rows of a batch lie in one ClickHouse partition per table, so each table takes one insert.
  */
+import type { LogRecord, TopicPartition } from '@agent-audit/kafka'
 import { EventBlock, type SkippedRow } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
-import { copyRecord, type LogPlace, type LogRecord } from './source.ts'
 
 /** A run that has events in a batch. */
 export interface BatchRun {
@@ -43,7 +43,7 @@ export class Batch {
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(place: LogPlace, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
+  constructor(place: TopicPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
     this.block = new EventBlock(place, memory)
     this.#memory = memory
     this.#clock = clock
@@ -149,3 +149,14 @@ export class Batch {
 }
 
 type StorableVerdict = Extract<ReturnType<RecordCheck['check']>, { storable: true }>
+
+/** A copy that stays when its slice is done with. */
+export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
+  const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
+  const copied = headers === undefined ? undefined : Object.fromEntries(names)
+  return { offset, logTimeMs, key: key && Buffer.from(key), value: value && Buffer.from(value), headers: copied }
+}
+
+function copyBytes(header: unknown): unknown {
+  return Array.isArray(header) ? header.map(copyBytes) : Buffer.isBuffer(header) ? Buffer.from(header) : header
+}

@@ -3,6 +3,7 @@
  * producer wrote, with the columns of the pipeline appended: an Avro record has no framing of its own, so more bytes at
  * its end are more fields of a longer schema.
  */
+import type { TopicPartition, LogRecord } from '@agent-audit/kafka'
 import {
   blockLengths,
   CONTAINER_SYNC,
@@ -15,7 +16,6 @@ import {
   writeLong,
 } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
-import type { LogPlace, LogRecord } from './source.ts'
 
 const PLACE_FIELDS = [
   { name: 'log_id', type: { type: 'fixed', name: 'log_id', size: 8 } },
@@ -73,7 +73,7 @@ export class EventBlock {
   #ends: number[] = []
   #bytes = 0
 
-  constructor(place: LogPlace, memory: BufferMemory) {
+  constructor(place: TopicPartition, memory: BufferMemory) {
     this.#memory = memory
     const partition = Buffer.alloc(MAX_VARINT_BYTES)
     this.#place = Buffer.concat([place.logId, partition.subarray(0, writeLong(partition, 0, place.partition))])
@@ -162,7 +162,7 @@ export class EventBlock {
 }
 
 /** A container of rows for audit_skipped. */
-export function encodeSkipped(place: LogPlace, rows: readonly SkippedRow[]): Buffer {
+export function encodeSkipped(place: TopicPartition, rows: readonly SkippedRow[]): Buffer {
   const values = rows.map((row) => ({
     kind: row.kind,
     reason: row.reason,

@@ -1,4 +1,5 @@
 /** Stage: is this record one that can be stored? Reads framing and structure, decodes nothing. */
+import type { LogRecord } from '@agent-audit/kafka'
 import {
   findChecker,
   findSchema,
@@ -10,7 +11,6 @@ import {
   type SchemaRegistry,
   type SchemaVersion,
 } from '@agent-audit/schemas'
-import type { LogRecord } from './source.ts'
 
 /** A record that can be stored, or the reason why not. Overwritten by the next check. */
 export type Verdict =

@@ -1,11 +1,11 @@
 /** Stage: cuts the log of one partition into batches. */
+import type { TopicPartition, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
 import type { OffsetRange } from './sink.ts'
-import type { LogPlace, LogRecord, LogSlice } from './source.ts'
 
 export interface BatchLimits {
   readonly maxEvents: number
@@ -24,9 +24,9 @@ export interface DeadStop {
   readonly reason: string
 }
 
-/** What the cutter needs to know of a claim: its place, its records, and what of them is accounted for already. */
+/** What the cutter needs to know of an assignment: its place, its records, and what of them is accounted for already. */
 export interface CutInput {
-  readonly place: LogPlace
+  readonly place: TopicPartition
   readonly slices: AsyncGenerator<LogSlice, void, void>
   readonly next: number
   readonly above: readonly OffsetRange[]

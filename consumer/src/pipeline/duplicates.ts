@@ -3,20 +3,20 @@
  * for each run, so only a record not above the highest seen can be a duplicate, and only those are looked up, exactly: a
  * replayed or reordered record that is not in the table must not be lost.
  */
+import type { TopicPartition } from '@agent-audit/kafka'
 import type { Batch, BatchRun } from './batch.ts'
 import type { RecordIdentity, Sink } from './sink.ts'
-import type { LogPlace } from './source.ts'
 
 /** Runs whose highest run_seq is kept per partition; beyond it the table is asked again. */
 const MAX_RUNS = 10_000
 
 export class DuplicateFilter {
-  readonly #place: LogPlace
+  readonly #place: TopicPartition
   readonly #sink: Sink
   /** Highest run_seq in the table, by run id in hex; -1 for a run without a row. Oldest entry first. */
   readonly #highest = new Map<string, number>()
 
-  constructor(place: LogPlace, sink: Sink) {
+  constructor(place: TopicPartition, sink: Sink) {
     this.#place = place
     this.#sink = sink
   }

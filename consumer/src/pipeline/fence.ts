@@ -5,11 +5,11 @@
  *
  * Metadata is "busy F" while inserts may be under way and "clean" when none is: then the next owner need not wait.
  */
+import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { Clock } from './clock.ts'
-import type { PartitionObserver } from '../metrics.ts'
+import type { PartitionObserver } from './observer.ts'
 import type { Sink } from './sink.ts'
-import type { Claim } from './source.ts'
 
 /** What an insert is sent under. Milliseconds of the server's clock. */
 export interface Lease {
@@ -46,9 +46,9 @@ export interface FenceParts {
   readonly observer: PartitionObserver
 }
 
-/** The lease of one claim. */
+/** The lease of one assignment. */
 export class Fence {
-  readonly #claim: Claim
+  readonly #assignment: Assignment
   readonly #sink: Sink
   readonly #clock: Clock
   readonly #observer: PartitionObserver
@@ -56,8 +56,8 @@ export class Fence {
   #lease: Lease | undefined
   #renewAt = 0
 
-  constructor(claim: Claim, { sink, clock, observer }: FenceParts, options: FenceOptions) {
-    this.#claim = claim
+  constructor(assignment: Assignment, { sink, clock, observer }: FenceParts, options: FenceOptions) {
+    this.#assignment = assignment
     this.#sink = sink
     this.#clock = clock
     this.#observer = observer
@@ -78,7 +78,8 @@ export class Fence {
    * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin.
    */
   async hold(next: number): Promise<Lease> {
-    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#claim.ended.aborted) return this.#lease
+    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#assignment.ended.aborted)
+      return this.#lease
     // The local clock is read first: what the server's answer takes to arrive only shortens the lease.
     const asked = this.#clock.now()
     const fencedAt = await this.#sink.now()
@@ -101,8 +102,8 @@ export class Fence {
   }
 
   async #commit(next: number, metadata: string): Promise<void> {
-    const { topic, partition } = this.#claim
-    const answer = await this.#claim.commit(next, metadata)
+    const { topic, partition } = this.#assignment
+    const answer = await this.#assignment.commit(next, metadata)
     this.#observer.committed(answer)
     if (answer === 'acknowledged') return
     const why = answer === 'refused' ? 'refused by the group' : 'not answered'

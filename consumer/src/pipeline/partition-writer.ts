@@ -1,5 +1,5 @@
 /**
- * Writes one claimed partition, from taking it over to handing it on: the protocol, read from top to bottom.
+ * Writes one assigned partition, from taking it over to handing it on: the protocol, read from top to bottom.
  *
  *   recover   wait out the owner before, look where the tables end
  *   cut       the next range of offsets, checked record by record
@@ -16,9 +16,10 @@
  *   stopped    too many dead letters in a row are no bad records but a broken deployment: leave the partition clean and
  *              take nothing more, but look now and then whether the next record has become good
  */
+import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
 import { IntegrityError } from '@agent-audit/schemas'
-import { type BadData, sift, type Sifted, type Written } from './bad-data.ts'
+import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
 import { encodeSkipped } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
@@ -27,10 +28,9 @@ import type { Clock } from './clock.ts'
 import { type BatchLimits, cutBatches, type DeadStop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { Fence, type FenceOptions } from './fence.ts'
-import type { PartitionObserver } from '../metrics.ts'
+import type { PartitionObserver } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
 import { insertPrefix, type Sink, type Table } from './sink.ts'
-import type { Claim, LogSlice } from './source.ts'
 
 export interface WriterOptions extends FenceOptions {
   /** M of the protocol: largest step back of the server's clock, milliseconds. */
@@ -53,35 +53,35 @@ const REFUSED_REST_MS = { first: 250, longest: 10_000 }
 const STOPPED_REST_MS = 30_000
 
 /** Why a stretch of work ended. */
-type Ending = Exclude<Written | Sifted, { kind: 'stored' }>
+type Ending = Exclude<Written | Bisected, { kind: 'stored' }>
 
 /**
- * Writes the partition until the claim ends or its log drains; then, if it still may, leaves it clean.
+ * Writes the partition until the assignment ends or its log drains; then, if it still may, leaves it clean.
  * @throws IntegrityError if log and table do not belong together; AuditUnavailableError if broker or store are lost.
  */
-export async function writePartition(claim: Claim, parts: WriterParts): Promise<void> {
-  const writer = new PartitionWriter(claim, parts)
+export async function writePartition(assignment: Assignment, parts: WriterParts): Promise<void> {
+  const writer = new PartitionWriter(assignment, parts)
   try {
     await writer.run()
   } catch (error) {
-    // What fails because the claim has ended is nobody's fault: the partition belongs to somebody else now.
-    if (!claim.ended.aborted && !(error instanceof Stopped)) throw error
+    // What fails because the assignment has ended is nobody's fault: the partition belongs to somebody else now.
+    if (!assignment.ended.aborted && !(error instanceof Stopped)) throw error
   }
 }
 
 class PartitionWriter {
-  readonly #claim: Claim
+  readonly #assignment: Assignment
   readonly #parts: WriterParts
   readonly #fence: Fence
   #filter: DuplicateFilter
   /** How far the tables are; moves with each batch. */
   #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
 
-  constructor(claim: Claim, parts: WriterParts) {
-    this.#claim = claim
+  constructor(assignment: Assignment, parts: WriterParts) {
+    this.#assignment = assignment
     this.#parts = parts
-    this.#fence = new Fence(claim, parts, parts.options)
-    this.#filter = new DuplicateFilter(claim, parts.sink)
+    this.#fence = new Fence(assignment, parts, parts.options)
+    this.#filter = new DuplicateFilter(assignment, parts.sink)
   }
 
   async run(): Promise<void> {
@@ -93,9 +93,9 @@ class PartitionWriter {
 
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
-    this.#at = await recover(this.#claim, this.#parts.sink, options)
+    this.#at = await recover(this.#assignment, this.#parts.sink, options)
     // What an unclear insert stored after all, the filter has not been told of: it would let its repeats pass.
-    this.#filter = new DuplicateFilter(this.#claim, this.#parts.sink)
+    this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)
   }
 
   async #goOnAfter(ending: Ending): Promise<Ending> {
@@ -108,8 +108,8 @@ class PartitionWriter {
       observer.stopped(ending, this.#at.deadInARow)
       await this.#sleep(STOPPED_REST_MS)
     } else if (ending.kind === 'bad-data') {
-      const sifted = await this.#sift(ending)
-      if (sifted.kind !== 'stored') return sifted
+      const bisected = await this.#bisect(ending)
+      if (bisected.kind !== 'stored') return bisected
     }
     return this.#writeOn()
   }
@@ -143,7 +143,7 @@ class PartitionWriter {
       const cut = await following?.catch(() => undefined)
       if (cut?.done === false) cut.value.release()
       await batches.return(undefined).catch(() => undefined)
-      // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the claim's reader.
+      // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the assignment's reader.
       await slices.return().catch(() => undefined)
     }
   }
@@ -153,12 +153,12 @@ class PartitionWriter {
     check = this.#parts.check,
   ): AsyncGenerator<Batch, DeadStop | undefined, void> {
     const { clock, memory, options } = this.#parts
-    return cutBatches({ place: this.#claim, slices, ...this.#at, check, clock, memory, limits: options.limits })
+    return cutBatches({ place: this.#assignment, slices, ...this.#at, check, clock, memory, limits: options.limits })
   }
 
-  #sift(refused: BadData): Promise<Sifted> {
-    return sift(refused, {
-      claim: this.#claim,
+  #bisect(refused: BadData): Promise<Bisected> {
+    return bisect(refused, {
+      assignment: this.#assignment,
       check: this.#parts.check,
       memory: this.#parts.memory,
       cut: (slice, check) => this.#cut(oneSlice(slice), check),
@@ -186,7 +186,7 @@ class PartitionWriter {
   /** Marks the partition clean, unless a row stands above the first gap: to be called with nothing in flight. */
   async #leaveClean(): Promise<void> {
     const { next, above } = this.#at
-    if (!this.#fence.held || this.#claim.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
+    if (!this.#fence.held || this.#assignment.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
     await this.#fence.release(next)
   }
 
@@ -206,7 +206,7 @@ class PartitionWriter {
       if (events.kind !== 'stored') return events
     }
     if (batch.skipped.length > 0) {
-      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#claim, batch.skipped)], batch)
+      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#assignment, batch.skipped)], batch)
       if (skipped.kind !== 'stored') return skipped
     }
     this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
@@ -217,7 +217,7 @@ class PartitionWriter {
 
   async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
     const { sink, clock, observer } = this.#parts
-    const nextId = (): string => `${insertPrefix(this.#claim)}${batch.first}-${randomBytes(8).toString('hex')}`
+    const nextId = (): string => `${insertPrefix(this.#assignment)}${batch.first}-${randomBytes(8).toString('hex')}`
     // A proxy may have sent the POST twice: one copy is refused, the other lands after all, and then the next send too.
     const token = nextId()
     for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
@@ -244,7 +244,7 @@ class PartitionWriter {
   }
 
   async #sleep(ms: number): Promise<void> {
-    const stop = AbortSignal.any([this.#claim.ended, this.#claim.draining])
+    const stop = AbortSignal.any([this.#assignment.ended, this.#assignment.draining])
     await this.#parts.clock.sleep(ms, stop)
     if (stop.aborted) throw new Stopped('stopped waiting')
   }
@@ -256,7 +256,7 @@ class PartitionWriter {
   async *#verified(until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
     const { next, readFrom } = this.#at
     let compared = readFrom === next
-    for await (const slice of this.#claim.read(readFrom, until)) {
+    for await (const slice of this.#assignment.read(readFrom, until)) {
       if (!compared) await this.#expectSame(slice, readFrom)
       compared = true
       yield slice
@@ -264,7 +264,7 @@ class PartitionWriter {
   }
 
   async #expectSame(slice: LogSlice, offset: number): Promise<void> {
-    const row = await this.#parts.sink.identityAt(this.#claim, offset)
+    const row = await this.#parts.sink.identityAt(this.#assignment, offset)
     const record = slice.records[0]
     if (row === undefined || record === undefined || record.offset !== offset) return
     await this.#parts.check.prepare([record])
@@ -273,7 +273,7 @@ class PartitionWriter {
     const { runIdStart, runSeq } = verdict.head
     const runId = record.value.toString('hex', runIdStart, runIdStart + 16)
     if (runId === row.runId && runSeq === row.runSeq) return
-    const where = `offset ${offset} of ${this.#claim.topic}/${this.#claim.partition}`
+    const where = `offset ${offset} of ${this.#assignment.topic}/${this.#assignment.partition}`
     throw new IntegrityError('LOG_REPLACED', `the record at ${where} is not the one in the table: the log was replaced`)
   }
 }
@@ -282,5 +282,5 @@ async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> 
   yield slice
 }
 
-/** Waiting was given up, since the claim has ended or the consumer drains. */
+/** Waiting was given up, since the assignment has ended or the consumer drains. */
 class Stopped extends Error {}

@@ -1,22 +1,22 @@
 /**
- * Where to go on: steps 2 to 4 of the protocol, run once per claim before anything is inserted. The two tables are the
+ * Where to go on: steps 2 to 4 of the protocol, run once per assignment before anything is inserted. The two tables are the
  * only record of what is written; the committed offset is only where looking may begin.
  */
+import type { Assignment, Committed } from '@agent-audit/kafka'
 import { IntegrityError } from '@agent-audit/schemas'
 import { type FenceState, readFence } from './fence.ts'
 import type { OffsetRange, Sink } from './sink.ts'
-import type { Claim, Committed } from './source.ts'
 
 export interface RecoverOptions {
   /** D and M of the protocol, milliseconds. */
   readonly leaseMs: number
   readonly marginMs: number
   readonly limits: { readonly maxDeadInARow: number }
-  /** Waits, or throws once the claim has ended. */
+  /** Waits, or throws once the assignment has ended. */
   readonly sleep: (ms: number) => Promise<void>
 }
 
-/** Where a claim goes on. */
+/** Where an assignment goes on. */
 export interface Resume {
   /** First offset in neither table. */
   readonly next: number
@@ -38,24 +38,24 @@ const POLL_MS = 50
  * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds what comes next, `LOG_REPLACED` if the tables do not
  * belong to this log.
  */
-export async function recover(claim: Claim, sink: Sink, options: RecoverOptions): Promise<Resume> {
-  let committed = (await claim.position()).committed
+export async function recover(assignment: Assignment, sink: Sink, options: RecoverOptions): Promise<Resume> {
+  let committed = (await assignment.position()).committed
   for (;;) {
     const state = readFence(committed?.metadata)
-    await waitForOwnersBefore(claim, sink, state, options)
-    const ranges = await sink.accounted(claim, scanFrom(state, committed?.offset))
+    await waitForOwnersBefore(assignment, sink, state, options)
+    const ranges = await sink.accounted(assignment, scanFrom(state, committed?.offset))
     // The log's bounds are read after the tables. Before: an owner that does not know yet that it is none stores a record
     // appended since, and the table seems to reach beyond the log.
-    const now = await claim.position()
-    if (isSame(committed, now.committed)) return conclude(claim, { ...now, state, ranges }, sink, options)
+    const now = await assignment.position()
+    if (isSame(committed, now.committed)) return conclude(assignment, { ...now, state, ranges }, sink, options)
     // Somebody else took the partition and wrote, or the offset was reset: what was committed and what is in the tables
-    // are of different moments, and to compare them would be a false alarm. In the first case the claim ends soon.
+    // are of different moments, and to compare them would be a false alarm. In the first case the assignment ends soon.
     committed = now.committed
   }
 }
 
 async function waitForOwnersBefore(
-  claim: Claim,
+  assignment: Assignment,
   sink: Sink,
   state: FenceState,
   options: RecoverOptions,
@@ -66,7 +66,7 @@ async function waitForOwnersBefore(
   if (state.kind === 'clean') return
   const fencedAt = state.kind === 'busy' ? state.fencedAt : joinedAt
   await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)
-  while ((await sink.runningInserts(claim)) > 0) await options.sleep(POLL_MS)
+  while ((await sink.runningInserts(assignment)) > 0) await options.sleep(POLL_MS)
 }
 
 /** What was found, all of one moment. */
@@ -78,14 +78,14 @@ interface Findings {
   readonly ranges: readonly OffsetRange[]
 }
 
-async function conclude(claim: Claim, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
+async function conclude(assignment: Assignment, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
   const { committed, start, end, state, ranges } = found
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
   const gap = findGap(ranges, base)
-  expectCommittedRow(claim, ranges, base, start)
-  checkSanity(claim, gap, state, committed?.offset, { start, end })
+  expectCommittedRow(assignment, ranges, base, start)
+  checkSanity(assignment, gap, state, committed?.offset, { start, end })
   const readFrom = gap.next > start ? gap.next - 1 : gap.next
-  return { ...gap, readFrom, deadInARow: await sink.deadInARow(claim, gap.next, options.limits.maxDeadInARow) }
+  return { ...gap, readFrom, deadInARow: await sink.deadInARow(assignment, gap.next, options.limits.maxDeadInARow) }
 }
 
 function isSame(one: Committed | undefined, other: Committed | undefined): boolean {
@@ -107,21 +107,21 @@ function findGap(ranges: readonly OffsetRange[], base: number): Gap {
 
 // A commit with our mark was acknowledged after the rows below it: a table without the last of them is another table,
 // or an older copy of it. At the start of the log there may be no such row.
-function expectCommittedRow(claim: Claim, ranges: readonly OffsetRange[], base: number, start: number): void {
+function expectCommittedRow(assignment: Assignment, ranges: readonly OffsetRange[], base: number, start: number): void {
   if (base <= start || (ranges[0]?.first ?? base) < base) return
-  const where = `${claim.topic}/${claim.partition}`
+  const where = `${assignment.topic}/${assignment.partition}`
   const missing = `the group has committed offset ${base} of ${where}, but the table has no row at ${base - 1}`
   throw new IntegrityError('LOG_REPLACED', `${missing}: was it restored or made anew?`)
 }
 
 function checkSanity(
-  claim: Claim,
+  assignment: Assignment,
   { next, above }: Gap,
   state: FenceState,
   committed: number | undefined,
   log: { start: number; end: number },
 ): void {
-  const where = `${claim.topic}/${claim.partition}`
+  const where = `${assignment.topic}/${assignment.partition}`
   if (next < log.start) {
     const gone = `offsets ${next} to ${log.start - 1} of ${where} are gone from the log and not in the table`
     throw new IntegrityError('LOG_TRUNCATED', gone)

@@ -1,5 +1,5 @@
 /** Where rows go, and what the consumer asks about them: ClickHouse, behind the one interface the rest knows. */
-import type { LogPlace } from './source.ts'
+import type { TopicPartition } from '@agent-audit/kafka'
 
 /** Offsets `[first, last]`, both accounted for, as everything between. */
 export interface OffsetRange {
@@ -44,22 +44,22 @@ export interface Sink {
   /** The server's clock, milliseconds since 1970. */
   now(): Promise<number>
   /** How many inserts for this partition the server is working on. */
-  runningInserts(place: LogPlace): Promise<number>
+  runningInserts(place: TopicPartition): Promise<number>
   /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
-  accounted(place: LogPlace, from: number): Promise<OffsetRange[]>
+  accounted(place: TopicPartition, from: number): Promise<OffsetRange[]>
   /** How many dead letters, at most `limit`, follow one another just below an offset; holes between them do not count. */
-  deadInARow(place: LogPlace, below: number, limit: number): Promise<number>
+  deadInARow(place: TopicPartition, below: number, limit: number): Promise<number>
   /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
-  identityAt(place: LogPlace, offset: number): Promise<RecordIdentity | undefined>
+  identityAt(place: TopicPartition, offset: number): Promise<RecordIdentity | undefined>
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
-  highestSeqs(place: LogPlace, runIds: readonly string[]): Promise<Map<string, number>>
+  highestSeqs(place: TopicPartition, runIds: readonly string[]): Promise<Map<string, number>>
   /** Those of the records that are in audit_events already. */
-  stored(place: LogPlace, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
+  stored(place: TopicPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
   /** Sends an insert, once. Never throws. */
   insert(insert: Insert): Promise<InsertAnswer>
 }
 
 /** What the query ids of all inserts for a partition start with: how they are found in the server's process list. */
-export function insertPrefix(place: LogPlace): string {
+export function insertPrefix(place: TopicPartition): string {
   return `audit-${place.logId.toString('hex')}-${place.partition}-`
 }

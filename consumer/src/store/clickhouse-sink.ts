@@ -1,5 +1,6 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
+import type { TopicPartition } from '@agent-audit/kafka'
 import {
   askInChunks,
   AuditUnavailableError,
@@ -18,7 +19,6 @@ import {
   type RecordIdentity,
   type Sink,
 } from '../pipeline/sink.ts'
-import type { LogPlace } from '../pipeline/source.ts'
 import { checkStore, type Settings } from './store-check.ts'
 
 export interface ClickHouseOptions {
@@ -216,7 +216,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   }
 }
 
-function placed({ logId, partition }: LogPlace): Record<string, unknown> {
+function placed({ logId, partition }: TopicPartition): Record<string, unknown> {
   return { log: logId.toString('hex'), partition }
 }
 

@@ -1,6 +1,6 @@
 /** Keeps one connected client at a time, for as long as it takes. */
+import type { Sender } from '@agent-audit/kafka'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Sender } from '../log/sender.ts'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5000

@@ -6,6 +6,8 @@
  * own run_ids. As long as the number of partitions is not known, a chunk waits: on disk, its choice left open, for its
  * spool to be told the number; with another durability in memory, and nothing counts as stored.
  */
+import type { Sender } from '@agent-audit/kafka'
+import { createKafkaSender } from '@agent-audit/kafka/sender'
 import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/spool'
 import type { Chunk, RunSpool } from '@agent-audit/spool'
 import { Backlog } from './backlog.ts'
@@ -16,7 +18,7 @@ import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import { Reporter } from './reporter.ts'
-import { createSender } from '../log/sender.ts'
+import { createEmbeddedSender } from '../log/embedded-sender.ts'
 
 /** Bytes of stored chunks kept in memory for sending. What is beyond waits on disk. */
 export const WINDOW_BYTES: number = 8 * 1024 * 1024
@@ -209,4 +211,12 @@ function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
   for (const partition of partitions) most = Math.max(most, partition)
   if (most < 2 ** 8) return Uint8Array.from(partitions)
   return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
+}
+
+/** Makes a client that is not connected yet. */
+function createSender(settings: DeliverySettings): Sender {
+  const { destination } = settings
+  return destination.kind === 'kafka'
+    ? createKafkaSender(settings, destination)
+    : createEmbeddedSender(settings, destination)
 }

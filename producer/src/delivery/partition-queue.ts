@@ -1,7 +1,7 @@
 /** What waits for one partition, in order. Pure: no I/O. */
+import type { OutgoingRecord } from '@agent-audit/kafka'
 import type { Chunk } from '@agent-audit/spool'
 import type { OffsetRun } from './protocol.ts'
-import type { OutgoingRecord } from '../log/sender.ts'
 
 /** A record of a chunk: a place in it, for thousands wait at a time. */
 class ChunkRecord implements OutgoingRecord {

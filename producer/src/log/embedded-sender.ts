@@ -1,10 +1,10 @@
 /** Sends into the embedded log of a data directory. */
+import type { Sender } from '@agent-audit/kafka'
 import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import type { EmbeddedLog } from '@agent-audit/spool'
 import type { DeliverySettings } from '../delivery/protocol.ts'
 import type { Destination } from '../options/destination.ts'
-import type { Sender } from './sender.ts'
 
 /** As many as two cores of a laptop can use. */
 const PARTITIONS = 4

@@ -1,5 +1,6 @@
 /** Options of a trail: checked once, at construction, every wrong one named. */
 import { join } from 'node:path'
+import { brokersSchema, saslSchema, sslSchema } from '@agent-audit/kafka'
 import {
   DEFAULT_RETENTION_CLASS,
   DEFAULT_TOPIC,
@@ -43,25 +44,10 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .url({ protocol: /^https?$/ })
     .refine((url) => !/\/\/[^/?#]*@/.test(url), 'expected a URL without user and password')
     .optional(),
-  brokers: z
-    .array(z.string().regex(/^[^\s:]+:\d+$|^\[[^\s\]]+\]:\d+$/, 'expected host:port'))
-    .min(1)
-    .readonly()
-    .optional(),
+  brokers: brokersSchema.optional(),
   dataDir: z.string().min(1).optional(),
-  ssl: z
-    .union([
-      z.boolean(),
-      z.strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: z.string().optional() }),
-    ])
-    .optional(),
-  sasl: z
-    .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: z.string().min(1),
-      password: z.string(),
-    })
-    .optional(),
+  ssl: sslSchema.optional(),
+  sasl: saslSchema.optional(),
   durability: z.enum(['disk', 'broker', 'memory']).optional(),
   fsync: z.boolean().optional(),
   spoolDir: z.string().min(1).optional(),
@@ -132,12 +118,13 @@ export interface ResolvedOptions {
 /** Fills in defaults, once. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong option. */
 export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
   const result = schema.safeParse(options)
-  const issues = result.success ? findContradictions(options) : result.error.issues.flatMap(describeIssue)
+  const { destination, issues: inEnvironment } = chooseDestination({ ...options })
+  const inOptions = result.success ? findContradictions(options) : result.error.issues.flatMap(describeIssue)
+  const issues = [...inOptions, ...inEnvironment]
   if (issues.length > 0) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
   }
-  const destination = chooseDestination(options)
   const retentionClass = options.retentionClass ?? DEFAULT_RETENTION_CLASS
   const topic = topicOfClass(options.topic ?? DEFAULT_TOPIC, retentionClass)
   return {

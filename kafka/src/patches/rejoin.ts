@@ -27,7 +27,7 @@ export function onRejoin(memberId: string, rejoining: Rejoining): () => void {
 }
 
 /** Puts that moment into kafkajs, for every consumer of this process. */
-export function mendRejoin(): void {
+export function addHandOverToRejoin(): void {
   const load = createRequire(import.meta.url)
   const { prototype } = load('kafkajs/src/consumer/consumerGroup') as { prototype: ConsumerGroup }
   // oxlint-disable-next-line typescript/unbound-method -- called on its group below

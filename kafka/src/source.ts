@@ -14,17 +14,6 @@ export interface LogRecord {
   readonly headers: Readonly<Record<string, unknown>> | undefined
 }
 
-/** A copy that stays when its slice is done with. */
-export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
-  const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
-  const copied = headers === undefined ? undefined : Object.fromEntries(names)
-  return { offset, logTimeMs, key: key && Buffer.from(key), value: value && Buffer.from(value), headers: copied }
-}
-
-function copyBytes(header: unknown): unknown {
-  return Array.isArray(header) ? header.map(copyBytes) : Buffer.isBuffer(header) ? Buffer.from(header) : header
-}
-
 /** All there is of a stretch of the log: its offsets that have no record here are holes. Slices follow on one another. */
 export interface LogSlice {
   /** First offset it accounts for. */
@@ -46,7 +35,7 @@ export interface Committed {
 }
 
 /** Which partition of which log. */
-export interface LogPlace {
+export interface TopicPartition {
   /** See {@link import('@agent-audit/schemas').logIdOf}; 8 bytes. */
   readonly logId: Buffer
   readonly topic: string
@@ -55,16 +44,16 @@ export interface LogPlace {
 
 /**
  * One partition in one epoch: one join of the group. Once `ended` is aborted the group may have given the partition to
- * somebody else: work for this claim MUST stop, and its commits are refused without being sent.
+ * somebody else: work for this assignment MUST stop, and its commits are refused without being sent.
  */
-export interface Claim extends LogPlace {
+export interface Assignment extends TopicPartition {
   readonly ended: AbortSignal
   /** Aborted when the consumer wants to leave: finish what is in hand, take nothing new. */
   readonly draining: AbortSignal
   /** What the group has committed, and the offsets the log holds: `[start, end)`. */
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
   /**
-   * Reads on from an offset, until the claim ends, the consumer drains or `until` is aborted; one reader at a time.
+   * Reads on from an offset, until the assignment ends, the consumer drains or `until` is aborted; one reader at a time.
    * A slice is done with when the next one is asked for: from then on it may have lost its records. Fetching pauses while slices are not taken.
    * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
    */
@@ -75,12 +64,31 @@ export interface Claim extends LogPlace {
 
 export interface Source {
   /**
-   * Joins the group and calls `work` with a claim for each assigned partition, again after each rebalance. Leaves the
+   * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
    * group and returns once `drain` is aborted and all work is done.
    * @throws What `work` throws, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
-  run(work: (claim: Claim) => Promise<void>, drain: AbortSignal): Promise<void>
+  run(work: (assignment: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
   close(): Promise<void>
+}
+
+/** The memory that all partitions of the process buffer records in, as far as fetching concerns it. */
+export interface FetchMemory {
+  /** Whether nothing more should be fetched. */
+  readonly tight: boolean
+  /** Calls back whenever {@link tight} changes, until the returned function is called. */
+  watch(onChange: () => void): () => void
+  /** Counts bytes that are held elsewhere. */
+  reserve(bytes: number): void
+  release(bytes: number): void
+  /**
+   * Takes something whose size is known only afterwards, one taker at a time, and counts it until it is released.
+   * @returns undefined if `stop` was aborted before.
+   */
+  inTurn<T>(
+    stop: AbortSignal,
+    take: () => Promise<{ value: T; bytes: number }>,
+  ): Promise<{ readonly value: T; release(): void } | undefined>
 }

@@ -6,7 +6,7 @@
  * Format: FetchResponse version 11, which every broker since 2.3 speaks; https://kafka.apache.org/protocol.
  */
 import { createRequire } from 'node:module'
-import { PackedBatch } from './kafka-batch.ts'
+import { PackedBatch } from './record-batch.ts'
 
 /** The reader of kafkajs that is good enough for what is around the records. */
 interface Decoder {

@@ -14,7 +14,7 @@ interface Runner {
 }
 
 /** Has fetchers of a consumer that has stopped stopped as well, for every consumer of this process. */
-export function mendStop(): void {
+export function stopLateFetchers(): void {
   const load = createRequire(import.meta.url)
   const { prototype } = load('kafkajs/src/consumer/runner') as { prototype: Runner }
   // oxlint-disable-next-line typescript/unbound-method -- called on its runner below

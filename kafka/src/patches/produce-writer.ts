@@ -7,7 +7,7 @@
  */
 import { createRequire } from 'node:module'
 import { varintBytes, writeLong } from '@agent-audit/schemas'
-import type { OutgoingRecord } from './sender.ts'
+import type { OutgoingRecord } from '../sender.ts'
 
 const VERSION = 7
 const PRODUCE_API = 0

@@ -1,10 +1,10 @@
-/** A claim on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
+/** An assignment on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
-import type { BufferMemory } from '../pipeline/buffer-memory.ts'
-import type { PackedBatch, UnpackedBatch } from './kafka-batch.ts'
-import type { Claim, CommitAnswer, Committed, LogRecord, LogSlice } from '../pipeline/source.ts'
+import type { PackedBatch, UnpackedBatch } from './patches/record-batch.ts'
+import type { Assignment, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
+import { TIME_IS_UP, within } from './within.ts'
 
-/** What a claim needs of the group member that fetches for it. */
+/** What an assignment needs of the group member that fetches for it. */
 export interface KafkaPartition {
   /** Fetches from this offset on, from the next fetch. */
   seek(offset: number): void
@@ -38,14 +38,14 @@ const SLICE_BYTES = 2 ** 17
  */
 const ANSWER_TIMEOUT_MS = 6000
 
-export class KafkaClaim implements Claim {
+export class KafkaAssignment implements Assignment {
   readonly logId: Buffer
   readonly topic: string
   readonly partition: number
   readonly ended: AbortSignal
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
-  readonly #memory: BufferMemory
+  readonly #memory: FetchMemory
   readonly #held: Waiting[] = []
   #heldBytes = 0
   /** Whether the member fetches for this partition; it begins with all of them paused. */
@@ -58,7 +58,7 @@ export class KafkaClaim implements Claim {
   constructor(
     place: { logId: Buffer; topic: string; partition: number; ended: AbortSignal; draining: AbortSignal },
     kafka: KafkaPartition,
-    memory: BufferMemory,
+    memory: FetchMemory,
   ) {
     this.logId = place.logId
     this.topic = place.topic
@@ -83,18 +83,10 @@ export class KafkaClaim implements Claim {
     return (await this.#answerTo(this.#kafka.commit(offset, metadata))) ?? 'unanswered'
   }
 
-  /** kafkajs may settle a call never, on a connection that was lost. @returns undefined if it took too long, or the claim has ended. */
+  /** @returns undefined if it took too long, or the assignment has ended. */
   async #answerTo<T>(asked: Promise<T>): Promise<T | undefined> {
-    const gaveUp = Promise.withResolvers<undefined>()
-    const giveUp = (): void => gaveUp.resolve(undefined)
-    const timer = setTimeout(giveUp, ANSWER_TIMEOUT_MS)
-    this.ended.addEventListener('abort', giveUp, { once: true })
-    try {
-      return await Promise.race([asked, gaveUp.promise])
-    } finally {
-      clearTimeout(timer)
-      this.ended.removeEventListener('abort', giveUp)
-    }
+    const answer = await within(asked, { ms: ANSWER_TIMEOUT_MS, stop: this.ended, keepAlive: true })
+    return answer === TIME_IS_UP ? undefined : answer
   }
 
   async *read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void> {

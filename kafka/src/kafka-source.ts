@@ -3,33 +3,34 @@
  *
  * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
  *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
- * - It has no call for "partitions revoked". Before it joins anew, the claims are handed over in order (kafka-rejoin.ts);
+ * - It has no call for "partitions revoked". Before it joins anew, the assignments are handed over in order (patches/rejoin.ts);
  *   whatever else happens, an epoch ends with any JoinGroup request.
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
  * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
  */
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
-import type { BufferMemory } from '../pipeline/buffer-memory.ts'
-import { orTimeIsUp, systemClock } from '../pipeline/clock.ts'
-import { KafkaClaim } from './kafka-claim.ts'
-import { FetchedBatches } from './kafka-fetch.ts'
-import { createKafka, describeKafkaError, isOfKafka, type KafkaConnection, REQUEST_TIMEOUT_MS } from './kafka-client.ts'
-import { onRejoin } from './kafka-rejoin.ts'
-import { positionOf } from './kafka-topics.ts'
-import type { Claim, CommitAnswer, Source } from '../pipeline/source.ts'
+import { createKafka, describeKafkaError, isOfKafka } from './client.ts'
+import { REQUEST_TIMEOUT_MS } from './client-config.ts'
+import type { KafkaConnection } from './connection.ts'
+import { KafkaAssignment } from './kafka-assignment.ts'
+import { FetchedBatches } from './patches/fetch-reader.ts'
+import { onRejoin } from './patches/rejoin.ts'
+import type { Assignment, CommitAnswer, FetchMemory, Source } from './source.ts'
+import { positionOf } from './topics.ts'
+import { within } from './within.ts'
 
 export interface KafkaSourceOptions extends KafkaConnection {
   readonly topics: readonly string[]
   readonly groupId: string
   readonly sessionTimeoutMs: number
   /** What is fetched ahead counts into it. */
-  readonly memory: BufferMemory
+  readonly memory: FetchMemory
 }
 
 /** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
 const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
-/** Longest wait for work on claims that have ended, milliseconds: longer than any query or insert may take. */
+/** Longest wait for work on assignments that have ended, milliseconds: longer than any query or insert may take. */
 const WORK_TIMEOUT_MS = 45_000
 /** How soon a member learns that others wait for it to join anew, milliseconds. */
 const HEARTBEAT_MS = 1000
@@ -68,7 +69,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
 /** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
 async function letGo(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
   const gone = client.disconnect().catch(() => undefined)
-  await orTimeIsUp(gone, timeoutMs, systemClock)
+  await within(gone, { ms: timeoutMs, keepAlive: true })
 }
 
 interface MemberParts {
@@ -76,7 +77,7 @@ interface MemberParts {
   readonly admin: Admin
   readonly clusterId: string
   readonly options: KafkaSourceOptions
-  readonly work: (claim: Claim) => Promise<void>
+  readonly work: (assignment: Assignment) => Promise<void>
   readonly draining: AbortSignal
 }
 
@@ -87,16 +88,16 @@ type Joined = ConsumerGroupJoinEvent['payload']
 class GroupMember {
   readonly #parts: MemberParts
   readonly #consumer: Consumer
-  readonly #claims = new Map<string, KafkaClaim>()
+  readonly #assignments = new Map<string, KafkaAssignment>()
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
   /** When the group last answered that this is a member. */
   #aliveAt = performance.now()
   #epoch = new AbortController()
-  /** Aborted when this epoch's claims are to be handed over. */
+  /** Aborted when this epoch's assignments are to be handed over. */
   #handingOver = new AbortController()
   #forget: () => void = () => undefined
-  /** Whether it is leaving: a join that was on its way makes no claims any more, which nobody would end. */
+  /** Whether it is leaving: a join that was on its way makes no assignments any more, which nobody would end. */
   #leaving = false
   #sendCommit: SendCommit | undefined
 
@@ -133,9 +134,9 @@ class GroupMember {
       this.#leaving = true
       this.#endEpoch()
       await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
-      // Work that hangs is given up: its claim has ended, so it can commit nothing, and whoever takes the partition over, this
+      // Work that hangs is given up: its assignment has ended, so it can commit nothing, and whoever takes the partition over, this
       // process too, waits for its inserts as for a stranger's.
-      await orTimeIsUp(Promise.all(this.#working), WORK_TIMEOUT_MS, systemClock)
+      await within(Promise.all(this.#working), { ms: WORK_TIMEOUT_MS, keepAlive: true })
     }
   }
 
@@ -175,18 +176,18 @@ class GroupMember {
   #endEpoch(): void {
     this.#forget()
     this.#epoch.abort()
-    this.#claims.clear()
+    this.#assignments.clear()
   }
 
   /**
-   * The group is about to share its partitions anew: every claim finishes what it has in hand and is left clean, as when
+   * The group is about to share its partitions anew: every assignment finishes what it has in hand and is left clean, as when
    * the consumer drains. Else its lease would have to be waited out, also by ourselves. Heartbeats rest meanwhile: the
    * wait is bounded, and what is not finished by then is left busy.
    */
   async #handOver(): Promise<void> {
     this.#handingOver.abort()
     const longestMs = Math.floor(this.#parts.options.sessionTimeoutMs / 2)
-    await orTimeIsUp(Promise.all(this.#working), longestMs, systemClock)
+    await within(Promise.all(this.#working), { ms: longestMs, keepAlive: true })
     this.#endEpoch()
   }
 
@@ -203,15 +204,15 @@ class GroupMember {
     const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
     for (const [topic, partitions] of Object.entries(memberAssignment)) {
       const logId = logIdOf(clusterId, topic)
-      // Nothing is fetched before the claim's reader asks: where to begin is in the tables, not in the group.
+      // Nothing is fetched before the assignment's reader asks: where to begin is in the tables, not in the group.
       this.#consumer.pause([{ topic, partitions }])
       for (const partition of partitions) {
         const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
-        const claim = new KafkaClaim(place, this.#partition(topic, partition), this.#parts.options.memory)
-        this.#claims.set(keyOf(claim), claim)
+        const assignment = new KafkaAssignment(place, this.#partition(topic, partition), this.#parts.options.memory)
+        this.#assignments.set(keyOf(assignment), assignment)
         const { signal: handingOver } = this.#handingOver
-        const working = work(claim).catch((error: unknown) => {
-          // A commit may come too late for the generation that ends: then the claim has ended with it.
+        const working = work(assignment).catch((error: unknown) => {
+          // A commit may come too late for the generation that ends: then the assignment has ended with it.
           if (handingOver.aborted && isCommitLost(error)) return
           this.#failed.reject(error instanceof TrailError || isOfKafka(error) ? error : new WorkFault(error))
         })
@@ -221,7 +222,7 @@ class GroupMember {
     }
   }
 
-  #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaClaim>[1] {
+  #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaAssignment>[1] {
     const { admin, options } = this.#parts
     const place = [{ topic, partitions: [partition] }]
     return {
@@ -253,12 +254,12 @@ class GroupMember {
   async #deliver(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload
     this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
-    // kafka-fetch.ts made it.
+    // patches/fetch-reader.ts made it.
     const fetched: unknown = batch.messages[0]
     if (!(fetched instanceof FetchedBatches)) {
       throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
     }
-    this.#claims.get(keyOf(batch))?.deliver({
+    this.#assignments.get(keyOf(batch))?.deliver({
       batches: fetched.batches,
       firstOffset: Number((batch as unknown as { fetchedOffset: string }).fetchedOffset),
       nextOffset: fetched.offset + 1,

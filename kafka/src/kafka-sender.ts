@@ -12,16 +12,20 @@ import {
   reframeToConfluent,
   TrailError,
 } from '@agent-audit/schemas'
-import type { Kafka, KafkaConfig, Message, Producer, RecordMetadata, SASLOptions } from 'kafkajs'
-import type { DeliverySettings } from '../delivery/protocol.ts'
-import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
-import type { Destination } from '../options/destination.ts'
+import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
+import { kafkaConfig } from './client-config.ts'
+import type { KafkaConnection } from './connection.ts'
+import { registerZstd } from './patches/codecs.ts'
+import { stopIdlePolling } from './patches/idle-polling.ts'
 import type { OutgoingRecord, Sender } from './sender.ts'
+import { TIME_IS_UP, within } from './within.ts'
 
-type KafkaDestination = Extract<Destination, { kind: 'kafka' }>
+export interface KafkaSenderSettings {
+  readonly topic: string
+  /** undefined: records keep their Avro single-object encoding. */
+  readonly schemaRegistryUrl: string | undefined
+}
 
-const CONNECTION_TIMEOUT_MS = 5000
-const REQUEST_TIMEOUT_MS = 15_000
 /** A connection that is cut without a word leaves a send of kafkajs without an answer for ever. */
 const SEND_DEADLINE_MS = 60_000
 const CLOSE_DEADLINE_MS = 3000
@@ -30,26 +34,26 @@ const RETRY = { retries: 2, initialRetryTime: 100, maxRetryTime: 1000 }
 const ALL_REPLICAS = -1
 
 /** Makes a client of these brokers that is not connected yet. */
-export function createKafkaSender(settings: DeliverySettings, destination: KafkaDestination): Sender {
-  return new KafkaSender(settings, destination)
+export function createKafkaSender(settings: KafkaSenderSettings, connection: KafkaConnection): Sender {
+  return new KafkaSender(settings, connection)
 }
 
 class KafkaSender implements Sender {
   readonly #topic: string
   readonly #registryUrl: string | undefined
-  readonly #destination: KafkaDestination
+  readonly #connection: KafkaConnection
   #producer: Producer | undefined
   #registryId: number | undefined
 
-  constructor(settings: DeliverySettings, destination: KafkaDestination) {
+  constructor(settings: KafkaSenderSettings, connection: KafkaConnection) {
     this.#topic = settings.topic
     this.#registryUrl = settings.schemaRegistryUrl
-    this.#destination = destination
+    this.#connection = connection
   }
 
   async connect(): Promise<{ partitions: number }> {
     try {
-      const kafka = await openKafka(this.#destination)
+      const kafka = await openKafka(this.#connection)
       const partitions = await this.#countPartitions(kafka)
       if (this.#registryUrl !== undefined) {
         this.#registryId = await createSchemaRegistry(this.#registryUrl).register(this.#topic, NEWEST_SCHEMA)
@@ -77,7 +81,7 @@ class KafkaSender implements Sender {
       const { topics } = await admin.fetchTopicMetadata({ topics: [this.#topic] })
       return topics[0]?.partitions.length ?? 0
     } finally {
-      await within(CLOSE_DEADLINE_MS, admin.disconnect()).catch(() => {})
+      await answered(CLOSE_DEADLINE_MS, admin.disconnect()).catch(() => {})
     }
   }
 
@@ -91,7 +95,7 @@ class KafkaSender implements Sender {
         compression: 4, // CompressionTypes.ZSTD; kafkajs is not imported here.
         messages: oneGroup(partition, messages),
       })
-      return { baseOffset: this.#offsetIn(await within(SEND_DEADLINE_MS, sent), partition) }
+      return { baseOffset: this.#offsetIn(await answered(SEND_DEADLINE_MS, sent), partition) }
     } catch (error) {
       throw this.#translate(error)
     }
@@ -117,12 +121,12 @@ class KafkaSender implements Sender {
   }
 
   async close(): Promise<void> {
-    await within(CLOSE_DEADLINE_MS, this.#producer?.disconnect() ?? Promise.resolve()).catch(() => {})
+    await answered(CLOSE_DEADLINE_MS, this.#producer?.disconnect() ?? Promise.resolve()).catch(() => {})
   }
 
   #translate(error: unknown): TrailError {
     if (error instanceof TrailError) return error
-    const address = this.#destination.brokers.join(', ')
+    const address = this.#connection.brokers.join(', ')
     const cause = rootOf(error)
     const message = cause instanceof Error ? cause.message : String(cause)
     const type = cause instanceof Error && 'type' in cause ? cause.type : undefined
@@ -157,34 +161,21 @@ function rootOf(error: unknown): unknown {
   return root
 }
 
-async function openKafka({ brokers, ssl, sasl, clientId }: KafkaDestination): Promise<Kafka> {
+async function openKafka(connection: KafkaConnection): Promise<Kafka> {
   const module = (await import('kafkajs')).default
   registerZstd(module)
   // In our own thread's copy only: an agent may use kafkajs itself.
   if (!isMainThread) {
     stopIdlePolling()
-    const { replaceProduceWriter } = await import('./kafka-produce.ts')
+    const { replaceProduceWriter } = await import('./patches/produce-writer.ts')
     replaceProduceWriter()
   }
-  const config: KafkaConfig = {
-    clientId,
-    brokers: [...brokers],
-    ssl: typeof ssl === 'boolean' ? ssl : { ...ssl },
-    connectionTimeout: CONNECTION_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    retry: RETRY,
-    logLevel: module.logLevel.NOTHING,
-  }
-  if (sasl !== undefined) config.sasl = sasl as SASLOptions
-  return new module.Kafka(config)
+  return new module.Kafka(kafkaConfig(connection, RETRY))
 }
 
-async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs).unref()
-  try {
-    return await Promise.race([work, late.promise])
-  } finally {
-    clearTimeout(timer)
-  }
+/** Its timer keeps no thread alive. @throws Error when time is up. */
+async function answered<T>(ms: number, work: Promise<T>): Promise<T> {
+  const answer = await within(work, { ms, keepAlive: false })
+  if (answer === TIME_IS_UP) throw new Error(`no answer within ${ms} ms`)
+  return answer
 }

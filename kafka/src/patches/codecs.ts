@@ -1,8 +1,4 @@
-/**
- * What kafkajs needs mended wherever it is used: of compressions it brings gzip alone, and its request queue never rests.
- * This file is the same in producer and consumer (a test compares the two): docs/adr/0007-kafkajs-behind-kafka-files.md.
- */
-import { createRequire } from 'node:module'
+/** kafkajs compresses and decompresses gzip alone: this gives it zstd, from `node:zlib`. */
 import { promisify } from 'node:util'
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { CompressionCodecs, CompressionTypes } from 'kafkajs'
@@ -57,26 +53,4 @@ function chunkSizeFor(frame: Buffer): number {
   ]
   const bytes = sizes[descriptor >> 6]?.() ?? guess
   return bytes > MAX_CHUNK_BYTES ? guess : Math.max(64, bytes + 1)
-}
-
-interface RequestQueue {
-  readonly pending: readonly unknown[]
-  readonly throttledUntil: number
-  scheduleCheckPendingRequests(): void
-}
-
-/**
- * After its first response kafkajs looks for pending requests every millisecond for ever, with a negative timeout that
- * Node 24 warns of (tulios/kafkajs#1751). Mends this thread's copy of kafkajs, once however often it is called.
- */
-export function stopIdlePolling(): void {
-  const load = createRequire(import.meta.url)
-  const { prototype } = load('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & { mended?: boolean } }
-  if (prototype.mended === true) return
-  // oxlint-disable-next-line typescript/unbound-method -- called on its queue below
-  const schedule = prototype.scheduleCheckPendingRequests
-  prototype.mended = true
-  prototype.scheduleCheckPendingRequests = function scheduleIfNeeded(this: RequestQueue): void {
-    if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this)
-  }
 }

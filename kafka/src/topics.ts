@@ -1,8 +1,9 @@
-/** Topics as the trail needs them: what `agent-audit setup` makes of Kafka, and where a group stands in one. */
+/** Topics as the trail needs them: created or altered by `agent-audit setup`, and a group's position in one. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs, { type Admin } from 'kafkajs'
-import { createKafka, describeKafkaError, type KafkaConnection } from './kafka-client.ts'
-import type { Committed } from '../pipeline/source.ts'
+import { createKafka, describeKafkaError } from './client.ts'
+import type { KafkaConnection } from './connection.ts'
+import type { Committed } from './source.ts'
 
 /** What a topic must be like. */
 export interface TopicPlan {
@@ -127,4 +128,63 @@ export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
 function mayPass(error: unknown): boolean {
   const { name, retriable } = error as { name?: string; retriable?: boolean }
   return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
+}
+
+/** Longest silence before the group forgets the member that commits start marks, milliseconds. */
+const MARK_SESSION_TIMEOUT_MS = 10_000
+
+/** A commit at the first offset of each partition, before the group has consumed anything. */
+export interface StartMark {
+  readonly topic: string
+  readonly groupId: string
+  readonly metadata: string
+}
+
+/**
+ * Commits the mark for the partitions that the group has committed nothing of.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`.
+ */
+export async function commitStartMark(connection: KafkaConnection, mark: StartMark): Promise<void> {
+  const { topic, groupId, metadata } = mark
+  const kafka = createKafka(connection)
+  const admin = kafka.admin()
+  const consumer = kafka.consumer({
+    groupId,
+    sessionTimeout: MARK_SESSION_TIMEOUT_MS,
+    // Leaving waits for the fetch under way.
+    maxWaitTimeInMs: 100,
+    allowAutoTopicCreation: false,
+  })
+  const assigned: number[] = []
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    assigned.push(...(payload.memberAssignment[topic] ?? []))
+    consumer.pause([{ topic }])
+  })
+  try {
+    await admin.connect()
+    if ((await findUncommitted(admin, { topic, groupId })).length === 0) return
+    await consumer.connect()
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
+    // Asked again as a member: what a consumer before us has committed stands by now, and it can commit no more.
+    const starts = await findUncommitted(admin, { topic, groupId })
+    const mine = starts.filter(({ partition }) => assigned.includes(partition))
+    await consumer.commitOffsets(mine.map(({ partition, low }) => ({ topic, partition, offset: low, metadata })))
+  } catch (error) {
+    throw describeKafkaError(error, connection)
+  } finally {
+    await Promise.allSettled([consumer.disconnect(), admin.disconnect()])
+  }
+}
+
+/** Partitions that the group has committed nothing of, and the first offset of each. */
+async function findUncommitted(
+  admin: Admin,
+  { topic, groupId }: Pick<StartMark, 'topic' | 'groupId'>,
+): Promise<{ partition: number; low: string }[]> {
+  const offsets = await whenLed(() => admin.fetchOffsets({ groupId, topics: [topic] }))
+  const committed = (offsets[0]?.partitions ?? []).filter(({ offset }) => Number(offset) >= 0)
+  const known = new Set(committed.map(({ partition }) => partition))
+  const bounds = await whenLed(() => admin.fetchTopicOffsets(topic))
+  return bounds.filter(({ partition }) => !known.has(partition))
 }

@@ -1,7 +1,4 @@
 /** The seam to the log: one client of a broker, or of what stands in for it. */
-import type { DeliverySettings } from '../delivery/protocol.ts'
-import { createEmbeddedSender } from './embedded-sender.ts'
-import { createKafkaSender } from './kafka-sender.ts'
 
 /** Its parts are made when they are asked for. */
 export interface OutgoingRecord {
@@ -25,12 +22,4 @@ export interface Sender {
   send(partition: number, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }>
   /** Never rejects; sends in flight do. */
   close(): Promise<void>
-}
-
-/** Makes a client that is not connected yet. */
-export function createSender(settings: DeliverySettings): Sender {
-  const { destination } = settings
-  return destination.kind === 'kafka'
-    ? createKafkaSender(settings, destination)
-    : createEmbeddedSender(settings, destination)
 }

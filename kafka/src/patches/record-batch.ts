@@ -3,7 +3,7 @@
  * one that brokers since 4.0 store; https://kafka.apache.org/documentation/#recordbatch.
  */
 import { createRequire } from 'node:module'
-import type { LogRecord } from '../pipeline/source.ts'
+import type { LogRecord } from '../source.ts'
 
 const load = createRequire(import.meta.url)
 const compression = load('kafkajs/src/protocol/message/compression') as {

@@ -1,42 +1,26 @@
 /** Connections by kafkajs: how they are made, and what is said of them when they fail. */
 import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
-import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs'
-import { replaceFetchReader } from './kafka-fetch.ts'
-import { registerZstd, stopIdlePolling } from './kafka-mends.ts'
-import { mendRejoin } from './kafka-rejoin.ts'
-import { mendStop } from './kafka-stop.ts'
+import kafkajs, { type Kafka } from 'kafkajs'
+import { kafkaConfig } from './client-config.ts'
+import type { KafkaConnection } from './connection.ts'
+import { registerZstd } from './patches/codecs.ts'
+import { replaceFetchReader } from './patches/fetch-reader.ts'
+import { stopIdlePolling } from './patches/idle-polling.ts'
+import { addHandOverToRejoin } from './patches/rejoin.ts'
+import { stopLateFetchers } from './patches/stop.ts'
 
-export interface KafkaConnection {
-  /** `host:port`, at least one. */
-  readonly brokers: readonly string[]
-  readonly ssl: boolean
-  readonly sasl: SASLOptions | undefined
-}
-
-const CONNECT_TIMEOUT_MS = 5000
-/** How long a broker may take to answer. */
-export const REQUEST_TIMEOUT_MS = 15_000
-
+const RETRY = { retries: 2, initialRetryTime: 200 }
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
 registerZstd(kafkajs)
 stopIdlePolling()
 replaceFetchReader()
-mendRejoin()
-mendStop()
+addHandOverToRejoin()
+stopLateFetchers()
 
 /** A client that connects with its first use, and logs nothing by itself. */
-export function createKafka({ brokers, ssl, sasl }: KafkaConnection): Kafka {
-  return new kafkajs.Kafka({
-    clientId: 'agent-audit',
-    brokers: [...brokers],
-    ssl,
-    ...(sasl === undefined ? {} : { sasl }),
-    connectionTimeout: CONNECT_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    retry: { retries: 2, initialRetryTime: 200 },
-    logLevel: kafkajs.logLevel.NOTHING,
-  })
+export function createKafka(connection: KafkaConnection): Kafka {
+  return new kafkajs.Kafka(kafkaConfig(connection, RETRY))
 }
 
 /** Whether it was kafkajs that threw this, and knew what it threw. */

@@ -1,0 +1,32 @@
+/**
+ * The consumer without its process, for simulations, fault tests and benchmarks: its composition over any source, sink and
+ * clock, and the interfaces these have to honour.
+ */
+export { copyRecord } from './pipeline/batch.ts'
+export { BufferMemory } from './pipeline/buffer-memory.ts'
+export { CLEAN, readFence } from './pipeline/fence.ts'
+export { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
+export { type ClickHouseSink } from './store/clickhouse-sink.ts'
+export { type Clock, systemClock } from './pipeline/clock.ts'
+export { composeParts, type ConsumerParts } from './consumer.ts'
+export { Pace } from './pipeline/pace.ts'
+export type { PartitionObserver } from './pipeline/observer.ts'
+export { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
+export {
+  type Insert,
+  type InsertAnswer,
+  insertPrefix,
+  type OffsetRange,
+  type RecordIdentity,
+  type Sink,
+  type Table,
+} from './pipeline/sink.ts'
+export type {
+  Assignment,
+  CommitAnswer,
+  Committed,
+  LogRecord,
+  LogSlice,
+  Source,
+  TopicPartition,
+} from '@agent-audit/kafka'

@@ -1,0 +1,24 @@
+/** What every client of kafkajs is configured with. Loads no kafkajs by itself. */
+import type { KafkaConfig, RetryOptions, SASLOptions } from 'kafkajs'
+import type { KafkaConnection } from './connection.ts'
+import { connectBroker, hostWithoutColons } from './patches/ipv6-brokers.ts'
+
+const CONNECT_TIMEOUT_MS = 5000
+/** How long a broker may take to answer. */
+export const REQUEST_TIMEOUT_MS = 15_000
+/** `logLevel.NOTHING` of kafkajs: callers report errors themselves. */
+const LOG_NOTHING = 0
+
+export function kafkaConfig({ brokers, ssl, sasl, clientId }: KafkaConnection, retry: RetryOptions): KafkaConfig {
+  return {
+    clientId,
+    brokers: brokers.map(hostWithoutColons),
+    socketFactory: connectBroker,
+    ssl: typeof ssl === 'boolean' ? ssl : { ...ssl },
+    ...(sasl === undefined ? {} : { sasl: { ...sasl } as SASLOptions }),
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry,
+    logLevel: LOG_NOTHING,
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Where Kafka is, and how a client secures its connections and identifies itself: the settings, their schemas, and the
+ * environment variables that producer, consumer and command read alike.
+ */
+import { readFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
+import type { Issue } from '@agent-audit/schemas'
+import { z } from 'zod'
+
+/** TLS beyond the certificates that Node trusts: a private CA, a client certificate. All of them PEM text. */
+export interface KafkaTls {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+/** The user that a client authenticates as. */
+export interface KafkaSasl {
+  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  readonly username: string
+  /** Never logged or quoted. */
+  readonly password: string
+}
+
+export interface KafkaConnection {
+  /** `host:port`, or `[address]:port` for IPv6; at least one. */
+  readonly brokers: readonly string[]
+  /** false: plain text. true: TLS with the certificates that Node trusts. */
+  readonly ssl: boolean | KafkaTls
+  /** undefined: no authentication. */
+  readonly sasl: KafkaSasl | undefined
+  /** Name of the client in the brokers' logs and quotas. */
+  readonly clientId: string
+}
+
+const HIGHEST_PORT = 65_535
+const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
+
+export const brokersSchema: z.ZodReadonly<z.ZodArray<z.ZodString>> = z
+  .array(z.string().refine(isBroker, 'expected host:port'))
+  .min(1)
+  .readonly()
+
+export const sslSchema: z.ZodType<boolean | KafkaTls, boolean | KafkaTls> = z.union([
+  z.boolean(),
+  z.strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: z.string().optional() }),
+])
+
+export const saslSchema: z.ZodType<KafkaSasl, KafkaSasl> = z.strictObject({
+  mechanism: z.enum(MECHANISMS),
+  username: z.string().min(1),
+  password: z.string(),
+})
+
+function isBroker(text: string): boolean {
+  const [, ipv6, host, port] = /^(?:\[([^\s\]]+)\]|([^\s:]+)):(\d{1,5})$/.exec(text) ?? []
+  return Number(port) <= HIGHEST_PORT && (host !== undefined || isIPv6(ipv6 ?? ''))
+}
+
+/** The environment variables of a Kafka connection, for the help text of a command. */
+export const KAFKA_VARIABLES = `KAFKA_BROKERS (host:port, comma separated); KAFKA_SSL (true or false), KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY (PEM);
+KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD. PEM texts and the
+password also from the file that the variable's name with _FILE names.`
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What the caller was given by other ways than the environment; that part of the environment is not looked at. */
+export interface GivenConnection {
+  readonly clientId: string
+  /** As in KAFKA_BROKERS. */
+  readonly brokers?: string | undefined
+  readonly ssl?: KafkaConnection['ssl'] | undefined
+  readonly sasl?: KafkaSasl | undefined
+}
+
+export interface KafkaEnvironment {
+  /** undefined: no brokers are named, or something is wrong. */
+  readonly connection: KafkaConnection | undefined
+  /** Every wrong variable, never with its value. */
+  readonly issues: readonly Issue[]
+}
+
+/** Reads KAFKA_BROKERS, KAFKA_SSL, KAFKA_SSL_* and KAFKA_SASL_*. An empty variable counts as unset. */
+export function readKafkaEnvironment(env: Environment, given: GivenConnection): KafkaEnvironment {
+  const issues: Issue[] = []
+  const brokers =
+    given.brokers === undefined
+      ? readBrokers('KAFKA_BROKERS', env['KAFKA_BROKERS'], issues)
+      : readBrokers('brokers', given.brokers, issues)
+  const ssl = given.ssl ?? readTls(env, issues)
+  const sasl = given.sasl ?? readSasl(env, issues)
+  if (brokers === undefined || issues.length > 0) return { connection: undefined, issues }
+  return { connection: { brokers, ssl, sasl, clientId: given.clientId }, issues }
+}
+
+/**
+ * The value of a variable, or the content of the file that the variable of its name with `_FILE` names, without the white
+ * space at its end. What is wrong is added to `issues`.
+ */
+export function readSecret(env: Environment, name: string, issues: Issue[]): string | undefined {
+  const file = env[`${name}_FILE`] || undefined
+  const value = env[name] || undefined
+  if (file === undefined) return value
+  if (value !== undefined) {
+    issues.push({ path: name, expected: `expected either ${name} or ${name}_FILE, not both` })
+    return undefined
+  }
+  try {
+    return readFileSync(file, 'utf8').trimEnd()
+  } catch {
+    issues.push({ path: `${name}_FILE`, expected: `expected a readable file, not ${file}` })
+    return undefined
+  }
+}
+
+function readBrokers(path: string, text: string | undefined, issues: Issue[]): readonly string[] | undefined {
+  if (text === undefined || text === '') return undefined
+  const brokers = text.split(',').flatMap((part) => part.trim() || [])
+  if (brokers.length > 0 && brokers.every(isBroker)) return brokers
+  issues.push({ path, expected: 'expected host:port, comma separated; an IPv6 address as [::1]:9092' })
+  return undefined
+}
+
+const PEM = ['KAFKA_SSL_CA', 'KAFKA_SSL_CERT', 'KAFKA_SSL_KEY'] as const
+
+/** A certificate implies TLS: KAFKA_SSL need not be set beside it. */
+function readTls(env: Environment, issues: Issue[]): boolean | KafkaTls {
+  const [ca, cert, key] = PEM.map((name) => readPem(env, name, issues))
+  const isNamed = (name: string): boolean => Boolean(env[name] || env[`${name}_FILE`])
+  const named = PEM.filter(isNamed)
+  const flag = env['KAFKA_SSL'] || undefined
+  if (flag !== undefined && flag !== 'true' && flag !== 'false') {
+    issues.push({ path: 'KAFKA_SSL', expected: 'expected true or false' })
+  }
+  if (flag === 'false' && named.length > 0) {
+    issues.push({ path: 'KAFKA_SSL', expected: `expected true, or no ${named.join(', ')}` })
+  }
+  if (isNamed('KAFKA_SSL_CERT') !== isNamed('KAFKA_SSL_KEY')) {
+    issues.push({ path: 'KAFKA_SSL_CERT', expected: 'expected together with KAFKA_SSL_KEY' })
+  }
+  return named.length === 0 ? flag === 'true' : { ca, cert, key }
+}
+
+function readPem(env: Environment, name: string, issues: Issue[]): string | undefined {
+  const text = readSecret(env, name, issues)
+  if (text === undefined || text.includes('-----BEGIN ')) return text
+  const path = env[name] ? name : `${name}_FILE`
+  issues.push({ path, expected: 'expected PEM text, which has a line -----BEGIN …-----' })
+  return undefined
+}
+
+function readSasl(env: Environment, issues: Issue[]): KafkaSasl | undefined {
+  const names = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const
+  const missing = names.filter((name) => !env[name] && !(name === names[2] && env[`${name}_FILE`]))
+  if (missing.length === names.length) return undefined
+  for (const name of missing) {
+    issues.push({
+      path: name,
+      expected: `expected together with ${names.filter((other) => other !== name).join(' and ')}`,
+    })
+  }
+  const mechanism = MECHANISMS.find((known) => known === env[names[0]])
+  if (mechanism === undefined && !missing.includes(names[0])) {
+    issues.push({ path: names[0], expected: `expected one of ${MECHANISMS.join(', ')}` })
+  }
+  const [username, password] = [env[names[1]], readSecret(env, names[2], issues)]
+  return mechanism && username && password !== undefined ? { mechanism, username, password } : undefined
+}

@@ -1,0 +1,16 @@
+/** The seams to a log, and the settings of a Kafka connection. Importing this entry loads no Kafka client. */
+export {
+  brokersSchema,
+  type GivenConnection,
+  KAFKA_VARIABLES,
+  type KafkaConnection,
+  type KafkaEnvironment,
+  type KafkaSasl,
+  type KafkaTls,
+  readKafkaEnvironment,
+  readSecret,
+  saslSchema,
+  sslSchema,
+} from './connection.ts'
+export type { OutgoingRecord, Sender } from './sender.ts'
+export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, TopicPartition } from './source.ts'
