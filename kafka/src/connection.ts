@@ -7,18 +7,23 @@ import { isIPv6 } from 'node:net'
 import type { Issue } from '@agent-audit/schemas'
 import { z } from 'zod'
 
-/** TLS beyond the certificates that Node trusts: a private CA, a client certificate. All of them PEM text. */
+/** TLS with a private CA, and a client certificate with its key. */
 export interface KafkaTls {
+  /** Certificates of the CAs to trust, PEM. @defaultValue the certificates that Node trusts */
   readonly ca?: string | undefined
+  /** Client certificate, PEM. */
   readonly cert?: string | undefined
+  /** Private key of the client certificate, PEM. */
   readonly key?: string | undefined
 }
 
-/** The user that a client authenticates as. */
+/** SASL credentials. */
 export interface KafkaSasl {
+  /** As the brokers require. */
   readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  /** Name of the user. */
   readonly username: string
-  /** Never logged or quoted. */
+  /** Never recorded, logged or quoted. */
   readonly password: string
 }
 

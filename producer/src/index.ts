@@ -12,17 +12,10 @@ export type { GuardOptions, Ruling } from './api/guard-options.ts'
 export type { Acknowledgement, Receipt, RecordOptions } from './api/receipt.ts'
 export type { SessionRef } from './api/session-ref.ts'
 export type { AuditSession } from './api/session.ts'
-export type {
-  AuditTrailOptions,
-  Durability,
-  OwnPattern,
-  Redact,
-  RedactionRules,
-  SaslOptions,
-  SslOptions,
-} from './api/trail-options.ts'
+export type { AuditTrailOptions, Durability, OwnPattern, Redact, RedactionRules } from './api/trail-options.ts'
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
+export type { KafkaSasl, KafkaTls } from '@agent-audit/kafka'
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'
 export {

@@ -41,6 +41,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     '@agent-audit/analytics',
     '@agent-audit/consumer',
     '@agent-audit/embedded',
+    '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',
     '@agent-audit/stack',

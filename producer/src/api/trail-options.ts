@@ -1,4 +1,5 @@
 /** Options of a trail. */
+import type { KafkaSasl, KafkaTls } from '@agent-audit/kafka'
 import type { TrailError } from '@agent-audit/schemas'
 
 /**
@@ -6,26 +7,6 @@ import type { TrailError } from '@agent-audit/schemas'
  * `broker`: acknowledged by all in-sync replicas, survives the loss of the host. `memory`: buffered, survives nothing.
  */
 export type Durability = 'disk' | 'broker' | 'memory'
-
-/** TLS with a private CA, and a client certificate with its key. */
-export interface SslOptions {
-  /** Certificates of the CAs to trust, PEM. */
-  ca?: string | undefined
-  /** Client certificate, PEM. */
-  cert?: string | undefined
-  /** Private key of the client certificate, PEM. */
-  key?: string | undefined
-}
-
-/** SASL credentials. */
-export interface SaslOptions {
-  /** As the brokers require. */
-  mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-  /** Name of the user. */
-  username: string
-  /** Never recorded, logged or quoted. */
-  password: string
-}
 
 /** Only `agentId` is required. Every wrong option is named at once: `OPTIONS_INVALID`. */
 export interface AuditTrailOptions {
@@ -49,10 +30,10 @@ export interface AuditTrailOptions {
   brokers?: readonly string[] | undefined
   /** Directory of the embedded log. If given, it is used whether KAFKA_BROKERS is set or not. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
   dataDir?: string | undefined
-  /** TLS to the brokers. @defaultValue false */
-  ssl?: boolean | SslOptions | undefined
-  /** SASL credentials. Unset: no authentication. */
-  sasl?: SaslOptions | undefined
+  /** TLS to the brokers. @defaultValue false; for brokers of the environment KAFKA_SSL, KAFKA_SSL_CA, _CERT and _KEY */
+  ssl?: boolean | KafkaTls | undefined
+  /** SASL credentials. Unset: no authentication; for brokers of the environment KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD. */
+  sasl?: KafkaSasl | undefined
   /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
   durability?: Durability | undefined
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */

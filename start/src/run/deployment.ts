@@ -4,7 +4,8 @@ import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/anal
 import { makeEmbeddedTopic } from '@agent-audit/consumer'
 import type { DataDir } from '@agent-audit/embedded'
 import { openDataDirOn, TRAIL_USERS } from '@agent-audit/embedded/internal'
-import type { AuditTrailOptions, SaslOptions } from '@agent-audit/producer'
+import { readKafkaEnvironment } from '@agent-audit/kafka'
+import type { AuditTrailOptions } from '@agent-audit/producer'
 import { AuditUnavailableError, DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import { startClickHouse, startKafka } from '@agent-audit/stack'
 import { runCommand } from '../agent-audit-command.ts'
@@ -108,21 +109,19 @@ async function openKafkaLog(options: DeploymentOptions, dataDir: DataDir, broker
   if (registered === undefined) {
     throw new AuditUnavailableError('PART_UNAVAILABLE', `the topic could not be set up on Kafka at ${list}`)
   }
-  const ssl = process.env['KAFKA_SSL'] === 'true'
-  const sasl = saslOf(process.env)
+  // Setup has read the same variables, and would have refused them.
+  const { connection } = readKafkaEnvironment(process.env, { brokers: list, clientId: 'agent-audit-start' })
   const logId = registered.what.slice('log '.length)
   const access = Object.entries(process.env).filter(([name]) => /^KAFKA_(SSL|SASL_)/.test(name))
   return {
     logId,
     name: `Kafka at ${list}`,
-    producer: { brokers, ssl, sasl, spoolDir: join(options.dataDir, 'spool', logId) },
+    producer: {
+      brokers,
+      ssl: connection?.ssl,
+      sasl: connection?.sasl,
+      spoolDir: join(options.dataDir, 'spool', logId),
+    },
     consumer: { ...(Object.fromEntries(access) as Record<string, string>), KAFKA_BROKERS: list },
   }
-}
-
-/** From the same variables as the consumer and `agent-audit setup` read; setup has checked them. */
-function saslOf(env: NodeJS.ProcessEnv): SaslOptions | undefined {
-  const mechanism = env['KAFKA_SASL_MECHANISM'] as SaslOptions['mechanism'] | undefined
-  if (mechanism === undefined) return undefined
-  return { mechanism, username: env['KAFKA_SASL_USERNAME'] ?? '', password: env['KAFKA_SASL_PASSWORD'] ?? '' }
 }
