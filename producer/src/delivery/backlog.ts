@@ -2,7 +2,7 @@
  * What is on disk and not acknowledged: the spools to send from, in order, dead runs' first, then this run's own. Reads
  * them as far as there is room in memory, trims what is acknowledged, and removes what is empty.
  */
-import { adoptSpools, isUnplaced } from '@agent-audit/spool'
+import { adoptSpools, isUnassigned } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk } from '@agent-audit/spool'
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { toProblem } from './protocol.ts'
@@ -80,7 +80,7 @@ export class Backlog {
   appended(chunk: Chunk, id: number): boolean {
     const own = this.#own
     if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return false
-    if (isUnplaced(chunk)) {
+    if (isUnassigned(chunk)) {
       // The count may have come since: nobody else would have this chunk read.
       if (this.#partitions !== undefined) this.schedule()
       return false
@@ -130,9 +130,9 @@ export class Backlog {
 
   #advance(feed: SpoolFeed): void {
     this.#trim(feed)
-    if (feed.spool.unplaced) {
+    if (feed.spool.unassigned) {
       if (this.#partitions === undefined) return
-      feed.spool.fixPartitions(this.#partitions)
+      feed.spool.setPartitionCount(this.#partitions)
     }
     // In order: a later feed is not read before the ones in front of it have been read to their ends.
     while (this.#feeds[0] === feed && this.#outbox.room > 0) {

@@ -104,9 +104,9 @@ export class Delivery {
   }
 
   #openSpool(): void {
-    const { spoolDir: directory, runId, spoolMaxBytes: maxBytes, fsync } = this.#settings
+    const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync } = this.#settings
     try {
-      this.#spool = openRunSpool({ directory, runId, maxBytes, fsync, partitions: this.#partitions })
+      this.#spool = openRunSpool({ directory, runId, topic, maxBytes, fsync, partitions: this.#partitions })
       this.#backlog.own(this.#spool)
     } catch (error) {
       this.#waitForDisk(error)
