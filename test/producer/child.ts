@@ -177,6 +177,19 @@ const commands: Record<string, () => void | Promise<void>> = {
     print(`adopted ${next.stats().adopted}`)
     await next.close()
   },
+  /** Its delivery thread fails as fail-after-append.ts has it. Prints what becomes of the last event. */
+  'fail-after-append': async () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
+    const session = trail.startSession({ session_id: 'failing' })
+    const receipts = Array.from({ length: 50 }, (_, number) => session.decision({ reasoning: `decision ${number}` }))
+    print(
+      (await receipts.at(-1)?.acked.then(
+        () => 'acknowledged',
+        ({ message }: Error) => message,
+      )) ?? '',
+    )
+    await trail.close({ timeoutMs: 1000 })
+  },
   /** Its delivery thread takes longer to start than close waits for it: it is closed, and the process ends at once. */
   'slow-start': async () => {
     const Original = workerThreads.Worker
