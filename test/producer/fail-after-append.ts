@@ -5,20 +5,25 @@
 import { DatabaseSync } from 'node:sqlite'
 import { isMainThread } from 'node:worker_threads'
 
+const lists = Array.prototype as unknown as Record<string, unknown>
+const database = DatabaseSync.prototype as unknown as { exec(this: DatabaseSync, sql: string): void }
+const push = lists['push']
+const { exec } = database
+
+function failOnce(): never {
+  lists['push'] = push
+  throw new Error('a fault of the test')
+}
+
 if (!isMainThread) {
-  const { exec } = DatabaseSync.prototype
-  const { push } = Array.prototype
   let appending = false
   let failed = false
-  DatabaseSync.prototype.exec = function execAndFail(sql: string): void {
+  database.exec = function execAndFail(sql) {
     exec.call(this, sql)
-    // Only appends to a log that exists are transactions of more than one statement.
+    // Of all files only the log has transactions of more than one statement, and its topic is there already.
     if (sql === 'BEGIN IMMEDIATE') appending = true
     if (sql !== 'COMMIT' || !appending || failed) return
     failed = true
-    Array.prototype.push = function failOnce(): number {
-      Array.prototype.push = push
-      throw new Error('a fault of the test')
-    }
+    lists['push'] = failOnce
   }
 }
