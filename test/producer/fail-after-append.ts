@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { isMainThread } from 'node:worker_threads'
 
 const lists = Array.prototype as unknown as Record<string, unknown>
-const database = DatabaseSync.prototype as unknown as { exec(this: DatabaseSync, sql: string): void }
+const database = DatabaseSync.prototype as unknown as { exec: (this: DatabaseSync, sql: string) => void }
 const push = lists['push']
 const { exec } = database
 

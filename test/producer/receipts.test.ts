@@ -92,7 +92,7 @@ describe('what is stored', () => {
     const log = openEmbeddedLog({ directory: dataDir })
     log.createTopic('audit.events', 4)
     log.close()
-    const child = startChildWith('fail-after-append.ts', 'fail-after-append', dataDir)
+    const child = startChildWith({ module: 'fail-after-append.ts' }, 'fail-after-append', dataDir)
     await child.exited()
     const acknowledged = readRows(dataDir).map((row) => row.run_seq)
     expect(acknowledged.length).toBeGreaterThan(0)
