@@ -12,5 +12,5 @@ export {
   saslSchema,
   sslSchema,
 } from './connection.ts'
-export type { OutgoingRecord, Sender } from './sender.ts'
+export type { OutgoingRecord, Sender, SenderSettings, TopicPartition as SendTo } from './sender.ts'
 export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, TopicPartition } from './source.ts'

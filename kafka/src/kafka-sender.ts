@@ -17,14 +17,8 @@ import { kafkaConfig } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
 import { stopIdlePolling } from './patches/idle-polling.ts'
-import type { OutgoingRecord, Sender } from './sender.ts'
+import type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
 import { TIME_IS_UP, within } from './within.ts'
-
-export interface KafkaSenderSettings {
-  readonly topic: string
-  /** undefined: records keep their Avro single-object encoding. */
-  readonly schemaRegistryUrl: string | undefined
-}
 
 /** A connection that is cut without a word leaves a send of kafkajs without an answer for ever. */
 const SEND_DEADLINE_MS = 60_000
@@ -34,29 +28,28 @@ const RETRY = { retries: 2, initialRetryTime: 100, maxRetryTime: 1000 }
 const ALL_REPLICAS = -1
 
 /** Makes a client of these brokers that is not connected yet. */
-export function createKafkaSender(settings: KafkaSenderSettings, connection: KafkaConnection): Sender {
+export function createKafkaSender(settings: SenderSettings, connection: KafkaConnection): Sender {
   return new KafkaSender(settings, connection)
 }
 
 class KafkaSender implements Sender {
-  readonly #topic: string
   readonly #registryUrl: string | undefined
   readonly #connection: KafkaConnection
   #producer: Producer | undefined
-  #registryId: number | undefined
+  readonly #registryIds: Map<string, number> = new Map<string, number>()
 
-  constructor(settings: KafkaSenderSettings, connection: KafkaConnection) {
-    this.#topic = settings.topic
+  constructor(settings: SenderSettings, connection: KafkaConnection) {
     this.#registryUrl = settings.schemaRegistryUrl
     this.#connection = connection
   }
 
-  async connect(): Promise<{ partitions: number }> {
+  async connect(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
     try {
       const kafka = await openKafka(this.#connection)
-      const partitions = await this.#countPartitions(kafka)
+      const partitions = await this.#countPartitions(kafka, topics)
       if (this.#registryUrl !== undefined) {
-        this.#registryId = await createSchemaRegistry(this.#registryUrl).register(this.#topic, NEWEST_SCHEMA)
+        const registry = createSchemaRegistry(this.#registryUrl)
+        for (const topic of topics) this.#registryIds.set(topic, await registry.register(topic, NEWEST_SCHEMA))
       }
       this.#producer = kafka.producer({
         idempotent: true,
@@ -68,42 +61,42 @@ class KafkaSender implements Sender {
         },
       })
       await this.#producer.connect()
-      return { partitions }
+      return partitions
     } catch (error) {
-      throw this.#translate(error)
+      throw this.#translate(error, topics.join(' or '))
     }
   }
 
-  async #countPartitions(kafka: Kafka): Promise<number> {
+  async #countPartitions(kafka: Kafka, names: readonly string[]): Promise<Map<string, number>> {
     const admin = kafka.admin({ retry: RETRY })
     try {
       await admin.connect()
-      const { topics } = await admin.fetchTopicMetadata({ topics: [this.#topic] })
-      return topics[0]?.partitions.length ?? 0
+      const { topics } = await admin.fetchTopicMetadata({ topics: [...names] })
+      return new Map(topics.map(({ name, partitions }) => [name, partitions.length]))
     } finally {
       await answered(CLOSE_DEADLINE_MS, admin.disconnect()).catch(() => {})
     }
   }
 
-  async send(partition: number, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }> {
+  async send(to: TopicPartition, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }> {
     if (this.#producer === undefined) throw new Error('connect first')
-    const messages = this.#toMessages(records)
+    const messages = this.#toMessages(to.topic, records)
     try {
       const sent = this.#producer.send({
-        topic: this.#topic,
+        topic: to.topic,
         acks: ALL_REPLICAS,
         compression: 4, // CompressionTypes.ZSTD; kafkajs is not imported here.
-        messages: oneGroup(partition, messages),
+        messages: oneGroup(to.partition, messages),
       })
-      return { baseOffset: this.#offsetIn(await answered(SEND_DEADLINE_MS, sent), partition) }
+      return { baseOffset: offsetIn(await answered(SEND_DEADLINE_MS, sent), to) }
     } catch (error) {
-      throw this.#translate(error)
+      throw this.#translate(error, to.topic)
     }
   }
 
   /** Our own writer takes records as they are; kafkajs's, in use on an agent's thread, wants plain objects. */
-  #toMessages(records: readonly OutgoingRecord[]): OutgoingRecord[] {
-    const id = this.#registryId
+  #toMessages(topic: string, records: readonly OutgoingRecord[]): OutgoingRecord[] {
+    const id = this.#registryIds.get(topic)
     if (id === undefined && !isMainThread) return [...records]
     return records.map((record) => {
       const { key } = record
@@ -112,19 +105,11 @@ class KafkaSender implements Sender {
     })
   }
 
-  /** The answer must name the partition: kafkajs can resolve a send without having sent all of it. */
-  #offsetIn(answer: readonly RecordMetadata[], partition: number): number {
-    const entry = answer.find((metadata) => metadata.topicName === this.#topic && metadata.partition === partition)
-    const offset = Number(entry?.baseOffset ?? entry?.offset ?? -1)
-    if (entry?.errorCode === 0 && offset >= 0) return offset
-    throw new Error(`no offset for ${this.#topic}/${partition} in the answer`)
-  }
-
   async close(): Promise<void> {
     await answered(CLOSE_DEADLINE_MS, this.#producer?.disconnect() ?? Promise.resolve()).catch(() => {})
   }
 
-  #translate(error: unknown): TrailError {
+  #translate(error: unknown, topic: string): TrailError {
     if (error instanceof TrailError) return error
     const address = this.#connection.brokers.join(', ')
     const cause = rootOf(error)
@@ -134,15 +119,23 @@ class KafkaSender implements Sender {
       return new IntegrityError('ACCESS_DENIED', `Kafka at ${address} refuses the user: ${message}`, { cause: error })
     }
     if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
-      const said = `Kafka at ${address} has no topic ${this.#topic}: create it, for example with agent-audit setup`
+      const said = `Kafka at ${address} has no topic ${topic}: create it, for example with agent-audit setup`
       return new AuditUnavailableError('BROKER_UNAVAILABLE', said, { cause: error })
     }
     if (type === 'MESSAGE_TOO_LARGE') {
-      const said = `Kafka at ${address} takes no batch this large into ${this.#topic}: raise max.message.bytes`
+      const said = `Kafka at ${address} takes no batch this large into ${topic}: raise max.message.bytes`
       return new InvalidInputError('RECORD_TOO_LARGE', said, { cause: error })
     }
     return new AuditUnavailableError('BROKER_UNAVAILABLE', `Kafka at ${address}: ${message}`, { cause: error })
   }
+}
+
+/** The answer must name the partition: kafkajs can resolve a send without having sent all of it. */
+function offsetIn(answer: readonly RecordMetadata[], { topic, partition }: TopicPartition): number {
+  const entry = answer.find((metadata) => metadata.topicName === topic && metadata.partition === partition)
+  const offset = Number(entry?.baseOffset ?? entry?.offset ?? -1)
+  if (entry?.errorCode === 0 && offset >= 0) return offset
+  throw new Error(`no offset for ${topic}/${partition} in the answer`)
 }
 
 /**

@@ -1,25 +1,39 @@
-/** The seam to the log: one client of a broker, or of what stands in for it. */
+/** The seam to the log: one client of Kafka, or of the embedded log that replaces it. */
 
-/** Its parts are made when they are asked for. */
+/** One partition of a Kafka topic. */
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** Key and value are made at each access. */
 export interface OutgoingRecord {
   readonly key: Buffer
   readonly value: Buffer
-  /** Bytes of the two together. */
+  /** Bytes of key and value together. */
   readonly bytes: number
 }
 
+export interface SenderSettings {
+  /** Confluent Schema Registry API; undefined: records stay in Avro single-object encoding. */
+  readonly schemaRegistryUrl: string | undefined
+}
+
 /**
- * One client. The caller MUST connect it once before sending, MUST have at most one send in flight a partition, and MUST
- * discard it (close, make another) after any rejection: what the broker made of the rejected send is not known then.
+ * One client. The caller MUST connect it once before sending, MUST have at most one send in flight per partition, and MUST
+ * discard it (close it, make another) after any rejection: whether the broker appended the rejected send is unknown then.
  */
 export interface Sender {
-  /** Resolves when the topic is known. @throws TrailError naming the address, and what is wrong there. */
-  connect(): Promise<{ partitions: number }>
   /**
-   * Appends records to a partition, in order and together; they may be changed in place.
-   * Resolves when all in-sync replicas have them.
+   * Connects, for sends to these topics. @returns the number of partitions of each topic.
+   * @throws TrailError that names the address and the problem.
    */
-  send(partition: number, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }>
+  connect(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /**
+   * Appends records to a partition, in order and as one batch. Resolves when all in-sync replicas have them. After a
+   * rejection the client may still read the records' memory.
+   */
+  send(to: TopicPartition, records: readonly OutgoingRecord[]): Promise<{ baseOffset: number }>
   /** Never rejects; sends in flight do. */
   close(): Promise<void>
 }

@@ -1,38 +1,38 @@
 /**
- * Finds the spools of dead runs. Whether a run is dead is told by the lock on its file alone: it is held while its
- * process runs or is stopped, and free once it is gone. A pid could have been given to another process since.
+ * Finds the spools of dead runs. Only the lock on a run's file tells whether the run is dead: the lock is held while its
+ * process runs or is stopped, and free once the process has ended. A pid could belong to another process by now.
  */
 import { randomUUID } from 'node:crypto'
 import { existsSync, linkSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { Database, isBusy, unavailable } from './database.ts'
-import type { AdoptedSpool } from './run-spool.ts'
 import { listNames, removeSpool, runIdOf, setAside, SPOOL } from './spool-file.ts'
-import { SpoolTable } from './spool-table.ts'
+import type { AdoptedSpool } from './spool.ts'
+import { isEmptySpool, SpoolTable } from './spool-table.ts'
 
 export interface AdoptOptions {
   readonly directory: string
-  /** run_id to leave out. Not needed for a live run: its lock keeps it out. */
+  /** run_id to leave out. Not needed for a live run: adopters cannot take its lock. */
   readonly except?: string | undefined
 }
 
 export interface Adoption {
   /** Spools of dead runs that hold records, the oldest run first; each one locked until it is closed. */
   readonly spools: AdoptedSpool[]
-  /** Files that are damaged: where they lie now, and why. Somebody should look at them. */
+  /** Damaged files, with their new path and the reason. An operator should look at them. */
   readonly damaged: { readonly file: string; readonly runId: string; readonly reason: string }[]
-  /** Files left as they are because they cannot be read now: rights, a full disk, a later release's format. */
+  /** Files left as they are because they cannot be read now: rights, a full disk, another release's format. */
   readonly skipped: { readonly file: string; readonly reason: string }[]
 }
 
 /**
- * Opens the spools in a directory whose owner is dead, for draining: read, send, trim, close. Files of live runs are
- * left alone; empty ones of dead runs are removed. A directory that does not exist has none.
+ * Opens the spools of dead owners in a directory, for draining: read, send, trim, close. Leaves files of live runs alone,
+ * and removes empty files of dead runs. A directory that does not exist has none.
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the directory cannot be read.
  */
 export function adoptSpools(options: AdoptOptions): Adoption {
-  const found: FoundSpool[] = []
+  const found: SpoolTable[] = []
   const adoption: Adoption = { spools: [], damaged: [], skipped: [] }
   for (const name of listNames(options.directory)) {
     const runId = runIdOf(name)
@@ -46,20 +46,15 @@ export function adoptSpools(options: AdoptOptions): Adoption {
     }
   }
   found.sort((one, other) => one.createdMs - other.createdMs)
-  adoption.spools.push(...found.map((entry) => entry.spool))
+  adoption.spools.push(...found)
   return adoption
 }
 
 function noteFailure(adoption: Adoption, { file, runId }: { file: string; runId: string }, error: unknown): void {
-  if (isBusy(error)) return // Its owner lives.
+  if (isBusy(error)) return // Its owner is alive.
   if (error instanceof DamagedFile) adoption.damaged.push({ file: error.aside, runId, reason: error.message })
   else if (error instanceof AuditUnavailableError) adoption.skipped.push({ file, reason: error.message })
   else throw error
-}
-
-interface FoundSpool {
-  readonly spool: AdoptedSpool
-  readonly createdMs: number
 }
 
 /** A file that was found damaged and set aside at `aside`. */
@@ -72,12 +67,12 @@ class DamagedFile extends Error {
   }
 }
 
-function adopt(file: string, runId: string): FoundSpool | undefined {
+function adopt(file: string, runId: string): SpoolTable | undefined {
   const rescued = rescueLog(file)
   let db: Database | undefined
   try {
     db = openDead(file)
-    return db && judge(db, runId, rescued)
+    return db && openLocked(db, runId, rescued)
   } catch (error) {
     if (!(error instanceof IntegrityError)) {
       db?.close()
@@ -91,29 +86,25 @@ function adopt(file: string, runId: string): FoundSpool | undefined {
   }
 }
 
-/** What the file is, now that it is locked and its owner is known to be dead; undefined when it was empty and is removed. */
-function judge(db: Database, runId: string, rescued: string | undefined): FoundSpool | undefined {
+/** The spool in a file that is now locked, so that its owner is dead; undefined when it was empty and has been removed. */
+function openLocked(db: Database, runId: string, rescued: string | undefined): SpoolTable | undefined {
   const { file } = db
   if (rescued !== undefined) {
     throw new IntegrityError('SPOOL_CORRUPT', `${file} is empty, but its write-ahead log is not`)
   }
-  const spool = db.fileBytes() === 0 ? undefined : new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER)
-  if (spool === undefined || spool.stats().chunks === 0) {
-    removeSpool(file)
-    db.close()
-    return undefined
-  }
-  const { run } = spool
-  if (run?.run_id !== runId) throw new IntegrityError('SPOOL_CORRUPT', `${file} belongs to run ${run?.run_id}`)
-  return { spool, createdMs: run.created_ms }
+  if (!isEmptySpool(db)) return new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER)
+  removeSpool(file)
+  db.close()
+  return undefined
 }
 
 /**
- * SQLite deletes the write-ahead log of an empty file as a leftover once it has the lock. Ours is never empty when it has
- * a log: the events are in that log, which gets a second name before the lock is tried.
+ * Once SQLite has the lock of an empty file, it deletes the file's write-ahead log as a leftover. A spool that has a log is
+ * never empty while it is undamaged. If the file is empty, its events are in that log, so the log gets a second name before
+ * the lock is tried.
  *
- * The log is looked at first. An owner that is about to begin makes the file, fills it and then makes the log: looked at
- * in that order, an empty file and then a log would be the same file at two moments.
+ * The log is checked before the file. A new owner makes the file, fills it, and then makes the log. Checked in that order,
+ * file then log, an undamaged spool could show an empty file at the first moment and a log at the second.
  * @returns The second name.
  */
 function rescueLog(file: string): string | undefined {
@@ -133,7 +124,7 @@ function sizeOf(file: string): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.size
 }
 
-/** Takes the lock of a dead run's file; undefined when the file is gone. @throws busy, when its owner lives. */
+/** Takes the lock of a dead run's file; undefined when the file has been removed. @throws busy, when its owner is alive. */
 function openDead(file: string): Database | undefined {
   let db: Database | undefined
   try {
@@ -143,7 +134,7 @@ function openDead(file: string): Database | undefined {
     return undefined
   }
   if (existsSync(file)) return db
-  // Another adopter drained and removed it between our opening and locking it.
+  // Another adopter drained and removed the file after this one had opened it and before it had the lock.
   db.close()
   return undefined
 }

@@ -1,8 +1,8 @@
-/** A chunk: the group of records a recorder commits at once, and its form in a row. Pure: no I/O. */
+/** A chunk: the records that a recorder commits at once, and their encoding as a row. Pure: no I/O. */
 import { crc32 } from 'node:zlib'
 import { InvalidInputError } from '@agent-audit/schemas'
 
-/** Records as they come from the recorder: bytes back to back, and where each one and its key lie. */
+/** Records from the recorder: their bytes back to back, and the position of each record and of its key. */
 export interface Chunk {
   /** Encoded records back to back, nothing between or after them. */
   readonly bytes: Uint8Array
@@ -13,8 +13,8 @@ export interface Chunk {
   /** Length of each key in bytes. */
   readonly keyLengths: Uint32Array
   /**
-   * Kafka partition of each record, chosen once, never changed; 0 or more. Where no number of partitions was known, every
-   * record has `~hash` of its key instead, below 0, and its partition is `hash % partitions` once there is one.
+   * Kafka partition of each record, chosen once, never changed; 0 or more. While the number of partitions is unknown, each
+   * record has `~hash` of its key instead, below 0; its partition is `hash % partitions` once the number is known.
    */
   readonly partitions: Int32Array
   /** run_seq of the first record; the others follow without a gap. */
@@ -44,24 +44,24 @@ function findFault(chunk: Chunk): string | undefined {
     const keyEnd = keyStart + (keyLengths[index] ?? 0)
     if (end < start) return `record ${index} ends at ${end}, before its start ${start}`
     if (keyStart < start || keyEnd > end) return `key of record ${index} lies outside of its record`
-    if (isUnplaced(chunk) !== (partitions[index] ?? 0) < 0)
+    if (isUnassigned(chunk) !== (partitions[index] ?? 0) < 0)
       return `either all records have a partition or none, unlike record ${index}`
     start = end
   }
   return start === bytes.length ? undefined : `records end at ${start}, the bytes at ${bytes.length}`
 }
 
-/** Whether its records have no partition yet. */
-export function isUnplaced({ partitions }: Chunk): boolean {
+/** Whether its records have no partition yet: `partitions` holds hashes. */
+export function isUnassigned({ partitions }: Chunk): boolean {
   return (partitions[0] ?? 0) < 0
 }
 
-/** An unplaced chunk with the partition of each record, of so many. */
-export function place(chunk: Chunk, partitions: number): Chunk {
-  return { ...chunk, partitions: chunk.partitions.map((unplaced) => ~unplaced % partitions) }
+/** The chunk with a partition for each record, out of `count`. @param chunk - Unassigned: it has hashes instead. */
+export function assignPartitions(chunk: Chunk, count: number): Chunk {
+  return { ...chunk, partitions: chunk.partitions.map((complement) => ~complement % count) }
 }
 
-/** The four tables of a chunk as one blob, 16 bytes a record, in the byte order of this machine: the file stays on it. */
+/** The four tables of a chunk as one blob, 16 bytes per record, in this machine's byte order: the file stays on it. */
 export function packLayout(chunk: Chunk): Uint8Array {
   const count = chunk.ends.length
   const packed = new Uint32Array(COLUMNS * count)
@@ -72,7 +72,7 @@ export function packLayout(chunk: Chunk): Uint8Array {
   return new Uint8Array(packed.buffer)
 }
 
-/** The chunk of a row, viewing `layout` and `bytes`; undefined when the layout's size is not `count` records. */
+/** The chunk of a row, as views of `layout` and `bytes`; undefined when the layout does not have `count` records. */
 export function unpackChunk(row: {
   firstSeq: number
   count: number
@@ -98,7 +98,16 @@ export function unpackChunk(row: {
   }
 }
 
-/** CRC-32 over a chunk's row. SQLite checks its write-ahead log, but not the pages of the file. */
-export function chunkChecksum(id: number, firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
-  return crc32(bytes, crc32(layout, crc32(`${id} ${firstSeq}`)))
+/**
+ * CRC-32 over a chunk's row and its topic: a damaged topic must not send the chunk elsewhere. SQLite checks its write-ahead
+ * log, but not the pages of the file.
+ */
+export function chunkChecksum(row: {
+  topic: string
+  id: number
+  firstSeq: number
+  layout: Uint8Array
+  bytes: Uint8Array
+}): number {
+  return crc32(row.bytes, crc32(row.layout, crc32(`${row.topic} ${row.id} ${row.firstSeq}`)))
 }

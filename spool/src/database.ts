@@ -19,7 +19,7 @@ export interface StoreKind {
   readonly noun: string
   /** SQLite's application_id, by which a file is known as ours. */
   readonly applicationId: number
-  /** SQLite's user_version. A file of a later version is left alone. */
+  /** SQLite's user_version. A file of another version is left alone. */
   readonly schemaVersion: number
   readonly ddl: string
   /** Disk or lock out of reach; retry later. */
@@ -154,8 +154,9 @@ export class Database {
       throw new IntegrityError(corrupt, `${this.file} is not a ${noun}`)
     }
     const version = this.#pragma('user_version')
-    if (version > schemaVersion) {
-      const message = `${this.file} has ${noun} format ${version}, written by a later release; this one reads up to ${schemaVersion}`
+    if (version !== schemaVersion) {
+      const release = version > schemaVersion ? 'a later release' : 'an earlier release'
+      const message = `${this.file} has ${noun} format ${version}, written by ${release}; this one reads format ${schemaVersion}`
       throw new AuditUnavailableError(later, message)
     }
   }

@@ -1,19 +1,19 @@
-/** Looks at the spools of a directory and changes nothing. */
+/** Reports the spools of a directory without changing them. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { Database, isBusy } from './database.ts'
 import { damagedRunIdOf, listNames, runIdOf, SPOOL } from './spool-file.ts'
-import { SpoolTable } from './spool-table.ts'
+import { isEmptySpool, SpoolTable } from './spool-table.ts'
 
 export interface SpoolReport {
   /** 32 hex digits. */
   readonly runId: string
   readonly file: string
   /**
-   * live: its process holds it. waiting: its process is dead, the next producer on the directory or `spool drain` sends
-   * it. damaged: it cannot be read, and will be set aside. set-aside: it was damaged, and is kept for a person to look at.
-   * unreadable: it cannot be read now.
+   * live: its process holds it. waiting: its process is dead; the next producer on the directory or `spool drain` sends
+   * it. damaged: it cannot be read, and an adopter will set it aside. set-aside: it was damaged, and is kept for an operator
+   * to look at. unreadable: it cannot be read now.
    */
   readonly state: 'live' | 'waiting' | 'damaged' | 'set-aside' | 'unreadable'
   /** Size of the file and its write-ahead log, bytes. */
@@ -45,10 +45,10 @@ export function inspectSpools(directory: string): SpoolReport[] {
 function inspect(file: string, runId: string): SpoolReport {
   let db: Database | undefined
   try {
-    // Its log would be deleted with the lock: see adopt-spools.ts.
+    // SQLite would delete its write-ahead log once it has the lock: see adopt-spools.ts.
     if (sizeOf(`${file}-wal`) > 0 && sizeOf(file) === 0) return report({ runId, file }, 'damaged', 'it is empty')
     db = new Database(SPOOL, file, { access: 'existing', busyTimeoutMs: 0, fsync: false })
-    if (db.fileBytes() === 0) return { ...report({ runId, file }, 'waiting'), records: 0 }
+    if (isEmptySpool(db)) return { ...report({ runId, file }, 'waiting'), records: 0 }
     const { records, oldestMs } = new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER).stats()
     return { ...report({ runId, file }, 'waiting'), records, oldestMs }
   } catch (error) {

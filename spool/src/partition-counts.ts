@@ -1,27 +1,22 @@
 /**
- * The partition count last seen of each topic, kept beside the spools, so that a producer which starts while the broker
- * is out of reach can still choose partitions. A file a topic, replaced whole: processes writing at once cannot mix, and
- * the last one wins.
+ * The partition count last seen of each topic, kept beside the spools: a producer that starts while the broker is out of
+ * reach can still choose partitions. Each topic has one file, which is replaced as a whole: two processes that write at
+ * once cannot mix their contents, and the last one wins.
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { makeDirectory, unavailable } from './database.ts'
-import { SPOOL } from './spool-file.ts'
-
-/** Kafka's own rule for names of topics, which also makes them safe as names of files. */
-const TOPIC_NAME = /^[\w.-]{1,249}$/
+import { checkTopic, SPOOL } from './spool-file.ts'
 
 function fileOf(directory: string, topic: string): string {
-  if (!TOPIC_NAME.test(topic)) {
-    throw new InvalidInputError('OPTIONS_INVALID', `topic: expected 1 to 249 of a-z A-Z 0-9 . _ -, not "${topic}"`)
-  }
+  checkTopic(topic)
   return join(directory, `topic-${topic}.partitions`)
 }
 
 /**
- * Keeps the number of partitions of a topic, as the broker's metadata gave it.
+ * Stores the number of partitions of a topic, as the broker's metadata gave it.
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the directory cannot be written.
  */
 export function rememberPartitions(directory: string, topic: string, count: number): void {
@@ -40,13 +35,13 @@ export function rememberPartitions(directory: string, topic: string, count: numb
   }
 }
 
-/** The number of partitions last kept for a topic on this directory, or undefined: never seen, or unreadable. */
+/** The number of partitions last stored for a topic in this directory; undefined if never seen, or unreadable. */
 export function lastPartitions(directory: string, topic: string): number | undefined {
   const file = fileOf(directory, topic)
   try {
     const count = Number(readFileSync(file, 'utf8'))
     return Number.isSafeInteger(count) && count >= 1 ? count : undefined
   } catch {
-    return undefined // As good as never seen: the caller then waits for the broker's answer.
+    return undefined // The same as never seen: the caller then waits for the broker's answer.
   }
 }

@@ -2,44 +2,56 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { InvalidInputError } from '@agent-audit/schemas'
 import { unavailable } from './database.ts'
 import type { Database, StoreKind } from './database.ts'
 
 export const SPOOL: StoreKind = {
   noun: 'spool',
   applicationId: 0x61_61_73_70,
-  schemaVersion: 2,
+  schemaVersion: 3,
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
-  // run.partitions: for chunks that came before the number was known; null as long as it is not. Version 1 had none.
-  // The sizes stand before the blobs: summing them up reads the first page of a row only.
+  // run.partitions: for chunks stored before the number was known; null while it is unknown.
+  // The sizes stand before the blobs: a sum over them reads only the first page of each row.
   ddl: `
-    CREATE TABLE run (run_id TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER) STRICT;
+    CREATE TABLE run (
+      run_id TEXT NOT NULL, topic TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER
+    ) STRICT;
     CREATE TABLE chunk (
       id INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, first_seq INTEGER NOT NULL, records INTEGER NOT NULL,
       size INTEGER NOT NULL, checksum INTEGER NOT NULL, layout BLOB NOT NULL, bytes BLOB NOT NULL
     ) STRICT;`,
 }
 
-/** A run_id as it stands in the name of a file. */
+/** Kafka's rule for topic names, which also makes them safe as file names. */
+const TOPIC_NAME = /^[\w.-]{1,249}$/
+
+/** @throws InvalidInputError `OPTIONS_INVALID` when it is no topic name. */
+export function checkTopic(topic: string): void {
+  if (TOPIC_NAME.test(topic)) return
+  throw new InvalidInputError('OPTIONS_INVALID', `topic: expected 1 to 249 of a-z A-Z 0-9 . _ -, not "${topic}"`)
+}
+
+/** A run_id as file names contain it. */
 export const RUN_ID: RegExp = /^[0-9a-f]{32}$/
 const SPOOL_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool$/
 const DAMAGED_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool\.damaged-\w+\.\w+$/
 
 /**
- * A path for a spool of a run, another one at each call. A name that came again would mix up two files: an adopter that
- * removes the old file takes its write-ahead log away by name, and that could then be the new one's.
+ * A path for a spool of a run, different at each call. A name used twice would mix up two files: an adopter that removes
+ * the old file removes its write-ahead log by name, and that could then be the log of the new file.
  */
 export function newSpoolFile(directory: string, runId: string): string {
   return join(directory, `run-${runId}-${randomBytes(4).toString('hex')}.spool`)
 }
 
-/** The run_id in a spool's name, or undefined when the name is not one of a spool. */
+/** The run_id in a spool's name, or undefined when the name is not that of a spool. */
 export function runIdOf(name: string): string | undefined {
   return SPOOL_NAME.exec(name)?.[1]
 }
 
-/** The run_id in the name of a file that was set aside. */
+/** The run_id in the name of a spool that was set aside. */
 export function damagedRunIdOf(name: string): string | undefined {
   return DAMAGED_NAME.exec(name)?.[1]
 }
@@ -48,7 +60,10 @@ export function damagedRunIdOf(name: string): string | undefined {
 const RESERVE = '-reserve'
 const RESERVE_BYTES = 64 * 1024
 
-/** Takes room on the disk for the commit without which nothing could be sent, nor the disk be relieved. */
+/**
+ * Reserves disk space for the commit of the partition count. On a full disk that commit would fail otherwise: no record
+ * could be sent, so no space would ever be freed.
+ */
 export function takeReserve(file: string): void {
   try {
     writeFileSync(file + RESERVE, new Uint8Array(RESERVE_BYTES), { mode: 0o600 })
@@ -62,10 +77,10 @@ export function freeReserve(file: string): void {
 }
 
 /**
- * Renames a damaged file and its write-ahead log, so that SQLite would still find the two together, and closes it.
+ * Renames a damaged file and its write-ahead log, so that SQLite still finds the two together, and closes it.
  * @param db - The file, locked.
- * @param log - Where its write-ahead log is now.
- * @returns The new path; undefined when somebody else has taken it away in the meantime.
+ * @param log - The current path of its write-ahead log.
+ * @returns The new path; undefined when another process has removed the file in the meantime.
  */
 export function setAside(file: string, db: Database | undefined, log = `${file}-wal`): string | undefined {
   const aside = `${file}.damaged-${new Date().toISOString().replaceAll(/[-:]/g, '')}`
@@ -84,8 +99,8 @@ export function setAside(file: string, db: Database | undefined, log = `${file}-
 }
 
 /**
- * Removes an empty spool, while its lock is still held: after letting go, the file could be another one's. The file goes
- * first: a write-ahead log alone is litter, but a file that has lost its log would look damaged.
+ * Removes an empty spool while its lock is still held: once unlocked, another process could own the file. The file is
+ * removed first: a write-ahead log alone is litter, but a file that has lost its log would look damaged.
  */
 export function removeSpool(file: string): void {
   try {
@@ -95,7 +110,7 @@ export function removeSpool(file: string): void {
   }
 }
 
-/** Names in a directory of spools; none when it does not exist. */
+/** File names in a directory of spools; none when it does not exist. */
 export function listNames(directory: string): string[] {
   try {
     return readdirSync(directory)

@@ -1,11 +1,11 @@
-/** The table of chunks in a spool's file, the same for the run that writes it and for the one that adopts it. */
+/** The chunk table of a spool's file, for the run that writes it and for the run that adopts it. */
 import type { StatementSync } from 'node:sqlite'
 import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
-import { checkChunk, chunkChecksum, isUnplaced, packLayout, place, unpackChunk } from './chunk.ts'
+import { assignPartitions, checkChunk, chunkChecksum, isUnassigned, packLayout, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
 import type { Database } from './database.ts'
-import type { RunSpool, SpoolStats, StoredChunk } from './run-spool.ts'
 import { freeReserve, removeSpool, setAside } from './spool-file.ts'
+import type { RunSpool, SpoolStats, StoredChunk } from './spool.ts'
 
 /** An emptied file larger than this gives its space back. */
 const SHRINK_ABOVE_BYTES = 64 * 1024 * 1024
@@ -19,11 +19,12 @@ interface ChunkRow {
   bytes: Uint8Array
 }
 
+/** The one row that describes the run. */
 interface RunRow {
   run_id: string
+  topic: string
   created_ms: number
-  /** Undefined in files of version 1, whose chunks all have their partitions. */
-  partitions?: number | null
+  partitions: number | null
 }
 
 interface Totals {
@@ -39,10 +40,13 @@ interface Totals {
 const TOTALS = `SELECT count(*) AS chunks, coalesce(sum(records), 0) AS records, coalesce(sum(size), 0) AS bytes,
   min(id) AS first_id, max(id) AS last_id, min(first_seq) AS first_seq, max(first_seq + records) AS next_seq FROM chunk`
 
-/** Opened on a locked file; shared by the run that owns it and the one that adopts it. */
+/** Opened on a locked file that is not empty. */
 export class SpoolTable implements RunSpool {
   readonly runId: string
+  readonly topic: string
   readonly file: string
+  /** When the run began, milliseconds since 1970. */
+  readonly createdMs: number
   readonly #db: Database
   readonly #maxBytes: number
   readonly #insert: StatementSync
@@ -58,21 +62,25 @@ export class SpoolTable implements RunSpool {
   #nextId: number
   #firstSeq: number
   #lastSeq: number
-  /** Behind the last one that was tried, stored or not. */
+  /** After the last one that was tried, stored or not. */
   #nextSeq: number
-  /** The chunk whose append ended without a clear answer, the only one whose numbers may come again. */
+  /** The chunk whose append ended without a clear answer: the only one whose run_seqs may be used again. */
   #unclear: { firstSeq: number; checksum: number } | undefined
-  /** Everything up to here may go, whether or not the disk let it be deleted. */
+  /** Chunks up to this id are acknowledged, whether or not the disk let them be deleted. */
   #acknowledged = 0
-  /** What {@link fixPartitions} was told, by whoever held the file first. */
+  /** The number of partitions that the first owner to know it has set. */
   #partitions: number | undefined
-  /** Never without the number being unknown. */
-  #unplaced: boolean
+  /** True only while the number is unknown. */
+  #unassigned: boolean
   #closed = false
 
+  /** @throws IntegrityError `SPOOL_CORRUPT` when the file is not the spool of this run, or chunks are missing. */
   constructor(db: Database, runId: string, maxBytes: number) {
+    const run = readRun(db, runId)
     this.runId = runId
+    this.topic = run.topic
     this.file = db.file
+    this.createdMs = run.created_ms
     this.#db = db
     this.#maxBytes = maxBytes
     this.#insert = db.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
@@ -81,10 +89,9 @@ export class SpoolTable implements RunSpool {
     this.#totalsUpTo = db.prepare(`${TOTALS} WHERE id <= ?`)
     this.#delete = db.prepare('DELETE FROM chunk WHERE id <= ?')
     this.#oldest = db.prepare('SELECT appended_ms FROM chunk ORDER BY id LIMIT 1')
-    const partitions = this.run?.partitions
-    this.#partitions = partitions ?? undefined
+    this.#partitions = run.partitions ?? undefined
     const totals = this.#totals(Number.MAX_SAFE_INTEGER)
-    this.#unplaced = totals.chunks > 0 && partitions === null
+    this.#unassigned = totals.chunks > 0 && run.partitions === null
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes
@@ -106,28 +113,22 @@ export class SpoolTable implements RunSpool {
     return totals
   }
 
-  /** What the file says of its run. */
-  get run(): RunRow | undefined {
-    const statement = this.#db.prepare('SELECT * FROM run')
-    return this.#db.use('read', () => statement.get() as RunRow | undefined)
+  get unassigned(): boolean {
+    return this.#unassigned
   }
 
-  get unplaced(): boolean {
-    return this.#unplaced
-  }
-
-  fixPartitions(count: number): void {
-    if (!this.#unplaced) return
+  setPartitionCount(count: number): void {
+    if (!this.#unassigned) return
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new InvalidInputError('OPTIONS_INVALID', `count: expected a whole number from 1, not ${count}`)
     }
     const update = this.#db.prepare('UPDATE run SET partitions = ?')
     freeReserve(this.file)
-    // Kept through the loss of power as well, or who comes next might be told another number: records sent once already
-    // would go to other partitions, where nobody knows them.
+    // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
+    // sent before would go to other partitions, whose duplicate filters do not know them.
     this.#db.durably('write', () => update.run(count))
     this.#partitions = count
-    this.#unplaced = false
+    this.#unassigned = false
   }
 
   get bytes(): number {
@@ -142,7 +143,7 @@ export class SpoolTable implements RunSpool {
     checkChunk(chunk)
     const layout = packLayout(chunk)
     const id = this.#nextId
-    const checksum = chunkChecksum(id, chunk.firstSeq, layout, chunk.bytes)
+    const checksum = this.#checksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
     const size = layout.length + chunk.bytes.length
     const limit = this.#maxBytes - keepFreeBytes
@@ -151,9 +152,9 @@ export class SpoolTable implements RunSpool {
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
     const count = chunk.ends.length
-    if (isUnplaced(chunk) && this.#partitions === undefined) this.#unplaced = true
+    if (isUnassigned(chunk) && this.#partitions === undefined) this.#unassigned = true
     try {
-      // A statement of its own is a transaction of its own.
+      // A single statement is its own transaction.
       this.#db.use('append to', () =>
         this.#insert.run(id, Date.now(), chunk.firstSeq, count, size, checksum, layout, chunk.bytes),
       )
@@ -172,7 +173,7 @@ export class SpoolTable implements RunSpool {
     return id
   }
 
-  /** A run_seq that names two records would lose one of them to the duplicate filter downstream. */
+  /** If a run_seq named two records, the consumer's duplicate filter would drop one of them. */
   #checkSeq(firstSeq: number, checksum: number): void {
     if (firstSeq >= this.#nextSeq) return
     if (this.#unclear?.firstSeq === firstSeq && this.#unclear.checksum === checksum) return
@@ -203,17 +204,21 @@ export class SpoolTable implements RunSpool {
   #load(id: number): Chunk {
     const row = this.#db.use('read', () => this.#select.get(id) as ChunkRow | undefined)
     if (row === undefined) throw this.#damaged(id, 'it is missing')
-    if (chunkChecksum(row.id, row.first_seq, row.layout, row.bytes) !== row.checksum) {
+    if (this.#checksum(row.id, row.first_seq, row.layout, row.bytes) !== row.checksum) {
       throw this.#damaged(id, 'its checksum does not match')
     }
     const chunk = unpackChunk({ firstSeq: row.first_seq, count: row.records, layout: row.layout, bytes: row.bytes })
     if (chunk === undefined) throw this.#damaged(id, `its layout is not that of ${row.records} records`)
-    if (!isUnplaced(chunk)) return chunk
-    if (this.#partitions !== undefined) return place(chunk, this.#partitions)
+    if (!isUnassigned(chunk)) return chunk
+    if (this.#partitions !== undefined) return assignPartitions(chunk, this.#partitions)
     throw new InvalidInputError(
       'OPTIONS_INVALID',
-      `${this.file} holds records without partitions: fix their number first`,
+      `${this.file} holds records without partitions: set their number first`,
     )
+  }
+
+  #checksum(id: number, firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
+    return chunkChecksum({ topic: this.topic, id, firstSeq, layout, bytes })
   }
 
   #damaged(id: number, reason: string): IntegrityError {
@@ -221,7 +226,7 @@ export class SpoolTable implements RunSpool {
   }
 
   trim(upToId: number): void {
-    // Never beyond what there is: a chunk appended later is not acknowledged yet.
+    // Never beyond the last chunk: a chunk appended later is not acknowledged yet.
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(upToId, this.#nextId - 1))
     const gone = this.#totals(upToId)
     if (gone.chunks === 0) return
@@ -237,7 +242,7 @@ export class SpoolTable implements RunSpool {
     try {
       if (this.#db.fileBytes() > SHRINK_ABOVE_BYTES) this.#db.shrink()
     } catch {
-      // Only space, tried again when the spool is next empty; the trim itself is committed.
+      // This only gives back space, and is tried again when the spool is next empty. The trim itself is committed.
     }
   }
 
@@ -260,10 +265,27 @@ export class SpoolTable implements RunSpool {
     if (this.#closed) return
     this.#closed = true
     try {
-      // On a full disk even deleting rows fails, for want of space in the log; removing the file then makes room.
+      // On a full disk even deleting rows fails, because the write-ahead log needs space. Removing the file frees space.
       if (this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0) removeSpool(this.file)
     } finally {
       this.#db.close()
     }
   }
+}
+
+/**
+ * Whether a locked file has no chunks. Such a file may lack even the row of its run: its owner died before it wrote one.
+ * @throws IntegrityError `SPOOL_CORRUPT` when the file is no spool.
+ */
+export function isEmptySpool(db: Database): boolean {
+  if (db.fileBytes() === 0) return true
+  const statement = db.prepare('SELECT id FROM chunk LIMIT 1')
+  return db.use('read', () => statement.get()) === undefined
+}
+
+function readRun(db: Database, runId: string): RunRow {
+  const statement = db.prepare('SELECT run_id, topic, created_ms, partitions FROM run')
+  const run = db.use('read', () => statement.get() as RunRow | undefined)
+  if (run?.run_id === runId) return run
+  throw new IntegrityError('SPOOL_CORRUPT', `${db.file} belongs to run ${run?.run_id}`)
 }

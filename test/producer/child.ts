@@ -177,6 +177,36 @@ const commands: Record<string, () => void | Promise<void>> = {
     print(`adopted ${next.stats().adopted}`)
     await next.close()
   },
+  /**
+   * Records in rounds, of records that grow, and waits for each round to be acknowledged: memory is used again and again.
+   * `how` is a broker and a topic. Prints how many events it has recorded.
+   */
+  'record-in-rounds': async () => {
+    const [broker = '', topic] = how.split(' ')
+    const place = { brokers: [broker], topic, spoolDir: `${dataDir}/spool` }
+    const trail = createAuditTrail({ agentId: 'child', ...place, handleExit: false, onProblem: () => {} })
+    const session = trail.startSession({ session_id: 'rounds' })
+    for (let round = 0; round < 40; round++) {
+      const filler = 'x'.repeat(8000 + 111 * round)
+      const receipts = Array.from({ length: 40 }, () => session.decision({ reasoning: `round ${round} ${filler}` }))
+      await receipts.at(-1)?.acked
+    }
+    await trail.close()
+    print(`recorded ${trail.stats().recorded}`)
+  },
+  /** Its delivery thread fails as fail-after-append.ts has it. Prints what becomes of the last event. */
+  'fail-after-append': async () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
+    const session = trail.startSession({ session_id: 'failing' })
+    const receipts = Array.from({ length: 50 }, (_, number) => session.decision({ reasoning: `decision ${number}` }))
+    print(
+      (await receipts.at(-1)?.acked.then(
+        () => 'acknowledged',
+        ({ message }: Error) => message,
+      )) ?? '',
+    )
+    await trail.close({ timeoutMs: 1000 })
+  },
   /** Its delivery thread takes longer to start than close waits for it: it is closed, and the process ends at once. */
   'slow-start': async () => {
     const Original = workerThreads.Worker

@@ -10,7 +10,7 @@ import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/s
 import kafkajs, { type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
-import { decodeRow, makeTempDirectory, openTrail, type Row, startApp, startChild } from './support.ts'
+import { decodeRow, makeTempDirectory, openTrail, type Row, startApp, startChild, startChildWith } from './support.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
@@ -174,6 +174,30 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
       })
     }
     expectPlaces(topic, messages)
+  })
+
+  it.each([
+    ['a worker thread, whose freed memory is detached', true],
+    ['the one thread there is, whose freed memory is overwritten', false],
+  ])('a client that sends a rejected batch after all sends right records: %s', async (_, workers) => {
+    const topic = await makeTopic(client, { numPartitions: 1 })
+    const preload = { module: 'late-client.ts', workers }
+    const child = startChildWith(preload, 'record-in-rounds', makeTempDirectory(), `${kafka.brokers[0]} ${topic}`)
+    expect(await child.exited()).toMatchObject({ code: 0, signal: null })
+    const late = Number(/^late (\d+)$/.exec(child.lines[0] ?? '')?.[1])
+    const recorded = Number(/^recorded (\d+)$/.exec(child.lines[1] ?? '')?.[1])
+    expect(late).toBeGreaterThan(0)
+    const messages = await readMessages(client, topic, (read) => read.length >= recorded + late)
+    const copies = Map.groupBy(messages, ({ value, ...place }) => decodeRow(value, place).run_seq)
+    expect([...copies.keys()].toSorted((one, other) => one - other)).toEqual(
+      Array.from({ length: recorded }, (_value, seq) => seq),
+    )
+    // The late client's are the second copies, each of a record of its own.
+    expect(messages).toHaveLength(recorded + late)
+    expect([...copies.values()].filter(({ length }) => length === 2)).toHaveLength(late)
+    for (const [first, second] of copies.values()) {
+      if (second !== undefined) expect(second.value.equals(first?.value ?? Buffer.alloc(0))).toBe(true)
+    }
   })
 
   it('a broker that is down at start gets everything once it is up', async (context) => {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows, startChild } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, sessionRows, startChild, startChildWith } from './support.ts'
 
 const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
 
@@ -85,6 +85,22 @@ describe('what is stored', () => {
     expect(decisions.map((row) => row['reasoning'])).toEqual(
       decisions.map((_, at) => `${Math.floor(at / 20)}.${at % 20}`),
     )
+  })
+
+  it('and acknowledged is not sent again when delivery then fails in its own work: it stops, and says so', async () => {
+    const dataDir = makeTempDirectory()
+    const log = openEmbeddedLog({ directory: dataDir })
+    log.createTopic('audit.events', 4)
+    log.close()
+    const child = startChildWith({ module: 'fail-after-append.ts' }, 'fail-after-append', dataDir)
+    await child.exited()
+    const acknowledged = readRows(dataDir).map((row) => row.run_seq)
+    expect(acknowledged.length).toBeGreaterThan(0)
+    expect(acknowledged).toEqual([...new Set(acknowledged)])
+    expect(child.lines).toEqual(['delivery has stopped: a fault of the test'])
+    // Without its trim the spool still holds the batch; the next owner sends it, and the consumer drops the duplicates.
+    const next = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
+    await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
   })
 
   it.each([

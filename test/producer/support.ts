@@ -107,14 +107,23 @@ export function startChild(...args: readonly string[]): Child {
   return startNode([], [PROGRAM, ...args])
 }
 
+/** The same with a module of this folder loaded first, in each of its threads. */
+export function startChildWith(preload: { module: string; workers?: boolean }, ...args: readonly string[]): Child {
+  const load = ['--import', new URL(preload.module, import.meta.url).href]
+  return startNode([...load, ...(preload.workers === false ? NO_WORKERS : [])], [PROGRAM, ...args])
+}
+
 /** The same for a program in apps/. */
 export function startApp(file: string, ...args: readonly string[]): Child {
   return startNode([], [fileURLToPath(new URL(`apps/${file}`, import.meta.url)), ...args])
 }
 
+/** Options of Node that forbid worker threads. */
+const NO_WORKERS = ['--permission', '--allow-fs-read=*', '--allow-fs-write=*']
+
 /** The same where Node forbids worker threads. */
 export function startChildWithoutWorkers(...args: readonly string[]): Child {
-  return startNode(['--permission', '--allow-fs-read=*', '--allow-fs-write=*'], [PROGRAM, ...args])
+  return startNode(NO_WORKERS, [PROGRAM, ...args])
 }
 
 /** Why no disk of its own can be given to a child here; undefined where it can. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { adoptSpools, openRunSpool } from '@agent-audit/spool'
@@ -9,12 +9,13 @@ import {
   chunkOf,
   leaveSpool,
   makeTempDirectory,
-  placesOf,
+  partitionsOf,
   plain,
   runIdOf,
   runSql,
   startChild,
-  unplaced,
+  TOPIC,
+  unassigned,
 } from './support.ts'
 
 it('finds every chunk that a killed process was told is committed', async () => {
@@ -80,7 +81,7 @@ function stateOf(pid: number | undefined): string | undefined {
 
 it('leaves a live owner in the same process alone, on this thread and on another, and its lock stays', async () => {
   const directory = makeTempDirectory()
-  const spool = openRunSpool({ directory, runId: runIdOf(1), maxBytes: ALL, fsync: false })
+  const spool = openRunSpool({ directory, runId: runIdOf(1), topic: TOPIC, maxBytes: ALL, fsync: false })
   spool.append(chunkOf(0, 1))
   expect(adoptAll(directory).runs).toEqual({})
   const code = `import { adoptSpools } from '@agent-audit/spool'
@@ -128,29 +129,52 @@ it('goes on where the last adopter stopped', () => {
   second?.close()
 })
 
-it('places records that no owner had a number of partitions for, each adopter by the same one', () => {
+it('assigns records whose owner never knew the number of partitions, at each adopter by the same number', () => {
   const directory = makeTempDirectory()
-  const spool = openRunSpool({ directory, runId: runIdOf(1), maxBytes: ALL, fsync: false })
-  spool.append(unplaced(chunkOf(0, 20)))
+  const spool = openRunSpool({ directory, runId: runIdOf(1), topic: TOPIC, maxBytes: ALL, fsync: false })
+  spool.append(unassigned(chunkOf(0, 20)))
   spool.close()
   for (const count of [4, 9]) {
     const [adopted] = adoptSpools({ directory }).spools
-    adopted?.fixPartitions(count)
-    expect(adopted?.read(0, ALL).map(({ chunk }) => [...chunk.partitions])).toEqual([placesOf(chunkOf(0, 20), 4)])
+    adopted?.setPartitionCount(count)
+    expect(adopted?.read(0, ALL).map(({ chunk }) => [...chunk.partitions])).toEqual([partitionsOf(chunkOf(0, 20), 4)])
     adopted?.close()
   }
 })
 
-it('takes a file of version 1, which had no place for a number of partitions', () => {
+it('says the topic that its owner gave, and reads nothing once that is damaged', () => {
+  const directory = makeTempDirectory()
+  for (const [number, topic] of ['audit.events', 'audit.seals'].entries()) {
+    const spool = openRunSpool({ directory, runId: runIdOf(number), topic, maxBytes: ALL, fsync: false })
+    spool.append(chunkOf(0, 1))
+    spool.close()
+  }
+  const { spools } = adoptSpools({ directory })
+  expect(new Map(spools.map(({ runId, topic }) => [runId, topic]))).toEqual(
+    new Map([
+      [runIdOf(0), 'audit.events'],
+      [runIdOf(1), 'audit.seals'],
+    ]),
+  )
+  for (const spool of spools) spool.close()
+  for (const { file } of spools) runSql(file, "UPDATE run SET topic = 'audit.event'")
+  for (const spool of adoptSpools({ directory }).spools) {
+    expect(() => spool.read(0, ALL)).toThrow(expect.objectContaining({ code: 'SPOOL_CORRUPT' }))
+    spool.close()
+  }
+  expect.assertions(3)
+})
+
+it('leaves a file of an earlier format, which does not say its topic, where it is', () => {
   const directory = makeTempDirectory()
   const file = leaveSpool(directory, 1)
-  runSql(file, 'ALTER TABLE run DROP COLUMN partitions; PRAGMA user_version = 1')
-  const [spool] = adoptSpools({ directory }).spools
-  expect(spool?.unplaced).toBe(false)
-  expect(spool?.read(0, ALL).map(({ chunk }) => plain(chunk))).toEqual(
-    Array.from({ length: 20 }, (_, index) => plain(chunkOf(index * 20, 20))),
-  )
-  spool?.close()
+  runSql(file, 'ALTER TABLE run DROP COLUMN topic; PRAGMA user_version = 2')
+  expect(adoptSpools({ directory })).toEqual({
+    spools: [],
+    damaged: [],
+    skipped: [{ file, reason: expect.stringContaining('earlier release') }],
+  })
+  expect(existsSync(file)).toBe(true)
 })
 
 it('gives the oldest run first, leaves out the excepted one, and other files', () => {

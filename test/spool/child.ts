@@ -3,7 +3,7 @@ import fs, { existsSync, writeFileSync, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { adoptSpools, openEmbeddedLog, openRunSpool } from '@agent-audit/spool'
-import { chunkOf, runIdOf } from './chunks.ts'
+import { chunkOf, runIdOf, TOPIC } from './chunks.ts'
 
 /**
  * Stops this process at a step that a race is about, until SIGCONT: after the first call of the function of node:fs that
@@ -56,12 +56,12 @@ const RECORDS = 20
 const commands: Record<string, (directory: string, number: number, count: number) => void> = {
   /** Appends for ever, printing each committed id. */
   'append-forever': (directory, number) => {
-    const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: 2 ** 40, fsync: false })
+    const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 40, fsync: false })
     for (let seq = 0; ; seq += RECORDS) print(spool.append(chunkOf(seq, RECORDS)))
   },
   /** Appends for ever, keeping the newest ten; prints `+id` and `-id`, the trim before it is done. */
   'append-and-trim': (directory, number) => {
-    const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: 2 ** 40, fsync: false })
+    const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 40, fsync: false })
     for (let seq = 0; ; seq += RECORDS) {
       const id = spool.append(chunkOf(seq, RECORDS))
       print(`+${id}`)
@@ -72,14 +72,20 @@ const commands: Record<string, (directory: string, number: number, count: number
   },
   /** Holds a spool with one chunk. */
   hold: (directory, number) => {
-    const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: 2 ** 30, fsync: false })
+    const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 30, fsync: false })
     print(spool.append(chunkOf(0, RECORDS)))
     stayAlive()
   },
   /** Opens and closes `count` spools, each with one chunk, which stay. */
   'open-many': (directory, number, count) => {
     for (let index = 0; index < count; index++) {
-      const spool = openRunSpool({ directory, runId: runIdOf(number + index), maxBytes: 2 ** 30, fsync: false })
+      const spool = openRunSpool({
+        directory,
+        runId: runIdOf(number + index),
+        topic: TOPIC,
+        maxBytes: 2 ** 30,
+        fsync: false,
+      })
       spool.append(chunkOf(0, 1))
       spool.close()
       print(runIdOf(number + index))
@@ -103,7 +109,7 @@ const commands: Record<string, (directory: string, number: number, count: number
    * another one under its run_seqs, trimming all and closing give.
    */
   'append-until-refused': (directory, number) => {
-    const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: 2 ** 40, fsync: false })
+    const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 40, fsync: false })
     let seq = -RECORDS
     let outcome: string
     do {

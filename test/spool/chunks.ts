@@ -2,18 +2,21 @@
 import { createHash } from 'node:crypto'
 import type { Chunk } from '@agent-audit/spool'
 
+/** The topic that a spool is opened with. */
+export const TOPIC = 'audit.events'
+
 /** A run_id made from a number. */
 export function runIdOf(number: number): string {
   return number.toString(16).padStart(32, '0')
 }
 
-/** The same chunk as it is stored while no number of partitions is known: a hash of each key in the partition's place. */
-export function unplaced(chunk: Chunk): Chunk {
+/** The same chunk as it is stored while the number of partitions is unknown: a hash of each key instead of a partition. */
+export function unassigned(chunk: Chunk): Chunk {
   return { ...chunk, partitions: chunk.partitions.map((_, index) => ~hashOf(chunk, index)) }
 }
 
 /** Which of `count` partitions each record of such a chunk belongs to. */
-export function placesOf(chunk: Chunk, count: number): number[] {
+export function partitionsOf(chunk: Chunk, count: number): number[] {
   return Array.from(chunk.ends, (_, index) => hashOf(chunk, index) % count)
 }
 

@@ -4,13 +4,13 @@ import { adoptSpools, openRunSpool } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, RunSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { chunkOf, makeTempDirectory, placesOf, plain, runIdOf, startChild, unplaced } from './support.ts'
+import { chunkOf, makeTempDirectory, partitionsOf, plain, runIdOf, startChild, TOPIC, unassigned } from './support.ts'
 
 const ALL = 2 ** 40
 
 function openSpool(directory: string, options?: { number?: number; maxBytes?: number; fsync?: boolean }): RunSpool {
   const { number = 1, maxBytes = ALL, fsync = false } = options ?? {}
-  return openRunSpool({ directory, runId: runIdOf(number), maxBytes, fsync })
+  return openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes, fsync })
 }
 
 function plainAll(chunks: readonly StoredChunk[]): object[] {
@@ -177,26 +177,26 @@ it.each<[string, Partial<Chunk>]>([
   spool.close()
 })
 
-it('keeps records before the number of partitions is known, and places all of them by the first number it is told', () => {
+it('keeps records before the number of partitions is known, and assigns all of them by the first number that is set', () => {
   const directory = makeTempDirectory()
   const spool = openSpool(directory)
   const [early, late] = [chunkOf(0, 20), chunkOf(20, 20)]
-  spool.append(unplaced(early))
-  expect(spool.unplaced).toBe(true)
+  spool.append(unassigned(early))
+  expect(spool.unassigned).toBe(true)
   expect(() => spool.read(0, ALL)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
-  expect(() => spool.fixPartitions(0)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
-  spool.fixPartitions(5)
-  expect(spool.unplaced).toBe(false)
+  expect(() => spool.setPartitionCount(0)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
+  spool.setPartitionCount(5)
+  expect(spool.unassigned).toBe(false)
   spool.append(late)
-  spool.append(unplaced(chunkOf(40, 3)))
-  expect(spool.unplaced).toBe(false)
-  const expected = [placesOf(early, 5), [...late.partitions], placesOf(chunkOf(40, 3), 5)]
+  spool.append(unassigned(chunkOf(40, 3)))
+  expect(spool.unassigned).toBe(false)
+  const expected = [partitionsOf(early, 5), [...late.partitions], partitionsOf(chunkOf(40, 3), 5)]
   expect(partitionsIn(spool)).toEqual(expected)
   spool.close()
-  // Some of it may have been sent by now: another number would put the rest, and what is sent again, elsewhere.
+  // Some records may have been sent by now: another number would send the rest, and every resend, to other partitions.
   for (const adopted of adoptSpools({ directory }).spools) {
-    expect(adopted.unplaced).toBe(false)
-    adopted.fixPartitions(7)
+    expect(adopted.unassigned).toBe(false)
+    adopted.setPartitionCount(7)
     expect(partitionsIn(adopted)).toEqual(expected)
     adopted.close()
   }
@@ -250,12 +250,13 @@ it('lets nobody else read the events', () => {
   spool.close()
 })
 
-it('refuses a run_id that is none or has a spool already, and a directory that is a file', () => {
+it('refuses a run_id or topic that is none, a run_id that has a spool already, and a directory that is a file', () => {
   const directory = makeTempDirectory()
   const spool = openSpool(directory)
   const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' })
   expect(() => openSpool(directory)).toThrow(invalid)
-  expect(() => openRunSpool({ directory, runId: '../x', maxBytes: 1, fsync: false })).toThrow(invalid)
+  expect(() => openRunSpool({ directory, runId: '../x', topic: TOPIC, maxBytes: 1, fsync: false })).toThrow(invalid)
+  expect(() => openRunSpool({ directory, runId: runIdOf(2), topic: 'a/b', maxBytes: 1, fsync: false })).toThrow(invalid)
   expect(() => openSpool(directory, { number: 2, maxBytes: 0 })).toThrow(invalid)
   expect(() => openSpool(spool.file, { number: 2 })).toThrow(expect.objectContaining({ code: 'SPOOL_UNAVAILABLE' }))
   spool.close()

@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url'
 import { adoptSpools, openRunSpool } from '@agent-audit/spool'
 import type { Chunk } from '@agent-audit/spool'
 import { onTestFinished, vi } from 'vitest'
-import { chunkOf, runIdOf } from './chunks.ts'
+import { chunkOf, runIdOf, TOPIC } from './chunks.ts'
 
-export { chunkOf, placesOf, runIdOf, unplaced } from './chunks.ts'
+export { chunkOf, partitionsOf, runIdOf, TOPIC, unassigned } from './chunks.ts'
 
 /** A directory that is removed after the test. */
 export function makeTempDirectory(): string {
@@ -87,7 +87,7 @@ export const ALL: number = 2 ** 40
 
 /** Leaves the spool of a dead run with some chunks behind; returns its file. */
 export function leaveSpool(directory: string, number: number, chunks = 20): string {
-  const spool = openRunSpool({ directory, runId: runIdOf(number), maxBytes: ALL, fsync: false })
+  const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: ALL, fsync: false })
   for (let index = 0; index < chunks; index++) spool.append(chunkOf(index * 20, 20))
   spool.close()
   return spool.file

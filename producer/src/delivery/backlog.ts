@@ -1,49 +1,49 @@
 /**
- * What is on disk and not acknowledged: the spools to send from, in order, dead runs' first, then this run's own. Reads
- * them as far as there is room in memory, trims what is acknowledged, and removes what is empty.
+ * The chunks on disk that are not acknowledged: the spools to send from, in order, dead runs' first, then this run's own.
+ * Reads them as far as there is room in memory, trims acknowledged chunks, and removes empty spools.
  */
-import { adoptSpools, isUnplaced } from '@agent-audit/spool'
-import type { AdoptedSpool, Chunk } from '@agent-audit/spool'
+import { adoptSpools, isUnassigned } from '@agent-audit/spool'
+import type { AdoptedSpool, Chunk, RunSpool } from '@agent-audit/spool'
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { toProblem } from './protocol.ts'
-import type { Loss, Problem } from './protocol.ts'
+import type { Loss } from './protocol.ts'
 import type { Outbox } from './outbox.ts'
-import type { LoadedChunk } from './partition-queue.ts'
+import type { Reporter } from './reporter.ts'
 import { SpoolFeed } from './spool-feed.ts'
+import type { SpoolEntry } from './spool-feed.ts'
 
 /** Pause before a spool that could not be read or trimmed is tried again. */
 const RETRY_MS = 1000
 
-export interface BacklogHooks {
-  /** All records of a chunk are acknowledged. */
-  acked(spool: AdoptedSpool, loaded: LoadedChunk): void
-  /** What is left of a spool's events will not be sent: its file is damaged, and set aside. */
-  lost(loss: Loss): void
-  /** A spool that was not closed by the caller is closed: damaged, or empty on a full disk. */
-  gone(spool: AdoptedSpool): void
-  problem(problem: Problem): void
-  /** Something was read, trimmed or removed: there may be room again. */
-  moved(): void
+export interface BacklogOptions {
+  readonly outbox: Outbox
+  /** Takes problems and losses. */
+  readonly reporter: Reporter
+  /** Called when {@link Backlog.advance} has work. */
+  readonly wake: () => void
 }
 
 export class Backlog {
   readonly #outbox: Outbox
-  readonly #hooks: BacklogHooks
+  readonly #reporter: Reporter
+  readonly #wake: () => void
   #feeds: SpoolFeed[] = []
-  /** The run's own: the last one, and never at its end. */
-  #own: SpoolFeed | undefined
+  /** This run's own spool, and its feed: the last one, which never reaches its end. */
+  #own: { readonly spool: RunSpool; readonly feed: SpoolFeed } | undefined
   /** Dead runs' spools that were read to their end and are not acknowledged yet. */
   readonly #draining: Set<SpoolFeed> = new Set<SpoolFeed>()
-  #partitions: number | undefined
-  #scheduled = false
-  #closed = false
+  /** Partition counts by topic, once connected. */
+  #partitions: ReadonlyMap<string, number> = new Map<string, number>()
+  /** Whether there is something to trim or to read. */
+  #due = false
 
-  constructor(outbox: Outbox, hooks: BacklogHooks) {
+  constructor({ outbox, reporter, wake }: BacklogOptions) {
     this.#outbox = outbox
-    this.#hooks = hooks
+    this.#reporter = reporter
+    this.#wake = wake
   }
 
-  /** Takes the spools of dead runs on a directory. */
+  /** Takes the spools of dead runs in a directory. */
   adopt(directory: string): void {
     try {
       const { spools, damaged, skipped } = adoptSpools({ directory })
@@ -52,37 +52,42 @@ export class Backlog {
         this.#reportLoss({ runId, first: null, last: null, file, reason })
       }
       for (const { file, reason } of skipped) {
-        const error = new AuditUnavailableError('SPOOL_UNAVAILABLE', `left ${file}: ${reason}`)
-        this.#hooks.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+        this.#problem(new AuditUnavailableError('SPOOL_UNAVAILABLE', `left ${file}: ${reason}`))
       }
     } catch (error) {
-      this.#hooks.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+      this.#problem(error)
     }
-    this.schedule()
+    this.#request()
   }
 
-  /** Takes this run's own spool, behind all others. */
-  own(spool: AdoptedSpool): void {
-    this.#own = new SpoolFeed(spool)
-    this.#feeds.push(this.#own)
+  /** Takes this run's own spool, after all others. */
+  use(spool: RunSpool): void {
+    const feed = new SpoolFeed(spool)
+    this.#own = { spool, feed }
+    this.#feeds.push(feed)
   }
 
-  /** The topic has as many partitions: spools whose records have none can be told, and sent. */
-  connected(partitions: number): void {
+  /** This run's own spool; undefined before there is one, and once it had to be closed: damaged, or on a full disk. */
+  get own(): RunSpool | undefined {
+    return this.#own?.spool
+  }
+
+  /** The partition counts are known: unassigned records can be sent. */
+  connected(partitions: ReadonlyMap<string, number>): void {
     this.#partitions = partitions
-    this.schedule()
+    this.#request()
   }
 
   /**
-   * A chunk was just appended to this run's own spool: sends it from memory if it is next and there is room.
-   * @returns false when it will be read back: its memory is free.
+   * Takes a chunk that was just appended to this run's own spool: sends it from memory if it is next and there is room.
+   * @returns false when the chunk will be read back from disk: its memory is free.
    */
   appended(chunk: Chunk, id: number): boolean {
-    const own = this.#own
+    const own = this.#own?.feed
     if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return false
-    if (isUnplaced(chunk)) {
-      // The count may have come since: nobody else would have this chunk read.
-      if (this.#partitions !== undefined) this.schedule()
+    if (isUnassigned(chunk)) {
+      // The count may have arrived since the chunk was made: without this request nothing would read the chunk.
+      if (this.#partitions.has(own.spool.topic)) this.#request()
       return false
     }
     own.pass(id, chunk)
@@ -90,9 +95,10 @@ export class Backlog {
     return true
   }
 
-  /** Whether nothing is left to be sent or acknowledged. */
-  get empty(): boolean {
-    return this.#feeds.length === 0 && this.#draining.size === 0
+  /** All records of a chunk are acknowledged. */
+  acknowledge({ feed, id }: SpoolEntry): void {
+    feed.acknowledge(id)
+    this.#request()
   }
 
   /** The spools that are not empty yet. */
@@ -100,46 +106,42 @@ export class Backlog {
     return [...this.#draining, ...this.#feeds].map((feed) => feed.spool)
   }
 
-  schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    setImmediate(() => {
-      this.#scheduled = false
-      if (!this.#closed) this.#refill()
-    })
+  #request(): void {
+    this.#due = true
+    this.#wake()
   }
 
   #send(feed: SpoolFeed, id: number, chunk: Chunk): void {
-    this.#outbox.add(chunk, (loaded) => {
-      this.#hooks.acked(feed.spool, loaded)
-      feed.acknowledge(id)
-      this.schedule()
-    })
+    this.#outbox.add(chunk, feed.spool.topic, { feed, id })
   }
 
-  #refill(): void {
+  /** Trims and removes what is acknowledged, and reads on as far as there is room. @returns false if there was no need. */
+  advance(): boolean {
+    if (!this.#due) return false
+    this.#due = false
     for (const feed of this.#draining) this.#guard(feed, () => this.#finish(feed))
     let feed: SpoolFeed | undefined
     do {
       feed = this.#feeds[0]
       const first = feed
-      if (first !== undefined) this.#guard(first, () => this.#advance(first))
+      if (first !== undefined) this.#guard(first, () => this.#sendFrom(first))
     } while (this.#feeds[0] !== feed)
-    this.#hooks.moved()
+    return true
   }
 
-  #advance(feed: SpoolFeed): void {
+  #sendFrom(feed: SpoolFeed): void {
     this.#trim(feed)
-    if (feed.spool.unplaced) {
-      if (this.#partitions === undefined) return
-      feed.spool.fixPartitions(this.#partitions)
+    if (feed.spool.unassigned) {
+      const partitions = this.#partitions.get(feed.spool.topic)
+      if (partitions === undefined) return
+      feed.spool.setPartitionCount(partitions)
     }
-    // In order: a later feed is not read before the ones in front of it have been read to their ends.
+    // In order: a later feed is not read before the feeds in front of it have been read to their ends.
     while (this.#feeds[0] === feed && this.#outbox.room > 0) {
       const chunks = feed.read(this.#outbox.room)
       for (const { id, chunk } of chunks) this.#send(feed, id, chunk)
       if (chunks.length > 0) continue
-      if (feed === this.#own) return
+      if (feed === this.#own?.feed) return
       this.#feeds.shift()
       this.#draining.add(feed)
       this.#finish(feed)
@@ -147,27 +149,26 @@ export class Backlog {
   }
 
   /**
-   * On a full disk even a trim needs room that is not there: what is left is sent all the same. Once all of it is
-   * acknowledged the file as a whole can go: that makes room, and the run goes on with a new one. A dead run's file goes
-   * when it has been read to its end.
+   * On a full disk even a trim fails for lack of space; the rest of the spool is sent all the same. Once all of it is
+   * acknowledged, the file as a whole can be removed: that frees space, and the run goes on with a new file. A dead run's
+   * file is removed when it has been read to its end.
    */
   #trim(feed: SpoolFeed): void {
     try {
       feed.trim()
     } catch (error) {
       if (error instanceof IntegrityError) throw error
-      this.#hooks.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
-      if (feed !== this.#own || !feed.idle || feed.unread.first !== null) return
+      this.#problem(error)
+      if (feed !== this.#own?.feed || !feed.idle || feed.unread.first !== null) return
       this.#drop(feed)
       feed.close()
-      this.#hooks.gone(feed.spool)
     }
   }
 
   #drop(feed: SpoolFeed): void {
     this.#feeds = this.#feeds.filter((other) => other !== feed)
     this.#draining.delete(feed)
-    if (feed === this.#own) this.#own = undefined
+    if (feed === this.#own?.feed) this.#own = undefined
   }
 
   /** Closes a dead run's spool, which removes its file, once all of it is acknowledged. */
@@ -181,36 +182,38 @@ export class Backlog {
     try {
       work()
     } catch (error) {
-      const problem = toProblem(error, 'SPOOL_UNAVAILABLE')
-      this.#hooks.problem(problem)
-      if (error instanceof IntegrityError) this.#giveUp(feed, problem.message)
-      else setTimeout(() => this.schedule(), RETRY_MS).unref()
+      this.#problem(error)
+      if (error instanceof IntegrityError) this.#giveUp(feed, error.message)
+      else setTimeout(() => this.#request(), RETRY_MS).unref()
     }
   }
 
-  /** Nothing more is delivered from a damaged spool; what was read from it before is on its way. */
+  /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */
   #giveUp(feed: SpoolFeed, reason: string): void {
     this.#drop(feed)
     this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file: this.#setAside(feed.spool), reason })
-    this.#hooks.gone(feed.spool)
   }
 
   #setAside(spool: AdoptedSpool): string {
     try {
       return spool.setAside() ?? spool.file
     } catch (error) {
-      this.#hooks.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+      this.#problem(error)
       return spool.file
     }
   }
 
   #reportLoss(loss: Loss): void {
     const error = new IntegrityError('SPOOL_CORRUPT', `set aside as ${loss.file}: ${loss.reason}`)
-    this.#hooks.problem(toProblem(error, 'SPOOL_CORRUPT'))
-    this.#hooks.lost(loss)
+    this.#reporter.problem(toProblem(error, 'SPOOL_CORRUPT'))
+    this.#reporter.lost(loss)
   }
 
-  /** What is on disk and not trimmed, of all spools. */
+  #problem(error: unknown): void {
+    this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+  }
+
+  /** Bytes on disk that are not trimmed, and the age of the oldest chunk, over all spools. */
   stats(): { bytes: number; oldestMs: number | null } {
     let bytes = 0
     let oldestMs: number | null = null
@@ -222,9 +225,8 @@ export class Backlog {
     return { bytes, oldestMs }
   }
 
-  /** Trims and lets go of everything; what is left is adopted by who comes next. */
+  /** Trims and closes all spools; the next owner adopts those that are not empty. */
   close(): void {
-    this.#closed = true
     for (const feed of [...this.#draining, ...this.#feeds]) {
       this.#guard(feed, () => feed.close())
     }
@@ -235,6 +237,6 @@ function statsOf(spool: AdoptedSpool): { bytes: number; oldestMs: number | null 
   try {
     return spool.stats()
   } catch {
-    return { bytes: 0, oldestMs: null } // Trouble with the disk is reported by who reads and trims.
+    return { bytes: 0, oldestMs: null } // Reads and trims report trouble with the disk.
   }
 }

@@ -1,33 +1,35 @@
-/** Keeps one connected client at a time, for as long as it takes. */
-import type { Sender } from '@agent-audit/kafka'
+/** Keeps one connected client at a time, and reconnects until it is closed. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sender } from '@agent-audit/kafka'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5000
 
-export interface ConnectionHooks {
-  /** The topic has as many partitions now. */
-  onConnected(partitions: number): void
+export interface ConnectionOptions {
+  /** Makes a client that is not connected yet. */
+  readonly create: () => Sender
+  /** The topics to send to, asked for at each connect. */
+  readonly topics: () => readonly string[]
+  /** A client is connected; these are the partition counts of the topics. */
+  readonly onConnected: (partitions: ReadonlyMap<string, number>) => void
   /** A client failed, and another one will be tried. */
-  onFailure(error: unknown): void
+  readonly onFailure: (error: unknown) => void
 }
 
-/** The pause before the next try: doubled each time, capped, and shaken so that a fleet does not come back in step. */
+/** The pause before the next try: doubled each time, capped, and randomized so that a fleet does not reconnect in step. */
 export function backoffMs(failures: number): number {
   const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 16))
   return pause * (0.5 + Math.random() / 2)
 }
 
 export class Connection {
-  readonly #create: () => Sender
-  readonly #hooks: ConnectionHooks
+  readonly #options: ConnectionOptions
   readonly #closing: AbortController = new AbortController()
   #sender: Promise<Sender> | undefined
   #connected = false
 
-  constructor(create: () => Sender, hooks: ConnectionHooks) {
-    this.#create = create
-    this.#hooks = hooks
+  constructor(options: ConnectionOptions) {
+    this.#options = options
   }
 
   get connected(): boolean {
@@ -47,32 +49,34 @@ export class Connection {
   async #dial(): Promise<Sender> {
     for (let failures = 0; ; failures++) {
       this.#closing.signal.throwIfAborted()
-      const sender = this.#create()
+      const sender = this.#options.create()
+      let partitions: ReadonlyMap<string, number>
       try {
-        const { partitions } = await sender.connect()
+        partitions = await sender.connect(this.#options.topics())
         this.#closing.signal.throwIfAborted()
-        this.#connected = true
-        this.#hooks.onConnected(partitions)
-        return sender
       } catch (error) {
         await sender.close()
         this.#closing.signal.throwIfAborted()
-        this.#hooks.onFailure(error)
+        this.#options.onFailure(error)
         await this.pause(failures)
+        continue
       }
+      this.#connected = true
+      this.#options.onConnected(partitions)
+      return sender
     }
   }
 
   /**
-   * Takes a client out of use after a rejected send. Sends of other partitions on the same client are rejected by its
-   * closing, and discard it once more, which does nothing.
+   * Discards a client after a rejected send. Closing it rejects the sends of other partitions on the same client; they
+   * discard it again, which does nothing.
    */
   discard(sender: Sender, current: Promise<Sender>, error: unknown): void {
     if (this.#sender !== current) return
     this.#sender = undefined
     this.#connected = false
     void sender.close()
-    this.#hooks.onFailure(error)
+    this.#options.onFailure(error)
   }
 
   /** Waits before a retry. @throws AbortError when the connection is closed meanwhile. */

@@ -2,27 +2,30 @@
  * Delivery: takes chunks from the recorder, stores them, sends them, and reports. Runs in a worker thread, or inline.
  *
  * Each record's partition is chosen once. With durability `disk` the chunk is committed to the spool, and sent from memory
- * if it is next and there is room, else read back later. What dead runs left on this directory goes first, under their
- * own run_ids. As long as the number of partitions is not known, a chunk waits: on disk, its choice left open, for its
- * spool to be told the number; with another durability in memory, and nothing counts as stored.
+ * if it is next and there is room, else read back later. The spools that dead runs left in this directory go first, under
+ * their own run_ids. While the number of partitions is unknown, a chunk waits: on disk, without partitions, until its spool
+ * is given the number; with another durability in memory, and nothing counts as stored.
+ *
+ * A chunk is stored as soon as it arrives. The rest happens in turns: the outbox only lists acknowledged chunks, and a turn
+ * reports them, trims the spools and reads on.
  */
 import type { Sender } from '@agent-audit/kafka'
 import { createKafkaSender } from '@agent-audit/kafka/sender'
 import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/spool'
-import type { Chunk, RunSpool } from '@agent-audit/spool'
+import type { Chunk } from '@agent-audit/spool'
+import { createEmbeddedSender } from '../log/embedded-sender.ts'
 import { Backlog } from './backlog.ts'
 import { backoffMs, Connection } from './connection.ts'
-import type { ChunkAck, DeliverySettings, Gauges, Report, SealedChunk, ToDelivery } from './protocol.ts'
-import { toProblem } from './protocol.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
+import type { ChunkAck, DeliverySettings, EncodedChunk, Gauges, Report, ToDelivery } from './protocol.ts'
+import { toProblem } from './protocol.ts'
 import { Reporter } from './reporter.ts'
-import { createEmbeddedSender } from '../log/embedded-sender.ts'
 
-/** Bytes of stored chunks kept in memory for sending. What is beyond waits on disk. */
+/** Bytes of stored chunks kept in memory for sending. Chunks beyond that wait on disk. */
 export const WINDOW_BYTES: number = 8 * 1024 * 1024
-/** Kept free in the spool for the trail's own events: a full spool must not refuse what explains its refusals. */
+/** Kept free in the spool for the trail's own events: a full spool must not refuse the events that explain its refusals. */
 const RESERVE_BYTES = 64 * 1024
 
 export class Delivery {
@@ -32,57 +35,40 @@ export class Delivery {
   readonly #outbox: Outbox
   readonly #backlog: Backlog
   /** Chunks not stored yet, in order; the first may have its partitions already. */
-  readonly #waiting: SealedChunk[] = []
+  readonly #waiting: EncodedChunk[] = []
   #first: Chunk | undefined
+  /** Number of partitions of the trail's topic: the last one seen, until the broker has said it. */
   #partitions: number | undefined
-  #spool: RunSpool | undefined
   #full = false
   #failures = 0
   #retry: NodeJS.Timeout | undefined
   #adopted = 0
+  #turnAhead = false
   #closed = false
 
   constructor(settings: DeliverySettings, post: (report: Report) => void) {
     this.#settings = settings
-    this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled })
-    this.#connection = new Connection(() => createSender(settings), {
+    const wake = (): void => this.#wake()
+    this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
+    this.#connection = new Connection({
+      create: () => createSender(settings),
+      // The spools of dead runs say their topics.
+      topics: () => [...new Set([settings.topic, ...this.#backlog.spools.map(({ topic }) => topic)])],
       onConnected: (partitions) => this.#onConnected(partitions),
       onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
     })
-    // Without a spool the recorder's own limit bounds what is here.
+    // Without a spool the recorder's own limit bounds the memory.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
-    const free = (memory: ArrayBuffer): void => this.#reporter.freed(memory)
-    this.#outbox = new Outbox({ connection: this.#connection, windowBytes, free })
-    this.#backlog = this.#createBacklog()
+    this.#outbox = new Outbox({ connection: this.#connection, windowBytes, wake })
+    this.#backlog = new Backlog({ outbox: this.#outbox, reporter: this.#reporter, wake })
     if (settings.durability === 'disk') {
       this.#partitions = lastPartitions(settings.spoolDir, settings.topic)
       this.#backlog.adopt(settings.spoolDir)
       this.#openSpool()
     }
-    this.#connection.sender().catch(() => {}) // Rejects when closed first.
-  }
-
-  #createBacklog(): Backlog {
-    return new Backlog(this.#outbox, {
-      acked: ({ runId }, loaded) => {
-        if (runId === this.#settings.runId) this.#acked(loaded)
-        else this.#adopted += loaded.chunk.ends.length
-      },
-      lost: (loss) => this.#reporter.lost(loss),
-      gone: (spool) => {
-        // If it is the run's own, it goes on with a new one.
-        if (spool === this.#spool) this.#spool = undefined
-      },
-      problem: (problem) => this.#reporter.problem(problem),
-      moved: () => {
-        this.#reporter.changed()
-        if (this.#waiting.length > 0) this.#admit()
-      },
+    this.#connection.sender().catch((error: unknown) => {
+      if (!this.#connection.closed) throw error
     })
-  }
-
-  #acked({ chunk, runs }: LoadedChunk): void {
-    this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), runs })
   }
 
   handle(message: ToDelivery): void {
@@ -91,25 +77,56 @@ export class Delivery {
     this.#admit()
   }
 
-  #onConnected(partitions: number): void {
+  #wake(): void {
+    if (this.#turnAhead) return
+    this.#turnAhead = true
+    setImmediate(() => {
+      this.#turnAhead = false
+      this.#turn()
+    })
+  }
+
+  /** Reads what has happened since the last turn, reports it, then trims the spools, reads on, and stores what had no room. */
+  #turn(): void {
+    for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
+    // First: receipts do not wait for the disk.
+    this.#reporter.post()
+    if (this.#closed || !this.#backlog.advance()) return
+    this.#reporter.changed()
+    if (this.#waiting.length > 0) this.#admit()
+  }
+
+  #onAcknowledged({ chunk, stored, ranges, sendRejected }: LoadedChunk): void {
+    if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId) this.#adopted += chunk.ends.length
+    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges })
+    if (stored === undefined) this.#reporter.settle()
+    else this.#backlog.acknowledge(stored)
+    if (!sendRejected) this.#free(chunk)
+  }
+
+  /** Gives a chunk's memory back to the agent's thread. No code of this thread may read it from here on. */
+  #free({ bytes }: Chunk): void {
+    this.#reporter.freed(bytes.buffer as ArrayBuffer)
+  }
+
+  #onConnected(partitions: ReadonlyMap<string, number>): void {
     const { durability, spoolDir, topic } = this.#settings
-    if (durability === 'disk' && partitions !== this.#partitions) {
+    const count = partitions.get(topic)
+    if (durability === 'disk' && count !== undefined && count !== this.#partitions) {
       try {
-        rememberPartitions(spoolDir, topic, partitions)
+        rememberPartitions(spoolDir, topic, count)
       } catch (error) {
         this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
       }
     }
-    this.#partitions = partitions
+    this.#partitions = count
     this.#backlog.connected(partitions)
-    this.#admit()
   }
 
   #openSpool(): void {
-    const { spoolDir: directory, runId, spoolMaxBytes: maxBytes, fsync } = this.#settings
+    const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync } = this.#settings
     try {
-      this.#spool = openRunSpool({ directory, runId, maxBytes, fsync, partitions: this.#partitions })
-      this.#backlog.own(this.#spool)
+      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, partitions: this.#partitions }))
     } catch (error) {
       this.#waitForDisk(error)
     }
@@ -119,7 +136,7 @@ export class Delivery {
   #admit(): void {
     if (this.#retry !== undefined || this.#closed) return
     if (this.#settings.durability !== 'disk' && this.#partitions === undefined) return
-    if (this.#settings.durability === 'disk' && this.#spool === undefined) this.#openSpool()
+    if (this.#settings.durability === 'disk' && this.#backlog.own === undefined) this.#openSpool()
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // Kept: a commit without a clear answer may only be tried again with the very same chunk.
       this.#first ??= assignPartitions(next, this.#partitions)
@@ -130,25 +147,24 @@ export class Delivery {
   }
 
   /** @returns false when the chunk has to wait. */
-  #accept(chunk: Chunk, { own, bytes }: SealedChunk): boolean {
+  #accept(chunk: Chunk, { fromTrail }: EncodedChunk): boolean {
     if (this.#settings.durability !== 'disk') {
-      this.#outbox.add(chunk, (loaded) => {
-        this.#acked(loaded)
-        this.#reporter.settle()
-      })
+      this.#outbox.add(chunk, this.#settings.topic)
       return true
     }
-    if (this.#spool === undefined) return false
+    const spool = this.#backlog.own
+    if (spool === undefined) return false
+    let id: number
     try {
-      const id = this.#spool.append(chunk, { keepFreeBytes: own ? 0 : RESERVE_BYTES })
-      this.#failures = 0
-      this.#reporter.stored(chunk.firstSeq)
-      this.#reporter.settle()
-      if (!this.#backlog.appended(chunk, id)) this.#reporter.freed(bytes.buffer)
-      return true
+      id = spool.append(chunk, { keepFreeBytes: fromTrail ? 0 : RESERVE_BYTES })
     } catch (error) {
       return this.#onRefusedAppend(chunk, error)
     }
+    this.#failures = 0
+    this.#reporter.stored(chunk.firstSeq)
+    this.#reporter.settle()
+    if (!this.#backlog.appended(chunk, id)) this.#free(chunk)
+    return true
   }
 
   #onRefusedAppend(chunk: Chunk, error: unknown): boolean {
@@ -162,6 +178,7 @@ export class Delivery {
     if (problem.code === 'SPOOL_FULL' && this.#settings.onFull === 'wait') return false // Until something is trimmed.
     this.#reporter.refused(chunk.firstSeq, problem)
     this.#reporter.settle()
+    this.#free(chunk)
     return true
   }
 
@@ -178,8 +195,9 @@ export class Delivery {
     this.#closed = true
     clearTimeout(this.#retry)
     await this.#connection.close()
+    for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
     this.#backlog.close()
-    this.#reporter.close()
+    this.#reporter.post(true)
   }
 
   #gauges(): Gauges {
@@ -195,22 +213,11 @@ export class Delivery {
 
   /** Full from the first chunk without room on, or with an eighth of the spool left, until half of it is free. */
   #isFull(): boolean {
-    const share = (this.#spool?.bytes ?? 0) / this.#settings.spoolMaxBytes
+    const share = (this.#backlog.own?.bytes ?? 0) / this.#settings.spoolMaxBytes
     if (share > 7 / 8) this.#full = true
     if (share < 1 / 2) this.#full = false
     return this.#full
   }
-}
-
-/**
- * A copy, for of a view all the memory behind it would go along; and as narrow as it can be, since it may lie long on the
- * agent's thread, whose garbage collector has little to do while a backlog drains.
- */
-function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
-  let most = 0
-  for (const partition of partitions) most = Math.max(most, partition)
-  if (most < 2 ** 8) return Uint8Array.from(partitions)
-  return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
 }
 
 /** Makes a client that is not connected yet. */
@@ -219,4 +226,15 @@ function createSender(settings: DeliverySettings): Sender {
   return destination.kind === 'kafka'
     ? createKafkaSender(settings, destination)
     : createEmbeddedSender(settings, destination)
+}
+
+/**
+ * A copy, because a view would take all the memory behind it along. As narrow as possible: it may lie long on the agent's
+ * thread, whose garbage collector has little to do while a backlog drains.
+ */
+function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
+  let most = 0
+  for (const partition of partitions) most = Math.max(most, partition)
+  if (most < 2 ** 8) return Uint8Array.from(partitions)
+  return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
 }

@@ -1,9 +1,14 @@
-/** Sends what is in memory: an ordered queue a partition, one send in flight each, tried until it succeeds. */
+/**
+ * Sends the chunks in memory: one ordered queue per partition, one send in flight for each, repeated until it succeeds.
+ * Chunks whose records are all acknowledged are listed until delivery takes them in its next turn.
+ */
+import type { SendTo as TopicPartition } from '@agent-audit/kafka'
 import { TrailError } from '@agent-audit/schemas'
 import type { Chunk } from '@agent-audit/spool'
 import type { Connection } from './connection.ts'
-import { acknowledge, PartitionQueue } from './partition-queue.ts'
+import { PartitionQueue } from './partition-queue.ts'
 import type { Batch, LoadedChunk } from './partition-queue.ts'
+import type { SpoolEntry } from './spool-feed.ts'
 
 /** One send: large enough that its cost is shared, small enough to be below a broker's limit before compression. */
 const SEND_RECORDS = 1000
@@ -13,22 +18,23 @@ export interface OutboxOptions {
   readonly connection: Connection
   /** Bytes of chunks in memory, beyond which nothing should be added. */
   readonly windowBytes: number
-  /** Told of the memory of acknowledged chunks, which nobody reads any more. */
-  readonly free: (memory: ArrayBuffer) => void
+  /** Called when chunks are acknowledged. */
+  readonly wake: () => void
 }
 
 export class Outbox {
   readonly #connection: Connection
   readonly #windowBytes: number
-  readonly #free: (memory: ArrayBuffer) => void
-  readonly #queues: Map<number, PartitionQueue> = new Map<number, PartitionQueue>()
+  readonly #wake: () => void
+  readonly #queues: Map<string, Map<number, PartitionQueue>> = new Map<string, Map<number, PartitionQueue>>()
   readonly #sending: Set<PartitionQueue> = new Set<PartitionQueue>()
+  #acknowledged: LoadedChunk[] = []
   #bytes = 0
 
-  constructor({ connection, windowBytes, free }: OutboxOptions) {
+  constructor({ connection, windowBytes, wake }: OutboxOptions) {
     this.#connection = connection
     this.#windowBytes = windowBytes
-    this.#free = free
+    this.#wake = wake
   }
 
   /** Bytes that may still be added. */
@@ -36,28 +42,25 @@ export class Outbox {
     return this.#windowBytes - this.#bytes
   }
 
-  /** Sends a chunk's records after all that were added before; `done` is told when all are acknowledged. */
-  add(chunk: Chunk, done: (loaded: LoadedChunk) => void): void {
+  /**
+   * Sends a chunk's records to a topic, after all that were added before.
+   * @param stored - The chunk in its spool, where there is one.
+   */
+  add(chunk: Chunk, topic: string, stored?: SpoolEntry): void {
     this.#bytes += chunk.bytes.length
-    const finish = (loaded: LoadedChunk): void => {
-      this.#bytes -= chunk.bytes.length
-      done(loaded)
-      if (!loaded.held) this.#free(chunk.bytes.buffer as ArrayBuffer)
-    }
-    const loaded: LoadedChunk = { chunk, runs: [], left: chunk.ends.length, held: false, done: finish }
+    const loaded: LoadedChunk = { chunk, stored, ranges: [], unacknowledged: chunk.ends.length, sendRejected: false }
     for (const [partition, indexes] of groupByPartition(chunk)) {
-      const queue = this.#queue(partition)
+      const queue = this.#queue(topic, partition)
       queue.add(loaded, indexes)
       if (!this.#sending.has(queue)) void this.#drain(queue)
     }
   }
 
-  #queue(partition: number): PartitionQueue {
-    let queue = this.#queues.get(partition)
-    if (queue === undefined) {
-      queue = new PartitionQueue(partition)
-      this.#queues.set(partition, queue)
-    }
+  #queue(topic: string, partition: number): PartitionQueue {
+    const queues = this.#queues.get(topic) ?? new Map<number, PartitionQueue>()
+    this.#queues.set(topic, queues)
+    const queue = queues.get(partition) ?? new PartitionQueue({ topic, partition })
+    queues.set(partition, queue)
     return queue
   }
 
@@ -67,10 +70,10 @@ export class Outbox {
     try {
       while (!queue.empty) {
         const batch = queue.take({ maxRecords: SEND_RECORDS, maxBytes: SEND_BYTES })
-        await this.#deliver(queue.partition, batch)
+        await this.#deliver(queue.to, batch)
       }
     } catch (error) {
-      // Only closing ends the tries; what is not acknowledged stays in the spool.
+      // Only closing ends the retries. The spool keeps the records that are not acknowledged.
       if (!this.#connection.closed) throw error
     } finally {
       this.#sending.delete(queue)
@@ -78,35 +81,58 @@ export class Outbox {
   }
 
   /**
-   * Sends until it succeeds. A send that was rejected may have been appended all the same: sending it again can make
-   * duplicates, which the consumer removes; going on without it could lose it.
+   * Sends until it succeeds. The broker may have appended a send that was rejected: sending it again can make duplicates,
+   * which the consumer removes; skipping it could lose it.
    */
-  async #deliver(partition: number, batch: Batch): Promise<void> {
+  async #deliver(to: TopicPartition, batch: Batch): Promise<void> {
     for (let failures = 0; ; failures++) {
       const current = this.#connection.sender()
       const sender = await current
+      let baseOffset: number
       try {
-        const { baseOffset } = await sender.send(partition, batch.records)
-        acknowledge(batch, baseOffset)
-        return
+        ;({ baseOffset } = await sender.send(to, batch.records))
       } catch (error) {
         if (this.#connection.closed) throw error
-        for (const { loaded } of batch.parts) loaded.held = true
+        for (const { loaded } of batch.parts) loaded.sendRejected = true
         this.#connection.discard(sender, current, error)
-        if (isTooLarge(error) && batch.records.length > 1) return this.#deliverOneByOne(partition, batch)
+        if (isTooLarge(error) && batch.records.length > 1) return this.#deliverOneByOne(to, batch)
         await this.#connection.pause(failures)
+        continue
       }
+      // Outside of the try: an error of our own from here on must not send an acknowledged batch again.
+      return this.#acknowledge(to, batch, baseOffset)
     }
   }
 
-  async #deliverOneByOne(partition: number, batch: Batch): Promise<void> {
+  async #deliverOneByOne(to: TopicPartition, batch: Batch): Promise<void> {
     let at = 0
     for (const { loaded, indexes } of batch.parts) {
       for (let index = 0; index < indexes.length; index++) {
         const part = { loaded, indexes: indexes.subarray(index, index + 1) }
-        await this.#deliver(partition, { records: batch.records.slice(at, ++at), parts: [part] })
+        await this.#deliver(to, { records: batch.records.slice(at, ++at), parts: [part] })
       }
     }
+  }
+
+  /** Notes that the broker has a batch, from an offset on. */
+  #acknowledge({ partition }: TopicPartition, batch: Batch, baseOffset: number): void {
+    let firstOffset = baseOffset
+    for (const { loaded, indexes } of batch.parts) {
+      loaded.ranges.push({ partition, firstOffset, count: indexes.length })
+      firstOffset += indexes.length
+      loaded.unacknowledged -= indexes.length
+      if (loaded.unacknowledged > 0) continue
+      this.#bytes -= loaded.chunk.bytes.length
+      this.#acknowledged.push(loaded)
+    }
+    if (this.#acknowledged.length > 0) this.#wake()
+  }
+
+  /** The chunks whose records were all acknowledged since the last call. */
+  takeAcknowledged(): LoadedChunk[] {
+    const taken = this.#acknowledged
+    if (taken.length > 0) this.#acknowledged = []
+    return taken
   }
 }
 

@@ -1,9 +1,10 @@
-/** What waits for one partition, in order. Pure: no I/O. */
-import type { OutgoingRecord } from '@agent-audit/kafka'
+/** The records that wait for one partition, in order. Pure: no I/O. */
+import type { OutgoingRecord, SendTo as TopicPartition } from '@agent-audit/kafka'
 import type { Chunk } from '@agent-audit/spool'
-import type { OffsetRun } from './protocol.ts'
+import type { OffsetRange } from './protocol.ts'
+import type { SpoolEntry } from './spool-feed.ts'
 
-/** A record of a chunk: a place in it, for thousands wait at a time. */
+/** A record of a chunk, as chunk and index: thousands wait at a time. */
 class ChunkRecord implements OutgoingRecord {
   readonly #chunk: Chunk
   readonly #index: number
@@ -39,27 +40,27 @@ function slice({ bytes }: Chunk, start: number, end: number): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start)
 }
 
-/** A chunk in memory whose records are on their way. */
+/** A chunk in memory whose records are being sent. */
 export interface LoadedChunk {
   readonly chunk: Chunk
+  /** The chunk in its spool; undefined where nothing is stored. */
+  readonly stored: SpoolEntry | undefined
   /** Offsets of the records acknowledged so far. */
-  readonly runs: OffsetRun[]
-  /** Records not acknowledged yet. */
-  left: number
-  /** A send of it was rejected: the client of that send may still read its memory. */
-  held: boolean
-  /** Called when all are. */
-  readonly done: (loaded: LoadedChunk) => void
+  readonly ranges: OffsetRange[]
+  /** Number of records not acknowledged yet. */
+  unacknowledged: number
+  /** A send of it was rejected: that client may still read its memory, so the memory is never reused (docs/memory.md). */
+  sendRejected: boolean
 }
 
 /** Some records of a chunk, all of one partition. */
 interface Part {
   readonly loaded: LoadedChunk
-  /** Which records of the chunk. */
+  /** The records, as indexes in the chunk. */
   readonly indexes: Uint32Array
 }
 
-/** What goes out in one send. */
+/** The records of one send. */
 export interface Batch {
   readonly records: readonly OutgoingRecord[]
   readonly parts: readonly Part[]
@@ -72,11 +73,11 @@ export interface BatchLimits {
 
 /** First in, first out; a chunk's part may be split between sends. */
 export class PartitionQueue {
-  readonly partition: number
+  readonly to: TopicPartition
   #parts: Part[] = []
 
-  constructor(partition: number) {
-    this.partition = partition
+  constructor(to: TopicPartition) {
+    this.to = to
   }
 
   get empty(): boolean {
@@ -109,18 +110,6 @@ export class PartitionQueue {
     }
     this.#parts.splice(0, whole)
     return { records, parts }
-  }
-}
-
-/** Marks a batch as acknowledged from an offset on. */
-export function acknowledge(batch: Batch, baseOffset: number): void {
-  let offset = baseOffset
-  for (const { loaded, indexes } of batch.parts) {
-    const partition = loaded.chunk.partitions[indexes[0] ?? 0] ?? 0
-    loaded.runs.push({ partition, firstOffset: offset, count: indexes.length })
-    offset += indexes.length
-    loaded.left -= indexes.length
-    if (loaded.left === 0) loaded.done(loaded)
   }
 }
 

@@ -1,7 +1,7 @@
-/** Which partition a record goes to: the choice of every Kafka client for the same key. */
+/** Chooses a record's partition as every Kafka client does for the same key. */
 import { NEWEST_SCHEMA, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { Chunk } from '@agent-audit/spool'
-import type { SealedChunk } from './protocol.ts'
+import type { EncodedChunk } from './protocol.ts'
 
 const SEED = 0x9747b28c
 const M = 0x5bd1e995
@@ -26,19 +26,19 @@ export function murmur2(bytes: Uint8Array, start: number, length: number): numbe
 }
 
 const KEY_FIELD = NEWEST_SCHEMA.fields.findIndex((field) => field.name === 'session_id')
-/** Bytes of a field whose length is fixed, 0 of a number, -1 of text: all that stands in front of the key is one of these. */
+/** For each field before the key: its bytes if fixed, 0 for a number, -1 for text. There is no other kind. */
 const STEPS: readonly number[] = NEWEST_SCHEMA.fields.slice(0, KEY_FIELD).map(({ kind, size, name }) => {
   if (kind === 'fixed') return size
   if (kind === 'long') return 0
   if (kind === 'string' || kind === 'uuid') return -1
-  throw new Error(`field ${name} stands in front of the key and cannot be stepped over`)
+  throw new Error(`field ${name} is before the key and cannot be skipped`)
 })
 
 /**
- * Finds each record's key, and chooses its partition among `partitions`: once, for good. Without a number the key's hash
- * is kept in its place, for whoever learns it.
+ * Finds each record's key, and chooses its partition among `partitions`: once, never changed. While the number is unknown,
+ * the complement of the key's hash stands instead, and the spool assigns the partition once it is given the number.
  */
-export function assignPartitions({ firstSeq, bytes, ends }: SealedChunk, partitions: number | undefined): Chunk {
+export function assignPartitions({ firstSeq, bytes, ends }: EncodedChunk, partitions: number | undefined): Chunk {
   const count = ends.length
   const chunk = {
     firstSeq,
@@ -78,7 +78,7 @@ function skipVarint(bytes: Uint8Array, start: number): number {
   return at
 }
 
-/** Length of a text of our own writing: it fits into 31 bits. */
+/** Length of a text that this producer has written: it fits into 31 bits. */
 function readLength(bytes: Uint8Array, start: number): number {
   let zigzag = 0
   let at = start

@@ -1,4 +1,4 @@
-/** Where delivery runs: a worker thread, or this one where there are no workers. The same messages either way. */
+/** Runs delivery in a worker thread, or in this thread where there are no workers. The messages are the same. */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -7,34 +7,37 @@ import type { DeliverySettings, Report, ToDelivery } from './protocol.ts'
 
 export interface DeliveryHooks {
   onReport(report: Report): void
-  /** Delivery is gone without having been closed. */
+  /** Delivery has ended without being closed. */
   onLost(error: unknown): void
 }
 
 export interface DeliveryPort {
-  /** The chunk's memory is gone from this thread afterwards. */
+  /** Transfers the chunk's memory: this thread must not read it afterwards (docs/memory.md). */
   post(message: ToDelivery): void
-  /** Whether the process stays alive for what delivery will answer. */
+  /** Whether the process stays alive for delivery's reports. */
   hold(alive: boolean): void
   /**
-   * Blocks this thread until `chunks` are settled; what a worker needs to start is not counted. For the end of the process
-   * only. @returns false when time is up.
+   * Blocks this thread until `chunks` are settled; the time that a worker takes to start does not count. For the end of the
+   * process only. @returns false on timeout.
    */
   waitSettled(chunks: number, timeoutMs: number): boolean
-  /** Frees what is left after the last report. */
+  /** Ends the thread after the last report. */
   release(): void
 }
 
-// In the sources .ts, which Node runs as it is; in the package .js.
+// In the sources .ts, which Node runs directly; in the package .js.
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
-/** Three semi-spaces of 4 MB: in smaller ones what is being sent is taken for old, and stays long. Left to itself V8 lets this thread's garbage grow to 128 MB under load, and saves no CPU by it. */
+/**
+ * Three semi-spaces of 4 MB: in smaller ones V8 promotes the objects of a send to the old generation, where they stay long.
+ * Without a limit V8 lets this thread's garbage grow to 128 MB under load, and saves no CPU by it.
+ */
 const YOUNG_GENERATION_MB = 12
 const RELEASE_TIMEOUT_MS = 10_000
-/** A thread may take seconds to start, on a machine that has other things to do: that is no answer of a disk. */
+/** On a busy machine a thread may take seconds to start: that says nothing about the disk. */
 const START_TIMEOUT_MS = 10_000
 
-/** Starts delivery. Falls back to this thread where workers are forbidden, or bundling has left the entry file behind. */
+/** Starts delivery. Falls back to this thread where workers are forbidden, or where a bundler has left out the entry file. */
 export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
   const settled = new Int32Array(settings.settled)
   try {
@@ -54,8 +57,8 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
   })
   let released = false
   worker.on('message', (report: Report) => {
-    // A thread that has ended already gives its last report right before its exit, without a turn in which anybody could
-    // call `release`.
+    // The last report of a thread that has already ended arrives right before its exit event, without a turn between them
+    // in which the recorder could call `release`.
     released ||= report.closed
     hooks.onReport(report)
   })
@@ -75,7 +78,7 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
     },
     hold: (alive) => (alive ? worker.ref() : worker.unref()),
     waitSettled(chunks, timeoutMs) {
-      Atomics.wait(started, 0, 0, START_TIMEOUT_MS) // Over at once when it has.
+      Atomics.wait(started, 0, 0, START_TIMEOUT_MS) // Returns at once if it has started.
       const deadline = performance.now() + timeoutMs
       for (;;) {
         const count = Atomics.load(settled, 0)
@@ -86,10 +89,10 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
     },
     release() {
       released = true
-      // It ends by itself after its last report. Ending it from here would be done at any point of what it is doing,
-      // inside a call into SQLite too: only for a thread that something holds up.
-      const held = setTimeout(() => void worker.terminate(), RELEASE_TIMEOUT_MS).unref()
-      worker.once('exit', () => clearTimeout(held))
+      // The thread ends by itself after its last report. `terminate` could stop it anywhere, even inside a call into SQLite:
+      // only for a thread that hangs.
+      const hanging = setTimeout(() => void worker.terminate(), RELEASE_TIMEOUT_MS).unref()
+      worker.once('exit', () => clearTimeout(hanging))
     },
   }
 }
@@ -98,14 +101,14 @@ const KEEP_ALIVE_MS = 60_000
 
 function startInline(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
   const delivery = new Delivery(settings, (report) => hooks.onReport(report))
-  let alive: NodeJS.Timeout | undefined
+  let keepAlive: NodeJS.Timeout | undefined
   return {
     post: (message) => delivery.handle(message),
-    hold(held) {
-      clearInterval(alive)
-      alive = held ? setInterval(() => {}, KEEP_ALIVE_MS) : undefined
+    hold(alive) {
+      clearInterval(keepAlive)
+      keepAlive = alive ? setInterval(() => {}, KEEP_ALIVE_MS) : undefined
     },
-    // The spool commits within `post`; nothing else can happen while this thread waits.
+    // The spool commits within `post`; nothing else can happen while this thread is blocked.
     waitSettled: (chunks) => Atomics.load(settled, 0) >= chunks,
     release: () => {},
   }

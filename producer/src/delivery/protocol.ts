@@ -1,66 +1,76 @@
-/** What the agent's thread and the delivery thread tell each other. Structured-cloneable; chunks are transferred. */
+/** The messages between the agent's thread and the delivery thread. Structured-cloneable; chunks are transferred. */
 import { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
 import type { ErrorCode } from '@agent-audit/schemas'
-import type { ResolvedOptions } from '../options/options.ts'
+import type { Destination } from '../options/destination.ts'
+import type { Durability } from '../api/trail-options.ts'
 
-/** Records as the recorder hands them over, known by the run_seq of the first; where they go is delivery's affair. */
-export interface SealedChunk {
+/** Encoded records that the recorder hands over, identified by the run_seq of the first. They have no partitions yet. */
+export interface EncodedChunk {
   readonly firstSeq: number
   /** Encoded records, framed as single objects, back to back. */
   readonly bytes: Uint8Array<ArrayBuffer>
   /** End of each record in `bytes`. */
   readonly ends: Uint32Array<ArrayBuffer>
-  /** Whether it holds events of the trail itself, which a full spool has room for. */
-  readonly own: boolean
+  /** Whether it holds events of the trail itself, which may use the room that a spool keeps free. */
+  readonly fromTrail: boolean
 }
 
-export type DeliverySettings = Pick<
-  ResolvedOptions,
-  'topic' | 'destination' | 'schemaRegistryUrl' | 'durability' | 'fsync' | 'spoolDir' | 'spoolMaxBytes' | 'onFull'
-> & {
+/** The part of the options that delivery needs: no function, so that it can be cloned to another thread. */
+export interface DeliverySettings {
+  readonly topic: string
+  readonly destination: Destination
+  readonly schemaRegistryUrl: string | undefined
+  readonly durability: Durability
+  readonly fsync: boolean
+  /** The directory of this topic's spools. */
+  readonly spoolDir: string
+  readonly spoolMaxBytes: number
+  readonly onFull: 'wait' | 'refuse'
   /** 32 hex digits. */
   readonly runId: string
-  /** One Int32: chunks settled so far, in the durability of the trail or refused. For who cannot wait for a message. */
+  /**
+   * One Int32: the number of chunks settled so far, stored with the trail's durability or refused. For an agent's thread
+   * that cannot wait for a message.
+   */
   readonly settled: SharedArrayBuffer
 }
 
-/** What delivery needs of the options: no function, so that it can be cloned to another thread. */
-export function settingsOf(options: ResolvedOptions, runId: string): DeliverySettings {
+export function settingsOf(options: Omit<DeliverySettings, 'runId' | 'settled'>, runId: string): DeliverySettings {
   const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
   const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
   return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
 }
 
-export type ToDelivery = { readonly type: 'chunk'; readonly chunk: SealedChunk } | { readonly type: 'close' }
+export type ToDelivery = { readonly type: 'chunk'; readonly chunk: EncodedChunk } | { readonly type: 'close' }
 
-/** Records of one partition, in order, that have offsets without a gap. */
-export interface OffsetRun {
+/** Records of one partition, in order, whose offsets have no gap. */
+export interface OffsetRange {
   readonly partition: number
   readonly firstOffset: number
   readonly count: number
 }
 
 /**
- * Where the broker keeps the records of a chunk. Small, for a backlog is acknowledged faster than the agent's thread
- * collects garbage: an offset for each record would be megabytes of it, within the heap or outside.
+ * The positions of a chunk's records in the log. Small, because a backlog is acknowledged faster than the agent's thread
+ * collects garbage: one offset per record would make megabytes of garbage, within the heap or outside.
  */
 export interface ChunkAck {
   readonly firstSeq: number
   /** Of each record. */
   readonly partitions: Uint8Array | Uint16Array | Int32Array
-  /** Those of a partition in the order of its records. */
-  readonly runs: readonly OffsetRun[]
+  /** Those of one partition are in the order of its records. */
+  readonly ranges: readonly OffsetRange[]
 }
 
-/** Where one record of an acknowledged chunk is. */
-export function placeOf({ partitions, runs }: ChunkAck, index: number): { partition: number; offset: number } {
+/** The position of one record of an acknowledged chunk. */
+export function positionOf({ partitions, ranges }: ChunkAck, index: number): { partition: number; offset: number } {
   const partition = partitions[index] ?? -1
-  let place = 0
-  for (let before = 0; before < index; before++) if (partitions[before] === partition) place++
-  for (const run of runs) {
-    if (run.partition !== partition) continue
-    if (place < run.count) return { partition, offset: run.firstOffset + place }
-    place -= run.count
+  let nth = 0
+  for (let before = 0; before < index; before++) if (partitions[before] === partition) nth++
+  for (const range of ranges) {
+    if (range.partition !== partition) continue
+    if (nth < range.count) return { partition, offset: range.firstOffset + nth }
+    nth -= range.count
   }
   return { partition, offset: -1 }
 }
@@ -70,14 +80,14 @@ export interface ChunkRefusal {
   readonly problem: Problem
 }
 
-/** Events that were stored and will not be delivered: their spool is damaged. */
+/** Events that were stored and will not be delivered, because their spool is damaged. */
 export interface Loss {
   /** 32 hex digits: this run, or a dead one. */
   readonly runId: string
-  /** Their run_seqs, inclusive; null when the file does not tell. */
+  /** Their run_seqs, inclusive; null when the file cannot be read. */
   readonly first: number | null
   readonly last: number | null
-  /** Where the damaged file lies now. */
+  /** Path of the damaged file now. */
   readonly file: string
   readonly reason: string
 }
@@ -89,20 +99,21 @@ export interface Gauges {
   readonly spoolOldestMs: number | null
   /** Whether new work should wait for room in this run's own spool. */
   readonly spoolFull: boolean
+  /** Records of dead runs that this run has sent. */
   readonly adopted: number
   readonly connected: boolean
 }
 
-/** What happened since the last report. */
+/** The facts since the last report. */
 export interface Report {
-  /** Every chunk that starts at or before this run_seq is in the spool, but for those refused. */
+  /** Every chunk that starts at or before this run_seq is in the spool, except those refused. */
   readonly storedTo: number
   readonly refused: readonly ChunkRefusal[]
   readonly acked: readonly ChunkAck[]
   readonly lost: readonly Loss[]
   readonly problems: readonly Problem[]
   readonly gauges: Gauges
-  /** Memory of chunks that are acknowledged or on disk only, to be used again; transferred. */
+  /** Memory of chunks that the delivery thread no longer reads, to be used again; transferred. */
   readonly freed: ArrayBuffer[]
   /** Set in the last report. */
   readonly closed: boolean
@@ -115,7 +126,7 @@ export interface Problem {
   readonly message: string
 }
 
-/** Any error as data: one from outside of the tree counts as trouble of the pipeline. */
+/** Any error as data. An error outside of the tree counts as unavailable. */
 export function toProblem(error: unknown, fallback: ErrorCode): Problem {
   const message = error instanceof Error ? error.message : String(error)
   if (!(error instanceof TrailError)) return { kind: 'unavailable', code: fallback, message }

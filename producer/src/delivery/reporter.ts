@@ -1,4 +1,4 @@
-/** Collects what delivery has to say, and says it once a turn of its event loop. */
+/** Collects the facts of delivery until its next turn reports them to the agent's thread. */
 import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, Report } from './protocol.ts'
 
 export interface ReporterOptions {
@@ -6,6 +6,8 @@ export interface ReporterOptions {
   readonly gauges: () => Gauges
   /** See DeliverySettings. */
   readonly settled: SharedArrayBuffer
+  /** Called when there is something to report. */
+  readonly wake: () => void
 }
 
 export class Reporter {
@@ -17,14 +19,14 @@ export class Reporter {
   #lost: Loss[] = []
   #problems: Problem[] = []
   #freed: ArrayBuffer[] = []
-  #scheduled = false
+  #pending = false
 
   constructor(options: ReporterOptions) {
     this.#options = options
     this.#settled = new Int32Array(options.settled)
   }
 
-  /** A chunk has the durability of the trail, or will never have it. */
+  /** A chunk has the durability of the trail, or will never have it. Counted at once: the process may wait for it, blocked. */
   settle(): void {
     Atomics.add(this.#settled, 0, 1)
     Atomics.notify(this.#settled, 0)
@@ -32,53 +34,44 @@ export class Reporter {
 
   stored(firstSeq: number): void {
     this.#storedTo = firstSeq
-    this.#schedule()
+    this.changed()
   }
 
   refused(firstSeq: number, problem: Problem): void {
     this.#refused.push({ firstSeq, problem })
-    this.#schedule()
+    this.changed()
   }
 
   acked(ack: ChunkAck): void {
     this.#acked.push(ack)
-    this.#schedule()
+    this.changed()
   }
 
   lost(loss: Loss): void {
     this.#lost.push(loss)
-    this.#schedule()
+    this.changed()
   }
 
   problem(problem: Problem): void {
     this.#problems.push(problem)
-    this.#schedule()
+    this.changed()
   }
 
+  /** This thread has stopped reading a chunk's memory. It goes back with the next report, which it does not cause. */
   freed(memory: ArrayBuffer): void {
     this.#freed.push(memory)
   }
 
-  /** Something that only the gauges tell has changed. */
+  /** Something has changed, if only the gauges. */
   changed(): void {
-    this.#schedule()
+    this.#pending = true
+    this.#options.wake()
   }
 
-  /** Reports now, for the last time. */
-  close(): void {
-    this.#post(true)
-  }
-
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    setImmediate(() => {
-      this.#scheduled = false
-      this.#post(false)
-    })
-  }
-
-  #post(closed: boolean): void {
+  /** Reports the facts collected since the last report, if there are any. The last report says that delivery is closed. */
+  post(closed = false): void {
+    if (!this.#pending && !closed) return
+    this.#pending = false
     const report: Report = {
       storedTo: this.#storedTo,
       refused: this.#refused,

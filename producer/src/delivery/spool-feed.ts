@@ -2,15 +2,21 @@
 import { IntegrityError } from '@agent-audit/schemas'
 import type { AdoptedSpool, Chunk, StoredChunk } from '@agent-audit/spool'
 
-/** Of this run or of a dead one: to the feed they are the same. */
+/** One chunk of a spool. */
+export interface SpoolEntry {
+  readonly feed: SpoolFeed
+  readonly id: number
+}
+
+/** The same for the spool of this run and for that of a dead run. */
 export class SpoolFeed {
   readonly spool: AdoptedSpool
   #readTo = 0
   #ackedTo = 0
   #trimmedTo = 0
-  /** The run_seq after those read. */
+  /** The run_seq after the records that were read. */
   #nextSeq: number | undefined
-  /** Chunks read, from the oldest that is not acknowledged on. */
+  /** Chunks that were read, from the oldest unacknowledged one on. */
   readonly #open: { id: number; acked: boolean }[] = []
   readonly #byId: Map<number, { acked: boolean }> = new Map<number, { acked: boolean }>()
 
@@ -18,7 +24,7 @@ export class SpoolFeed {
     this.spool = spool
   }
 
-  /** Whether everything read so far is acknowledged. */
+  /** Whether every chunk read so far is acknowledged. */
   get idle(): boolean {
     return this.#open.length === 0
   }
@@ -30,7 +36,7 @@ export class SpoolFeed {
     return next <= last ? { first: next, last } : { first: null, last: null }
   }
 
-  /** Whether a chunk just appended comes right after what was read: it need not be read back. */
+  /** Whether a chunk just appended directly follows the chunks that were read: it need not be read back. */
   isNext(id: number): boolean {
     return id === this.#readTo + 1
   }
@@ -44,14 +50,14 @@ export class SpoolFeed {
     this.#nextSeq = firstSeq + ends.length
   }
 
-  /** The next chunks that fit into `maxBytes`, at least one if there is one. @throws as {@link AdoptedSpool.read}. */
+  /** The next chunks that fit into `maxBytes`, at least one if there is one. @throws as `AdoptedSpool.read`. */
   read(maxBytes: number): StoredChunk[] {
     const chunks = this.spool.read(this.#readTo, maxBytes)
     for (const { id, chunk } of chunks) this.pass(id, chunk)
     return chunks
   }
 
-  /** Marks a chunk; {@link trim} then forgets it when all before it are marked too. */
+  /** Marks a chunk as acknowledged; {@link trim} deletes it once all chunks before it are marked too. */
   acknowledge(id: number): void {
     const entry = this.#byId.get(id)
     if (entry !== undefined) entry.acked = true
@@ -62,14 +68,14 @@ export class SpoolFeed {
     }
   }
 
-  /** Forgets what is acknowledged without a gap from the oldest on. @throws as {@link AdoptedSpool.trim}; then call it again. */
+  /** Deletes the acknowledged chunks from the oldest up to the first gap. @throws as `AdoptedSpool.trim`; then call it again. */
   trim(): void {
     if (this.#trimmedTo === this.#ackedTo) return
     this.spool.trim(this.#ackedTo)
     this.#trimmedTo = this.#ackedTo
   }
 
-  /** Lets go of the spool, whose file is removed if all in it is acknowledged: on a full disk trimming alone fails. */
+  /** Closes the spool, whose file is removed if all its chunks are acknowledged: on a full disk a trim alone fails. */
   close(): void {
     try {
       this.trim()

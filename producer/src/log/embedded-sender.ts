@@ -1,9 +1,8 @@
-/** Sends into the embedded log of a data directory. */
-import type { Sender } from '@agent-audit/kafka'
+/** Sends to the embedded log of a data directory. */
+import type { Sender, SenderSettings } from '@agent-audit/kafka'
 import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import type { EmbeddedLog } from '@agent-audit/spool'
-import type { DeliverySettings } from '../delivery/protocol.ts'
 import type { Destination } from '../options/destination.ts'
 
 /** As many as two cores of a laptop can use. */
@@ -12,24 +11,28 @@ const PARTITIONS = 4
 const BUSY_TIMEOUT_MS = 2000
 
 export function createEmbeddedSender(
-  { topic, schemaRegistryUrl }: DeliverySettings,
+  { schemaRegistryUrl }: SenderSettings,
   { dataDir, fsync }: Extract<Destination, { kind: 'embedded' }>,
 ): Sender {
   let log: EmbeddedLog | undefined
-  let registryId: number | undefined
+  const registryIds = new Map<string, number>()
   return {
-    async connect() {
+    async connect(topics) {
       log = openEmbeddedLog({ directory: dataDir, busyTimeoutMs: BUSY_TIMEOUT_MS, fsync })
-      if (schemaRegistryUrl !== undefined) {
-        registryId = await createSchemaRegistry(schemaRegistryUrl).register(topic, NEWEST_SCHEMA)
+      const partitions = new Map<string, number>()
+      for (const topic of topics) {
+        if (schemaRegistryUrl !== undefined) {
+          registryIds.set(topic, await createSchemaRegistry(schemaRegistryUrl).register(topic, NEWEST_SCHEMA))
+        }
+        const present = log.partitions(topic)
+        if (present === undefined) log.createTopic(topic, PARTITIONS)
+        partitions.set(topic, present ?? PARTITIONS)
       }
-      const present = log.partitions(topic)
-      if (present === undefined) log.createTopic(topic, PARTITIONS)
-      return { partitions: present ?? PARTITIONS }
+      return partitions
     },
-    async send(partition, records) {
+    async send({ topic, partition }, records) {
       if (log === undefined) throw new Error('connect first')
-      const id = registryId
+      const id = registryIds.get(topic)
       const framed =
         id === undefined ? records : records.map(({ key, value }) => ({ key, value: reframeToConfluent(value, id) }))
       const { baseOffset } = log.append(topic, partition, framed)

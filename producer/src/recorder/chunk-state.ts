@@ -1,7 +1,7 @@
 /** What became of a chunk, and the receipts that point into it. */
 import type { TrailError } from '@agent-audit/schemas'
 import type { Acknowledgement, Receipt } from '../api/receipt.ts'
-import { placeOf } from '../delivery/protocol.ts'
+import { positionOf } from '../delivery/protocol.ts'
 import type { ChunkAck } from '../delivery/protocol.ts'
 import type { Durability } from '../api/trail-options.ts'
 
@@ -117,6 +117,6 @@ export class RecordReceipt implements Receipt {
 
   get acked(): Promise<Acknowledgement> {
     const { chunk, index, topic } = this.#place
-    return quiet(chunk.whenAcked().then((ack) => ({ topic, ...placeOf(ack, index) })))
+    return quiet(chunk.whenAcked().then((ack) => ({ topic, ...positionOf(ack, index) })))
   }
 }

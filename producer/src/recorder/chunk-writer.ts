@@ -1,7 +1,7 @@
 /** Encodes records back to back into a slab of memory, which becomes a chunk for delivery. */
 import { NEWEST_SCHEMA, SINGLE_OBJECT_BYTES, singleObjectHeader, writeRecord } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
-import type { SealedChunk } from '../delivery/protocol.ts'
+import type { EncodedChunk } from '../delivery/protocol.ts'
 
 /** Most records of a chunk: one group commit, one message to the worker. */
 const CHUNK_RECORDS = 512
@@ -50,10 +50,15 @@ export class ChunkWriter {
 
   /**
    * Gives the open chunk away and opens an empty one. The chunk's memory can be transferred.
-   * @param own - Whether its events are the trail's own.
+   * @param fromTrail - Whether its events are those of the trail itself.
    */
-  take(own: boolean): SealedChunk {
-    const chunk = { firstSeq: this.#firstSeq, bytes: this.#takeBytes(), ends: this.#ends.slice(0, this.#count), own }
+  take(fromTrail: boolean): EncodedChunk {
+    const chunk = {
+      firstSeq: this.#firstSeq,
+      bytes: this.#takeBytes(),
+      ends: this.#ends.slice(0, this.#count),
+      fromTrail,
+    }
     this.#used = 0
     this.#count = 0
     return chunk

@@ -1,6 +1,6 @@
 /** Delivery into memory: what the delivery thread, the spool and the broker do, at once and in one list. */
 import type { DeliveryHooks, DeliveryPort } from '../delivery/port.ts'
-import type { ChunkAck, DeliverySettings, Report, SealedChunk, ToDelivery } from '../delivery/protocol.ts'
+import type { ChunkAck, DeliverySettings, Report, EncodedChunk, ToDelivery } from '../delivery/protocol.ts'
 
 /** What fails: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
 export type Failure = 'disk' | 'broker' | 'full'
@@ -12,8 +12,8 @@ export class MemoryDelivery {
   #settings: DeliverySettings | undefined
   #hooks: DeliveryHooks | undefined
   /** Chunks that wait for the disk, and those that wait for the broker. */
-  #waiting: SealedChunk[] = []
-  #unsent: SealedChunk[] = []
+  #waiting: EncodedChunk[] = []
+  #unsent: EncodedChunk[] = []
   #storedTo = -1
   #offset = 0
   #taken = 0
@@ -62,7 +62,7 @@ export class MemoryDelivery {
     this.#report({ acked: sent.map((chunk) => this.#acknowledge(chunk)), ...more })
   }
 
-  #keep({ bytes, ends }: SealedChunk): void {
+  #keep({ bytes, ends }: EncodedChunk): void {
     let start = 0
     for (const end of ends) {
       this.stored.push(bytes.slice(start, end))
@@ -71,10 +71,10 @@ export class MemoryDelivery {
     this.#taken++
   }
 
-  #acknowledge({ firstSeq, ends }: SealedChunk): ChunkAck {
-    const run = { partition: 0, firstOffset: this.#offset, count: ends.length }
+  #acknowledge({ firstSeq, ends }: EncodedChunk): ChunkAck {
+    const range = { partition: 0, firstOffset: this.#offset, count: ends.length }
     this.#offset += ends.length
-    return { firstSeq, partitions: new Int32Array(ends.length), runs: [run] }
+    return { firstSeq, partitions: new Int32Array(ends.length), ranges: [range] }
   }
 
   #report(more: Partial<Report>): void {
