@@ -60,10 +60,10 @@ it('serverless.ts has everything acknowledged before it answers', async () => {
 })
 
 describe('fleet.ts', () => {
-  it('takes no new work while the spool is full, and all that was taken is done and recorded', async () => {
+  it('takes no new work while the spool is full, and does and records all the work that it took', async () => {
     const directory = makeTempDirectory()
     const dataDir = join(directory, 'log')
-    writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+    writeFileSync(dataDir, '') // A file at the path of the log's directory: there is no log yet.
     const place = { dataDir, spoolDir: join(directory, 'spool'), spoolMaxBytes: 2 ** 20, guardTimeoutMs: 60_000 }
     const trail = openTrail({ ...FLEET, ...place, onProblem: () => {} })
     const source = { taken: 0, ended: false }
