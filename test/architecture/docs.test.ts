@@ -4,11 +4,10 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { filesBelow, PACKAGES, readText, ROOT } from './sources.ts'
 
-const DOCUMENTS = [
-  'README.md',
-  'CONTRIBUTING.md',
-  ...globSync('docs/**/*.md', { cwd: ROOT, exclude: (name) => name === 'node_modules' }),
-]
+const DOCUMENTS = globSync(['*.md', '*/README.md', 'docs/**/*.md'], {
+  cwd: ROOT,
+  exclude: (name) => name === 'node_modules',
+})
 const sources = [...PACKAGES, 'test'].flatMap((name) => filesBelow(name).map(({ path }) => path))
 
 describe.each(DOCUMENTS)('%s', (document) => {
