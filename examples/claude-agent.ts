@@ -1,5 +1,6 @@
 /**
- * An agent on Claude, recorded: every answer of the model, every tool call before it runs. Needs ANTHROPIC_API_KEY.
+ * An agent on Claude. The trail records every answer of the model, and every tool call before the tool runs.
+ * Needs ANTHROPIC_API_KEY.
  *
  *   node --conditions=agent-audit-source examples/claude-agent.ts "Where is order 7?"
  *   npx agent-audit trail SESSION --data-dir .audit-data
@@ -30,7 +31,7 @@ const { session_id, stop } = await runAuditedAgent({
       description: 'Cancels an order.',
       input_schema: { type: 'object', properties: { number: { type: 'string' } }, required: ['number'] },
       run: ({ number }: { number: string }) => `order ${number} is cancelled`,
-      // The model is told that it was not allowed, and so is the trail.
+      // The model gets the refusal as the tool's result, and the trail records it.
       guard: { check: () => ({ outcome: 'denied', reason: 'only people cancel orders' }) },
     },
   ],

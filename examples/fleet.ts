@@ -4,15 +4,15 @@ import { fetchPage, sendMail } from './yours.ts'
 
 export const FLEET: AuditTrailOptions = {
   agentId: 'crawler',
-  // Hours without a broker, on disk.
+  // Room on disk for hours of events without a broker.
   spoolMaxBytes: 8 * 2 ** 30,
   onFull: 'wait',
-  // A page may be read without a record, a mail does not go out without one.
+  // The agent may read a page without a record, and sends no mail without one.
   onUnavailable: { fetch_page: 'proceed', send_mail: 'refuse' },
   onProblem: ({ code }) => process.stderr.write(`audit trail: ${code}\n`),
 }
 
-/** What they record while nothing is stored has to fit into half of `maxBufferBytes`: 80 KiB a task here. */
+/** While the producer cannot store, the events of all running tasks must fit into half of `maxBufferBytes`: 80 KiB a task. */
 const MOST_RUNNING = 100
 
 export interface Task {

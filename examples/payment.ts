@@ -19,7 +19,7 @@ import { pay } from './yours.ts'
 await using trail = createAuditTrail({ agentId: 'payer' })
 const [command, ...args] = process.argv.slice(2)
 
-/** The same call each time: what runs is bound to what was asked by the digest of its arguments. */
+/** The same call each time: the digest of its arguments binds the payment to the request. */
 function paymentOf(eur: string): {
   tool_name: string
   tool_input: { to: string; eur: number }

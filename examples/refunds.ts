@@ -1,7 +1,7 @@
-/** An agent that is tested by its trail: test/examples/refunds.test.ts. */
+/** An agent whose test reads its trail: test/examples/refunds.test.ts. */
 import { ActionRefusedError, type AuditTrail, type Ruling } from '@agent-audit/producer'
 
-/** Refunds an order as often as it is asked to, if the policy lets it: once an order. */
+/** Refunds each order that it is asked to, if the policy allows it: once an order. */
 export function refundAgent(trail: AuditTrail, orders: readonly number[]): Promise<number> {
   const refunded = new Set<number>()
   const once = (order: number): Ruling =>
@@ -12,7 +12,7 @@ export function refundAgent(trail: AuditTrail, orders: readonly number[]): Promi
       try {
         await session.guard(call, (input) => void refunded.add(input.order), { check: () => once(order) })
       } catch (error) {
-        if (!(error instanceof ActionRefusedError)) throw error // Nothing is refunded that is not on record.
+        if (!(error instanceof ActionRefusedError)) throw error // No refund without a record.
       }
     }
     return refunded.size

@@ -1,4 +1,4 @@
-/** Serverless: no disk to rely on, and frozen between two calls. What counts is what the broker has. */
+/** Serverless: the disk does not last, and the process is frozen between two calls. An event counts once the broker has it. */
 import { createAuditTrail } from '@agent-audit/producer'
 import { answer } from './loop.ts'
 

@@ -12,10 +12,19 @@ import { clickHouseAvailability } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { FLEET, runFleet, type Task } from '../../examples/fleet.ts'
 import { answer } from '../../examples/loop.ts'
-import { sentMails } from '../../examples/yours.ts'
+import { callModel, type Message, sentMails } from '../../examples/yours.ts'
 import { environmentOf, openEmbedded, openStore, type Store } from '../consumer/support.ts'
 import { makeTempDirectory, openTrail, sessionRows } from '../producer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
+
+const CALL: Message = {
+  role: 'assistant',
+  content: [{ type: 'tool_use', id: 'c1', name: 'find_order', input: { number: 7 } }],
+}
+const RESULT: Message = {
+  role: 'user',
+  content: [{ type: 'tool_result', tool_use_id: 'c1', content: 'on its way' }],
+}
 
 it('loop.ts records each answer of the model and each tool call', async () => {
   const trail = createTestTrail()
@@ -29,6 +38,16 @@ it('loop.ts records each answer of the model and each tool call', async () => {
     'session_end success',
   ])
   expect(trail.problems()).toEqual([])
+  // The assistant's message, then the result of its call: what a real API asks for, and what the session had not recorded.
+  const [, second] = trail.events({ event_type: 'llm_call' })
+  expect(second?.['input_messages']).toEqual([CALL, RESULT])
+})
+
+it.each<[string, Message[]]>([
+  ['a result without its call', [RESULT]],
+  ['a call without its result', [CALL, { role: 'user', content: 'And?' }]],
+])('the model of the examples refuses %s, as a real API does', async (_, messages) => {
+  await expect(callModel([{ role: 'user', content: 'Where is order 7?' }, ...messages])).rejects.toThrow(/^400 .* c1$/)
 })
 
 it('serverless.ts has everything acknowledged before it answers', async () => {
@@ -41,10 +60,10 @@ it('serverless.ts has everything acknowledged before it answers', async () => {
 })
 
 describe('fleet.ts', () => {
-  it('takes no new work while the spool is full, and all that was taken is done and recorded', async () => {
+  it('takes no new work while the spool is full, and does and records all the work that it took', async () => {
     const directory = makeTempDirectory()
     const dataDir = join(directory, 'log')
-    writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+    writeFileSync(dataDir, '') // A file at the path of the log's directory: there is no log yet.
     const place = { dataDir, spoolDir: join(directory, 'spool'), spoolMaxBytes: 2 ** 20, guardTimeoutMs: 60_000 }
     const trail = openTrail({ ...FLEET, ...place, onProblem: () => {} })
     const source = { taken: 0, ended: false }

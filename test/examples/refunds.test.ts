@@ -2,7 +2,7 @@ import { createTestTrail } from '@agent-audit/producer/testing'
 import { expect, it } from 'vitest'
 import { refundAgent } from '../../examples/refunds.ts'
 
-it('refunds an order at most once, and what it refuses is on record', async () => {
+it('refunds an order at most once, and records each refusal', async () => {
   const trail = createTestTrail({ agentId: 'refunds' })
   expect(await refundAgent(trail, [7, 7])).toBe(1)
   expect(trail.outline()).toEqual([
@@ -16,7 +16,7 @@ it('refunds an order at most once, and what it refuses is on record', async () =
   expect(trail.problems()).toEqual([])
 })
 
-it('refunds nothing that is not on record', async () => {
+it('refunds no order without a record', async () => {
   const trail = createTestTrail()
   trail.fail('disk')
   await expect(refundAgent(trail, [8])).rejects.toMatchObject({ code: 'NOT_RECORDED' })
