@@ -1,5 +1,5 @@
 /**
- * The consumer that one would write first, to measure ours against: eachBatch of kafkajs, avsc decodes each message to an
+ * The simplest consumer, for comparison: eachBatch of kafkajs, avsc decodes each message to an
  * object, rows as JSONEachRow by the official client, offsets committed after the insert. At least once: a crash between
  * insert and commit stores events twice. A process of its own, configured by the environment.
  */
@@ -14,7 +14,7 @@ const need = (name: string): string => {
   if (value === undefined) throw new Error(`${name} is not set`)
   return value
 }
-/** Single-object encoding: two bytes of mark, eight of fingerprint. */
+/** Single-object encoding: a mark of two bytes, a fingerprint of eight. */
 const FRAMING_BYTES = 10
 const SETTINGS = { maxRows: 50_000, partitionsConsumedConcurrently: 4 }
 
@@ -58,7 +58,7 @@ async function writeBatch(payload: EachBatchPayload): Promise<void> {
   }
 }
 
-/** JSON carries no bytes: run id and digests are hex in this table. */
+/** JSON cannot carry bytes: run id and digests are hex in this table. */
 function toRow(value: Buffer, place: { partition: number; offset: string; timestamp: string }): object {
   const record = type.fromBuffer(value.subarray(FRAMING_BYTES)) as AuditRecord
   return {
