@@ -77,7 +77,7 @@ function queueStatement({ admin, brokers, registryUrl, backlog, group }: EngineO
 
 function viewStatement(database: string): string {
   const names = recordColumns().map(({ name }) => name)
-  const place = [
+  const position = [
     `unhex('0011223344556677') AS log_id`,
     '_partition AS log_partition',
     '_offset AS log_offset',
@@ -85,7 +85,7 @@ function viewStatement(database: string): string {
     '1 AS writer_schema',
   ]
   return `CREATE MATERIALIZED VIEW ${database}.${VIEW} TO ${database}.${TWIN_TABLE} AS
-    SELECT ${[...names, ...place].join(', ')} FROM ${database}.${QUEUE}`
+    SELECT ${[...names, ...position].join(', ')} FROM ${database}.${QUEUE}`
 }
 
 /** @returns Time of the first partition's assignment, by performance.now(). */

@@ -59,7 +59,7 @@ async function writeBatch(payload: EachBatchPayload): Promise<void> {
 }
 
 /** JSON cannot carry bytes: run id and digests are hex in this table. */
-function toRow(value: Buffer, place: { partition: number; offset: string; timestamp: string }): object {
+function toRow(value: Buffer, position: { partition: number; offset: string; timestamp: string }): object {
   const record = type.fromBuffer(value.subarray(FRAMING_BYTES)) as AuditRecord
   return {
     ...record,
@@ -67,9 +67,9 @@ function toRow(value: Buffer, place: { partition: number; offset: string; timest
     system_prompt_hash: hex(record.system_prompt_hash),
     arguments_sha256: hex(record.arguments_sha256),
     log_id: '0011223344556677',
-    log_partition: place.partition,
-    log_offset: place.offset,
-    log_time: Number(place.timestamp),
+    log_partition: position.partition,
+    log_offset: position.offset,
+    log_time: Number(position.timestamp),
     writer_schema: 1,
   }
 }

@@ -8,7 +8,7 @@ export interface Usage {
   readonly peakRssBytes: number
 }
 
-/** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's own tick. */
+/** Linux counts CPU time for user space in hundredths of a second, independent of the tick of the kernel. */
 const TICK_US = 10_000
 
 /** Throws after the process has ended. */
