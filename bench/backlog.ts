@@ -1,4 +1,4 @@
-/** Fills topics with records, as several producers at once would: the backlog that consumers are measured on. */
+/** Fills topics with records as several concurrent producers would: the backlog on which consumers are measured. */
 import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { Producer } from 'kafkajs'
 import { connectKafka, createTopic, ZSTD } from './kafka.ts'
@@ -12,13 +12,13 @@ export interface Backlog {
   readonly confluentTopic: string
   readonly events: number
   readonly partitions: number
-  /** Mean of an encoded record, framing left out, bytes. */
+  /** Mean size of an encoded record without its framing, bytes. */
   readonly recordBytes: number
 }
 
 const RUNS = 8
 const PARTITIONS = 4
-/** Records of one run and partition in a batch: about what the producer sends under load. */
+/** Records of one run and partition in a batch: about as many as the producer sends under load. */
 const BATCH_RECORDS = 1000
 
 export interface BacklogOrder {
@@ -89,7 +89,7 @@ class Filler {
     return bytes
   }
 
-  /** One send a partition at a time. The batch is empty afterwards. */
+  /** Sends the batch, with one send in flight for each partition. The batch is empty afterwards. */
   async #send(batch: Message[]): Promise<void> {
     const partition = batch[0]?.partition
     if (partition === undefined) return

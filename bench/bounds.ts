@@ -1,4 +1,4 @@
-/** What the project wants of itself, and whether a run met it. Missed bounds are shown, and fail nothing. */
+/** The project's performance bounds, and whether a run met them. A missed bound is shown; it fails nothing. */
 import {
   type CompletenessPart,
   type ConsumerPart,
@@ -87,7 +87,7 @@ export function producerBounds({ rounds, stalls }: ProducerPart): Bound[] {
   const longest = (wanted: string): number =>
     median(stalls.filter(({ contender }) => contender === wanted).map(({ longestMs }) => longestMs))
   const more = Number((longest('ours, disk') - longest('array in memory')).toFixed(2))
-  return [...costs, atMost('ms the event loop is held longer than with an array', STALL_MS, more)]
+  return [...costs, atMost('ms the event loop is blocked longer than with an array', STALL_MS, more)]
 }
 
 export function completenessBounds({ rounds }: CompletenessPart): Bound[] {

@@ -1,6 +1,6 @@
 /**
- * How long `verify --completeness` takes. The rows are made inside ClickHouse, so that making them takes no longer than it
- * must: runs that end properly, each spread over all partitions, with the columns that the check reads as they are in life.
+ * Measures `verify --completeness`. ClickHouse itself makes the rows, which is the quickest way: runs that end properly, each
+ * spread over all partitions, with realistic values in the columns that the check reads.
  */
 import { completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE, NEWEST_SCHEMA } from '@agent-audit/schemas'
@@ -15,12 +15,12 @@ export interface CompletenessBenchmark {
 }
 
 const PARTITIONS = 12
-/** No divisor in common with the partitions, so that each run is in all of them. */
+/** Has no divisor in common with the number of partitions, so that each run is in all of them. */
 const RUNS = 101
 const ROWS_AN_INSERT = 1_000_000
 export async function benchmarkCompleteness(order: CompletenessBenchmark): Promise<CompletenessPart> {
   const { store, rounds, say } = order
-  // The first row of the last round of runs is where all end: rows beyond would be a run begun anew.
+  // All runs end with the same number of rows: a row beyond would continue a run that has ended.
   const rows = order.rows - (order.rows % RUNS)
   await store.clear()
   for (let from = 0; from < rows; from += ROWS_AN_INSERT)
@@ -34,7 +34,7 @@ export async function benchmarkCompleteness(order: CompletenessBenchmark): Promi
       const { verdict, events } = await completeness(store.admin)
       const seconds = rounded((performance.now() - startedAt) / 1000, 2)
       if (verdict !== (state === 'complete' ? 'complete' : 'repeated'))
-        throw new Error(`${state} rows are told ${verdict}`)
+        throw new Error(`${state} rows are reported as ${verdict}`)
       measured.push({ state, round, rows: events, seconds })
       say(`completeness, ${state}, round ${round}: ${events} rows in ${seconds} s`)
     }
@@ -53,7 +53,7 @@ async function addRows(store: Store, from: number, count: number, rows: number):
   )
 }
 
-/** Some rows of one run once more, which makes every partition uneven, and a row of another run with a gap before it. */
+/** Repeats some rows of one run, so that no partition adds up, and adds a row of another run with a gap before it. */
 async function addFaults(store: Store, rows: number): Promise<void> {
   const into = `INSERT INTO {database:Identifier}.${EVENTS_TABLE} (${ALL_COLUMNS})`
   const from = `FROM {database:Identifier}.${EVENTS_TABLE} WHERE run_id = unhex(leftPad('0', 32, '0'))`
@@ -66,7 +66,7 @@ async function addFaults(store: Store, rows: number): Promise<void> {
   )
 }
 
-/** A lease that never ends: these are nobody's inserts. */
+/** A lease that never ends: no consumer makes these inserts. */
 const NO_DEADLINE = '9000000000000 9000000000000'
 const FIELDS: Readonly<Record<string, string>> = {
   run_id: `unhex(leftPad(lower(hex(number % ${RUNS})), 32, '0'))`,

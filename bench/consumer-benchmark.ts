@@ -1,4 +1,4 @@
-/** Our consumer beside others: the same backlog on a real Kafka, into the same real ClickHouse, in turns. */
+/** Measures our consumer beside others: in turns, on the same backlog of a real Kafka, into the same real ClickHouse. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Backlog, fillBacklog } from './backlog.ts'
 import { CONSUMERS, type ConsumerParts, type ContenderKind, type RunningConsumer } from './consumer-contenders.ts'
@@ -11,7 +11,7 @@ import type { SizeMix } from './size-mix.ts'
 export interface ConsumerBenchmark extends ConsumerParts {
   readonly sizeMix: SizeMix
   readonly rounds: number
-  /** Of the backlog of small events; that of the size mix has two fifths, some more bytes. */
+  /** Events in the backlog of small events; the backlog of the size mix has two fifths as many, and some more bytes. */
   readonly events: number
   readonly say: (line: string) => void
 }
@@ -75,7 +75,7 @@ async function measure(
 ): Promise<ConsumerRound> {
   const { store } = benchmark
   const { name, table } = contender
-  // A new group on the same log, and empty tables: each measurement reads everything from the start.
+  // A new group on the same topic, and empty tables: each measurement reads the topic from the start.
   await store.clear()
   const running = await contender.start(benchmark, backlog, `bench-${name.replace(' ', '-')}-${Date.now()}`)
   try {

@@ -1,4 +1,4 @@
-/** The consumers that are measured: each knows its table, and how it is started on a backlog. */
+/** The consumers that are measured: each knows its table and starts itself on a backlog. */
 import { registerLog } from '@agent-audit/analytics'
 import { markKafkaLogClean } from '@agent-audit/consumer'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
@@ -17,20 +17,20 @@ export interface ConsumerParts {
   readonly registryUrl: string
   readonly dataDir: DataDir
   readonly store: Store
-  /** Folder for CPU profiles of our consumer; undefined: none are taken. */
+  /** Folder for CPU profiles of our consumer; undefined: takes none. */
   readonly profileDir: string | undefined
 }
 
-/** A consumer at work. Times are those of performance.now(). */
+/** A running consumer. Times are those of performance.now(). */
 export interface RunningConsumer {
   readonly startedAt: number
-  /** When it owned its first partition, and what its process had used by then. */
+  /** Time at which it owned its first partition, and the usage of its process until then. */
   claimed(): Promise<{ at: number; usage: Usage | undefined }>
-  /** What its process has used; undefined if it has none. */
+  /** Usage of its process; undefined if it has none. */
   usage(): Usage | undefined
-  /** Why it can go no further; undefined while it can. */
+  /** Why it has failed; undefined while it runs. */
   failure(): Promise<string | undefined>
-  /** So far; undefined if it does not count them. */
+  /** Commits so far; undefined if it does not count them. */
   commits(): Promise<CommitCount | undefined>
   stop(): Promise<void>
 }
@@ -38,7 +38,7 @@ export interface RunningConsumer {
 export interface ContenderKind {
   readonly name: ConsumerName
   readonly table: string
-  /** @param group - Of the consumer group, new. */
+  /** @param group - Name of a new consumer group. */
   start(parts: ConsumerParts, backlog: Backlog, group: string): Promise<RunningConsumer>
 }
 
@@ -68,19 +68,19 @@ export interface OurOrder {
   readonly profileDir?: string | undefined
 }
 
-/** Our consumer's process with its default settings. `url` is that of its metrics. */
+/** Our consumer's process with its default settings. `url` is the URL of its metrics. */
 export function startOurConsumer(order: OurOrder): {
   readonly url: Promise<string>
   readonly running: Omit<RunningConsumer, 'commits'>
 } {
   const { profileDir } = order
   const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
-  // As `npm run consumer` has it.
+  // The same option as in `npm run consumer`.
   const nodeOptions = ['--max-semi-space-size=4', ...profiling]
   const env = { ...environmentOf(order), HTTP_PORT: '0' }
   const child = new MeasuredProcess({ script: 'consumer/src/main.ts', env, nodeOptions })
   const url = child.line(/"msg":"started"/).then(({ line }) => (JSON.parse(line) as { url: string }).url)
-  // If it ends before it has started, the claim that is awaited tells why.
+  // If the process ends before it has started, the awaited claim rejects with the reason.
   url.catch(() => undefined)
   return { url, running: runningOf(child) }
 }
@@ -118,7 +118,7 @@ function runningOf(child: MeasuredProcess): Omit<RunningConsumer, 'commits'> {
   }
 }
 
-/** What an operator's `agent-audit setup` does for a topic that was made a moment ago. */
+/** Does what `agent-audit setup` does for a new topic. */
 export async function prepareLog(
   { brokers, store }: { brokers: readonly string[]; store: Store },
   topic: string,

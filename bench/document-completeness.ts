@@ -1,4 +1,4 @@
-/** The part of docs/performance.md on the check of completeness. */
+/** The section of docs/performance.md about the check of completeness. */
 import { completenessBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
 import type { CompletenessPart } from './results.ts'
@@ -16,5 +16,5 @@ ${table(['rows', 'how many', 'seconds'], lines)}
 ${boundsTable(completenessBounds(part))}
 
 \`agent-audit verify --completeness\` over ${part.runs} runs, each in all of ${part.partitions} partitions of a log. faulty: some
-rows are missing and some are there twice, so that the places have to be named. The rows are made inside ClickHouse.`
+rows are missing and some are stored twice, so that the check has to name them. ClickHouse itself makes the rows.`
 }

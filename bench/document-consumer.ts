@@ -1,4 +1,4 @@
-/** The consumer's part of docs/performance.md. */
+/** The consumer's section of docs/performance.md. */
 import { consumerBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
 import { CONSUMER_NAMES, type ConsumerPart, type ConsumerRound } from './results.ts'
@@ -30,12 +30,12 @@ ${boundsTable(consumerBounds(part))}
 - **Kafka engine** (bench/kafka-engine.ts): a table of ClickHouse's Kafka engine and a materialized view; at least once.
   The same records in the Confluent wire format, ${settings.engine}. Its CPU is ClickHouse's.
 - obvious and engine write into twins of our table: same columns, codecs, order, indexes, projection and fsync, without
-  its constraints; the obvious one's has bytes as hex, since JSON carries none.
-- Events/s and CPU count from the first claimed partition to the last row, seen by polling the row count every 25 ms. Node
+  its constraints; the table of the obvious consumer holds bytes as hex, since JSON cannot carry bytes.
+- Events/s and CPU count from the first claimed partition to the last row; the benchmark polls the row count every 25 ms. Node
   CPU is user and system time of the consumer's process, ClickHouse CPU that of the server, merges and polling included.
   The last column counts from the start of the process (of the view, for the engine).
-- The log: ${settings.log}. Sessions: ${sources}. Every measurement begins with empty tables and a new group at the start
-  of the same log.`
+- The topic: ${settings.log}. Sessions: ${sources}. Every measurement begins with empty tables and a new group at the start
+  of the same topic.`
 }
 
 function rowsOf(part: ConsumerPart): string[][] {

@@ -1,4 +1,4 @@
-/** The latency part of docs/performance.md. */
+/** The section of docs/performance.md about latency. */
 import { latencyBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
 import type { LatencyPart } from './results.ts'
@@ -18,9 +18,9 @@ ${table(['events a round', 'p50 ms', 'p99 ms', 'longest ms', 'gap between polls,
 
 ${boundsTable(latencyBounds({ settings, rounds }))}
 
-One producer records ${count(eventsPerSecond)} events a second for ${warmUpSeconds + seconds} s, of which the first
-${warmUpSeconds} s do not count; producer and consumer have their default settings, the topic ${partitions} partitions, as
-\`agent-audit setup\` makes it. An event's timestamp is the clock at \`record()\`; it counts as queryable when the answer to
-a query of the highest offset of each partition has covered it. The query is asked again and again, so a latency is
-overstated by at most the gap between two answers; all processes share one clock.`
+One producer records ${count(eventsPerSecond)} events a second for ${warmUpSeconds + seconds} s; the first
+${warmUpSeconds} s do not count. Producer and consumer have their default settings; the topic has ${partitions} partitions, as
+\`agent-audit setup\` makes it. An event's timestamp is the clock at \`record()\`. The benchmark asks repeatedly for the
+highest offset of each partition, and an event counts as queryable with the first answer that covers its offset: this
+overstates a latency by at most the gap between two answers. All processes share one clock.`
 }

@@ -1,4 +1,4 @@
-/** The part of docs/performance.md on an outage of the broker. */
+/** The section of docs/performance.md about an outage of the broker. */
 import { outageBounds } from './bounds.ts'
 import { boundsTable, count, table } from './markdown.ts'
 import type { OutagePart } from './results.ts'
@@ -18,9 +18,9 @@ ${table(['', 'events', 'seconds', 'events/s', "CPU us/event, caller's thread", '
 
 ${boundsTable(outageBounds(part))}
 
-\`npm run test:outage\`: one producer with default settings but for a larger spool records at full speed; its broker, the
-only one, is killed with SIGKILL, and started again once all is recorded. ${count(part.spoolMb)} MiB were in the spool then. Idle, at
-${count(part.idleMb)} MiB, is the process after its first ${count(part.warmUp)} events are acknowledged. Of ${count(part.recorded)} events ${count(part.stored)} were in
-ClickHouse in the end; the consumer left out ${count(part.duplicates)} duplicates of a resend; ${count(part.outOfOrder)} stand behind a later one of
-their run and partition; the check of completeness says: ${part.verdict}.`
+\`npm run test:outage\`: one producer with default settings but for a larger spool records at full speed. Its only broker is
+killed with SIGKILL, and started again when all events are recorded; the spool then held ${count(part.spoolMb)} MiB. Idle means the
+process after its first ${count(part.warmUp)} events are acknowledged: ${count(part.idleMb)} MiB. Of ${count(part.recorded)} events ${count(part.stored)} were in ClickHouse
+at the end; the consumer dropped ${count(part.duplicates)} duplicates of a resend; ${count(part.outOfOrder)} follow a later event of their run and
+partition; the check of completeness says: ${part.verdict}.`
 }

@@ -1,4 +1,4 @@
-/** The producer's part of docs/performance.md. */
+/** The producer's section of docs/performance.md. */
 import { producerBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
 import type { ProducerPart, ProducerRound } from './results.ts'
@@ -19,24 +19,24 @@ export function describeProducer(part: ProducerPart): string {
 
 ${table(COLUMNS, costRows(part))}
 
-${table(['at an even rate', 'event loop held, longest ms', '99.9 % of stretches, ms'], stallRows(part))}
+${table(['at an even rate', 'event loop blocked, longest ms', '99.9 % of stretches, ms'], stallRows(part))}
 
 ${boundsTable(producerBounds(part))}
 
-- Events/s: from the first \`record()\` until the last event is acknowledged by the broker, whatever the durability; for
-  SQLite until it is committed, for OpenTelemetry until it is handed to the exporter.
+- Events/s: from the first \`record()\` until the broker acknowledges the last event, with any durability; for SQLite until
+  it is committed, for OpenTelemetry until the exporter receives it.
 - CPU of the caller's thread: all user and system time of the thread that calls \`record()\`, over the whole of recording
-  and flush, deferred work included, less what the thread takes in as long a time with nothing to record.
+  and flush, deferred work included, less the thread's time over an equal period without recording.
 - **ours, disk** and **ours, broker**: defaults of \`createAuditTrail\` (redact: 'secrets') but for the durability; **no
   redaction**: redact: 'off'. A system prompt hash and a
   model id on every event; sessions of some 20 events. Spools lie on the disk of the temporary directory, fsync off (the
   default).
 - **kafkajs**, **@platformatic/kafka** (bench/recorders/kafka-clients.ts): the event as JSON, acks of all replicas; zstd
-  where 1000 events go in one send. **SQLite**: opened, inserted into and closed for each event, as it comes.
-  **OpenTelemetry**: a span an event with its fields as attributes, BatchSpanProcessor with its defaults, an exporter that
-  does nothing; its queue drops what is too much.
+  where 1000 events go in one send. **SQLite**: opened, inserted into and closed for each event, with default
+  settings. **OpenTelemetry**: one span for each event with its fields as attributes, BatchSpanProcessor with its defaults, an
+  exporter that does nothing; a full queue drops spans.
 - Event loop: ${count(stallEventsPerSecond)} events of 0.3 KB a second, Node's monitorEventLoopDelay with a resolution of
-  1 ms, in the thread that records.
+  1 ms, in the recording thread.
 - Topic: ${partitions} partitions, one broker. Before each measurement a tenth of the events is recorded and acknowledged.
   Real size mix: ${sizeMix} sessions.`
 }

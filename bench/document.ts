@@ -1,4 +1,4 @@
-/** Writes docs/performance.md from the newest results: never edited by hand. */
+/** Writes docs/performance.md from the newest results; the file is never edited by hand. */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -17,11 +17,10 @@ const HEAD = `# Performance
 
 <!-- Written by \`npm run bench\` from the newest files in bench/results. Do not edit. -->
 
-\`npm run bench\` measures the consumer, \`npm run bench:producer\` the producer, beside what else one would use, on a real
-Kafka and a real ClickHouse. Kafka, ClickHouse and the process under measurement share one machine, so the ratios within a
-run say more than the absolute figures. Contenders take turns; each figure is the median of the rounds, and the range is in
-brackets. AUDIT_SESSIONS_FILE names recorded sessions for the real size mix; without it, made-up ones of the same sizes are
-used.`
+\`npm run bench\` measures the consumer, \`npm run bench:producer\` the producer, beside the alternatives, on a real Kafka and
+a real ClickHouse. Kafka, ClickHouse and the measured process share one machine, so the ratios within a run say more than the
+absolute figures. Contenders take turns; each figure is the median of the rounds, with the range in brackets.
+AUDIT_SESSIONS_FILE names recorded sessions for the real size mix; without it, generated sessions of the same sizes are used.`
 
 export function writeDocument(): void {
   const consumer = newest('consumer')

@@ -1,4 +1,4 @@
-/** The machine and the versions that a run was measured with. */
+/** The machine and the versions of a run. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
@@ -9,7 +9,7 @@ export interface Environment {
     readonly cores: number
     readonly memoryGb: number
     readonly kernel: string
-    /** Of the minute before the benchmark began: well below one on a machine with nothing else to do. */
+    /** Load average of the minute before the benchmark began: well below one on an idle machine. */
     readonly loadAverage: number
   }
   readonly versions: Readonly<Record<string, string>>
@@ -17,11 +17,11 @@ export interface Environment {
 
 export interface ServerVersions {
   readonly clickhouse: string
-  /** Whether somebody else runs the Kafka: its version cannot be asked for then. */
+  /** Whether Kafka runs outside of the benchmark: then its version is unknown. */
   readonly kafkaAttached: boolean
 }
 
-/** Read when this file is loaded: before the benchmark's own servers start. */
+/** Read when this file is loaded, before the benchmark's servers start. */
 const loadAverage = loadavg()[0] ?? 0
 
 export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersions): Environment {

@@ -1,6 +1,6 @@
 /**
- * ClickHouse's own way from Kafka into a table, to measure ours against: a Kafka engine table that reads AvroConfluent
- * with two consumers, and a materialized view into a plain table. At least once; what it costs is spent in the server.
+ * ClickHouse's own way from Kafka into a table, for comparison: a Kafka engine table that reads AvroConfluent with two
+ * consumers, and a materialized view into a plain table. At least once; all its CPU is spent in the server.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Analytics } from '@agent-audit/analytics'
@@ -20,7 +20,7 @@ const QUEUE = 'engine_queue'
 const VIEW = 'engine_view'
 const POLL_MS = 10
 const CLAIM_TIMEOUT_MS = 60_000
-/** Two consumers, a thread each. Blocks and their age are at most those of our batches. */
+/** Two consumers, one thread for each. Blocks are at most as large and as old as our batches. */
 const SETTINGS = {
   kafka_num_consumers: 2,
   kafka_thread_per_consumer: 1,
@@ -31,7 +31,7 @@ export const ENGINE_SETTINGS: string = Object.entries(SETTINGS)
   .map(([name, value]) => `${name} ${value}`)
   .join(', ')
 
-/** Begins to consume. It has no process of its own: the server's CPU is counted for every contender. */
+/** Begins to consume. It has no process of its own; the server's CPU is counted for all contenders. */
 export async function startKafkaEngine(order: EngineOrder): Promise<RunningConsumer> {
   const { admin } = order
   await dropEngine(admin)
@@ -77,7 +77,7 @@ function queueStatement({ admin, brokers, registryUrl, backlog, group }: EngineO
 
 function viewStatement(database: string): string {
   const names = recordColumns().map(({ name }) => name)
-  const place = [
+  const position = [
     `unhex('0011223344556677') AS log_id`,
     '_partition AS log_partition',
     '_offset AS log_offset',
@@ -85,10 +85,10 @@ function viewStatement(database: string): string {
     '1 AS writer_schema',
   ]
   return `CREATE MATERIALIZED VIEW ${database}.${VIEW} TO ${database}.${TWIN_TABLE} AS
-    SELECT ${[...names, ...place].join(', ')} FROM ${database}.${QUEUE}`
+    SELECT ${[...names, ...position].join(', ')} FROM ${database}.${QUEUE}`
 }
 
-/** @returns When the first partition was assigned, by performance.now(). */
+/** @returns Time of the first partition's assignment, by performance.now(). */
 async function untilAssigned(admin: Analytics): Promise<number> {
   const deadline = performance.now() + CLAIM_TIMEOUT_MS
   for (;;) {

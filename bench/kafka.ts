@@ -1,4 +1,4 @@
-/** kafkajs as the benchmark's own code uses it: with a zstd codec, otherwise as it comes. */
+/** kafkajs for the benchmark's own code: with a zstd codec, otherwise unchanged. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
@@ -6,7 +6,7 @@ import kafkajs, { type Admin, type Kafka } from 'kafkajs'
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
-/** The level our producer uses. */
+/** Level of our producer. */
 const ZSTD_LEVEL = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
 const TOPIC_TIMEOUT_MS = 30_000
@@ -22,10 +22,10 @@ export function connectKafka(brokers: readonly string[]): Kafka {
   return new kafkajs.Kafka({ clientId: 'bench', brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING })
 }
 
-/** A topic as `agent-audit setup` makes it: the broker's time on every record. */
+/** A topic as `agent-audit setup` makes it: the broker stamps its time on each record. */
 export async function createTopic(admin: Admin, topic: string, partitions: number): Promise<void> {
   const configEntries = [{ name: 'message.timestamp.type', value: 'LogAppendTime' }]
-  // kafkajs's own wait for leaders gives up on a broker that does not know the topic yet.
+  // kafkajs's own wait for leaders fails on a broker that does not know the topic yet.
   await admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: partitions, configEntries }] })
   const deadline = performance.now() + TOPIC_TIMEOUT_MS
   while (!(await hasLeaders(admin, topic))) {

@@ -1,11 +1,11 @@
 /**
- * How long an event takes from `record()` to where a query sees it: our producer and our consumer with their default
+ * Measures the time of an event from `record()` until a query returns it: our producer and our consumer with their default
  * settings, a real Kafka, a real ClickHouse.
  *
- * An event's timestamp is the producer's clock at `record()`. The table is asked again and again for the highest offset
+ * An event's timestamp is the producer's clock at `record()`. The benchmark asks the table repeatedly for the highest offset
  * of each partition, which its projection answers without reading rows. An event counts as queryable when the first
- * answer that covers its offset has arrived: so a latency is overstated by at most the gap between two answers, and
- * never understated by more than the clock's millisecond, for all processes share one clock.
+ * answer that covers its offset has arrived: this overstates a latency by at most the gap between two answers, and never
+ * understates it by more than the clock's millisecond, since all processes share one clock.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,15 +26,15 @@ export interface LatencyBenchmark {
   /** Folder for spools. */
   readonly directory: string
   readonly rounds: number
-  /** Length of a measurement. */
+  /** Duration of a measurement. */
   readonly seconds: number
   readonly say: (line: string) => void
 }
 
-/** As `agent-audit setup` makes a topic. */
+/** The default of `agent-audit setup`. */
 const PARTITIONS = 12
 const EVENTS_PER_SECOND = 5000
-/** Recorded before those that count: processes warm up. */
+/** Time of recording before events count: the processes warm up. */
 const WARM_UP_SECONDS = 10
 const POLL_MS = 20
 const TIMEOUT_MS = 60_000
@@ -86,9 +86,9 @@ async function makeTopic(brokers: readonly string[], topic: string): Promise<voi
   await admin.disconnect()
 }
 
-/** What the answers showed, in order. Times are Date.now(). */
+/** The answers, in order. Times are those of Date.now(). */
 interface Sightings {
-  /** By partition: from when on its rows up to an offset were seen. */
+  /** For each partition: times at which an answer first covered its rows up to an offset. */
   readonly seen: ReadonlyMap<number, readonly { offset: number; at: number }[]>
   /** Times of all answers. */
   readonly answers: readonly number[]
@@ -129,7 +129,7 @@ async function watch(store: Store, load: LatencyLoad): Promise<Sightings> {
 interface Place {
   readonly partition: number
   readonly offset: number
-  /** When it was recorded, milliseconds since 1970. */
+  /** Time of recording, milliseconds since 1970. */
   readonly recordedAt: number
 }
 

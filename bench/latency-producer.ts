@@ -35,7 +35,7 @@ async function recordEvenly(): Promise<void> {
   }
 }
 
-/** Each step records one event: session after session. */
+/** Each step records one event, session after session. */
 function* recordOneByOne(into: AuditTrail): Generator<void, never, void> {
   for (let number = 0; ; number++) {
     const script = SMALL_SESSIONS[number % SMALL_SESSIONS.length]

@@ -1,7 +1,7 @@
 /**
- * `npm run bench` and `npm run bench:producer`: our consumer and producer beside what else one would use, on a real Kafka
- * and a real ClickHouse. Results go to bench/results, and docs/performance.md is written anew from the newest. A quick
- * look, with fewer events or rounds than the default, leaves no results.
+ * `npm run bench` and `npm run bench:producer` measure our consumer and producer beside the alternatives, on a real Kafka and
+ * a real ClickHouse. They write results to bench/results, and docs/performance.md from the newest results. A quick run, with
+ * --events, --rounds or --profile, saves no results.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,12 +22,12 @@ import { openStore } from './store.ts'
 
 const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR]
   --only      consumer, latency, producer, completeness (of ten times the events), or document: write
-              docs/performance.md anew from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
+              docs/performance.md from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
-  --rounds    rounds, of which medians are taken (default 3)
+  --rounds    rounds; each figure is their median (default 3)
   --profile   takes CPU profiles of our consumer into this folder
-Recorded sessions for the size mix: AUDIT_SESSIONS_FILE; without it made-up ones of the same sizes.
-With --events, --rounds or --profile nothing is saved.
+AUDIT_SESSIONS_FILE names recorded sessions for the size mix; without it, generated sessions of the same sizes are used.
+With --events, --rounds or --profile, no results are saved.
 `
 const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'document'] as const
 type Part = (typeof PARTS)[number]
@@ -112,7 +112,7 @@ async function run({ only, events, rounds, profileDir }: Order): Promise<Results
   const sizeMix = readSizeMix(process.env['AUDIT_SESSIONS_FILE'])
   say(`size mix: ${sizeMix.source} sessions`)
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: kafka.attached })
-  say(`load average ${environment.machine.loadAverage} at the start: on a busy machine the figures say little`)
+  say(`load average ${environment.machine.loadAverage} at the start: figures of a busy machine say little`)
   const scale = events / DEFAULTS.events
   const shared = { brokers: kafka.brokers, dataDir, store, directory, sizeMix, rounds, say }
   const seconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))

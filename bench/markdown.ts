@@ -1,4 +1,4 @@
-/** Pieces of Markdown that the parts of docs/performance.md are made of. */
+/** Markdown for the sections of docs/performance.md. */
 import type { Bound } from './bounds.ts'
 import { median } from './results.ts'
 
@@ -11,7 +11,7 @@ export function boundsTable(bounds: readonly Bound[]): string {
   return table(['bound', 'wanted', 'measured', ''], rows)
 }
 
-/** `median (lowest to highest)`; a dash where nothing was measured. */
+/** `median (lowest to highest)`; a dash without measurements. */
 export function spread(values: readonly (number | undefined)[]): string {
   const measured = values.filter((value) => value !== undefined)
   if (measured.length === 0) return '-'

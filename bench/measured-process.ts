@@ -1,11 +1,11 @@
-/** A process under measurement: its lines, and what it has used when they come. */
+/** A measured process: its output lines, and its usage at each of them. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { readUsage, type Usage } from './process-usage.ts'
 
-/** When a line was met, and what the process had used then. */
+/** Time of a line, and the usage of the process until then. */
 export interface Mark extends Usage {
   /** By performance.now() of this process. */
   readonly at: number
@@ -36,7 +36,7 @@ export class MeasuredProcess {
     this.#child = spawn(process.execPath, [...node, script, ...args], {
       cwd: CHECKOUT,
       env: { ...process.env, ...env },
-      // What it says of itself is shown when it fails.
+      // Its last lines are shown when it fails.
       stdio: ['pipe', 'pipe', 'pipe'],
     })
     this.#exited = once(this.#child, 'exit').finally(() => running.delete(this))
@@ -58,7 +58,7 @@ export class MeasuredProcess {
     }
   }
 
-  /** What it has used by now. Throws once it is gone. */
+  /** Its usage so far. Throws after it has ended. */
   mark(): Mark {
     return { at: performance.now(), ...readUsage(this.#child.pid) }
   }
@@ -78,13 +78,13 @@ export class MeasuredProcess {
     return this.#lines.slice(-20).join('\n')
   }
 
-  /** Waits for its own end. @throws Error if it failed. */
+  /** Waits until it ends by itself. @throws Error if it failed. */
   async ended(): Promise<void> {
     await this.#exited
     if (this.#child.exitCode !== 0) throw new Error(`exit code ${this.#child.exitCode}:\n${this.lastLines()}`)
   }
 
-  /** Ends it by SIGTERM, by SIGKILL after 30 s. */
+  /** Ends it by SIGTERM, and by SIGKILL after 30 s. */
   async stop(): Promise<void> {
     if (!this.isAlive) return
     this.#child.kill('SIGTERM')
@@ -94,7 +94,7 @@ export class MeasuredProcess {
   }
 }
 
-/** Ends every process still under measurement. */
+/** Ends all measured processes. */
 export async function stopMeasured(): Promise<void> {
   await Promise.all([...running].map((child) => child.stop()))
 }

@@ -1,5 +1,5 @@
 /**
- * The consumer that one would write first, to measure ours against: eachBatch of kafkajs, avsc decodes each message to an
+ * The simplest consumer, for comparison: eachBatch of kafkajs, avsc decodes each message to an
  * object, rows as JSONEachRow by the official client, offsets committed after the insert. At least once: a crash between
  * insert and commit stores events twice. A process of its own, configured by the environment.
  */
@@ -14,7 +14,7 @@ const need = (name: string): string => {
   if (value === undefined) throw new Error(`${name} is not set`)
   return value
 }
-/** Single-object encoding: two bytes of mark, eight of fingerprint. */
+/** Single-object encoding: a mark of two bytes, a fingerprint of eight. */
 const FRAMING_BYTES = 10
 const SETTINGS = { maxRows: 50_000, partitionsConsumedConcurrently: 4 }
 
@@ -58,8 +58,8 @@ async function writeBatch(payload: EachBatchPayload): Promise<void> {
   }
 }
 
-/** JSON carries no bytes: run id and digests are hex in this table. */
-function toRow(value: Buffer, place: { partition: number; offset: string; timestamp: string }): object {
+/** JSON cannot carry bytes: run id and digests are hex in this table. */
+function toRow(value: Buffer, position: { partition: number; offset: string; timestamp: string }): object {
   const record = type.fromBuffer(value.subarray(FRAMING_BYTES)) as AuditRecord
   return {
     ...record,
@@ -67,9 +67,9 @@ function toRow(value: Buffer, place: { partition: number; offset: string; timest
     system_prompt_hash: hex(record.system_prompt_hash),
     arguments_sha256: hex(record.arguments_sha256),
     log_id: '0011223344556677',
-    log_partition: place.partition,
-    log_offset: place.offset,
-    log_time: Number(place.timestamp),
+    log_partition: position.partition,
+    log_offset: position.offset,
+    log_time: Number(position.timestamp),
     writer_schema: 1,
   }
 }

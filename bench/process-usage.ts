@@ -1,20 +1,20 @@
-/** What a process has used so far, read from /proc: so nothing in it has to be changed. */
+/** Usage of a process so far, read from /proc: the process itself needs no change. */
 import { readFileSync } from 'node:fs'
 
 export interface Usage {
   /** User and system time since its start, microseconds; in steps of 10 ms. */
   readonly cpuUs: number
-  /** The most memory it has held so far, bytes. */
+  /** Peak resident memory so far, bytes. */
   readonly peakRssBytes: number
 }
 
-/** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's own tick. */
+/** Linux counts CPU time for user space in hundredths of a second, independent of the tick of the kernel. */
 const TICK_US = 10_000
 
-/** Throws once the process is gone. */
+/** Throws after the process has ended. */
 export function readUsage(pid: number | undefined): Usage {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  // The name in brackets may hold spaces; utime and stime are the 14th and 15th field.
+  // The name in brackets may contain spaces; utime and stime are the 14th and 15th field.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return { cpuUs: (Number(fields[11]) + Number(fields[12])) * TICK_US, peakRssBytes: Number(peak) * 1024 }

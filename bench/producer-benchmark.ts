@@ -1,6 +1,6 @@
 /**
- * Our producer beside other ways to record: events into a real Kafka, from one process. Each contender runs in a process
- * of its own (producer-contender.ts), which measures itself.
+ * Measures our producer beside other ways to record: events from one process into a real Kafka. Each contender runs in its
+ * own process (producer-contender.ts), which measures itself.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ export interface ProducerBenchmark {
   readonly brokers: readonly string[]
   readonly sizeMix: SizeMix
   readonly rounds: number
-  /** 1 for the default counts of events. */
+  /** Factor of the default counts of events. */
   readonly scale: number
   /** Folder for spools. */
   readonly directory: string
@@ -37,7 +37,7 @@ const SIZES = [
   { size: '32 KB', events: 4000 },
   { size: 'real size mix', events: 80_000 },
 ]
-/** The others at the smallest size, where the cost of a call shows most. */
+/** The other contenders run at the smallest size, where the cost of a call shows most. */
 const PEERS: readonly Case[] = [
   { size: '0.3 KB', contender: '@platformatic/kafka, 1000 a send', events: 200_000 },
   { size: '0.3 KB', contender: 'kafkajs, 1000 a send', events: 200_000 },
@@ -67,7 +67,9 @@ export async function benchmarkProducers(benchmark: ProducerBenchmark): Promise<
     for (const contender of STALL_CONTENDERS) {
       const { longestMs, p999Ms } = (await measure(benchmark, { ...STALL, contender })) as StallReport
       stalls.push({ contender, round, longestMs: rounded(longestMs, 2), p999Ms: rounded(p999Ms, 2) })
-      tell(`${STALL.eventsPerSecond} events/s, ${contender}: event loop held for at most ${rounded(longestMs, 2)} ms`)
+      tell(
+        `${STALL.eventsPerSecond} events/s, ${contender}: event loop blocked for at most ${rounded(longestMs, 2)} ms`,
+      )
     }
   }
   const settings = { partitions: PARTITIONS, stallEventsPerSecond: STALL.eventsPerSecond, sizeMix: sizeMix.source }

@@ -1,6 +1,6 @@
 /**
- * One way to record events, in a process of its own. Started by producer-benchmark.ts with one argument, a
- * {@link ContenderOrder}; prints what it measured as JSON.
+ * One way to record events, in its own process. producer-benchmark.ts starts it with one argument, a {@link ContenderOrder};
+ * it prints its measurements as JSON.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,30 +13,30 @@ export interface ContenderOrder extends RecorderOrder {
   readonly contender: RecorderName
   readonly size: string
   readonly events: number
-  /** Record at this rate and tell how long the event loop was held; undefined: as fast as it goes, and tell the cost. */
+  /** Records at this rate and measures how long the event loop was blocked; undefined: at full speed, and measures the cost. */
   readonly eventsPerSecond?: number | undefined
 }
 
-/** What events cost. CPU is user and system time, microseconds. */
+/** Cost of the events. CPU is user and system time, microseconds. */
 export interface CostReport {
   readonly events: number
-  /** Of all values recorded. */
+  /** Bytes of all recorded values. */
   readonly bytes: number
   readonly ms: number
-  /** Of the recording thread, while it recorded and waited. */
+  /** CPU of the recording thread while it recorded and waited. */
   readonly threadCpuUs: number
-  /** The same for as long a time in which nothing is recorded. */
+  /** CPU of the same thread over an equal period without recording. */
   readonly idleThreadCpuUs: number
   readonly processCpuUs: number
   readonly idleProcessCpuUs: number
   readonly peakRssBytes: number
 }
 
-/** How long the event loop was held at a stretch, milliseconds. */
+/** How long the event loop was blocked at a stretch, milliseconds. */
 export interface StallReport {
   readonly events: number
   readonly longestMs: number
-  /** 999 of 1000 stretches were not longer. */
+  /** 999 of 1000 stretches were at most as long. */
   readonly p999Ms: number
 }
 
@@ -90,7 +90,7 @@ async function measureStalls(rate: number): Promise<StallReport> {
   return { events, longestMs: delays.max / 1e6, p999Ms: delays.percentile(99.9) / 1e6 }
 }
 
-/** At least so many events: the last session is recorded to its end. @param rate - Most events a second. */
+/** Records at least this many events: the last session is recorded to its end. @param rate - Most events a second. */
 async function record(least: number, rate = Infinity): Promise<{ events: number; bytes: number }> {
   const total = { events: 0, bytes: 0 }
   const startedAt = performance.now()

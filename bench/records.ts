@@ -1,9 +1,9 @@
-/** Records as the producer writes them, made from scripts: the input of the consumer benchmark. */
+/** Makes records from scripts, as the producer writes them: the input of the consumer benchmark. */
 import type { AuditRecord, EventInput, LlmCall } from '@agent-audit/schemas'
 import { EMPTY_RECORD, encodeRecord } from '../test/support/records.ts'
 import { createRandom, newMessages, type SessionScript } from './sessions.ts'
 
-/** A record in Avro single-object encoding, and where it goes. */
+/** A record in Avro single-object encoding, and its partition. */
 export interface Message {
   readonly key: string
   readonly value: Buffer
@@ -12,7 +12,7 @@ export interface Message {
 
 type Fields = Partial<AuditRecord>
 
-/** Sessions of one run that are under way at a time, so that their events alternate in the log. */
+/** Open sessions of one run at a time, so that their events alternate in the topic. */
 const SESSIONS_AT_ONCE = 16
 const MODEL = { model_id: 'gpt-4o-2024-11-20' }
 
@@ -24,7 +24,7 @@ interface OpenSession {
   parent: string | null
 }
 
-/** One start of a producer: run_seq is contiguous over all of its sessions, each of which keeps to one partition. */
+/** One start of a producer: run_seq is contiguous over all of its sessions, and each session has one partition. */
 export class Run {
   readonly #id: Buffer
   readonly #random: () => number
@@ -86,7 +86,7 @@ export class Run {
     return encodeRecord(record)
   }
 
-  /** As the producer makes event ids: milliseconds, bits of the run, run_seq. */
+  /** An event id as the producer makes it: milliseconds, bits of the run, run_seq. */
   #uuid(): string {
     const ms = Math.floor(this.#time / 1000)
       .toString(16)
@@ -101,7 +101,7 @@ export class Run {
   }
 }
 
-/** What the records of a session say beyond what all records say. */
+/** The fields that differ between the records of a session. */
 export function fieldsOf(script: SessionScript): Fields[] {
   let previous: LlmCall | undefined
   const start = { event_type: 'session_start', content: JSON.stringify({ user_message: script.start.user_message }) }

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:redaction`: what redaction costs the agent's thread, by size of event: all its CPU while events are
- * recorded and handed over, divided by events. One process; the rules take turns, and the median of the rounds counts.
+ * `npm run bench:redaction` measures the cost of redaction in the agent's thread by size of event: all CPU of the thread
+ * while it records and hands over events, divided by events. One process; the rules take turns; the figure is the median.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -37,7 +37,7 @@ try {
   rmSync(directory, { recursive: true, force: true })
 }
 
-/** Microseconds an event, by rules. */
+/** Microseconds for each event, by rules. */
 async function compare(scripts: readonly SessionScript[], events: number): Promise<Record<string, number>> {
   const rounds: Record<string, number[]> = {}
   for (let round = 0; round <= ROUNDS; round++) {

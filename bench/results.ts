@@ -1,4 +1,4 @@
-/** What a run of the benchmark leaves behind, one JSON file a run; docs/performance.md is written from the newest. */
+/** Results of the benchmark: one JSON file for each run. docs/performance.md is written from the newest. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,11 +18,11 @@ export interface ConsumerRound {
   readonly eventsPerSecond: number
   /** The same, from the start of the process. */
   readonly secondsFromSpawn: number
-  /** Of the consumer's process; the Kafka engine has none. */
+  /** Usage of the consumer's process; the Kafka engine has none. */
   readonly node: ConsumerUsage | undefined
-  /** CPU of the ClickHouse server between the two, by event, merges and the polls included, microseconds. */
+  /** CPU of the ClickHouse server in that time, by event, merges and polls included, microseconds. */
   readonly clickhouseCpuUsPerEvent: number
-  /** Sent to Kafka, and batches written; ours alone counts them. */
+  /** Commits sent to Kafka, and batches written; only our consumer counts them. */
   readonly commits: CommitCount | undefined
   readonly rows: number
   readonly records: number
@@ -42,14 +42,14 @@ export interface CommitCount {
   readonly batches: number
 }
 
-/** One measurement of the way from `record()` to a query. */
+/** One measurement of the time from `record()` to a query. */
 export interface LatencyRound {
   readonly round: number
   readonly events: number
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
-  /** 99 of 100 gaps between two answers were not longer: about what a latency may be overstated by. */
+  /** 99 of 100 gaps between two answers were at most as long: a latency is overstated by about this. */
   readonly pollGapMs: number
 }
 
@@ -59,12 +59,12 @@ export interface ProducerRound {
   readonly contender: string
   readonly round: number
   readonly events: number
-  /** Mean of what is given to the client as a value, bytes. */
+  /** Mean size of the values given to the client, bytes. */
   readonly valueBytes: number
   /** From the first event until all are acknowledged. */
   readonly seconds: number
   readonly eventsPerSecond: number
-  /** CPU of the recording thread in that time, by event, what it takes when idle left out, microseconds. */
+  /** CPU of the recording thread in that time, by event, without its CPU when idle, microseconds. */
   readonly threadCpuUsPerEvent: number
   /** CPU of the whole process in that time, by event, microseconds. */
   readonly processCpuUsPerEvent: number
@@ -82,12 +82,12 @@ export interface ConsumerPart {
   readonly rounds: readonly ConsumerRound[]
 }
 
-/** One measurement of how long the event loop was held at a stretch, at an even rate of events; milliseconds. */
+/** One measurement of how long the event loop was blocked at a stretch, at an even rate of events; milliseconds. */
 export interface StallRound {
   readonly contender: string
   readonly round: number
   readonly longestMs: number
-  /** 999 of 1000 stretches were not longer. */
+  /** 999 of 1000 stretches were at most as long. */
   readonly p999Ms: number
 }
 
@@ -113,7 +113,7 @@ export interface ProducerPart {
 
 /** One check of completeness. */
 export interface CompletenessRound {
-  /** faulty: some rows are missing and some are there twice, so that they have to be named. */
+  /** faulty: some rows are missing and some are stored twice, so that the check has to name them. */
   readonly state: 'complete' | 'faulty'
   readonly round: number
   readonly rows: number
@@ -126,18 +126,18 @@ export interface CompletenessPart {
   readonly rounds: readonly CompletenessRound[]
 }
 
-/** What a producer does while its broker is up, is down, and is back. */
+/** A producer while its broker is up, down, and up again. */
 export interface OutagePhase {
   readonly phase: 'broker up' | 'broker down' | 'broker back, draining'
   readonly events: number
   readonly seconds: number
-  /** CPU of the recording thread, by event, microseconds; while it only waits, none. */
+  /** CPU of the recording thread, by event, microseconds; undefined while it only waits. */
   readonly callerUs?: number | undefined
   readonly peakRssMb: number
 }
 
 export interface OutagePart {
-  /** Events recorded and acknowledged before the process counts as idle, and its memory then, MiB. */
+  /** Events that are recorded and acknowledged before the process counts as idle, and its memory then, MiB. */
   readonly warmUp: number
   readonly idleMb: number
   readonly phases: readonly OutagePhase[]
@@ -162,7 +162,7 @@ export interface Results {
 
 const FOLDER = fileURLToPath(new URL('./results', import.meta.url))
 
-/** @returns The file, below the checkout. */
+/** @returns Path of the file, relative to the checkout. */
 export function saveResults(results: Results): string {
   mkdirSync(FOLDER, { recursive: true })
   const name = `${results.startedAt.slice(0, 19).replaceAll(':', '-')}.json`
@@ -170,7 +170,7 @@ export function saveResults(results: Results): string {
   return `bench/results/${name}`
 }
 
-/** A part of the newest results that have it, and where they are. Names sort by time. */
+/** A part of the newest results that contain it, and their path. Names sort by time. */
 export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage'>(
   part: Part,
 ): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
@@ -189,12 +189,12 @@ export function median(values: readonly number[]): number {
   return percentile(values, 0.5)
 }
 
-/** The value that this share of all is not above: 0.5 for the middle one, 1 for the highest. */
+/** The value that this share of all values does not exceed: 0.5 for the middle one, 1 for the highest. */
 export function percentile(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN
 }
 
-/** Rounded to so many digits after the point. */
+/** Rounded to this many digits after the point. */
 export function rounded(value: number, digits = 0): number {
   return Number(value.toFixed(digits))
 }

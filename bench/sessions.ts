@@ -1,10 +1,10 @@
 /**
- * Sessions to record: what the producer benchmark says to a trail, and the consumer benchmark encodes. A script is built
+ * Sessions to record: the producer benchmark records them in a trail, the consumer benchmark encodes them. A script is built
  * once and played many times, so that making the input costs the measurement nothing.
  */
 import type { EventInput, LlmCall, SessionStart } from '@agent-audit/schemas'
 
-/** What one session says, from its start to its end; the end itself is recorded by whoever plays it. */
+/** The events of one session, from its start to its end; the player records the end itself. */
 export interface SessionScript {
   readonly start: SessionStart
   readonly events: readonly EventInput[]
@@ -30,7 +30,7 @@ function makeWords(count: number, random: () => number): string[] {
   return Array.from({ length: count }, () => Array.from({ length: 1 + Math.floor(random() * 3) }, pick).join(''))
 }
 
-/** Text of exactly `length` ASCII characters: words, the frequent ones more often, with a number here and there. */
+/** Text of exactly `length` ASCII characters: words, frequent ones more often, and some numbers. */
 export function makeText(length: number, random: () => number): string {
   let text = ''
   while (text.length < length) {
@@ -40,12 +40,12 @@ export function makeText(length: number, random: () => number): string {
   return text.slice(0, length)
 }
 
-/** Steps of a made-up session: model call, tool call, its result. */
+/** Steps of a generated session: model call, tool call, its result. */
 const STEPS = 6
 
 /**
- * Made-up sessions of 1 + 3 x STEPS events.
- * @param textBytes - Called for each event: bytes of text it is to carry.
+ * Generated sessions of 1 + 3 x STEPS events.
+ * @param textBytes - Called for each event; returns the bytes of its text.
  */
 export function makeSessions(count: number, textBytes: () => number, seed: number): SessionScript[] {
   const random = createRandom(seed)
@@ -76,13 +76,13 @@ function makeSession(text: () => string): SessionScript {
   return { start, events }
 }
 
-/** Text in a made-up event that makes its record about 0.3 KB. */
+/** Bytes of text that make the record of a generated event about 0.3 KB. */
 const SMALL_TEXT_BYTES = 12
 
 /** Sessions whose records are about 0.3 KB. */
 export const SMALL_SESSIONS: readonly SessionScript[] = makeSessions(40, () => SMALL_TEXT_BYTES, 17)
 
-/** The messages of a model call that the one before in the session did not have: what a record holds by default. */
+/** Messages of a model call that the call before it in the session did not have: the messages that a record holds by default. */
 export function newMessages(call: LlmCall, previous: LlmCall | undefined): readonly unknown[] {
   return call.input_messages.slice(previous?.input_messages.length ?? 0)
 }

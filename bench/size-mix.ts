@@ -1,6 +1,6 @@
 /**
- * Sessions with the size mix of real ones: the recorded file that AUDIT_SESSIONS_FILE names (OpenAI chat format, one
- * session a line, plain or gzip), else made-up ones of the same sizes.
+ * Sessions with the size mix of real sessions: from the recorded file that AUDIT_SESSIONS_FILE names (OpenAI chat format, one
+ * session a line, plain or gzip), else generated sessions of the same sizes.
  */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
@@ -13,8 +13,8 @@ export interface SizeMix {
 }
 
 /**
- * Encoded records of the 100 recorded tau-bench airline sessions: bytes that this share of them is not above; their mean
- * is 1041. Between two points the made-up mix is linear.
+ * Bytes that this share of the encoded records of the 100 recorded tau-bench airline sessions does not exceed; their mean
+ * is 1041. The generated mix is linear between two points.
  */
 const RECORD_BYTES: readonly (readonly [share: number, bytes: number])[] = [
   [0, 278],
@@ -28,7 +28,7 @@ const RECORD_BYTES: readonly (readonly [share: number, bytes: number])[] = [
   [0.99, 6924],
   [1, 10_902],
 ]
-/** What a made-up record has beside its text. */
+/** Bytes of a generated record without its text. */
 const BARE_RECORD_BYTES = 290
 const SYNTHETIC_SESSIONS = 130
 

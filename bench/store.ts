@@ -1,10 +1,10 @@
-/** The tables the consumers write to: ours as migrated, and a twin for each of the others. */
+/** The tables of the consumers: ours as migrated, and a twin for each of the others. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, LOGS_TABLE, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { DataDir } from '@agent-audit/embedded'
 
-/** Of what a consumer has written: rows, distinct records, distinct places in the log. */
+/** Counts of a consumer's rows: all, distinct records, distinct positions in the topic. */
 export interface Stored {
   readonly rows: number
   readonly records: number
@@ -13,16 +13,16 @@ export interface Stored {
 
 export interface Store extends AsyncDisposable {
   readonly admin: Analytics
-  /** Empties all tables: the next measurement starts on the same ground. */
+  /** Empties all tables, so that each measurement starts equal. */
   clear(): Promise<void>
   count(table: string): Promise<number>
   check(table: string): Promise<Stored>
   version(): Promise<string>
 }
 
-/** The obvious consumer's: bytes are hex, since JSON carries none. */
+/** Table of the obvious consumer: bytes are hex, since JSON cannot carry bytes. */
 export const HEX_TWIN_TABLE = 'obvious_events'
-/** The Kafka engine's. */
+/** Table of the Kafka engine. */
 export const TWIN_TABLE = 'engine_events'
 const POLL_MS = 50
 
@@ -62,7 +62,7 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
   }
 }
 
-/** What the Avro record holds of the table: names and types of the columns before those of its place in the log. */
+/** Columns of the table that the Avro record fills: names and types of those before the position in the topic. */
 export function recordColumns(): { name: string; type: string }[] {
   const lines = eventsStatement().matchAll(/^ {2}([a-z_0-9]+) (.+?)(?: CODEC\(.*\))?,$/gm)
   const columns = Array.from(lines, ([, name = '', type = '']) => ({ name, type }))
@@ -72,7 +72,7 @@ export function recordColumns(): { name: string; type: string }[] {
   )
 }
 
-/** Same columns, codecs, order, indexes, projection and settings as audit_events; no constraints: ours alone can meet them. */
+/** Same columns, codecs, order, indexes, projection and settings as audit_events; no constraints: only our consumer meets them. */
 function twinStatement(table: string): string {
   return eventsStatement()
     .replace(EVENTS_TABLE, table)
@@ -84,7 +84,7 @@ function bytesAsHex(statement: string): string {
   return statement.replaceAll(/FixedString\((\d+)\)/g, (_, bytes: string) => `FixedString(${2 * Number(bytes)})`)
 }
 
-/** What later migrations have set on audit_events. */
+/** Settings that later migrations changed on audit_events. */
 function laterSettings(table: string): string[] {
   const altered = `ALTER TABLE ${EVENTS_TABLE} MODIFY SETTING`
   const statements = allStatements().filter((statement) => statement.includes(altered))

@@ -1,4 +1,4 @@
-/** An array in memory: what any program that keeps its events costs. */
+/** An array in memory: the cost of any program that keeps its events. */
 import { setImmediate } from 'node:timers/promises'
 import { type PlainEvent, toPlainEvents } from './plain-events.ts'
 import type { OpenRecorder } from './recorder.ts'

@@ -1,4 +1,4 @@
-/** Kafka clients used as they come: the event as JSON, acknowledged by all replicas. */
+/** Kafka clients with default settings: the event as JSON, acknowledged by all replicas. */
 import { setImmediate } from 'node:timers/promises'
 import { Producer as PlatformaticProducer, stringSerializers } from '@platformatic/kafka'
 import { connectKafka, ZSTD } from '../kafka.ts'
@@ -10,7 +10,7 @@ interface Message {
   readonly value: string
 }
 
-/** A client that is connected. */
+/** A connected client. */
 interface Client {
   send(messages: Message[], compress: boolean): Promise<unknown>
   close(): Promise<unknown>
@@ -46,7 +46,7 @@ export const platformatic: Connect = ({ brokers, topic }) => {
   })
 }
 
-/** So many events a send, zstd, the next after its answer. */
+/** This many events in a send, with zstd; the next send follows the answer. */
 export function inBatches(connect: Connect): OpenRecorder {
   return async (order) => {
     const client = await connect(order)
@@ -63,7 +63,7 @@ export function inBatches(connect: Connect): OpenRecorder {
   }
 }
 
-/** A send for each event. */
+/** One send for each event. */
 export function oneByOne(connect: Connect, { awaited }: { awaited: boolean }): OpenRecorder {
   return async (order) => {
     const client = await connect(order)

@@ -1,7 +1,7 @@
 /**
- * OpenTelemetry: a span an event, with its fields as attributes, into a BatchSpanProcessor with its default settings.
- * Nothing is exported over a network: only the making of spans, their queue and their hand-over are measured. A queue
- * that is full drops spans, as it does in production.
+ * OpenTelemetry: one span for each event, with its fields as attributes, into a BatchSpanProcessor with its default settings.
+ * Nothing is exported over a network: this measures only the making of spans, their queue and their hand-over. A full queue
+ * drops spans, as in production.
  */
 import { setImmediate } from 'node:timers/promises'
 import type { Attributes } from '@opentelemetry/api'
@@ -45,7 +45,7 @@ export const openTelemetry: OpenRecorder = () => {
   })
 }
 
-/** Attributes are flat: what is nested becomes JSON text. */
+/** Attributes are flat: nested values become JSON text. */
 function attributesOf(event: Readonly<Record<string, unknown>>): Attributes {
   const entries = Object.entries(event).map(([name, value]) => [
     name,

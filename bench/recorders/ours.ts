@@ -1,4 +1,4 @@
-/** Our producer, with its default settings but for its durability and redaction. */
+/** Our producer with its default settings, except for durability and redaction. */
 import { setImmediate } from 'node:timers/promises'
 import { createAuditTrail, type Durability } from '@agent-audit/producer'
 import { AGENT, MODEL } from './plain-events.ts'
@@ -28,7 +28,7 @@ export function ours(durability: Durability, redact: 'secrets' | 'off'): OpenRec
         for (const event of events) session.record(event)
         session.end()
         const bytes = trail.stats().bufferBytes - buffered
-        // As an agent's loop would, between one session and the next.
+        // Yields between two sessions, as the loop of an agent does.
         await setImmediate()
         return { events: events.length + 2, bytes }
       },

@@ -1,4 +1,4 @@
-/** The events of a session as one would write them down without us: plain objects with ids and times. */
+/** The events of a session as a program without this project would record them: plain objects with ids and times. */
 import { randomUUID } from 'node:crypto'
 import type { SessionScript } from '../sessions.ts'
 
@@ -31,7 +31,7 @@ export function toPlainEvents({ start, events }: SessionScript): PlainEvent[] {
   }))
 }
 
-/** As the value of a Kafka message. */
+/** The event as the value of a Kafka message. */
 export function toMessages(script: SessionScript): { key: string; value: string }[] {
   return toPlainEvents(script).map((event) => ({ key: event.session_id, value: JSON.stringify(event) }))
 }

@@ -1,17 +1,17 @@
-/** What the producer benchmark measures: something that takes events. */
+/** A contender of the producer benchmark: it takes events. */
 import type { SessionScript } from '../sessions.ts'
 
 export interface RecorderOrder {
   readonly brokers: readonly string[]
   readonly topic: string
-  /** For what lies on disk. */
+  /** Folder for its files. */
   readonly directory: string
 }
 
 export interface Recorder {
-  /** Records one session; resolves when it takes the next. @returns How many events, and the bytes of their values. */
+  /** Records one session; resolves when it can take the next. @returns The number of events, and the bytes of their values. */
   play(script: SessionScript): Promise<{ events: number; bytes: number }>
-  /** Resolves when all is where it is meant to be. @throws Error if something was refused. */
+  /** Resolves when all events have reached their destination. @throws Error if an event was refused. */
   flush(): Promise<void>
   close(): Promise<unknown>
 }

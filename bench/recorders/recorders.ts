@@ -1,4 +1,4 @@
-/** All that the producer benchmark compares, by name. */
+/** All contenders of the producer benchmark, by name. */
 import { array } from './array.ts'
 import { inBatches, kafkajs, oneByOne, platformatic } from './kafka-clients.ts'
 import { openTelemetry } from './open-telemetry.ts'

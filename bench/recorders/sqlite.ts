@@ -1,4 +1,4 @@
-/** How an audit log is often begun: SQLite as it comes, a connection of its own for each event. */
+/** A common first audit log: SQLite with default settings, and one connection for each event. */
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'

@@ -60,7 +60,7 @@ function findApprovalProblem(call: TestEvent, ofApproval: readonly TestEvent[]):
     return [`${nameOf(call)} ran on approval ${call.approval_id}, whose decision is not on record`]
   if (decision.approval_status !== 'approved') return [`${nameOf(call)} ran though it was rejected`]
   if (decision.arguments_sha256 === call.arguments_sha256 && decision.tool_name === call.tool_name) return []
-  return [`${nameOf(call)} is not what was approved`]
+  return [`${nameOf(call)} differs from the approved call`]
 }
 
 /** A call with an approver and without an approval must follow from that person's override. */
@@ -72,7 +72,7 @@ function findOverrideProblem(call: TestEvent, events: readonly TestEvent[], used
   used.add(id)
   if (again) return [`${nameOf(call)} ran on override ${id}, which was used before`]
   if (override.arguments_sha256 === call.arguments_sha256 && override.tool_name === call.tool_name) return []
-  return [`${nameOf(call)} is not what was overridden`]
+  return [`${nameOf(call)} differs from the overridden call`]
 }
 
 function findGaps(events: readonly TestEvent[], recorded: number): string[] {
