@@ -13,4 +13,4 @@ export {
   sslSchema,
 } from './connection.ts'
 export type { OutgoingRecord, Sender } from './sender.ts'
-export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, TopicPartition } from './source.ts'
+export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, LogPartition } from './source.ts'
