@@ -1,5 +1,5 @@
 /** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
-import type { TopicPartition } from '@agent-audit/kafka'
+import type { LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
@@ -10,7 +10,7 @@ export interface Metrics {
   readonly registry: Registry
   /** Partitions that take nothing more, and why, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
-  observe(place: TopicPartition, log: Logger): PartitionObserver
+  observe(place: LogPartition, log: Logger): PartitionObserver
   /** Shows how much of it is used, from now on. */
   watchMemory(memory: BufferMemory): void
 }
@@ -105,7 +105,7 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
 function createObserver(
   meters: Meters,
   stopped: Map<string, string>,
-  { topic, partition }: TopicPartition,
+  { topic, partition }: LogPartition,
   log: Logger,
 ): PartitionObserver {
   const labels = { topic, partition }

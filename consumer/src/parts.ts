@@ -21,12 +21,4 @@ export {
   type Sink,
   type Table,
 } from './pipeline/sink.ts'
-export type {
-  Assignment,
-  CommitAnswer,
-  Committed,
-  LogRecord,
-  LogSlice,
-  Source,
-  TopicPartition,
-} from '@agent-audit/kafka'
+export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, LogPartition } from '@agent-audit/kafka'

@@ -1,4 +1,4 @@
-/** What every client of kafkajs is configured with. Loads no kafkajs by itself. */
+/** The configuration of every kafkajs client. Loads no kafkajs by itself. */
 import type { KafkaConfig, RetryOptions, SASLOptions } from 'kafkajs'
 import type { KafkaConnection } from './connection.ts'
 import { connectBroker, hostWithoutColons } from './patches/ipv6-brokers.ts'

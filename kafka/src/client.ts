@@ -1,4 +1,4 @@
-/** Connections by kafkajs: how they are made, and what is said of them when they fail. */
+/** Clients of kafkajs with every patch, and the errors of the trail for the errors of kafkajs. */
 import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
 import kafkajs, { type Kafka } from 'kafkajs'
 import { kafkaConfig } from './client-config.ts'
@@ -23,12 +23,12 @@ export function createKafka(connection: KafkaConnection): Kafka {
   return new kafkajs.Kafka(kafkaConfig(connection, RETRY))
 }
 
-/** Whether it was kafkajs that threw this, and knew what it threw. */
-export function isOfKafka(error: unknown): boolean {
+/** Whether kafkajs threw this error on purpose. Its own faults surface as a TypeError and the like. */
+export function isKafkaJsError(error: unknown): boolean {
   return error instanceof Error && error.name.startsWith('KafkaJS')
 }
 
-/** The error to throw for what kafkajs threw: one of ours, naming the brokers. Errors of ours pass through. */
+/** Turns an error of kafkajs into a TrailError that names the brokers. A TrailError passes through. */
 export function describeKafkaError(error: unknown, { brokers }: KafkaConnection): Error {
   const { name = '', message = '', type, cause } = error as Partial<Record<string, string>> & { cause?: unknown }
   if (error instanceof TrailError) return error

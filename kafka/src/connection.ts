@@ -69,7 +69,7 @@ password also from the file that the variable's name with _FILE names.`
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the caller was given by other ways than the environment; that part of the environment is not looked at. */
+/** Settings that the caller has from elsewhere. The environment is not read for them. */
 export interface GivenConnection {
   readonly clientId: string
   /** As in KAFKA_BROKERS. */
@@ -79,7 +79,7 @@ export interface GivenConnection {
 }
 
 export interface KafkaEnvironment {
-  /** undefined: no brokers are named, or something is wrong. */
+  /** undefined: no brokers are named, or `issues` is not empty. */
   readonly connection: KafkaConnection | undefined
   /** Every wrong variable, never with its value. */
   readonly issues: readonly Issue[]
@@ -99,8 +99,8 @@ export function readKafkaEnvironment(env: Environment, given: GivenConnection): 
 }
 
 /**
- * The value of a variable, or the content of the file that the variable of its name with `_FILE` names, without the white
- * space at its end. What is wrong is added to `issues`.
+ * The value of the variable NAME, or the content of the file that NAME_FILE names, without white space at its end. Problems
+ * are added to `issues`.
  */
 export function readSecret(env: Environment, name: string, issues: Issue[]): string | undefined {
   const file = env[`${name}_FILE`] || undefined

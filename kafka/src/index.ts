@@ -12,5 +12,13 @@ export {
   saslSchema,
   sslSchema,
 } from './connection.ts'
-export type { OutgoingRecord, Sender, SenderSettings, TopicPartition as SendTo } from './sender.ts'
-export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, TopicPartition } from './source.ts'
+export type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
+export type {
+  Assignment,
+  CommitAnswer,
+  Committed,
+  LogPartition,
+  LogRecord,
+  LogSlice,
+  Source,
+} from './source.ts'

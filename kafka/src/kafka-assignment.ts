@@ -1,10 +1,10 @@
-/** An assignment on a Kafka partition: unpacks what the group member fetches, and pauses it while nobody takes it. */
+/** A Kafka partition assigned to this member: unpacks the fetched batches, and pauses fetching while the pipeline takes none. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { PackedBatch, UnpackedBatch } from './patches/record-batch.ts'
 import type { Assignment, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
-/** What an assignment needs of the group member that fetches for it. */
+/** The group member, as its assignment sees it. */
 export interface KafkaPartition {
   /** Fetches from this offset on, from the next fetch. */
   seek(offset: number): void
@@ -15,12 +15,12 @@ export interface KafkaPartition {
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
 }
 
-/** What one fetch brought, still packed; `firstOffset` is the one that was asked for. */
+/** The result of one fetch, still packed. `firstOffset` is the requested offset. */
 export interface Fetched extends Omit<LogSlice, 'records'> {
   readonly batches: readonly PackedBatch[]
 }
 
-/** What waits of it. Batches are taken out as they are unpacked, and what they weighed counts until all are done with. */
+/** A fetch that waits to be consumed. Its batches are removed as they are unpacked; its weight counts until all are consumed. */
 interface Waiting extends Fetched {
   readonly batches: PackedBatch[]
   readonly bytes: number
@@ -28,13 +28,13 @@ interface Waiting extends Fetched {
 
 type Unpacked = Pick<UnpackedBatch, 'records' | 'free'>
 
-/** Packed bytes fetched ahead of what is consumed, per partition; fetching pauses above it, or while memory is tight. */
+/** Packed bytes fetched ahead of the consumption of a partition. Above it, or while memory is tight, fetching pauses. */
 const READ_AHEAD_BYTES = 2 ** 18
 /** Small batches are unpacked together up to this weight, bytes: a slice each would cost more than its records. */
 const SLICE_BYTES = 2 ** 17
 /**
- * Longest wait for what kafkajs was asked, milliseconds: longer than the 5 s after which a coordinator gives up a commit by
- * itself, and short enough for a drain to end within 10 s all the same.
+ * Longest wait for an answer of kafkajs, milliseconds: longer than the 5 s after which a coordinator gives up a commit, and
+ * short enough for a drain to end within 10 s.
  */
 const ANSWER_TIMEOUT_MS = 6000
 
@@ -46,11 +46,11 @@ export class KafkaAssignment implements Assignment {
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
   readonly #memory: FetchMemory
-  readonly #held: Waiting[] = []
-  #heldBytes = 0
-  /** Whether the member fetches for this partition; it begins with all of them paused. */
+  readonly #waiting: Waiting[] = []
+  #waitingBytes = 0
+  /** Whether the member fetches this partition. Every partition begins paused. */
   #fetching = false
-  /** Offset the next fetched batch has to begin at; undefined while nobody reads. */
+  /** Offset that the next fetched batch must begin at. undefined: there is no reader. */
   #expected: number | undefined
   #wake: () => void = () => undefined
   #fault: Error | undefined
@@ -74,7 +74,7 @@ export class KafkaAssignment implements Assignment {
     if (found !== undefined) return found
     throw new AuditUnavailableError(
       'BROKER_UNAVAILABLE',
-      `where ${this.topic}/${this.partition} stands was not answered`,
+      `the position of ${this.topic}/${this.partition} was not answered in time`,
     )
   }
 
@@ -83,7 +83,7 @@ export class KafkaAssignment implements Assignment {
     return (await this.#answerTo(this.#kafka.commit(offset, metadata))) ?? 'unanswered'
   }
 
-  /** @returns undefined if it took too long, or the assignment has ended. */
+  /** @returns undefined after {@link ANSWER_TIMEOUT_MS}, or once the assignment has ended. */
   async #answerTo<T>(asked: Promise<T>): Promise<T | undefined> {
     const answer = await within(asked, { ms: ANSWER_TIMEOUT_MS, stop: this.ended, keepAlive: true })
     return answer === TIME_IS_UP ? undefined : answer
@@ -101,11 +101,11 @@ export class KafkaAssignment implements Assignment {
     try {
       while (!stop.aborted) {
         if (this.#fault !== undefined) throw this.#fault
-        const fetched = this.#held[0]
+        const fetched = this.#waiting[0]
         if (fetched === undefined) await new Promise<void>((resolve) => (this.#wake = resolve))
         else {
           yield* this.#unpacked(fetched, stop)
-          this.#letGo(fetched)
+          this.#drop(fetched)
         }
       }
     } finally {
@@ -115,26 +115,26 @@ export class KafkaAssignment implements Assignment {
     }
   }
 
-  /** Called by the group member with each batch it fetched, in order. */
+  /** Takes the result of a fetch. The group member calls this in order. */
   deliver(fetched: Fetched): void {
     if (this.#expected === undefined || this.ended.aborted) return
     if (fetched.firstOffset !== this.#expected) {
-      // Either the answer to a fetch from before the last seek, or kafkajs started elsewhere after an offset out of
-      // range: ask again, and look whether the log still holds what is asked for.
+      // Either this answers a fetch from before the last seek, or kafkajs started elsewhere after an offset out of range:
+      // seek again, and check that the log still holds the offset.
       this.#kafka.seek(this.#expected)
       void this.#checkBounds(this.#expected)
       return
     }
     this.#expected = fetched.nextOffset
     const bytes = fetched.batches.reduce((sum, { weight }) => sum + weight, 0)
-    this.#held.push({ ...fetched, batches: [...fetched.batches], bytes })
-    this.#heldBytes += bytes
+    this.#waiting.push({ ...fetched, batches: [...fetched.batches], bytes })
+    this.#waitingBytes += bytes
     this.#memory.reserve(bytes)
     this.#regulate()
     this.#wake()
   }
 
-  /** Slice by slice, each counted until the next one is asked for. */
+  /** Yields slices. The memory of each one counts until the pipeline asks for the next. */
   async *#unpacked(fetched: Waiting, stop: AbortSignal): AsyncGenerator<LogSlice, void, void> {
     const { batches } = fetched
     let { firstOffset } = fetched
@@ -152,7 +152,7 @@ export class KafkaAssignment implements Assignment {
     } while (batches.length > 0 && !stop.aborted)
   }
 
-  /** Takes at least one of the batches, if there is one. */
+  /** Unpacks at least one batch, if one is left. */
   async #unpack(left: PackedBatch[], firstOffset: number): Promise<{ value: Unpacked; bytes: number }> {
     const records: LogRecord[] = []
     const done: (() => void)[] = []
@@ -165,7 +165,7 @@ export class KafkaAssignment implements Assignment {
       bytes += unpacked.bytes
     }
     const free = (): void => {
-      // Whoever waits for the next slice may still know this one.
+      // The pipeline may still hold this slice while it waits for the next one.
       records.length = 0
       for (const freeOne of done.splice(0)) freeOne()
     }
@@ -182,15 +182,15 @@ export class KafkaAssignment implements Assignment {
     }
   }
 
-  #letGo({ bytes }: Waiting): void {
-    this.#held.shift()
-    this.#heldBytes -= bytes
+  #drop({ bytes }: Waiting): void {
+    this.#waiting.shift()
+    this.#waitingBytes -= bytes
     this.#memory.release(bytes)
     this.#regulate()
   }
 
   #regulate(): void {
-    const mayFetch = this.#heldBytes <= READ_AHEAD_BYTES && !this.#memory.tight
+    const mayFetch = this.#waitingBytes <= READ_AHEAD_BYTES && !this.#memory.tight
     if (mayFetch === this.#fetching || this.ended.aborted) return
     this.#fetching = mayFetch
     if (mayFetch) this.#kafka.resume()
@@ -199,9 +199,9 @@ export class KafkaAssignment implements Assignment {
 
   #stopReading(): void {
     this.#expected = undefined
-    this.#held.length = 0
-    this.#memory.release(this.#heldBytes)
-    this.#heldBytes = 0
+    this.#waiting.length = 0
+    this.#memory.release(this.#waitingBytes)
+    this.#waitingBytes = 0
     this.#fetching = false
     if (!this.ended.aborted) this.#kafka.pause()
   }
@@ -214,7 +214,7 @@ export class KafkaAssignment implements Assignment {
       this.#fault = new IntegrityError('LOG_TRUNCATED', `${log}; offset ${offset}, which comes next, is gone`)
       this.#wake()
     } catch {
-      // The broker is out of reach: the group member meets that itself.
+      // The broker is out of reach: the group member finds that out by itself.
     }
   }
 }

@@ -1,16 +1,16 @@
 /**
- * The source on Kafka: a member of a consumer group, and where the faults of kafkajs's consumer are worked around:
+ * The source on Kafka: a member of a consumer group. It works around these faults of kafkajs's consumer:
  *
- * - Its own commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a
- *   later generation. So commits go through the function it hands to eachBatch, which sends once and repeats nothing.
- * - It has no call for "partitions revoked". Before it joins anew, the assignments are handed over in order (patches/rejoin.ts);
- *   whatever else happens, an epoch ends with any JoinGroup request.
+ * - Its commit call may resolve without having sent anything, and its retrier repeats an unanswered commit under a later
+ *   generation. So commits go through the function that it passes to eachBatch, which sends once and repeats nothing.
+ * - It has no call for "partitions revoked". Before the member rejoins, it hands over its assignments in order
+ *   (patches/rejoin.ts). In every case an epoch ends with a JoinGroup request.
  * - It heartbeats only between fetches. So eachBatch only hands records over, and never waits for ClickHouse.
- * - An offset out of range makes it start elsewhere without a word: every batch is held against the offset asked for.
+ * - After an offset out of range it reads elsewhere without an error: every batch is compared with the requested offset.
  */
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka } from 'kafkajs'
-import { createKafka, describeKafkaError, isOfKafka } from './client.ts'
+import { createKafka, describeKafkaError, isKafkaJsError } from './client.ts'
 import { REQUEST_TIMEOUT_MS } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { KafkaAssignment } from './kafka-assignment.ts'
@@ -24,29 +24,29 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly topics: readonly string[]
   readonly groupId: string
   readonly sessionTimeoutMs: number
-  /** What is fetched ahead counts into it. */
+  /** Records fetched ahead count into it. */
   readonly memory: FetchMemory
 }
 
-/** Longest waits for a member to leave, and for an admin's connections to close, milliseconds: a drain has 10 s. */
+/** Longest waits for a member to leave, and for an admin client to close, milliseconds: a drain has 10 s. */
 const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
 /** Longest wait for work on assignments that have ended, milliseconds: longer than any query or insert may take. */
 const WORK_TIMEOUT_MS = 45_000
-/** How soon a member learns that others wait for it to join anew, milliseconds. */
+/** How soon a member learns that the group waits for it to rejoin, milliseconds. */
 const HEARTBEAT_MS = 1000
-/** Longest wait of an empty fetch, milliseconds: also the longest until a seek or a resume is met. */
+/** Longest wait of an empty fetch, milliseconds. A seek or a resume takes effect no later. */
 const FETCH_WAIT_MS = 100
-/** How soon partitions that were added are met: kafkajs looks no more often than its metadata ages, by default 5 minutes. */
+/** How soon added partitions are found, milliseconds: kafkajs refreshes its metadata at this age, by default 5 minutes. */
 const METADATA_MAX_AGE_MS = 30_000
-/** A fetch waits for so much, but no longer than that: without it every few records are a round trip of their own. */
+/** A fetch waits for this many bytes, or for FETCH_WAIT_MS. Without it every few records would cost a round trip. */
 const MIN_BYTES = 64 * 1024
-/** Compressed, of one partition and of all in one answer: unpacked, and an object a record, they weigh many times that. */
+/** Compressed bytes of one partition, and of all partitions in a response. Unpacked into objects they weigh many times that. */
 const MAX_BYTES_PER_PARTITION = 2 ** 18
 const MAX_BYTES = 2 ** 20
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
   const kafka = createKafka(options)
-  /** Never kept for long: what a lost connection has broken in kafkajs goes with its client. */
+  /** Uses each client for a short time only: a lost connection can leave a kafkajs client broken. */
   async function withAdmin<T>(use: (admin: Admin, clusterId: string) => Promise<T>): Promise<T> {
     const admin = kafka.admin()
     try {
@@ -55,7 +55,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
     } catch (error) {
       throw error instanceof WorkFault ? error.cause : describeKafkaError(error, options)
     } finally {
-      await letGo(admin, CLOSE_TIMEOUT_MS)
+      await disconnect(admin, CLOSE_TIMEOUT_MS)
     }
   }
   return {
@@ -66,8 +66,8 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
   }
 }
 
-/** Bounded: kafkajs may wait for ever. A member that could not leave is forgotten by its group after its session timeout. */
-async function letGo(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
+/** Bounded: kafkajs may wait for ever. The group forgets a member that could not leave after its session timeout. */
+async function disconnect(client: { disconnect(): Promise<void> }, timeoutMs: number): Promise<void> {
   const gone = client.disconnect().catch(() => undefined)
   await within(gone, { ms: timeoutMs, keepAlive: true })
 }
@@ -91,13 +91,13 @@ class GroupMember {
   readonly #assignments = new Map<string, KafkaAssignment>()
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
-  /** When the group last answered that this is a member. */
+  /** When the group last confirmed the membership, by `performance.now()`. */
   #aliveAt = performance.now()
   #epoch = new AbortController()
-  /** Aborted when this epoch's assignments are to be handed over. */
+  /** Aborted to have this epoch's assignments handed over. */
   #handingOver = new AbortController()
-  #forget: () => void = () => undefined
-  /** Whether it is leaving: a join that was on its way makes no assignments any more, which nobody would end. */
+  #forgetRejoin: () => void = () => undefined
+  /** Whether it is leaving. A join under way then makes no assignments: no later step would end them. */
   #leaving = false
   #sendCommit: SendCommit | undefined
 
@@ -115,7 +115,7 @@ class GroupMember {
       maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
       maxBytes: MAX_BYTES,
       allowAutoTopicCreation: false,
-      // A crash is met by leaving and joining anew, under our own back-off.
+      // After a crash the member leaves, and the consumer joins again with its own back-off.
       retry: { retries: 5, initialRetryTime: 100, restartOnFailure: () => Promise.resolve(false) },
     })
   }
@@ -133,9 +133,9 @@ class GroupMember {
       clearInterval(watch)
       this.#leaving = true
       this.#endEpoch()
-      await letGo(this.#consumer, LEAVE_TIMEOUT_MS)
-      // Work that hangs is given up: its assignment has ended, so it can commit nothing, and whoever takes the partition over, this
-      // process too, waits for its inserts as for a stranger's.
+      await disconnect(this.#consumer, LEAVE_TIMEOUT_MS)
+      // Abandon work that hangs: its assignment has ended, so it can commit nothing, and the next owner of the partition, even in
+      // this process, waits for its inserts as for those of another consumer.
       await within(Promise.all(this.#working), { ms: WORK_TIMEOUT_MS, keepAlive: true })
     }
   }
@@ -153,8 +153,7 @@ class GroupMember {
   #listen(): void {
     const { events } = this.#consumer
     this.#consumer.on(events.REQUEST, ({ payload }) => {
-      // The new assignment, and with it the new generation, comes after this answer: work of the old epoch that runs in
-      // between must not commit under it.
+      // The new generation begins with the response to this request. Work of the old epoch must not commit under it.
       if (payload.apiName === 'JoinGroup') this.#endEpoch()
     })
     this.#consumer.on(events.GROUP_JOIN, ({ payload }) => {
@@ -165,7 +164,7 @@ class GroupMember {
     this.#consumer.on(events.CRASH, ({ payload }) => this.#failed.reject(payload.error))
   }
 
-  /** kafkajs can come to wait for what never comes, and says nothing then: its heartbeats end. */
+  /** kafkajs can wait for ever on a lost connection, without an error. The only sign is that its heartbeats end. */
   #checkAlive(): void {
     const longestMs = 2 * this.#parts.options.sessionTimeoutMs + REQUEST_TIMEOUT_MS
     if (performance.now() - this.#aliveAt < longestMs) return
@@ -174,15 +173,15 @@ class GroupMember {
   }
 
   #endEpoch(): void {
-    this.#forget()
+    this.#forgetRejoin()
     this.#epoch.abort()
     this.#assignments.clear()
   }
 
   /**
-   * The group is about to share its partitions anew: every assignment finishes what it has in hand and is left clean, as when
-   * the consumer drains. Else its lease would have to be waited out, also by ourselves. Heartbeats rest meanwhile: the
-   * wait is bounded, and what is not finished by then is left busy.
+   * The group is about to rebalance: every assignment finishes its batch in hand and leaves its partition clean, as in a
+   * drain. Otherwise the next owner, even this member, would have to wait out the lease. Heartbeats pause meanwhile, so the
+   * wait is bounded; a partition whose work is not finished by then is left busy.
    */
   async #handOver(): Promise<void> {
     this.#handingOver.abort()
@@ -197,24 +196,28 @@ class GroupMember {
     if (this.#leaving || this.#parts.draining.aborted) return
     this.#epoch = new AbortController()
     this.#handingOver = new AbortController()
-    this.#forget = onRejoin(memberId, {
+    this.#forgetRejoin = onRejoin(memberId, {
       handOver: () => this.#handOver(),
       onFailed: (error) => this.#failed.reject(error),
     })
     const draining = AbortSignal.any([this.#parts.draining, this.#handingOver.signal])
     for (const [topic, partitions] of Object.entries(memberAssignment)) {
       const logId = logIdOf(clusterId, topic)
-      // Nothing is fetched before the assignment's reader asks: where to begin is in the tables, not in the group.
+      // Nothing is fetched before the assignment's reader asks: the tables say where to begin, not the group.
       this.#consumer.pause([{ topic, partitions }])
       for (const partition of partitions) {
-        const place = { logId, topic, partition, ended: this.#epoch.signal, draining }
-        const assignment = new KafkaAssignment(place, this.#partition(topic, partition), this.#parts.options.memory)
+        const logPartition = { logId, topic, partition, ended: this.#epoch.signal, draining }
+        const assignment = new KafkaAssignment(
+          logPartition,
+          this.#partition(topic, partition),
+          this.#parts.options.memory,
+        )
         this.#assignments.set(keyOf(assignment), assignment)
         const { signal: handingOver } = this.#handingOver
         const working = work(assignment).catch((error: unknown) => {
-          // A commit may come too late for the generation that ends: then the assignment has ended with it.
+          // A commit may come too late for the generation that ends. The assignment has ended with it.
           if (handingOver.aborted && isCommitLost(error)) return
-          this.#failed.reject(error instanceof TrailError || isOfKafka(error) ? error : new WorkFault(error))
+          this.#failed.reject(error instanceof TrailError || isKafkaJsError(error) ? error : new WorkFault(error))
         })
         this.#working.add(working)
         void working.finally(() => this.#working.delete(working))
@@ -224,11 +227,11 @@ class GroupMember {
 
   #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaAssignment>[1] {
     const { admin, options } = this.#parts
-    const place = [{ topic, partitions: [partition] }]
+    const partitions = [{ topic, partitions: [partition] }]
     return {
       seek: (offset) => this.#consumer.seek({ topic, partition, offset: String(offset) }),
-      pause: () => this.#consumer.pause(place),
-      resume: () => this.#consumer.resume(place),
+      pause: () => this.#consumer.pause(partitions),
+      resume: () => this.#consumer.resume(partitions),
       commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
       position: () =>
         positionOf(admin, { groupId: options.groupId, topic, partition }).catch((error: unknown) => {
@@ -239,14 +242,14 @@ class GroupMember {
 
   async #commit(commit: { topic: string; partition: number; offset: string; metadata: string }): Promise<CommitAnswer> {
     const { topic, ...partition } = commit
-    // Known from the first batch on; before it there is nothing to hold a lease for.
+    // Set with the first batch. Before it no record needs a lease.
     if (this.#sendCommit === undefined) return 'refused'
     try {
       await this.#sendCommit({ topics: [{ topic, partitions: [partition] }] })
       return 'acknowledged'
     } catch (error) {
       const { name, type } = error as { name?: string; type?: string }
-      // An error code is the coordinator's "no", but for the one that says its own log was too slow.
+      // With an error code the coordinator refuses, except REQUEST_TIMED_OUT: its own log was too slow, and the commit may land.
       return name === 'KafkaJSProtocolError' && type !== 'REQUEST_TIMED_OUT' ? 'refused' : 'unanswered'
     }
   }
@@ -254,7 +257,7 @@ class GroupMember {
   async #deliver(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload
     this.#sendCommit = (offsets) => payload.commitOffsetsIfNecessary(offsets)
-    // patches/fetch-reader.ts made it.
+    // patches/fetch-reader.ts made this message.
     const fetched: unknown = batch.messages[0]
     if (!(fetched instanceof FetchedBatches)) {
       throw new AuditUnavailableError('BROKER_UNAVAILABLE', 'the broker is too old: expected Kafka 2.3 or newer')
@@ -269,8 +272,8 @@ class GroupMember {
 }
 
 /**
- * What nobody foresaw in the work on a partition: a fault of this program. kafkajs has faults too, and throws a TypeError for
- * a broker that has gone; that passes, this does not, and to go on trying would hide it.
+ * An unexpected error in the work on a partition: a fault of this program. kafkajs has faults too, and throws a TypeError for
+ * a broker that is gone. That one is retried; this one is not, since retries would hide it.
  */
 class WorkFault extends Error {
   constructor(cause: unknown) {

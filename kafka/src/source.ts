@@ -1,9 +1,9 @@
 /**
- * Where records come from: a log of partitions, shared by the members of a consumer group. Kafka (kafka-source.ts) or
- * the embedded log (embedded-source.ts); the rest of the consumer cannot tell which.
+ * The seam to the log that records are read from: partitions, shared by the members of a consumer group. Implementations:
+ * Kafka (kafka-source.ts), the consumer's embedded log, and the simulation's model. The pipeline cannot tell them apart.
  */
 
-/** One record of the log, as the broker gave it. */
+/** One record of the log, as the broker returned it. */
 export interface LogRecord {
   readonly offset: number
   /** Append time at the broker, milliseconds since 1970. */
@@ -14,28 +14,28 @@ export interface LogRecord {
   readonly headers: Readonly<Record<string, unknown>> | undefined
 }
 
-/** All there is of a stretch of the log: its offsets that have no record here are holes. Slices follow on one another. */
+/** A contiguous offset range. Offsets without a record (compacted, aborted, control) are holes. Slices follow on one another. */
 export interface LogSlice {
-  /** First offset it accounts for. */
+  /** First offset of the range. */
   readonly firstOffset: number
   readonly records: readonly LogRecord[]
-  /** Offset after the last one this slice accounts for; above the last record where the log ends in holes. */
+  /** Offset behind the range; it lies above the last record where the range ends in holes. */
   readonly nextOffset: number
-  /** Offset the next record appended to the partition will get; with `nextOffset` the lag. */
+  /** Offset that the next appended record will get. Its distance from `nextOffset` is the lag. */
   readonly logEnd: number
 }
 
-/** What became of a commit. `unanswered`: it may still land, so nothing may be concluded from it. */
+/** The result of a commit. `unanswered`: it may still land, so the caller must conclude nothing from it. */
 export type CommitAnswer = 'acknowledged' | 'refused' | 'unanswered'
 
-/** What the group keeps for a partition. */
+/** The group's committed offset for a partition, with its metadata. */
 export interface Committed {
   readonly offset: number
   readonly metadata: string
 }
 
-/** Which partition of which log. */
-export interface TopicPartition {
+/** A partition of a log. */
+export interface LogPartition {
   /** See {@link import('@agent-audit/schemas').logIdOf}; 8 bytes. */
   readonly logId: Buffer
   readonly topic: string
@@ -43,18 +43,18 @@ export interface TopicPartition {
 }
 
 /**
- * One partition in one epoch: one join of the group. Once `ended` is aborted the group may have given the partition to
- * somebody else: work for this assignment MUST stop, and its commits are refused without being sent.
+ * A partition assigned to this member, for one epoch: from one join of the group to the next. Once `ended` is aborted, the
+ * partition may have another owner: work on it MUST stop, and its commits are refused without being sent.
  */
-export interface Assignment extends TopicPartition {
+export interface Assignment extends LogPartition {
   readonly ended: AbortSignal
-  /** Aborted when the consumer wants to leave: finish what is in hand, take nothing new. */
+  /** Aborted when the consumer is about to leave: finish the batch in hand, take no new one. */
   readonly draining: AbortSignal
-  /** What the group has committed, and the offsets the log holds: `[start, end)`. */
+  /** The group's committed offset, if any, and the offsets that the log holds: `[start, end)`. */
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
   /**
-   * Reads on from an offset, until the assignment ends, the consumer drains or `until` is aborted; one reader at a time.
-   * A slice is done with when the next one is asked for: from then on it may have lost its records. Fetching pauses while slices are not taken.
+   * Reads from an offset on, until the assignment ends, the consumer drains or `until` is aborted; one reader at a time.
+   * A slice is valid until the next one is requested: then its records may be gone. Fetching pauses while no slice is taken.
    * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
    */
   read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void>
@@ -66,7 +66,7 @@ export interface Source {
   /**
    * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
    * group and returns once `drain` is aborted and all work is done.
-   * @throws What `work` throws, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
+   * @throws the error of `work`, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
   run(work: (assignment: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
@@ -74,18 +74,18 @@ export interface Source {
   close(): Promise<void>
 }
 
-/** The memory that all partitions of the process buffer records in, as far as fetching concerns it. */
+/** The memory budget that all partitions of the process share, as far as fetching uses it. */
 export interface FetchMemory {
-  /** Whether nothing more should be fetched. */
+  /** Whether fetching should pause. */
   readonly tight: boolean
   /** Calls back whenever {@link tight} changes, until the returned function is called. */
   watch(onChange: () => void): () => void
-  /** Counts bytes that are held elsewhere. */
+  /** Counts bytes that the caller holds. */
   reserve(bytes: number): void
   release(bytes: number): void
   /**
-   * Takes something whose size is known only afterwards, one taker at a time, and counts it until it is released.
-   * @returns undefined if `stop` was aborted before.
+   * Runs `take`, whose size is known only afterwards, one at a time, and counts its bytes until they are released.
+   * @returns undefined if `stop` was aborted before its turn came.
    */
   inTurn<T>(
     stop: AbortSignal,

@@ -5,14 +5,14 @@ import { createKafka, describeKafkaError } from './client.ts'
 import type { KafkaConnection } from './connection.ts'
 import type { Committed } from './source.ts'
 
-/** What a topic must be like. */
+/** The settings that a topic must have. */
 export interface TopicPlan {
   readonly topic: string
-  /** How many consumers can share the work. More may be added later, fewer is not possible. */
+  /** How many consumers can share the work. Kafka can add partitions later, and cannot remove any. */
   readonly partitions: number
   /** -1: the brokers' default. */
   readonly replicationFactor: number
-  /** How long the log keeps what the consumer has not read yet; -1 for ever. */
+  /** How long the log keeps records for the consumer, milliseconds; -1 for ever. */
   readonly retentionMs: number
   /** Largest batch of records, compressed. */
   readonly maxMessageBytes: number
@@ -21,22 +21,22 @@ export interface TopicPlan {
 export interface TopicReport {
   readonly clusterId: string
   readonly created: boolean
-  /** Partitions it has now. */
+  /** Partitions that the topic has now. */
   readonly partitions: number
-  /** Settings brought into line: `retention.ms from 1000 to 604800000`. */
+  /** Settings that were changed: `retention.ms from 1000 to 604800000`. */
   readonly altered: readonly string[]
 }
 
 const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
-/** How long brokers may take to agree who leads what; the first group makes the topic of offsets. */
+/** How long brokers may take to elect leaders, milliseconds. The first group of a cluster makes the topic of offsets. */
 const LEADER_START_MS = 20_000
 const LEADER_POLL_MS = 200
 /** Set on the topic itself, by AlterConfigs. */
 const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
 
 /**
- * Creates the topic, or brings the settings of an existing one into line. Idempotent; partitions are never added, since
- * that would move keys to other partitions: a difference is only reported by the count.
+ * Creates the topic, or changes the settings of an existing one as planned. Idempotent. Never adds partitions, since that
+ * would move keys to other partitions: the report has the actual count.
  * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`.
  */
 export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan): Promise<TopicReport> {
@@ -56,9 +56,9 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   const wanted = settingsOf(plan)
   const { topic, partitions, replicationFactor } = plan
   const configEntries = Object.entries(wanted).map(([name, value]) => ({ name, value }))
-  // False if it is there already, also when another setup made it a moment ago.
+  // False if the topic exists, also if another setup made it a moment ago.
   const created = await admin.createTopics({
-    // Its own wait gives up on a broker that has not heard of the topic yet.
+    // kafkajs's own wait gives up on a broker that does not know the topic yet.
     waitForLeaders: false,
     topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }],
   })
@@ -67,7 +67,7 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered }
 }
 
-/** LogAppendTime: the broker's clock, not the producer's, is what log_time and the lease arithmetic rest on. */
+/** LogAppendTime: log_time and the lease arithmetic rest on the broker's clock, not on the producer's. */
 function settingsOf(plan: TopicPlan): Record<string, string> {
   return {
     'message.timestamp.type': 'LogAppendTime',
@@ -84,7 +84,7 @@ async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string
   const present = new Map(entries.map((entry) => [entry.configName, entry.configValue]))
   const differing = Object.entries(wanted).filter(([name, value]) => present.get(name) !== value)
   if (differing.length === 0) return []
-  // AlterConfigs sets the whole list: what it does not name falls back to the default. So the others go along.
+  // AlterConfigs replaces the whole list: a setting that it does not name falls back to its default. So name the others too.
   const kept = entries.filter((entry) => entry.configSource === DYNAMIC_TOPIC_CONFIG)
   const all = { ...Object.fromEntries(kept.map((entry) => [entry.configName, entry.configValue])), ...wanted }
   const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
@@ -92,7 +92,7 @@ async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string
   return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
 }
 
-/** What the group has committed for a partition, undefined if nothing; the first offset of the log, and the one after its last. */
+/** The group's committed offset for a partition, undefined if none; the log's first offset, and the one behind its last. */
 export async function positionOf(
   admin: Admin,
   { groupId, topic, partition }: { groupId: string; topic: string; partition: number },
@@ -110,7 +110,7 @@ export async function positionOf(
   return { committed, start: Number(bounds?.low ?? 0), end: Number(bounds?.high ?? 0) }
 }
 
-/** Asks again while a coordinator or leader is loading or moving: kafkajs does so for members of a group, not for an admin. */
+/** Repeats a request while a coordinator or leader is loading or moving: kafkajs does so for group members, not for an admin. */
 export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + LEADER_START_MS
   for (;;) {
@@ -123,8 +123,8 @@ export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-// Of a coordinator it could not find kafkajs says that trying again is no use: it has tried a few times by then, in less
-// than a second. A broker that makes the topic of offsets only now takes longer.
+// kafkajs declares a coordinator that it could not find not retriable, after a few tries within a second. A broker that makes
+// the topic of offsets only now takes longer.
 function mayPass(error: unknown): boolean {
   const { name, retriable } = error as { name?: string; retriable?: boolean }
   return retriable === true || name === 'KafkaJSGroupCoordinatorNotFound'
@@ -151,7 +151,7 @@ export async function commitStartMark(connection: KafkaConnection, mark: StartMa
   const consumer = kafka.consumer({
     groupId,
     sessionTimeout: MARK_SESSION_TIMEOUT_MS,
-    // Leaving waits for the fetch under way.
+    // Leaving the group waits for the fetch under way.
     maxWaitTimeInMs: 100,
     allowAutoTopicCreation: false,
   })
@@ -166,7 +166,7 @@ export async function commitStartMark(connection: KafkaConnection, mark: StartMa
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
     await consumer.run({ autoCommit: false, eachBatch: () => Promise.resolve() })
-    // Asked again as a member: what a consumer before us has committed stands by now, and it can commit no more.
+    // Asked again as a member: every commit of an earlier consumer has landed by now, and that consumer can commit no more.
     const starts = await findUncommitted(admin, { topic, groupId })
     const mine = starts.filter(({ partition }) => assigned.includes(partition))
     await consumer.commitOffsets(mine.map(({ partition, low }) => ({ topic, partition, offset: low, metadata })))

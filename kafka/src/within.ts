@@ -1,4 +1,4 @@
-/** Bounded waits: kafkajs may settle a call never, on a connection that was lost. */
+/** Bounded waits: on a lost connection kafkajs may never settle a call. */
 
 /** What {@link within} resolves to in place of the result. */
 export const TIME_IS_UP: unique symbol = Symbol('time is up')

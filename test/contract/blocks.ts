@@ -2,7 +2,7 @@
 import {
   type Assignment,
   type Insert,
-  type TopicPartition,
+  type LogPartition,
   type LogSlice,
   type Sink,
 } from '@agent-audit/consumer/pipeline'
@@ -11,11 +11,7 @@ import { BufferMemory, createRecordCheck, systemClock, writePartition } from '@a
 const nothing = (): void => undefined
 
 /** The inserts that records, in the log from offset `first` on, become: events before skipped rows. */
-export async function insertsOf(
-  place: TopicPartition,
-  values: readonly (Buffer | null)[],
-  first = 0,
-): Promise<Insert[]> {
+export async function insertsOf(place: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert[]> {
   const inserts: Insert[] = []
   const logTimeMs = Date.UTC(2026, 1, 1)
   const records = values.map((value, index) => ({

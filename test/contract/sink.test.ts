@@ -5,7 +5,7 @@ import {
   type ClickHouseSink,
   type Insert,
   insertPrefix,
-  type TopicPartition,
+  type LogPartition,
 } from '@agent-audit/consumer/pipeline'
 import { readSettings } from '@agent-audit/consumer'
 import { describe, expect, it } from 'vitest'
@@ -48,15 +48,15 @@ async function openModel(): Promise<SinkUnderTest> {
 
 const LEASE_MS = 60_000
 
-const newPlace = (): TopicPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
+const newPlace = (): LogPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
 
-async function send(sink: ClickHouseSink, place: TopicPartition, insert: Insert, change: Partial<Insert> = {}) {
+async function send(sink: ClickHouseSink, place: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
   const fencedAt = await sink.now()
   const queryId = `${insertPrefix(place)}${randomBytes(8).toString('hex')}`
   return sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + LEASE_MS, ...change })
 }
 
-async function only(place: TopicPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
+async function only(place: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
   const [insert, ...more] = await insertsOf(place, values, first)
   if (insert === undefined || more.length > 0) throw new Error(`expected one insert, not ${more.length + 1}`)
   return insert

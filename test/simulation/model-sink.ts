@@ -1,6 +1,6 @@
 /** The sink of one process: the model store, behind a network that loses, delays and repeats. */
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import type { ClickHouseSink, Insert, InsertAnswer, TopicPartition, OffsetRange } from '@agent-audit/consumer/pipeline'
+import type { ClickHouseSink, Insert, InsertAnswer, LogPartition, OffsetRange } from '@agent-audit/consumer/pipeline'
 import { decodeRows, type Row } from './insert-rows.ts'
 import { describeRows, type ModelStore } from './model-store.ts'
 import type { Process } from './process.ts'
@@ -118,7 +118,7 @@ function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, h
   })
 }
 
-function accounted(store: ModelStore, place: TopicPartition, from: number): OffsetRange[] {
+function accounted(store: ModelStore, place: LogPartition, from: number): OffsetRange[] {
   const ranges: { first: number; last: number }[] = []
   const offsets = [...store.rowsOf(place).keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
   for (const offset of offsets) {
@@ -131,7 +131,7 @@ function accounted(store: ModelStore, place: TopicPartition, from: number): Offs
 
 function deadInARow(
   store: ModelStore,
-  place: TopicPartition,
+  place: LogPartition,
   { below, limit }: { below: number; limit: number },
 ): number {
   const rows = store.rowsOf(place)
@@ -144,7 +144,7 @@ function deadInARow(
   return dead
 }
 
-function highestSeqs(store: ModelStore, place: TopicPartition, runIds: readonly string[]): Map<string, number> {
+function highestSeqs(store: ModelStore, place: LogPartition, runIds: readonly string[]): Map<string, number> {
   const highest = new Map<string, number>()
   for (const row of store.rowsOf(place).values()) {
     if (row.table === 'audit_skipped' || row.runId === undefined || !runIds.includes(row.runId)) continue

@@ -2,7 +2,7 @@
  * A model of ClickHouse as far as the protocol depends on it: two tables that refuse what comes too late, a list of running
  * inserts, a clock that may be stepped back. Held to the real one by test/contract/sink.test.ts.
  */
-import { insertPrefix, type Insert, type InsertAnswer, type TopicPartition } from '@agent-audit/consumer/pipeline'
+import { insertPrefix, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
 import type { World } from './world.ts'
 
@@ -96,18 +96,18 @@ export class ModelStore {
     this.#later(running, stall, () => this.#judge(running))
   }
 
-  runningInserts(place: TopicPartition): number {
+  runningInserts(place: LogPartition): number {
     const prefix = insertPrefix(place)
     return [...this.#running].filter(({ insert }) => insert.queryId.startsWith(prefix)).length
   }
 
   /** Rows of a partition by offset. */
-  rowsOf({ logId, partition }: TopicPartition): ReadonlyMap<number, Row> {
+  rowsOf({ logId, partition }: LogPartition): ReadonlyMap<number, Row> {
     return this.#rows.get(`${logId.toString('hex')}/${partition}`) ?? new Map<number, Row>()
   }
 
   /** Offsets of the event rows of a partition by `run_id:run_seq`. */
-  identitiesOf({ logId, partition }: TopicPartition): ReadonlyMap<string, number> {
+  identitiesOf({ logId, partition }: LogPartition): ReadonlyMap<string, number> {
     return this.#identities.get(`${logId.toString('hex')}/${partition}`) ?? new Map<string, number>()
   }
 

@@ -2,7 +2,7 @@
  * A range of offsets of one partition, each of which becomes one row: an event, or a skipped row that says why it is none.
  * All rows of a batch lie in one ClickHouse partition per table, so each table takes one insert.
  */
-import type { LogRecord, TopicPartition } from '@agent-audit/kafka'
+import type { LogRecord, LogPartition } from '@agent-audit/kafka'
 import { EventBlock, type SkippedRow } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
@@ -43,7 +43,7 @@ export class Batch {
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(place: TopicPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
+  constructor(place: LogPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
     this.block = new EventBlock(place, memory)
     this.#memory = memory
     this.#clock = clock

@@ -3,7 +3,7 @@
  * producer wrote, with the columns of the pipeline appended: an Avro record has no framing of its own, so more bytes at
  * its end are more fields of a longer schema.
  */
-import type { TopicPartition, LogRecord } from '@agent-audit/kafka'
+import type { LogPartition, LogRecord } from '@agent-audit/kafka'
 import {
   blockLengths,
   CONTAINER_SYNC,
@@ -73,7 +73,7 @@ export class EventBlock {
   #ends: number[] = []
   #bytes = 0
 
-  constructor(place: TopicPartition, memory: BufferMemory) {
+  constructor(place: LogPartition, memory: BufferMemory) {
     this.#memory = memory
     const partition = Buffer.alloc(MAX_VARINT_BYTES)
     this.#place = Buffer.concat([place.logId, partition.subarray(0, writeLong(partition, 0, place.partition))])
@@ -162,7 +162,7 @@ export class EventBlock {
 }
 
 /** A container of rows for audit_skipped. */
-export function encodeSkipped(place: TopicPartition, rows: readonly SkippedRow[]): Buffer {
+export function encodeSkipped(place: LogPartition, rows: readonly SkippedRow[]): Buffer {
   const values = rows.map((row) => ({
     kind: row.kind,
     reason: row.reason,

@@ -1,5 +1,5 @@
 /** Stage: cuts the log of one partition into batches. */
-import type { TopicPartition, LogRecord, LogSlice } from '@agent-audit/kafka'
+import type { LogPartition, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
@@ -26,7 +26,7 @@ export interface DeadStop {
 
 /** What the cutter needs to know of an assignment: its place, its records, and what of them is accounted for already. */
 export interface CutInput {
-  readonly place: TopicPartition
+  readonly place: LogPartition
   readonly slices: AsyncGenerator<LogSlice, void, void>
   readonly next: number
   readonly above: readonly OffsetRange[]

@@ -3,7 +3,7 @@
  * for each run, so only a record not above the highest seen can be a duplicate, and only those are looked up, exactly: a
  * replayed or reordered record that is not in the table must not be lost.
  */
-import type { TopicPartition } from '@agent-audit/kafka'
+import type { LogPartition } from '@agent-audit/kafka'
 import type { Batch, BatchRun } from './batch.ts'
 import type { RecordIdentity, Sink } from './sink.ts'
 
@@ -11,12 +11,12 @@ import type { RecordIdentity, Sink } from './sink.ts'
 const MAX_RUNS = 10_000
 
 export class DuplicateFilter {
-  readonly #place: TopicPartition
+  readonly #place: LogPartition
   readonly #sink: Sink
   /** Highest run_seq in the table, by run id in hex; -1 for a run without a row. Oldest entry first. */
   readonly #highest = new Map<string, number>()
 
-  constructor(place: TopicPartition, sink: Sink) {
+  constructor(place: LogPartition, sink: Sink) {
     this.#place = place
     this.#sink = sink
   }

@@ -1,5 +1,5 @@
 /** Where rows go, and what the consumer asks about them: ClickHouse, behind the one interface the rest knows. */
-import type { TopicPartition } from '@agent-audit/kafka'
+import type { LogPartition } from '@agent-audit/kafka'
 
 /** Offsets `[first, last]`, both accounted for, as everything between. */
 export interface OffsetRange {
@@ -44,22 +44,22 @@ export interface Sink {
   /** The server's clock, milliseconds since 1970. */
   now(): Promise<number>
   /** How many inserts for this partition the server is working on. */
-  runningInserts(place: TopicPartition): Promise<number>
+  runningInserts(place: LogPartition): Promise<number>
   /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
-  accounted(place: TopicPartition, from: number): Promise<OffsetRange[]>
+  accounted(place: LogPartition, from: number): Promise<OffsetRange[]>
   /** How many dead letters, at most `limit`, follow one another just below an offset; holes between them do not count. */
-  deadInARow(place: TopicPartition, below: number, limit: number): Promise<number>
+  deadInARow(place: LogPartition, below: number, limit: number): Promise<number>
   /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
-  identityAt(place: TopicPartition, offset: number): Promise<RecordIdentity | undefined>
+  identityAt(place: LogPartition, offset: number): Promise<RecordIdentity | undefined>
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
-  highestSeqs(place: TopicPartition, runIds: readonly string[]): Promise<Map<string, number>>
+  highestSeqs(place: LogPartition, runIds: readonly string[]): Promise<Map<string, number>>
   /** Those of the records that are in audit_events already. */
-  stored(place: TopicPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
+  stored(place: LogPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
   /** Sends an insert, once. Never throws. */
   insert(insert: Insert): Promise<InsertAnswer>
 }
 
 /** What the query ids of all inserts for a partition start with: how they are found in the server's process list. */
-export function insertPrefix(place: TopicPartition): string {
+export function insertPrefix(place: LogPartition): string {
   return `audit-${place.logId.toString('hex')}-${place.partition}-`
 }

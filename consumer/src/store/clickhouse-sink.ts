@@ -1,6 +1,6 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
-import type { TopicPartition } from '@agent-audit/kafka'
+import type { LogPartition } from '@agent-audit/kafka'
 import {
   askInChunks,
   AuditUnavailableError,
@@ -216,7 +216,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   }
 }
 
-function placed({ logId, partition }: TopicPartition): Record<string, unknown> {
+function placed({ logId, partition }: LogPartition): Record<string, unknown> {
   return { log: logId.toString('hex'), partition }
 }
 

@@ -4,20 +4,20 @@ import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { CompressionCodecs, CompressionTypes } from 'kafkajs'
 
 const ZSTD_LEVEL = 1
-/** Text packs to about a quarter: as with unpacking, it should come in one piece. */
+/** Text compresses to about a quarter. The result should come in one chunk, as with decompression. */
 const LEAST_COMPRESS_CHUNK_BYTES = 1024
 /**
- * What a frame that does not tell its size is taken to unpack to at most: so many times its own, within bounds. Node's default
- * is pieces of 16 KiB, dozens a batch, each with its own call back; and what is put together from pieces leaves them as garbage.
+ * Upper bound for the content of a frame whose header has no content size: a multiple of the frame, within bounds. Node's
+ * default chunk is 16 KiB: dozens of chunks a batch, each with a callback, and all of them garbage once they are joined.
  */
 const GUESS = { factor: 256, leastBytes: 64 * 1024, mostBytes: 4 * 2 ** 20 }
-/** Above it a frame's word for its size is not believed. */
+/** A content size above it is not trusted. */
 const MAX_CHUNK_BYTES = 32 * 2 ** 20
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 
-/** The parts of kafkajs that take a codec of ours. */
+/** The parts of kafkajs that a codec is registered with. */
 interface Compression {
   readonly CompressionCodecs: typeof CompressionCodecs
   readonly CompressionTypes: typeof CompressionTypes
@@ -36,8 +36,8 @@ export function registerZstd({ CompressionCodecs: codecs, CompressionTypes: type
 }
 
 /**
- * A size that a whole frame fits into, so that it comes in one piece: one byte more, or zlib would make another to see
- * whether it has ended. The frame's header may tell its content's size (RFC 8878, section 3.1.1.1).
+ * A chunk size that the whole content fits into, with one byte to spare: zlib would make another chunk to see whether the
+ * content has ended. A frame's header may hold the content size (RFC 8878, section 3.1.1.1).
  */
 function chunkSizeFor(frame: Buffer): number {
   const descriptor = frame.length < 18 ? 0 : frame.readUInt8(4)

@@ -1,14 +1,14 @@
 /**
  * Reads Kafka's fetch responses in kafkajs's place. Its own reader makes about a dozen objects a record (a decoder, a slice,
- * a 64-bit number and its text for an offset), which costs more than all the rest of the consumer does with a record.
- * Here a partition's answer is one message to kafkajs, which hands it on; whoever consumes it unpacks its record batches.
+ * a 64-bit number and its text for an offset), which costs more than the rest of the consumer's work on a record.
+ * Here the response for a partition is one message to kafkajs, which passes it on. The assignment unpacks its record batches.
  *
  * Format: FetchResponse version 11, which every broker since 2.3 speaks; https://kafka.apache.org/protocol.
  */
 import { createRequire } from 'node:module'
 import { PackedBatch } from './record-batch.ts'
 
-/** The reader of kafkajs that is good enough for what is around the records. */
+/** kafkajs's own reader, used for the fields around the records. */
 interface Decoder {
   readInt16(): number
   readInt32(): number
@@ -24,15 +24,15 @@ const response = load('kafkajs/src/protocol/requests/fetch/v11/response') as {
   decode(bytes: Buffer): Promise<unknown>
 }
 
-/** From here on every kafkajs consumer of this process reads records in this way. */
+/** Makes every kafkajs consumer of this process read records in this way. */
 export function replaceFetchReader(): void {
   response.decode = readFetchResponse
 }
 
-/** All that one fetch brought of a partition. As kafkajs takes it: a message at the last offset there, so it goes on after it. */
+/** The result of one fetch of one partition. To kafkajs it is a message at the last fetched offset, so it continues after it. */
 export class FetchedBatches {
   readonly offset: number
-  /** Without what transactions gave up, and without their marks: offsets that are in none of them are holes. */
+  /** Without aborted transactions and control batches. Offsets in none of the batches are holes. */
   readonly batches: readonly PackedBatch[]
 
   constructor(offset: number, batches: readonly PackedBatch[]) {
@@ -44,7 +44,7 @@ export class FetchedBatches {
 async function readFetchResponse(bytes: Buffer): Promise<unknown> {
   const decoder = new KafkajsDecoder(bytes)
   return {
-    // The broker has not throttled this request; it expects the client to wait before the next.
+    // The broker does not throttle this request; it expects the client to wait before the next one.
     throttleTime: 0,
     clientSideThrottleTime: decoder.readInt32(),
     errorCode: decoder.readInt16(),
@@ -75,12 +75,12 @@ function readPartition(decoder: Decoder): unknown {
   return { ...head, abortedTransactions: [], preferredReadReplica, messages }
 }
 
-/** Places in a record batch, bytes from its start. Its length counts from after the length itself. */
+/** Positions in a record batch, bytes from its start. The length field counts the bytes behind it. */
 const [LENGTH, LENGTH_END, HEAD_BYTES] = [8, 12, 61]
 
 function readRecordBatches(bytes: Buffer): PackedBatch[] {
   const batches: PackedBatch[] = []
-  // The last batch may be cut off, where the fetch reached its limit: it comes whole with the next one.
+  // The last batch may be cut off at the size limit of the fetch. The next fetch brings it whole.
   for (let start = 0; start + HEAD_BYTES <= bytes.length;) {
     const end = start + LENGTH_END + bytes.readInt32BE(start + LENGTH)
     if (end > bytes.length) break
@@ -95,7 +95,7 @@ interface AbortedTransaction {
   readonly firstOffset: number
 }
 
-/** A batch is of one producer, and wholly within a transaction or outside of any. */
+/** A batch has one producer, and lies wholly inside or outside of a transaction. */
 function committedOf(batches: readonly PackedBatch[], aborted: readonly AbortedTransaction[]): PackedBatch[] {
   const coming = aborted.toSorted((one, other) => one.firstOffset - other.firstOffset)
   const open = new Set<bigint>()

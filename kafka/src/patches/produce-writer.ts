@@ -1,6 +1,6 @@
 /**
  * Writes produce requests in kafkajs's place. Its own writer makes about a dozen buffers a record, one of 512 bytes, which
- * costs more than all else delivery does with a record. Loads kafkajs: to be imported when that is needed.
+ * costs more than the rest of delivery's work on a record. This file loads kafkajs: import it only where kafkajs is needed.
  *
  * Formats: ProduceRequest version 7, which every broker since 2.1 takes and kafkajs chooses then, and RecordBatch with
  * magic 2; https://kafka.apache.org/protocol and https://kafka.apache.org/documentation/#recordbatch.
@@ -14,7 +14,7 @@ const PRODUCE_API = 0
 const NO_TIMESTAMP_DELTA = 0
 const NO_HEADERS = 0
 
-/** What kafkajs's producer hands to the writer of a request. */
+/** The argument that kafkajs's producer passes to the writer of a request. */
 interface ProduceOrder {
   readonly acks: number
   readonly timeout: number
@@ -31,7 +31,7 @@ interface PartitionData {
   readonly messages: readonly OutgoingRecord[]
 }
 
-/** kafkajs's writer, good enough for what is around the records. */
+/** kafkajs's own writer, used for the fields around the records. */
 interface Encoder {
   writeInt16(value: number): this
   writeInt32(value: number): this
@@ -54,7 +54,7 @@ const crc32C = require('kafkajs/src/protocol/recordBatch/crc32C') as (bytes: Buf
 const response: unknown = require('kafkajs/src/protocol/requests/produce/v7/response')
 const requests = require('kafkajs/src/protocol/requests/produce') as ProduceRequests & { replaced?: boolean }
 
-/** From here on every kafkajs producer of this thread writes records in this way: with a key and a value, without headers. */
+/** Makes every kafkajs producer of this thread write records in this way: with a key and a value, without headers. */
 export function replaceProduceWriter(): void {
   if (requests.replaced === true) return
   const protocol = requests.protocol.bind(requests)
@@ -92,12 +92,12 @@ async function writeRequest(order: ProduceOrder): Promise<Encoder> {
   return encoder
 }
 
-/** Gives back the memory of a buffer that shares it with none: garbage this large would lie there for long. */
+/** Frees the memory of a buffer that shares it with no other: garbage this large would stay for long. */
 function free({ buffer }: Buffer): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
 
-/** Places in a record batch, bytes from its start. Its length counts from after the length itself, its checksum too. */
+/** Positions in a record batch, bytes from its start. The length and the checksum each cover the bytes behind them. */
 const AT = { length: 8, epoch: 12, magic: 16, checksum: 17, attributes: 21, lastOffset: 23, timestamps: 27 }
 const AT_PRODUCER = { id: 43, epoch: 51, sequence: 53, count: 57 }
 const HEAD_BYTES = 61

@@ -10,7 +10,7 @@ const compression = load('kafkajs/src/protocol/message/compression') as {
   lookupCodecByAttributes(attributes: number): { decompress(bytes: Buffer): Promise<Buffer> } | null
 }
 
-/** Places in a record batch, bytes from its start. */
+/** Positions in a record batch, bytes from its start. */
 const AT = {
   magic: 16,
   attributes: 21,
@@ -23,7 +23,7 @@ const AT = {
 const HEAD_BYTES = 61
 const [COMPRESSED, LOG_APPEND_TIME, IN_TRANSACTION, CONTROL] = [0x07, 0x08, 0x10, 0x20]
 
-/** What the records of one batch have in common. */
+/** Fields that the records of a batch share. */
 interface RecordBatch {
   /** The records one after the other, unpacked. */
   readonly bytes: Buffer
@@ -33,10 +33,10 @@ interface RecordBatch {
   readonly logAppendTime: boolean
 }
 
-/** About what an object and its place in lists take, bytes. */
+/** Approximate size of an object and of the references to it, bytes. */
 const OBJECT_BYTES = 120
 
-/** A record as the pipeline takes it: numbers over the bytes of its batch, and its parts are made when they are asked for. */
+/** A record for the pipeline: positions in the bytes of its batch. Its key, value and headers are made on access. */
 class FetchedRecord implements LogRecord {
   readonly offset: number
   readonly logTimeMs: number
@@ -46,7 +46,7 @@ class FetchedRecord implements LogRecord {
   /** -1 for null. */
   readonly #valueLength: number
 
-  /** @param reader - Stands after the record's attributes; afterwards somewhere inside of it. */
+  /** @param reader - Stands behind the record's attributes; afterwards somewhere inside the record. */
   constructor(batch: RecordBatch, reader: RecordReader) {
     const timeDelta = reader.varint()
     this.offset = batch.firstOffset + reader.varint()
@@ -74,24 +74,24 @@ class FetchedRecord implements LogRecord {
 }
 
 /**
- * A record batch as the broker stores it. It may wait long, so it waits packed: unpacked, and an object a record, it
- * weighs many times that.
+ * A record batch as the broker stores it. It may wait for long, so it stays packed: unpacked, with an object a record, it
+ * weighs many times as much.
  */
 export class PackedBatch {
   readonly firstOffset: number
-  /** The last one that it accounts for, whether or not a record is left there. */
+  /** Last offset that the batch covers, whether or not a record is left there. */
   readonly lastOffset: number
-  /** Whether it holds no records but the mark of a transaction's end. */
+  /** Whether it is a control batch: the marker that ends a transaction, and no records. */
   readonly isControl: boolean
   readonly inTransaction: boolean
   readonly producerId: bigint
   readonly #bytes: Buffer
   readonly #attributes: number
 
-  /** @param bytes - Kept as they are where they are most of their buffer; else a copy, for a view holds all of it. */
+  /** @param bytes - Kept as a view if they are most of their buffer, else copied: a view retains the whole buffer. */
   constructor(bytes: Buffer) {
     const magic = bytes.readInt8(AT.magic)
-    if (magic !== 2) throw new Error(`record batch of magic ${magic}: expected 2, as brokers since 0.11 write it`)
+    if (magic !== 2) throw new Error(`record batch of magic ${magic}: expected 2, which brokers since 0.11 write`)
     this.#bytes = 2 * bytes.length > bytes.buffer.byteLength ? bytes : Buffer.from(bytes)
     this.#attributes = bytes.readInt16BE(AT.attributes)
     this.firstOffset = Number(bytes.readBigInt64BE(0))
@@ -101,12 +101,12 @@ export class PackedBatch {
     this.producerId = bytes.readBigInt64BE(AT.producerId)
   }
 
-  /** What it weighs while it waits, bytes. */
+  /** Bytes that it retains while it waits. */
   get weight(): number {
     return this.#bytes.length + OBJECT_BYTES
   }
 
-  /** Of a control batch: whether its transaction was given up. Control records are never packed. */
+  /** Of a control batch: whether it aborts its transaction. Control records are never compressed. */
   get isAbort(): boolean {
     const key = this.#read(this.#bytes.subarray(HEAD_BYTES))[0]?.key
     return key?.readInt16BE(2) === 0
@@ -144,12 +144,12 @@ export class PackedBatch {
   }
 }
 
-/** What a batch unpacks to. */
+/** The unpacked records of a batch. */
 export interface UnpackedBatch {
   readonly records: readonly LogRecord[]
-  /** What it takes beside the packed batch, bytes. */
+  /** Bytes that they take, beside the packed batch. */
   readonly bytes: number
-  /** Frees its memory: from then on its records have no content. */
+  /** Frees the memory. The records then have no content. */
   readonly free: () => void
 }
 
@@ -157,12 +157,9 @@ function unpackedBatch(records: readonly LogRecord[], bytes: number, free: () =>
   return { records, bytes: bytes + OBJECT_BYTES * records.length, free }
 }
 
-/**
- * Left to the garbage collector, which does not run for buffers before there are some 100 MB of them, what is done with would
- * be most of the memory that the process holds.
- */
+/** Free the buffer now: V8 collects external memory only after about 100 MB, so dead buffers would dominate RSS. */
 function freeNow({ buffer }: Buffer): void {
-  // Small ones share a pool with others.
+  // Small buffers share a pool.
   if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
 }
 
@@ -190,7 +187,7 @@ class RecordReader {
     return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
   }
 
-  /** Bytes with their length in front; null where it is -1. */
+  /** Bytes with a length prefix; null if the length is -1. */
   bytes(): Buffer | null {
     const length = this.varint()
     if (length < 0) return null
@@ -206,7 +203,7 @@ class RecordReader {
       const name = (this.bytes() ?? '').toString()
       const value = this.bytes()
       const before = headers[name]
-      // A name may come more than once, as kafkajs has it: then its values are a list.
+      // As in kafkajs, a name that comes more than once has a list of values.
       if (before === undefined) headers[name] = value
       else headers[name] = Array.isArray(before) ? [...(before as unknown[]), value] : [before, value]
     }

@@ -2,7 +2,7 @@
  * Sends the chunks in memory: one ordered queue per partition, one send in flight for each, repeated until it succeeds.
  * Chunks whose records are all acknowledged are listed until delivery takes them in its next turn.
  */
-import type { SendTo as TopicPartition } from '@agent-audit/kafka'
+import type { TopicPartition } from '@agent-audit/kafka'
 import { TrailError } from '@agent-audit/schemas'
 import type { Chunk } from '@agent-audit/spool'
 import type { Connection } from './connection.ts'

@@ -1,5 +1,5 @@
 /** The records that wait for one partition, in order. Pure: no I/O. */
-import type { OutgoingRecord, SendTo as TopicPartition } from '@agent-audit/kafka'
+import type { OutgoingRecord, TopicPartition } from '@agent-audit/kafka'
 import type { Chunk } from '@agent-audit/spool'
 import type { OffsetRange } from './protocol.ts'
 import type { SpoolEntry } from './spool-feed.ts'
