@@ -2,20 +2,11 @@
 import type { TrailError } from '@agent-audit/schemas'
 import type { Receipt } from '../api/audit-trail.ts'
 import type { EventRecord, RunStamps } from '../record/event-record.ts'
-import type { FieldNotes } from '../record/field-writer.ts'
+import type { AppendOptions } from '../recorder/recorder.ts'
 import type { Durability } from '../options/options.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { SessionSequences } from './session-sequences.ts'
 import type { ApprovalClaims } from '../guard/used-approvals.ts'
-
-export interface AppendOptions {
-  readonly notes: FieldNotes
-  readonly durability?: Durability | undefined
-  /** Microseconds since 1970, for imports; else the clock. */
-  readonly timestamp?: number | undefined
-  /** The trail's own events are taken even when the buffer is full. */
-  readonly always?: boolean | undefined
-}
 
 export interface TrailContext {
   /** 32 hex digits. */
