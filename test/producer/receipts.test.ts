@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
@@ -101,6 +102,20 @@ describe('what is stored', () => {
     // Without its trim the spool still holds the batch; the next owner sends it, and the consumer drops the duplicates.
     const next = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
     await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
+  })
+
+  it('in a spool of another topic goes to that topic, which the file says', async () => {
+    const dataDir = makeTempDirectory()
+    const spoolDir = join(dataDir, 'spool')
+    const other = openTrail({ ...NOWHERE, spoolDir, topic: 'other.events' })
+    await other.startSession().decision({ reasoning: 'elsewhere' }).stored
+    await other.close({ timeoutMs: 0 })
+    renameSync(join(spoolDir, 'other.events'), join(spoolDir, 'audit.events'))
+    const trail = openTrail({ dataDir, spoolDir })
+    await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(4)
+    expect(await trail.close()).toMatchObject({ pending: 0 })
+    expect(readRows(dataDir, 'other.events').map((row) => row['run_id'])).toEqual(Array(4).fill(other.runId))
+    expect(readRows(dataDir).map((row) => row['run_id'])).toEqual(Array(2).fill(trail.runId))
   })
 
   it.each([

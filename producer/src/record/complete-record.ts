@@ -14,7 +14,6 @@
  * Numbering follows, in Recorder.append: a record that an earlier step refuses must not use up a run_seq.
  */
 import type { Common, LlmCall } from '@agent-audit/schemas'
-import type { Durability } from '../api/trail-options.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { Cause, Causes } from './causes.ts'
 import { fillEvent } from './event-fields.ts'
@@ -69,18 +68,6 @@ export interface CompleteRecord {
   readonly maxBytes: number
   /** To be called once the record is appended: an event that is not recorded leaves its session as it was. */
   readonly appended: () => void
-}
-
-/** How one record is appended. */
-export interface AppendOptions {
-  /** Upper bound of its encoded bytes. */
-  readonly maxBytes: number
-  /** @defaultValue the trail's */
-  readonly durability?: Durability | undefined
-  /** Microseconds since 1970, for imports. @defaultValue the clock */
-  readonly timestamp?: number | undefined
-  /** Takes the record even when the buffer is full: the trail's own events. */
-  readonly always?: boolean | undefined
 }
 
 /**

@@ -1,21 +1,18 @@
-/** What became of a chunk, and the receipts that point into it. */
+/** The state of a chunk, and the receipts of its records. */
 import type { TrailError } from '@agent-audit/schemas'
 import type { Acknowledgement, Receipt } from '../api/receipt.ts'
 import { positionOf } from '../delivery/protocol.ts'
 import type { ChunkAck } from '../delivery/protocol.ts'
 import type { Durability } from '../api/trail-options.ts'
 
-/** Told when somebody starts and ends waiting for a chunk. */
+/** Called when callers start and stop waiting for a chunk. */
 export interface WaitHooks {
-  /** The chunk is waited for: hand it over soon, and keep the process alive for the answer. */
+  /** A caller waits for the chunk: hand it over soon, and keep the process alive for the answer. */
   waiting(chunk: ChunkState): void
   answered(): void
 }
 
-/**
- * Open while records are added to it, then stored, acknowledged or failed. Offsets live as long as a receipt points here,
- * and no longer.
- */
+/** Open while records are added to it, then stored, acknowledged or failed. Offsets live as long as a receipt refers to it. */
 export class ChunkState {
   readonly firstSeq: number
   /** Set when the chunk is handed over. */
@@ -50,7 +47,7 @@ export class ChunkState {
     this.#ackedWait?.resolve(ack)
   }
 
-  /** The first outcome counts: what is stored cannot be refused any more. */
+  /** The first outcome counts: after an acknowledgement this does nothing, and `stored` is not revoked. */
   fail(error: TrailError): void {
     if (this.#ack !== undefined) return
     this.#failure = error
@@ -81,7 +78,7 @@ export class ChunkState {
   }
 }
 
-/** A rejection that is no unhandled one when nobody looks at it. */
+/** A rejected promise that does not count as unhandled when no caller waits for it. */
 function rejectQuietly<T>(failure: TrailError): Promise<T> {
   return quiet(Promise.reject(failure))
 }
@@ -91,9 +88,9 @@ function quiet<T>(promise: Promise<T>): Promise<T> {
   return promise
 }
 
-export interface ReceiptPlace {
+/** One record of a chunk. */
+export interface RecordInChunk {
   readonly chunk: ChunkState
-  /** Which record of the chunk. */
   readonly index: number
   readonly durability: Durability
   readonly topic: string
@@ -101,22 +98,22 @@ export interface ReceiptPlace {
 
 export class RecordReceipt implements Receipt {
   readonly event_id: string
-  readonly #place: ReceiptPlace
+  readonly #record: RecordInChunk
 
-  constructor(eventId: string, place: ReceiptPlace) {
+  constructor(eventId: string, record: RecordInChunk) {
     this.event_id = eventId
-    this.#place = place
+    this.#record = record
   }
 
   get stored(): Promise<void> {
-    const { chunk, durability } = this.#place
+    const { chunk, durability } = this.#record
     if (durability === 'disk') return chunk.whenStored()
     if (durability === 'broker') return quiet(chunk.whenAcked().then(() => undefined))
     return chunk.failed ? chunk.whenStored() : Promise.resolve()
   }
 
   get acked(): Promise<Acknowledgement> {
-    const { chunk, index, topic } = this.#place
+    const { chunk, index, topic } = this.#record
     return quiet(chunk.whenAcked().then((ack) => ({ topic, ...positionOf(ack, index) })))
   }
 }

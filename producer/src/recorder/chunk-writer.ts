@@ -1,13 +1,16 @@
-/** Encodes records back to back into a slab of memory, which becomes a chunk for delivery. */
+/**
+ * Encodes records back to back into a slab of memory, which becomes a chunk for delivery. Owns the slabs of the agent's
+ * thread: docs/memory.md.
+ */
 import { NEWEST_SCHEMA, SINGLE_OBJECT_BYTES, singleObjectHeader, writeRecord } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
 import type { EncodedChunk } from '../delivery/protocol.ts'
 
 /** Most records of a chunk: one group commit, one message to the worker. */
 const CHUNK_RECORDS = 512
-/** As many small records fill it nearly, for it is kept as a whole; a larger record has a slab of its own. */
+/** 512 small records nearly fill it, since a slab is kept as a whole. A larger record gets a separate slab. */
 const SLAB_BYTES = 192 * 1024
-/** Kept for use again. Left to the garbage collector of the other thread, slabs pile up between two of its runs. */
+/** Kept for reuse. Without reuse, slabs pile up in the other thread between two runs of its garbage collector. */
 const MOST_SPARE_SLABS = 16
 
 const HEADER = singleObjectHeader(NEWEST_SCHEMA)
@@ -31,7 +34,7 @@ export class ChunkWriter {
     return this.#used
   }
 
-  /** Whether a record of at most `maxBytes` goes into the open chunk; if not, {@link take} it first. */
+  /** Whether a record of at most `maxBytes` fits into the open chunk; if not, {@link take} the chunk first. */
   fits(maxBytes: number): boolean {
     return this.#count < CHUNK_RECORDS && (this.#count === 0 || this.#used + maxBytes <= this.#slab.length)
   }
@@ -49,7 +52,7 @@ export class ChunkWriter {
   }
 
   /**
-   * Gives the open chunk away and opens an empty one. The chunk's memory can be transferred.
+   * Returns the open chunk and opens an empty one. The chunk's memory can be transferred: this writer does not read it again.
    * @param fromTrail - Whether its events are those of the trail itself.
    */
   take(fromTrail: boolean): EncodedChunk {
@@ -64,7 +67,7 @@ export class ChunkWriter {
     return chunk
   }
 
-  /** A slab that is mostly empty is copied and used again: delivery must not hold memory that nothing is in. */
+  /** A slab that is mostly empty is copied and used again: delivery must not hold unused memory. */
   #takeBytes(): Uint8Array<ArrayBuffer> {
     if (this.#used < this.#slab.length / 2) return new Uint8Array(this.#slab.subarray(0, this.#used))
     const bytes = new Uint8Array(this.#slab.buffer as ArrayBuffer, 0, this.#used)
@@ -73,7 +76,10 @@ export class ChunkWriter {
     return bytes
   }
 
-  /** Takes memory that nobody uses any more: the garbage collector, which sees small objects, would leave it for long. */
+  /**
+   * Takes memory that delivery has freed. Slabs are used again; the rest is freed now: V8 collects external memory late, because
+   * it sees only the small objects that refer to it.
+   */
   recycle(memory: readonly ArrayBuffer[]): void {
     for (const slab of memory) {
       if (slab.byteLength === SLAB_BYTES && this.#spare.length < MOST_SPARE_SLABS) this.#spare.push(slab)

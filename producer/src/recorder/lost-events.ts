@@ -2,12 +2,12 @@
 import type { ErrorCode } from '@agent-audit/schemas'
 
 export interface LostRange {
-  /** Null when it is not known what is lost. */
+  /** Null when the lost events are not known. */
   readonly first: number | null
   /** Inclusive. */
   readonly last: number | null
   readonly reason: ErrorCode
-  /** A damaged spool: the run whose events were in it, 32 hex digits, and where the file lies now. */
+  /** A damaged spool: the run whose events were in it, 32 hex digits, and the path of the file now. */
   readonly spool?: { readonly runId: string; readonly file: string } | undefined
 }
 
@@ -18,7 +18,7 @@ export class LostEvents {
     return this.#ranges.length === 0
   }
 
-  /** Adds a range; one that goes on where the newest ended becomes part of it. */
+  /** Adds a range; a range that continues the newest one extends it. */
   add(range: LostRange): void {
     const newest = this.#ranges.at(-1)
     if (newest !== undefined && follows(newest, range)) {

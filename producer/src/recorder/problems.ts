@@ -1,14 +1,14 @@
-/** Tells the operator of trouble that no receipt shows, without flooding. */
+/** Reports problems that no receipt shows to the operator, without flooding. */
 import type { ErrorCode, TrailError } from '@agent-audit/schemas'
 
 const PAUSE_MS = 1000
 
-/** Reports at most one problem a second a code. */
+/** Reports at most one problem per second and error code. */
 export class ProblemReporter {
   readonly #report: (problem: TrailError) => void
   readonly #reportedMs: Map<ErrorCode, number> = new Map<ErrorCode, number>()
 
-  /** @param report - The caller's; by default a warning of the process. What it throws becomes a warning too. */
+  /** @param report - The caller's function; by default a process warning. An error that it throws becomes a warning too. */
   constructor(report: ((problem: TrailError) => void) | undefined) {
     this.#report = report ?? warn
   }

@@ -1,18 +1,18 @@
 /**
  * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
- * root of this thread: the only file that knows the writer of chunks, the port to delivery, and the receipts.
+ * root of this thread: the only file that knows the chunk writer, the port to delivery, and the receipts.
  */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
 import type { Receipt } from '../api/receipt.ts'
+import type { Durability } from '../api/trail-options.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { DeliveryPort, startDelivery } from '../delivery/port.ts'
 import { fromProblem, settingsOf } from '../delivery/protocol.ts'
 import type { Gauges, Loss, Report } from '../delivery/protocol.ts'
-import type { AppendOptions } from '../record/complete-record.ts'
 import type { EventRecord } from '../record/event-record.ts'
 import { LostEvents } from './lost-events.ts'
 import type { LostRange } from './lost-events.ts'
@@ -21,8 +21,20 @@ import type { ProblemReporter } from './problems.ts'
 import { RunIdentity } from './run-identity.ts'
 import { Waits } from './waits.ts'
 
-/** Longest wait of a record for company before it is handed over, milliseconds. */
+/** Longest time that a chunk waits for further records before it is handed over, milliseconds. */
 const LINGER_MS = 2
+
+/** How one record is appended. */
+export interface AppendOptions {
+  /** Upper bound of its encoded bytes. */
+  readonly maxBytes: number
+  /** @defaultValue the trail's */
+  readonly durability?: Durability | undefined
+  /** Microseconds since 1970, for imports. @defaultValue the clock */
+  readonly timestamp?: number | undefined
+  /** Takes the record even when the buffer is full: the trail's own events. */
+  readonly always?: boolean | undefined
+}
 
 export interface RecorderHooks {
   readonly startDelivery: typeof startDelivery
@@ -31,7 +43,7 @@ export interface RecorderHooks {
   readonly problems: ProblemReporter
   /** Hands every record over at once; no record waits for others. */
   readonly eager: boolean
-  /** Something was kept, and there is room: events_lost events can say what was refused before. */
+  /** Events are kept again, and there is room: events_lost events can explain the earlier refusals. */
   onKept(): void
 }
 
@@ -43,15 +55,12 @@ export class Recorder {
   readonly #writer: ChunkWriter = new ChunkWriter()
   readonly #waits: Waits
   readonly #lost: LostEvents = new LostEvents()
-  /** The chunk being filled, and those handed over: not stored yet in order, not acknowledged by run_seq. */
+  /** The chunk being filled, and the chunks handed over: unstored ones in order, unacknowledged ones by run_seq. */
   #open: ChunkState | undefined
   readonly #unstored: ChunkState[] = []
   readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
-  /** One for all chunks: of those on disk there can be many. */
-  readonly #chunkHooks: WaitHooks = {
-    waiting: (chunk) => this.#onWaiting(chunk),
-    answered: () => this.#waits.end(),
-  }
+  /** One object for all chunks, since many chunks can be on disk. */
+  readonly #chunkHooks: WaitHooks = { waiting: (chunk) => this.#onWaiting(chunk), answered: () => this.#waits.end() }
   #handedOver = 0
   /** Bytes handed over that do not have the trail's durability yet. */
   #bufferBytes = 0
@@ -99,7 +108,7 @@ export class Recorder {
   }
 
   #write(record: EventRecord, { maxBytes, always = false }: AppendOptions): ChunkState {
-    // The trail's own events share no chunk with others: there is room kept for them.
+    // The trail's own events share no chunk with others: the spool keeps room free for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
     const chunk = (this.#open ??= this.#openChunk(record.run_seq))
     this.#writer.append(record, maxBytes)
@@ -109,13 +118,13 @@ export class Recorder {
   }
 
   #openChunk(firstSeq: number): ChunkState {
-    // One timer for all chunks: refreshing it costs less than making one. It keeps no process alive.
+    // One timer for all chunks: refreshing it costs less than making one. It does not keep the process alive.
     if (this.#linger === undefined) this.#linger = setTimeout(() => this.handOver(), LINGER_MS).unref()
     else this.#linger.refresh()
     return new ChunkState(firstSeq, this.#chunkHooks)
   }
 
-  /** Somebody waits for a record: it lingers no longer than this turn of the event loop. */
+  /** A caller waits for a record: its chunk is handed over at the end of this turn of the event loop. */
   #onWaiting(chunk: ChunkState): void {
     this.#waits.begin()
     if (chunk !== this.#open || this.#handOverSoon) return
@@ -127,7 +136,7 @@ export class Recorder {
   }
 
   #refuse(runSeq: number, error: TrailError): ChunkState {
-    // Its number is used: the chunk that is open ends before it.
+    // The refused record uses up its run_seq, so the open chunk ends before it.
     this.handOver()
     this.#refused++
     this.#lost.add({ first: runSeq, last: runSeq, reason: error.code })
@@ -137,12 +146,12 @@ export class Recorder {
     return chunk
   }
 
-  /** Gives the open chunk to delivery. */
-  handOver(own = false): void {
+  /** Gives the open chunk to delivery. @param fromTrail - Whether it holds the trail's own events. */
+  handOver(fromTrail = false): void {
     const state = this.#open
     if (state === undefined) return
     this.#open = undefined
-    const chunk = this.#writer.take(own)
+    const chunk = this.#writer.take(fromTrail)
     state.count = chunk.ends.length
     state.bytes = chunk.bytes.length
     if (this.#lostDelivery !== undefined) return this.#fail(state, this.#lostDelivery)
@@ -153,7 +162,6 @@ export class Recorder {
     this.#port.post({ type: 'chunk', chunk })
   }
 
-  /** A chunk that is lost as a whole. */
   #fail(state: ChunkState, error: TrailError): void {
     this.#refused += state.count
     this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
@@ -179,7 +187,7 @@ export class Recorder {
     this.#afterProgress(stored || report.acked.length > 0)
   }
 
-  /** @returns whether anything was. */
+  /** @returns whether any chunk was stored. */
   #onStored(storedTo: number): boolean {
     let count = 0
     let kept = false
@@ -201,7 +209,7 @@ export class Recorder {
     this.#fail(state, error)
   }
 
-  /** What was in a damaged spool, and stored, will not be delivered. */
+  /** Stored events of a damaged spool will not be delivered. */
   #onDamaged({ runId, first, last, file }: Loss): void {
     this.#lost.add({ first, last, reason: 'SPOOL_CORRUPT', spool: { runId, file } })
     if (runId !== this.identity.runIdHex || first === null || last === null) return
@@ -214,7 +222,7 @@ export class Recorder {
     }
   }
 
-  /** @param kept - Something was: while all is refused, the events that explain it would be too, and need explaining. */
+  /** @param kept - Whether any event was kept: while all are refused, events_lost events would be refused too, and add to it. */
   #afterProgress(kept: boolean): void {
     if (this.hasRoom) {
       this.#waits.room()
@@ -224,7 +232,7 @@ export class Recorder {
     this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)
   }
 
-  /** Delivery has died: what it had not stored is lost, and nothing more is taken. */
+  /** Delivery has died: chunks that it had not stored are lost, and no more events are taken. */
   #onLost(cause: unknown): void {
     const why = cause instanceof Error ? cause.message : String(cause)
     const code = this.#options.durability === 'disk' ? 'SPOOL_UNAVAILABLE' : 'BROKER_UNAVAILABLE'
@@ -241,7 +249,7 @@ export class Recorder {
     this.#afterProgress(false)
   }
 
-  /** Whether new work should be taken: the spool is not full, and half of the buffer is free for the work under way. */
+  /** Whether the agent should take new work: the spool is not full, and half of the buffer is free for work in progress. */
   get hasRoom(): boolean {
     if (this.#gauges.spoolFull && this.#lostDelivery === undefined) return false
     return this.#bufferBytes < this.#options.maxBufferBytes / 2
@@ -252,19 +260,19 @@ export class Recorder {
     return this.hasRoom ? Promise.resolve() : this.#waits.forRoom()
   }
 
-  /** Resolves when all recorded before is acknowledged or refused, or time is up. */
+  /** Resolves when all events recorded before are acknowledged or refused, or on timeout. */
   async drain(timeoutMs: number | undefined): Promise<DrainResult> {
     this.handOver()
     if (this.#unacked.size > 0) await this.#waits.forDrain(this.identity.nextSeq, timeoutMs)
     return this.#drainResult()
   }
 
-  /** What was refused and not explained yet. */
+  /** The events that were refused and not explained yet. */
   takeLost(): readonly LostRange[] {
     return this.#lost.take()
   }
 
-  /** Lets delivery go. Nothing may be appended afterwards. @returns false when it is not done with what it was given. */
+  /** Closes delivery. No event may be appended afterwards. @returns false when delivery did not finish in time. */
   async close(timeoutMs: number): Promise<boolean> {
     clearTimeout(this.#linger)
     if (this.#lostDelivery === undefined) this.#port.post({ type: 'close' })
@@ -273,7 +281,7 @@ export class Recorder {
     return done
   }
 
-  /** Hands over and blocks until delivery has it in the trail's durability, or time is up. For the end of the process. */
+  /** Hands over and blocks until delivery has settled every chunk, or until timeout. For the end of the process. */
   handOverNow(timeoutMs: number): boolean {
     this.handOver()
     return this.#lostDelivery === undefined && this.#port.waitSettled(this.#handedOver, timeoutMs)

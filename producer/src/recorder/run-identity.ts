@@ -1,7 +1,7 @@
-/** What makes each record of a run unique and ordered: run_seq, event_id and timestamp. */
+/** Gives each record of a run its identity and order: run_seq, event_id and timestamp. */
 import { randomBytes } from 'node:crypto'
 
-/** One start of a producer. The numbers it hands out are never handed out again. */
+/** One start of a producer. It never gives the same number twice. */
 export class RunIdentity {
   readonly runId: Buffer = randomBytes(16)
   readonly runIdHex: string = this.runId.toString('hex')
@@ -15,7 +15,7 @@ export class RunIdentity {
     this.#nowMs = nowMs
   }
 
-  /** Microseconds since 1970, strictly rising: events within a millisecond, or after the clock was set back, count on. */
+  /** Microseconds since 1970, strictly rising: within a millisecond, or after the clock was set back, the last one plus 1. */
   timestamp(): number {
     const now = this.#nowMs() * 1000
     this.#lastTimestamp = now > this.#lastTimestamp ? now : this.#lastTimestamp + 1
@@ -32,7 +32,7 @@ const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toS
 
 /**
  * UUIDv7 as RFC 9562, 6.2 allows: 48 bits of milliseconds, 42 bits of the run, 32 bits of run_seq; they sort by time and
- * compress well. Everything but the last 16 bits is the same for many events in a row, so it is kept as text.
+ * compress well. All but the last 16 bits are the same for many events in a row, so they are kept as text.
  */
 class EventIds {
   readonly #run: string

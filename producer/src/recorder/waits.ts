@@ -1,7 +1,7 @@
-/** Who waits for delivery, and for what. While anybody does, the process is kept alive; else it may end. */
+/** The callers that wait for delivery. While any caller waits, the process is kept alive; otherwise it may end. */
 
 interface DrainWait {
-  /** Everything below this run_seq. */
+  /** It waits for every event below this run_seq. */
   readonly toSeq: number
   readonly resolve: () => void
 }
@@ -36,7 +36,7 @@ export class Waits {
     this.#room = undefined
   }
 
-  /** Resolves when nothing below `toSeq` is outstanding, or after `timeoutMs`; undefined waits without limit. */
+  /** Resolves when no event below `toSeq` is outstanding, or after `timeoutMs`; undefined waits without limit. */
   async forDrain(toSeq: number, timeoutMs: number | undefined): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const wait = { toSeq, resolve }
@@ -45,12 +45,12 @@ export class Waits {
     this.#drains.delete(wait)
   }
 
-  /** @param oldestSeq - The oldest run_seq that is outstanding. */
+  /** @param oldestSeq - The oldest outstanding run_seq. */
   drainedTo(oldestSeq: number): void {
     for (const wait of this.#drains) if (oldestSeq >= wait.toSeq) wait.resolve()
   }
 
-  /** @returns false when time is up. */
+  /** @returns false on timeout. */
   async forClose(timeoutMs: number): Promise<boolean> {
     this.#closed ??= Promise.withResolvers<void>()
     await this.#during(orAfter(this.#closed.promise, timeoutMs))

@@ -1,8 +1,8 @@
-/** Delivery into memory: what the delivery thread, the spool and the broker do, at once and in one list. */
+/** Delivery into memory: does the work of the delivery thread, the spool and the broker at once, in one list. */
 import type { DeliveryHooks, DeliveryPort } from '../delivery/port.ts'
 import type { ChunkAck, DeliverySettings, Report, EncodedChunk, ToDelivery } from '../delivery/protocol.ts'
 
-/** What fails: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
+/** The failing part: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
 export type Failure = 'disk' | 'broker' | 'full'
 
 export class MemoryDelivery {
@@ -11,14 +11,14 @@ export class MemoryDelivery {
   #failure: Failure | undefined
   #settings: DeliverySettings | undefined
   #hooks: DeliveryHooks | undefined
-  /** Chunks that wait for the disk, and those that wait for the broker. */
+  /** Chunks that wait for the disk, and chunks that wait for the broker. */
   #waiting: EncodedChunk[] = []
   #unsent: EncodedChunk[] = []
   #storedTo = -1
   #offset = 0
   #taken = 0
 
-  /** In the place of the delivery thread. One trail a delivery. */
+  /** Replaces the delivery thread. One instance serves one trail. */
   start(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
     this.#settings = settings
     this.#hooks = hooks
@@ -30,7 +30,7 @@ export class MemoryDelivery {
     }
   }
 
-  /** Fails so from now on; undefined heals, and what has waited goes on. */
+  /** Fails in this way from now on; undefined ends the failure, and waiting chunks go on. */
   fail(how: Failure | undefined): void {
     this.#failure = how
     this.#proceed({})
