@@ -1,5 +1,5 @@
 /**
- * The consumer as a whole: the composition root, where stages meet.
+ * The composition root of the consumer, which connects the stages:
  *
  *   source → check → batch (into a block) → duplicates → fence → sink
  */
@@ -18,25 +18,25 @@ import { Pace } from './pipeline/pace.ts'
 import type { Settings } from './settings.ts'
 
 export interface Consumer {
-  /** Whether the group is joined, both ends were in reach when last tried, and no partition is stopped; else why not. */
+  /** Whether the consumer has joined its group, reached Kafka and ClickHouse at its last try, and has no stopped partition. */
   readonly status: { readonly ready: boolean; readonly reason: string }
   readonly metrics: Metrics
   /**
-   * Consumes until `drain` is aborted. What may pass is tried again for ever, with back-off.
-   * @throws IntegrityError when going on would hide something, or would be refused for ever.
+   * Consumes until `drain` is aborted. Retries errors that may pass for ever, with back-off.
+   * @throws IntegrityError when a retry would hide damage, or would be refused for ever.
    */
   run(drain: AbortSignal): Promise<void>
 }
 
 /** A lease is renewed, and the committed offset moved, at least this often, milliseconds. */
 const MAX_RENEW_MS = 5000
-/** How often the server is asked for its parts, milliseconds. */
+/** How often the server's part counts are polled, milliseconds. */
 const PARTS_POLL_MS = 5000
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 
 /**
- * @param compose - Makes the parts of a run; simulations and fault tests put their own in their place.
- * @defaultValue the real ones, as the settings say
+ * @param compose - Makes the parts of a run; simulations and fault tests pass their own.
+ * @defaultValue the real parts, as the settings say
  */
 export function createConsumer(
   settings: Settings,
@@ -96,7 +96,7 @@ export function createConsumer(
   }
 }
 
-/** What a consumer is put together from. */
+/** The parts that a consumer is composed of. */
 export interface ConsumerParts {
   readonly source: Source
   readonly sink: ClickHouseSink
@@ -105,7 +105,7 @@ export interface ConsumerParts {
   readonly check: RecordCheck
 }
 
-/** The real parts. Nothing is connected before its first use. */
+/** The real parts. Each connects with its first use. */
 export function composeParts(settings: Settings): ConsumerParts {
   const sink = createClickHouseSink({
     url: settings.CLICKHOUSE_URL,
@@ -146,7 +146,7 @@ function writerOptions(settings: Settings, pace: Pace): WriterOptions {
   }
 }
 
-/** Keeps the pace informed of the server's parts while `work` runs. What cannot be learnt changes nothing. */
+/** Tells the pace the server's part counts while `work` runs. A failed poll changes nothing. */
 async function watchParts({ sink, clock }: ConsumerParts, pace: Pace, work: () => Promise<void>): Promise<void> {
   const done = new AbortController()
   const watching = (async () => {
@@ -163,7 +163,7 @@ async function watchParts({ sink, clock }: ConsumerParts, pace: Pace, work: () =
   }
 }
 
-// Two groups writing one log would not know of each other's leases: the table names the one that may.
+// Two groups that write one log would not know each other's leases: the table audit_logs names the group that may write.
 async function checkStart({ source, sink }: ConsumerParts, settings: Settings): Promise<void> {
   await sink.checkAccess()
   const sourceId = await source.sourceId()

@@ -1,15 +1,15 @@
-/** Health and metrics over HTTP: /healthz (the process runs), /readyz (it consumes, else 503 and why), /metrics. */
+/** Health and metrics over HTTP: /healthz (the process runs), /readyz (it consumes, else 503 and the reason), /metrics. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Consumer } from './consumer.ts'
 
 export interface HttpServer {
-  /** Where it listens, such as `http://127.0.0.1:9464`. */
+  /** Address that it listens at, such as `http://127.0.0.1:9464`. */
   readonly url: string
   close(): void
 }
 
-/** @param port - 0 for one that is free. */
+/** @param port - 0 for any free port. */
 export async function serveHttp(consumer: Consumer, host: string, port: number): Promise<HttpServer> {
   const { registry } = consumer.metrics
   const server = createServer((request, response) => {

@@ -1,7 +1,7 @@
 /**
- * The consumer's process: `npm run consumer`, configured by the environment (settings.ts). SIGTERM and SIGINT drain: what
- * was fetched is written, partitions are left clean, the group is left. Exit 0 when drained, 2 for wrong settings, 1 for
- * what must be looked at.
+ * The consumer's process: `npm run consumer`, configured by the environment (settings.ts). On SIGTERM and SIGINT it drains:
+ * it writes its fetched records, leaves its partitions clean, and leaves the group. Exit codes: 0 drained, 2 wrong settings,
+ * 1 an error that an operator must look at.
  */
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { type Logger, pino } from 'pino'
@@ -9,7 +9,7 @@ import { createConsumer } from './consumer.ts'
 import { serveHttp } from './http.ts'
 import { readSettings, type Settings } from './settings.ts'
 
-// A client of kafkajs that could not be ended in order may have left a timer or a socket behind.
+// A kafkajs client that could not be closed in order may have left a timer or a socket behind.
 process.exit(await main())
 
 async function main(): Promise<number> {
@@ -45,9 +45,9 @@ function drainOnSignal(log: Logger, timeoutMs: number): AbortSignal {
     if (drain.signal.aborted) return
     log.info({ signal }, 'draining')
     drain.abort()
-    // What is not drained by then is left "busy": the next owner waits for it.
+    // A partition that is not drained by then is left "busy": its next owner waits out the lease.
     setTimeout(() => {
-      log.error({ timeoutMs }, 'not drained in time: leaving')
+      log.error({ timeoutMs }, 'not drained in time: exiting')
       process.exit(1)
     }, timeoutMs).unref()
   }

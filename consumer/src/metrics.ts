@@ -1,4 +1,4 @@
-/** What the consumer measures, for Prometheus. Names and units follow its conventions; labels never hold content. */
+/** The consumer's metrics, for Prometheus. Names and units follow its conventions; labels never hold content. */
 import type { LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
@@ -8,10 +8,10 @@ import type { InsertAnswer } from './pipeline/sink.ts'
 
 export interface Metrics {
   readonly registry: Registry
-  /** Partitions that take nothing more, and why, by `topic/partition`. */
+  /** Stopped partitions, and why each stopped, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
-  observe(place: LogPartition, log: Logger): PartitionObserver
-  /** Shows how much of it is used, from now on. */
+  observe(logPartition: LogPartition, log: Logger): PartitionObserver
+  /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
 }
 
@@ -26,7 +26,7 @@ export function createMetrics(): Metrics {
     stored: new Counter({ name: 'audit_events_stored_total', help: 'Events stored.', labelNames, registers }),
     skipped: new Counter({
       name: 'audit_records_skipped_total',
-      help: 'Records that became no event, by kind: duplicate, dead or hole.',
+      help: 'Offsets that became no event, by kind: duplicate, dead or hole.',
       labelNames: [...labelNames, 'kind'] as const,
       registers,
     }),
@@ -46,19 +46,19 @@ export function createMetrics(): Metrics {
     }),
     failed: new Counter({
       name: 'audit_inserts_not_stored_total',
-      help: 'Inserts refused, or without a clear answer.',
+      help: 'Inserts that were refused, or had no clear answer.',
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
     stopped: new Gauge({
       name: 'audit_partition_stopped',
-      help: '1 while a partition takes nothing, after too many dead letters in a row.',
+      help: '1 while a partition is stopped, after too many dead letters in a row.',
       labelNames,
       registers,
     }),
     commits: new Counter({
       name: 'audit_commits_total',
-      help: 'Commits sent to the group, each a lease or the end of one.',
+      help: 'Commits sent to the group; each takes or ends a lease.',
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
@@ -75,11 +75,11 @@ export function createMetrics(): Metrics {
       },
     })
   gauge('audit_buffered_bytes', 'Bytes of records in memory, of all partitions.', (of) => of.maxBytes - of.freeBytes)
-  gauge('audit_fetching_paused', '1 while nothing is fetched, since memory is tight.', (of) => Number(of.tight))
+  gauge('audit_fetching_paused', '1 while fetching pauses because memory is tight.', (of) => Number(of.tight))
   return {
     registry,
     stopped,
-    observe: (place, log) => createObserver(meters, stopped, place, log),
+    observe: (logPartition, log) => createObserver(meters, stopped, logPartition, log),
     watchMemory: (watched) => (memory = watched),
   }
 }
@@ -97,9 +97,9 @@ type Meters = {
 
 const NOT_STORED: Record<InsertAnswer['kind'], string> = {
   stored: '',
-  refused: 'insert refused: sending it again after a rest',
-  'bad-data': 'insert refused for its data: looking for the records that cause it',
-  unclear: 'insert without a clear answer: looking what is in the table',
+  refused: 'insert refused: retrying after a pause',
+  'bad-data': 'insert refused for its data: bisecting to find the bad records',
+  unclear: 'insert without a clear answer: reading the tables',
 }
 
 function createObserver(
@@ -109,14 +109,14 @@ function createObserver(
   log: Logger,
 ): PartitionObserver {
   const labels = { topic, partition }
-  const goesOn = (): void => {
+  const markRunning = (): void => {
     meters.stopped.set(labels, 0)
     stopped.delete(`${topic}/${partition}`)
   }
-  goesOn()
+  markRunning()
   return {
     written(batch) {
-      goesOn()
+      markRunning()
       meters.stored.inc(labels, batch.block.count)
       meters.batch.observe(batch.block.count)
       meters.lag.set(labels, Math.max(0, batch.logEnd - batch.next))
@@ -135,11 +135,11 @@ function createObserver(
     committed: (answer) => meters.commits.inc({ ...labels, answer }),
     recovering: () => log.info(labels, 'recovering the partition'),
     stopped({ offset, reason }, deadInARow) {
-      const why = `${deadInARow} dead letters in a row, and offset ${offset} is none the better: ${reason}`
+      const why = `${deadInARow} dead letters in a row, and the record at offset ${offset} is also bad: ${reason}`
       stopped.set(`${topic}/${partition}`, why)
       meters.stopped.set(labels, 1)
       log.fatal({ ...labels, offset, deadInARow, reason }, 'partition stopped: too many dead letters in a row')
     },
-    ended: goesOn,
+    ended: markRunning,
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The consumer without its process, for simulations, fault tests and benchmarks: its composition over any source, sink and
- * clock, and the interfaces these have to honour.
+ * clock, and the interfaces that these implement.
  */
 export { copyRecord } from './pipeline/batch.ts'
 export { BufferMemory } from './pipeline/buffer-memory.ts'

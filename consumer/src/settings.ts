@@ -1,4 +1,4 @@
-/** The consumer's settings, from the environment: checked once, at start, every wrong one named. */
+/** The consumer's settings, from the environment: checked once, at start, with every wrong one named. */
 import { type KafkaConnection, readKafkaEnvironment, readSecret } from '@agent-audit/kafka'
 import {
   DEFAULT_CONSUMER_GROUP,
@@ -26,9 +26,9 @@ export interface Settings {
   BATCH_MAX_EVENTS: number
   BATCH_MAX_BYTES: number
   BATCH_MAX_AGE_MS: number
-  /** Dead letters that may follow one another in a partition; at the next one it stops. */
+  /** Consecutive dead letters that a partition may have. It stops at the next one. */
   DEAD_LETTER_MAX_CONSECUTIVE: number
-  /** What all partitions together may buffer, bytes: batches, and what was fetched ahead. */
+  /** Bytes that all partitions together may buffer: batches, and records fetched ahead. */
   BUFFER_MAX_BYTES: number
   /** How long an insert may take before its answer counts as unclear, milliseconds; below LEASE_MS. */
   INSERT_TIMEOUT_MS: number
@@ -38,10 +38,10 @@ export interface Settings {
   CLOCK_MARGIN_MS: number
   /** After this long without a heartbeat the group takes the partitions away, milliseconds. */
   SESSION_TIMEOUT_MS: number
-  /** How long a drain may take before the process leaves all the same, milliseconds. */
+  /** How long a drain may take before the process exits all the same, milliseconds. */
   SHUTDOWN_TIMEOUT_MS: number
   HTTP_HOST: string
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   HTTP_PORT: number
   LOG_LEVEL: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 }
@@ -76,7 +76,7 @@ const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<S
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 }
 
-/** Settings that are each right and contradict another. Those that are wrong by themselves are left out. */
+/** Valid settings that contradict each other. Settings that are invalid by themselves are left out. */
 function findContradictions(value: Partial<Settings>): Issue[] {
   const issues: Issue[] = []
   const expectBelow = (name: NumericSetting, other: NumericSetting, why: string): void => {

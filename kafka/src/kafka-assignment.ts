@@ -56,15 +56,15 @@ export class KafkaAssignment implements Assignment {
   #fault: Error | undefined
 
   constructor(
-    place: { logId: Buffer; topic: string; partition: number; ended: AbortSignal; draining: AbortSignal },
+    given: Pick<Assignment, 'logId' | 'topic' | 'partition' | 'ended' | 'draining'>,
     kafka: KafkaPartition,
     memory: FetchMemory,
   ) {
-    this.logId = place.logId
-    this.topic = place.topic
-    this.partition = place.partition
-    this.ended = place.ended
-    this.draining = place.draining
+    this.logId = given.logId
+    this.topic = given.topic
+    this.partition = given.partition
+    this.ended = given.ended
+    this.draining = given.draining
     this.#kafka = kafka
     this.#memory = memory
   }

@@ -12,9 +12,9 @@ export interface EmbeddedSourceOptions {
   readonly sessionTimeoutMs: number
 }
 
-/** How long a reader at the end of the log rests before it looks again, milliseconds. */
+/** Pause of a reader at the end of the log before its next read, milliseconds. */
 const POLL_MS = 10
-/** Bytes read at once from a partition. */
+/** Bytes of one read from a partition. */
 const READ_BYTES = 2 * 2 ** 20
 
 export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
@@ -53,7 +53,7 @@ async function runMember(
   }
 }
 
-// Stands by while another member lives: its heartbeat runs out at the latest after the session timeout.
+// Stands by while another member lives. The membership of a dead one expires with the session timeout.
 async function join(
   log: EmbeddedLog,
   { groupId, sessionTimeoutMs }: EmbeddedSourceOptions,
@@ -80,7 +80,7 @@ function assignTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, d
   if (count === undefined) {
     throw new AuditUnavailableError(
       'LOG_UNAVAILABLE',
-      `the embedded log has no topic ${topic} yet: a producer makes it`,
+      `the embedded log has no topic ${topic} yet: a producer creates it`,
     )
   }
   return Array.from({ length: count }, (_, partition) =>

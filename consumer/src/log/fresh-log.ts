@@ -1,14 +1,14 @@
 /**
- * Marks a log that nobody has written from yet as clean, so that its first consumer starts at once. Without the mark a
+ * Marks a new log, which no consumer has read yet, as clean, so that its first consumer starts at once. Without the mark a
  * consumer cannot tell a new log from one whose committed offsets were lost, and waits until no insert of an earlier owner
- * could land any more. The caller MUST know that the log is new: it was made, or registered, a moment ago.
+ * can land. The caller MUST know that the log is new: it was created or registered a moment ago.
  */
 import type { KafkaConnection } from '@agent-audit/kafka'
 import { commitStartMark } from '@agent-audit/kafka/topics'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { CLEAN } from '../pipeline/fence.ts'
 
-/** Which log, and which group will write it. */
+/** A new log, and the group that will write it to the tables. */
 export interface FreshLog {
   readonly topic: string
   readonly groupId: string
@@ -17,7 +17,7 @@ export interface FreshLog {
 const SESSION_TIMEOUT_MS = 10_000
 
 /**
- * Makes a topic of the embedded log, marked clean; does nothing if there is one.
+ * Creates a topic of the embedded log, marked clean; does nothing if the topic exists.
  * @returns The id of the embedded log.
  */
 export function makeEmbeddedTopic(directory: string, { topic, groupId }: FreshLog, partitions: number): string {
@@ -36,7 +36,7 @@ export function makeEmbeddedTopic(directory: string, { topic, groupId }: FreshLo
 }
 
 /**
- * Marks the partitions of a Kafka topic clean at their start, but for those the group has committed already.
+ * Marks the partitions of a Kafka topic clean at their start, except those that the group has committed already.
  * @throws AuditUnavailableError `BROKER_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`.
  */
 export function markKafkaLogClean(connection: KafkaConnection, log: FreshLog): Promise<void> {

@@ -1,14 +1,14 @@
 /**
- * A range that the server refuses because of its data, though every record of it passed the check: what the check does not
- * know, such as a constraint somebody added to the table.
+ * Bisects a range that the server refuses because of its data, though every record of it passed the check. The check does not
+ * know the cause, such as a constraint that an operator added to the table.
  *
- *   read     the range once more: a batch keeps no records, and this is rare
- *   decode   each of them, once; what does not decode is an offender, all of them at a stroke
- *   write    the range anew, without the offenders
- *   halve    what is still refused, until one record alone is: that one is an offender, with the server's reason
+ *   read     the range again: a batch keeps no records, and a refused range is rare
+ *   decode   each record once; a record that does not decode is an offender: this finds all of those in one pass
+ *   write    the range again, without the offenders
+ *   halve    a range that is still refused, until it is one record: that one is an offender, with the server's reason
  *
- * Offenders are dead letters as any other. Parts are written in the order of the log, so that what is below the part in
- * hand is accounted for, and nothing above it is.
+ * An offender becomes a dead letter. Ranges are written in log order: every offset below the current range is accounted for,
+ * and none above it.
  */
 import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
@@ -17,7 +17,7 @@ import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { DeadStop } from './cut.ts'
 
-/** Offsets `[first, next)` that were refused, and the server's reason. */
+/** A refused range `[first, next)`, and the server's reason. */
 export interface BadData {
   readonly kind: 'bad-data'
   readonly first: number
@@ -25,15 +25,15 @@ export interface BadData {
   readonly reason: string
 }
 
-/** What became of a batch. After `bad-data` none of its rows is in a table. */
+/** The result of writing a batch. After `bad-data` none of its rows is in a table. */
 export type Written = { readonly kind: 'stored' } | { readonly kind: 'unclear' } | BadData
 
 export interface BisectParts {
   readonly assignment: Assignment
   readonly check: RecordCheck
-  /** What is read once more counts into it. */
+  /** Records that are read again count into it. */
   readonly memory: BufferMemory
-  /** Cuts what comes next of the log into batches. */
+  /** Cuts a slice into batches. */
   readonly cut: (slice: LogSlice, check: RecordCheck) => AsyncGenerator<Batch, DeadStop | undefined, void>
   readonly write: (batch: Batch) => Promise<Written>
 }
@@ -45,7 +45,7 @@ export type Bisected =
   | { readonly kind: 'drained' }
   | ({ readonly kind: 'stopped' } & DeadStop)
 
-/** Writes a refused range, its offenders as dead letters. `drained`: the assignment gave no more records, nothing is pending. */
+/** Writes a refused range, its offenders as dead letters. `drained`: reading ended before the whole range came; no insert is pending. */
 export async function bisect(refused: BadData, parts: BisectParts): Promise<Bisected> {
   const slice = await readAgain(parts.assignment, refused)
   if (slice === undefined) return { kind: 'drained' }
@@ -61,13 +61,13 @@ export async function bisect(refused: BadData, parts: BisectParts): Promise<Bise
 async function bisectSlice(slice: LogSlice, refused: BadData, parts: BisectParts): Promise<Bisected> {
   const offenders = new Map<number, string>()
   await findUndecodable(slice.records, parts.check, offenders)
-  const check = condemning(parts.check, offenders)
+  const check = withOffenders(parts.check, offenders)
   const waiting = offenders.size > 0 ? [refused] : narrow(refused, offenders)
   for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
     const written = await writePart(parts.cut(within(slice, part), check), parts.write)
     if (written.kind === 'stored') continue
     if (written.kind !== 'bad-data') return written
-    // What follows it is cut anew, too: how many dead letters precede it is not known before.
+    // The rest of the range is cut again, too: only now is known how many dead letters precede it.
     waiting.unshift(...narrow(written, offenders), { first: written.next, next: part.next })
   }
   return { kind: 'stored' }
@@ -137,7 +137,7 @@ async function findUndecodable(
   }
 }
 
-function condemning(check: RecordCheck, offenders: ReadonlyMap<number, string>): RecordCheck {
+function withOffenders(check: RecordCheck, offenders: ReadonlyMap<number, string>): RecordCheck {
   return {
     prepare: (records) => check.prepare(records),
     check(record) {

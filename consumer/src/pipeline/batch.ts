@@ -1,6 +1,6 @@
 /**
- * A range of offsets of one partition, each of which becomes one row: an event, or a skipped row that says why it is none.
- * All rows of a batch lie in one ClickHouse partition per table, so each table takes one insert.
+ * A range of offsets of one partition. Each offset becomes one row: an event, or a skipped row with the reason. All rows of a
+ * batch lie in one ClickHouse partition per table, so each table takes one insert.
  */
 import type { LogRecord, LogPartition } from '@agent-audit/kafka'
 import { EventBlock, type SkippedRow } from './block.ts'
@@ -8,7 +8,7 @@ import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
 
-/** A run that has events in a batch. */
+/** A run with events in a batch. */
 export interface BatchRun {
   readonly id: Buffer
   /** 32 hex digits. */
@@ -22,18 +22,18 @@ export class Batch {
   readonly block: EventBlock
   readonly skipped: SkippedRow[] = []
   readonly runs: Map<string, BatchRun> = new Map()
-  /** Who the events are and where they lay, by position in the block; columns, for an object an event costs too much. */
+  /** Identity and log position of each event, by position in the block. In columns: an object per event costs too much. */
   readonly eventRuns: BatchRun[] = []
   readonly eventSeqs: number[] = []
   readonly eventOffsets: number[] = []
   readonly eventTimes: number[] = []
-  /** Whether some run_seq is not above those of its run before it in the batch: repeats, or out of order. */
+  /** Whether some run_seq is not above the earlier ones of its run in the batch: a repeat, or out of order. */
   unordered: boolean = false
   readonly first: number
-  /** Offset after the last one in the batch. */
+  /** Offset behind the last one in the batch. */
   next: number
   logEnd: number = 0
-  /** Dead letters in a row at its end. */
+  /** Consecutive dead letters at the end of the batch. */
   deadInARow: number = 0
   readonly #memory: BufferMemory
   readonly #clock: Clock
@@ -43,8 +43,8 @@ export class Batch {
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(place: LogPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
-    this.block = new EventBlock(place, memory)
+  constructor(logPartition: LogPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
+    this.block = new EventBlock(logPartition, memory)
     this.#memory = memory
     this.#clock = clock
     this.first = first
@@ -73,7 +73,7 @@ export class Batch {
     this.#advance(record.offset)
   }
 
-  /** Of its rows; those of duplicates and holes are next to nothing. */
+  /** Bytes of its rows. Those of duplicates and holes are negligible, and not counted. */
   get bytes(): number {
     return this.block.bytes + this.#deadBytes
   }
@@ -87,14 +87,14 @@ export class Batch {
     this.#advance(row.offset)
   }
 
-  /** An offset that has its row already. */
+  /** Steps over an offset that has its row already. */
   pass(): void {
     this.#advance(this.next)
   }
 
   /**
-   * Whether a row of this time may join, and of this class if it is an event: audit_events is partitioned by class and
-   * month, audit_skipped by month, and one insert must not span two partitions. Joining settles what the batch has.
+   * Whether a row of this month, and for an event of this class, may join: audit_events is partitioned by class and month,
+   * audit_skipped by month, and one insert must not span two partitions. The first row determines month and class.
    */
   admits(month: string, retentionClass: string | undefined): boolean {
     if (this.#month !== undefined && this.#month !== month) return false
@@ -122,7 +122,7 @@ export class Batch {
     this.block.remove(positions)
   }
 
-  /** Gives its memory back; what was cut of it is gone. */
+  /** Releases its memory. Its rows are gone. */
   release(): void {
     this.block.release()
     this.#memory.release(this.#deadBytes)
@@ -134,7 +134,7 @@ export class Batch {
     this.next = offset + 1
   }
 
-  // Records of a run come in stretches: comparing 16 bytes with the run before is far cheaper than a look-up.
+  // Consecutive records mostly belong to one run: comparing 16 bytes with the previous run is far cheaper than a look-up.
   #runOf(value: Buffer, start: number): BatchRun {
     const last = this.#run
     if (last !== undefined && value.compare(last.id, 0, 16, start, start + 16) === 0) return last
@@ -150,7 +150,7 @@ export class Batch {
 
 type StorableVerdict = Extract<ReturnType<RecordCheck['check']>, { storable: true }>
 
-/** A copy that stays when its slice is done with. */
+/** A copy that outlives the record's slice. */
 export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
   const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
   const copied = headers === undefined ? undefined : Object.fromEntries(names)

@@ -1,7 +1,7 @@
 /**
- * Stage: Avro object containers of one block, as ClickHouse takes them. Event records pass through as the bytes the
- * producer wrote, with the columns of the pipeline appended: an Avro record has no framing of its own, so more bytes at
- * its end are more fields of a longer schema.
+ * Stage: makes Avro object containers of one block for ClickHouse. Event records pass through as the bytes that the producer
+ * wrote, with the pipeline's columns appended: an Avro record has no framing, so more bytes at its end are more fields of a
+ * longer schema.
  */
 import type { LogPartition, LogRecord } from '@agent-audit/kafka'
 import {
@@ -17,7 +17,7 @@ import {
 } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
 
-const PLACE_FIELDS = [
+const LOG_FIELDS = [
   { name: 'log_id', type: { type: 'fixed', name: 'log_id', size: 8 } },
   { name: 'log_partition', type: 'int' },
   { name: 'log_offset', type: 'long' },
@@ -26,7 +26,7 @@ const PLACE_FIELDS = [
 const eventSchema = JSON.parse(NEWEST_SCHEMA.text) as { fields: unknown[] }
 const EVENT_HEADER = containerHeader({
   ...eventSchema,
-  fields: [...eventSchema.fields, ...PLACE_FIELDS, { name: 'writer_schema', type: 'long' }],
+  fields: [...eventSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
 })
 const SKIPPED_SCHEMA = {
   type: 'record',
@@ -39,7 +39,7 @@ const SKIPPED_SCHEMA = {
     { name: 'key', type: ['null', 'bytes'] },
     { name: 'value', type: ['null', 'bytes'] },
     { name: 'headers', type: ['null', 'string'] },
-    ...PLACE_FIELDS,
+    ...LOG_FIELDS,
   ],
 }
 
@@ -57,26 +57,30 @@ export interface SkippedRow {
 /** Part of a block's data. */
 interface Piece {
   readonly memory: Buffer
-  /** How much of it is used. */
+  /** Bytes in use. */
   end: number
-  /** Records that lie in it, and in the pieces before. */
+  /** Count of records up to the end of this piece, with those of the pieces before. */
   countTo: number
 }
 
 /** Collects event records into the data of one block, and closes it into a container. Holds memory until released. */
 export class EventBlock {
   readonly #memory: BufferMemory
-  readonly #place: Buffer
+  /** log_id and log_partition, encoded. */
+  readonly #logColumns: Buffer
   readonly #tails = new Map<SchemaVersion, Buffer>()
   #pieces: Piece[] = []
-  /** Where each record ends in its piece. */
+  /** End of each record, bytes from the start of its piece. */
   #ends: number[] = []
   #bytes = 0
 
-  constructor(place: LogPartition, memory: BufferMemory) {
+  constructor(logPartition: LogPartition, memory: BufferMemory) {
     this.#memory = memory
     const partition = Buffer.alloc(MAX_VARINT_BYTES)
-    this.#place = Buffer.concat([place.logId, partition.subarray(0, writeLong(partition, 0, place.partition))])
+    this.#logColumns = Buffer.concat([
+      logPartition.logId,
+      partition.subarray(0, writeLong(partition, 0, logPartition.partition)),
+    ])
   }
 
   get count(): number {
@@ -87,17 +91,17 @@ export class EventBlock {
     return this.#bytes
   }
 
-  /** Appends `value[bodyStart…]`, brought up to the newest schema, and the place of the record. */
+  /** Appends `value[bodyStart…]`, extended to the newest schema, and the record's log position. */
   append(value: Buffer, bodyStart: number, version: SchemaVersion, offset: number, logTimeMs: number): void {
     const tail = this.#tail(version)
-    const bound = value.length + version.missingFields + this.#place.length + 2 * MAX_VARINT_BYTES + tail.length
+    const bound = value.length + version.missingFields + this.#logColumns.length + 2 * MAX_VARINT_BYTES + tail.length
     const piece = this.#pieceFor(bound)
     const { memory, end: start } = piece
     let position = start + value.copy(memory, start, bodyStart)
-    // A field this version lacks is null in the newest: one 0x00 byte each.
+    // Each field that this version lacks is null in the newest one: a 0x00 byte.
     for (let missing = 0; missing < version.missingFields; missing++) memory[position++] = 0
-    memory.set(this.#place, position)
-    position = writeLong(memory, position + this.#place.length, offset)
+    memory.set(this.#logColumns, position)
+    position = writeLong(memory, position + this.#logColumns.length, offset)
     position = writeLong(memory, position, logTimeMs)
     memory.set(tail, position)
     piece.end = position + tail.length
@@ -106,7 +110,7 @@ export class EventBlock {
     this.#ends.push(piece.end)
   }
 
-  /** Takes out the records at these positions: rare, so it moves the bytes after them. */
+  /** Removes the records at these positions by moving the bytes behind them: this is rare. */
   remove(positions: ReadonlySet<number>): void {
     const ends: number[] = []
     let index = 0
@@ -128,13 +132,13 @@ export class EventBlock {
     this.#ends = ends
   }
 
-  /** The container, in pieces: views of this block's memory, good until it is changed or released. */
+  /** The container, in pieces: views of this block's memory, valid until the block is changed or released. */
   close(): Buffer[] {
     const data = this.#pieces.map(({ memory, end }) => memory.subarray(0, end))
     return [Buffer.concat([EVENT_HEADER, blockLengths(this.count, this.#bytes)]), ...data, CONTAINER_SYNC]
   }
 
-  /** Gives its memory back and is empty. */
+  /** Releases its memory. The block is then empty. */
   release(): void {
     for (const { memory } of this.#pieces) this.#memory.givePiece(memory)
     this.#pieces = []
@@ -162,7 +166,7 @@ export class EventBlock {
 }
 
 /** A container of rows for audit_skipped. */
-export function encodeSkipped(place: LogPartition, rows: readonly SkippedRow[]): Buffer {
+export function encodeSkipped(logPartition: LogPartition, rows: readonly SkippedRow[]): Buffer {
   const values = rows.map((row) => ({
     kind: row.kind,
     reason: row.reason,
@@ -171,8 +175,8 @@ export function encodeSkipped(place: LogPartition, rows: readonly SkippedRow[]):
     key: row.record?.key ?? null,
     value: row.record?.value ?? null,
     headers: row.record?.headers === undefined ? null : describeHeaders(row.record.headers),
-    log_id: place.logId,
-    log_partition: place.partition,
+    log_id: logPartition.logId,
+    log_partition: logPartition.partition,
     log_offset: row.offset,
     log_time: row.logTimeMs,
   }))

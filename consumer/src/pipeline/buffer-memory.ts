@@ -1,11 +1,10 @@
 /**
- * The memory that all partitions together buffer records in: blocks being filled or sent, and what was fetched ahead.
+ * The memory budget that all partitions share to buffer records: blocks that are filled or sent, and records fetched ahead.
  *
- * Nobody is given a share beforehand. A block is full when it holds as much as is left for all (a dynamic threshold, as in
- * switches with shared buffers: Choudhury and Hahne, 1998): one busy partition may use half of the memory, n blocks at
- * once level off at 1/(n+1) of it each, and there is always some left for a partition that wakes up. While memory is tight
- * nothing is fetched and one slice at a time is unpacked, so a store that is slow or dead stops the flow instead of filling
- * the process.
+ * No partition has a fixed share. A block is full when it holds as many bytes as are free for all (a dynamic threshold, as in
+ * switches with shared buffers: Choudhury and Hahne, 1998): one busy partition may use half of the memory, n blocks at once
+ * level off at 1/(n+1) of it each, and some is always left for a partition that wakes up. While memory is tight the consumer
+ * fetches nothing and unpacks one slice at a time, so a slow or dead store stops the flow instead of filling the process.
  */
 
 /** Size of the pieces that blocks are made of, bytes: few enough to write out in one go, small beside any budget. */
@@ -17,13 +16,13 @@ export class BufferMemory {
   #tight = false
   readonly #spare: Buffer[] = []
   readonly #watchers = new Set<() => void>()
-  /** Who waits for a turn, longest first. */
+  /** Takers that wait for a turn, longest first. */
   readonly #waiting = new Set<() => void>()
-  /** Whether somebody takes in turn just now, and how many hold what they took. */
+  /** Whether a taker has its turn, and how many hold the result of theirs. */
   #taking = false
   #holders = 0
 
-  /** @param maxBytes - What the partitions may use together. Passed by single pieces and fetches only. */
+  /** @param maxBytes - Budget of all partitions together. Single pieces and fetches may exceed it. */
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
   }
@@ -37,7 +36,7 @@ export class BufferMemory {
     return this.freeBytes >= this.maxBytes / 2
   }
 
-  /** Whether nothing more should be fetched: from an eighth free on, until a quarter of it is free again. */
+  /** Whether fetching should pause: from an eighth free on, until a quarter is free again. */
   get tight(): boolean {
     return this.#tight
   }
@@ -48,7 +47,7 @@ export class BufferMemory {
     return () => this.#watchers.delete(onChange)
   }
 
-  /** Takes a piece of at least this many bytes. Its content is what was left in it. */
+  /** Takes a piece of at least this many bytes. It still has its old content. */
   takePiece(minBytes: number): Buffer {
     const piece = minBytes > PIECE_BYTES ? undefined : this.#spare.pop()
     const taken = piece ?? Buffer.allocUnsafeSlow(Math.max(minBytes, PIECE_BYTES))
@@ -58,11 +57,11 @@ export class BufferMemory {
 
   givePiece(piece: Buffer): void {
     this.release(piece.length)
-    // Larger ones held a single large record: they are left to the garbage collector.
+    // A larger piece held a single large record: leave it to the garbage collector.
     if (piece.length === PIECE_BYTES) this.#spare.push(piece)
   }
 
-  /** Counts bytes that are held elsewhere. */
+  /** Counts bytes that the caller holds. */
   reserve(bytes: number): void {
     this.#usedBytes += bytes
     this.#judge()
@@ -74,10 +73,10 @@ export class BufferMemory {
   }
 
   /**
-   * Takes what turns out only then how large it is: one after the other, each counted before the next; and while memory is
-   * tight, one only once no other is held. One may be held always: what waits here may be what has to move on for memory
-   * to become free.
-   * @returns undefined if it was stopped before.
+   * Runs `take`, whose size is known only afterwards: one taker at a time, each counted before the next, and while memory is
+   * tight only once no other result is held. One result may always be held: the waiting taker may be the one that must go on
+   * for memory to become free.
+   * @returns undefined if `stop` was aborted before its turn came.
    */
   async inTurn<T>(stop: AbortSignal, take: () => Promise<{ value: T; bytes: number }>): Promise<Held<T> | undefined> {
     if (!(await this.#turn(stop))) return undefined
@@ -132,7 +131,7 @@ export class BufferMemory {
   }
 }
 
-/** What was taken in turn. Whoever has it gives it back, once. */
+/** The result of a turn. Its holder releases it, once. */
 export interface Held<T> {
   readonly value: T
   release(): void

@@ -1,4 +1,4 @@
-/** Stage: is this record one that can be stored? Reads framing and structure, decodes nothing. */
+/** Stage: decides whether a record can be stored. Reads framing and structure, decodes nothing. */
 import type { LogRecord } from '@agent-audit/kafka'
 import {
   findChecker,
@@ -12,18 +12,18 @@ import {
   type SchemaVersion,
 } from '@agent-audit/schemas'
 
-/** A record that can be stored, or the reason why not. Overwritten by the next check. */
+/** Storable, or the reason why not. The next check overwrites it. */
 export type Verdict =
   | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
   | { readonly storable: false; readonly reason: string; readonly identity: ReadIdentity | undefined }
 
 export interface RecordCheck {
-  /** Asks the registry for schema ids it is not known to have. Call before {@link check} with the same records. */
+  /** Asks the registry for unknown schema ids. Call it before {@link check}, with the same records. */
   prepare(records: readonly LogRecord[]): Promise<void>
   check(record: LogRecord): Verdict
 }
 
-/** How records that begin with these bytes are read. */
+/** The reader of records that begin with these bytes. */
 interface Accepted {
   readonly frame: Buffer
   readonly checker: RecordChecker
@@ -46,14 +46,14 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
       if (value === null || value[0] !== 0) continue
       const frame = readFrame(value)
       if (frame.kind !== 'confluent' || asked.has(frame.registryId)) continue
-      // An id that was unknown is asked again: a stray message must not condemn those of a schema registered after it.
+      // Ask again for an id that was unknown: a stray message must not condemn records of a schema that is registered later.
       if (fingerprints.get(frame.registryId) !== undefined) continue
       asked.add(frame.registryId)
       fingerprints.set(frame.registryId, await registry.fingerprintOfId(frame.registryId))
     }
   }
 
-  // Nearly every record is framed as the one before: then its first bytes tell all.
+  // Nearly every record has the frame of the previous one: then comparing its first bytes is enough.
   let accepted: Accepted | undefined
 
   function check({ value }: LogRecord): Verdict {
@@ -75,7 +75,7 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
     const checker = fingerprint === undefined ? undefined : findChecker(fingerprint)
     const version = fingerprint === undefined ? undefined : findSchema(fingerprint)
     if (checker === undefined || version === undefined) {
-      // Also of a schema not known here: every version of ours begins with the identity.
+      // The identity can be read without the schema: every version begins with it.
       return dead(describeUnknown(frame, registry !== undefined), readIdentity(value, frame.bodyStart))
     }
     const verdict = { storable: true, bodyStart: frame.bodyStart, version, head: checker.head } as const

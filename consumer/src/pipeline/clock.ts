@@ -1,11 +1,11 @@
-/** Time, as the pipeline sees it: the one way it waits, so that a simulation can turn hours into nothing. */
+/** The pipeline's only source of time, and its only way to wait: a simulation can pass hours in no time. */
 
 export interface Clock {
-  /** A monotonic clock, milliseconds; only differences mean anything. */
+  /** A monotonic clock, milliseconds. Only differences are meaningful. */
   now(): number
   /** Milliseconds since 1970. */
   wallMs(): number
-  /** Resolves after `ms`, or as soon as the signal is aborted: the caller looks which. */
+  /** Resolves after `ms`, or as soon as the signal is aborted: the caller checks which. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
@@ -25,10 +25,10 @@ export const systemClock: Clock = {
     }),
 }
 
-/** What {@link orTimeIsUp} gives in place of the result. */
+/** Result of {@link orTimeIsUp} when time is up. */
 export const TIME_IS_UP: unique symbol = Symbol('time is up')
 
-/** Waits for a result, but no longer than `ms`; undefined: for as long as it takes. */
+/** Waits for a result, no longer than `ms`; undefined: without a limit. */
 export async function orTimeIsUp<T>(
   promise: Promise<T>,
   ms: number | undefined,

@@ -9,28 +9,28 @@ import type { OffsetRange } from './sink.ts'
 
 export interface BatchLimits {
   readonly maxEvents: number
-  /** Of the block sent to ClickHouse, before its compression. */
+  /** Bytes of the block for ClickHouse, before compression. */
   readonly maxBytes: number
   /** From the first offset in the batch, milliseconds. */
   readonly maxAgeMs: number
-  /** Dead letters that may follow one another; what lies between two batches counts on. */
+  /** Consecutive dead letters that are allowed. The count goes on across batches. */
   readonly maxDeadInARow: number
 }
 
-/** Why cutting ended though the log goes on: this record would be one dead letter too many in a row. */
+/** The record that cutting stopped at: it would be one dead letter too many in a row. */
 export interface DeadStop {
   readonly offset: number
   /** Why the record cannot be stored. */
   readonly reason: string
 }
 
-/** What the cutter needs to know of an assignment: its place, its records, and what of them is accounted for already. */
+/** The cutter's view of an assignment: its partition, its records, and the offsets that are accounted for already. */
 export interface CutInput {
-  readonly place: LogPartition
+  readonly logPartition: LogPartition
   readonly slices: AsyncGenerator<LogSlice, void, void>
   readonly next: number
   readonly above: readonly OffsetRange[]
-  /** Dead letters in a row just below `next`. */
+  /** Consecutive dead letters just below `next`. */
   readonly deadInARow: number
   readonly check: RecordCheck
   readonly limits: BatchLimits
@@ -39,18 +39,18 @@ export interface CutInput {
 }
 
 /**
- * Yields batches, each whole: its offsets follow on the batch before, but for those in `above`. Whoever takes a batch
- * releases it.
- * @returns undefined at the end of the log; else why the record after the last batch must not be taken.
+ * Yields whole batches: the offsets of each follow on the previous batch, except those in `above`. The caller releases each
+ * batch.
+ * @returns undefined once the slices end, else the record that cutting stopped at.
  */
 export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadStop | undefined, void> {
-  const { place, clock } = input
+  const { logPartition, clock } = input
   const cursor = new Cursor(input)
-  let batch = new Batch(place, input.next, input)
-  // From here on the batch is its taker's, who may ask for the one after while this one is being written.
+  let batch = new Batch(logPartition, input.next, input)
+  // The caller owns the batch from here on, and may ask for the next one while it writes this one.
   const handOver = (): Batch => {
     const cut = batch
-    batch = new Batch(place, cut.next, input)
+    batch = new Batch(logPartition, cut.next, input)
     return cut
   }
   let pending = input.slices.next()
@@ -68,9 +68,9 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
         if (!batch.isEmpty) yield handOver()
         if (cursor.stop !== undefined) return cursor.stop
       }
-      // Only now is the slice before done with: its memory counts until then.
+      // Request the next slice only now: the request ends the current one, whose memory counts until then.
       pending = input.slices.next()
-      // Its failure is met when it is awaited; until then it must not count as unhandled.
+      // A failure is handled where this is awaited. Until then it must not count as unhandled.
       pending.catch(() => undefined)
     }
   } finally {
@@ -85,7 +85,7 @@ class Cursor {
   #slice: LogSlice
   #index = 0
   #deadInARow: number
-  /** Set once a record came that must not be taken: nothing is taken from then on. */
+  /** Set at a record that must not be taken. No record is taken from then on. */
   stop: DeadStop | undefined
 
   constructor(input: CutInput) {
@@ -95,18 +95,18 @@ class Cursor {
     this.#deadInARow = input.deadInARow
   }
 
-  /** @throws AuditUnavailableError `LOG_UNAVAILABLE` if the slice does not follow on the one before. */
+  /** @throws AuditUnavailableError `LOG_UNAVAILABLE` if the slice does not follow on the previous one. */
   take(slice: LogSlice): void {
-    // What lies between would be taken for holes, and lost.
+    // The offsets between them would count as holes, and their records be lost.
     if (slice.firstOffset > this.#slice.nextOffset) {
       const skipped = `${this.#slice.nextOffset} to ${slice.firstOffset - 1}`
-      throw new AuditUnavailableError('LOG_UNAVAILABLE', `offsets ${skipped} were not handed on: reading again`)
+      throw new AuditUnavailableError('LOG_UNAVAILABLE', `offsets ${skipped} were not delivered: reading again`)
     }
     this.#slice = slice
     this.#index = 0
   }
 
-  /** Moves records into the batch; false if the batch has to be written first. */
+  /** Moves records into the batch. @returns false if the batch has to be written first. */
   fill(batch: Batch): boolean {
     batch.logEnd = this.#slice.logEnd
     batch.deadInARow = this.#deadInARow
@@ -125,7 +125,7 @@ class Cursor {
     }
   }
 
-  // As full as memory allows: what is left for all is what one may hold (buffer-memory.ts).
+  // A block may hold as many bytes as are free for all (buffer-memory.ts).
   #isFull(batch: Batch): boolean {
     const { limits, memory } = this.#input
     if (batch.isEmpty) return false
@@ -133,7 +133,7 @@ class Cursor {
     return batch.bytes >= Math.min(limits.maxBytes, memory.freeBytes)
   }
 
-  /** An offset without a record: accounted for already, or a hole. False if it belongs to the next batch. */
+  /** Steps over an offset without a record: accounted for already, or a hole. @returns false if it belongs to the next batch. */
   #stepOver(batch: Batch, following: LogRecord | undefined): boolean {
     if (this.#isAccounted(batch)) return true
     const logTimeMs = following?.logTimeMs ?? this.#slice.records.at(-1)?.logTimeMs ?? this.#input.clock.wallMs()
@@ -143,7 +143,7 @@ class Cursor {
     return true
   }
 
-  // Ranges above the first gap were written by an owner that died between two inserts: leave them out.
+  // An owner that died between two inserts wrote the ranges above the first gap: leave them out.
   #isAccounted(batch: Batch): boolean {
     while ((this.#above[0]?.last ?? Number.POSITIVE_INFINITY) < batch.next) this.#above = this.#above.slice(1)
     const range = this.#above[0]

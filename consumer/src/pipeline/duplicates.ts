@@ -1,29 +1,29 @@
 /**
- * Stage: finds the records a producer sent again. A record is known by (run_id, run_seq); they rise within a partition
- * for each run, so only a record not above the highest seen can be a duplicate, and only those are looked up, exactly: a
- * replayed or reordered record that is not in the table must not be lost.
+ * Stage: finds records that a producer sent again. (run_id, run_seq) identifies a record. Within a partition the run_seqs of a
+ * run rise, so only a record that is not above the highest one seen can be a duplicate. Only those suspects are looked up, and
+ * exactly: a replayed or reordered record that is not in the table must not be lost.
  */
 import type { LogPartition } from '@agent-audit/kafka'
 import type { Batch, BatchRun } from './batch.ts'
 import type { RecordIdentity, Sink } from './sink.ts'
 
-/** Runs whose highest run_seq is kept per partition; beyond it the table is asked again. */
+/** Runs whose highest run_seq is kept, per partition. For others the table is asked again. */
 const MAX_RUNS = 10_000
 
 export class DuplicateFilter {
-  readonly #place: LogPartition
+  readonly #logPartition: LogPartition
   readonly #sink: Sink
   /** Highest run_seq in the table, by run id in hex; -1 for a run without a row. Oldest entry first. */
   readonly #highest = new Map<string, number>()
 
-  constructor(place: LogPartition, sink: Sink) {
-    this.#place = place
+  constructor(logPartition: LogPartition, sink: Sink) {
+    this.#logPartition = logPartition
     this.#sink = sink
   }
 
   /**
-   * Positions in the batch of records that are earlier in it, or in audit_events. Asks about runs not met before, and
-   * about the records in question.
+   * Returns the positions of records that are earlier in the batch, or in audit_events. Queries the table for runs not seen
+   * before, and for the suspects.
    */
   async find(batch: Batch): Promise<Set<number>> {
     await this.#learnRuns([...batch.runs.keys()].filter((run) => !this.#highest.has(run)))
@@ -31,12 +31,12 @@ export class DuplicateFilter {
     const suspects = this.#suspectsOf(batch)
     if (suspects.length === 0) return duplicates
     const asked = suspects.map((position) => identityAt(batch, position))
-    const stored = new Set((await this.#sink.stored(this.#place, asked)).map(keyOf))
+    const stored = new Set((await this.#sink.stored(this.#logPartition, asked)).map(keyOf))
     for (const position of suspects) if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)
     return duplicates
   }
 
-  /** To be called once the batch is in the table. */
+  /** Call it once the batch is in the table. */
   noteStored(batch: Batch): void {
     for (const run of batch.runs.values()) {
       const highest = Math.max(this.#highestOf(run.hex), run.highestSeq)
@@ -49,7 +49,7 @@ export class DuplicateFilter {
     }
   }
 
-  // Most batches have none, which their runs tell: only the others are walked event by event.
+  // Most batches have no suspects, as their runs show: only the others are walked event by event.
   #suspectsOf(batch: Batch): number[] {
     const suspected = new Map<BatchRun, number>()
     for (const run of batch.runs.values()) {
@@ -66,7 +66,7 @@ export class DuplicateFilter {
 
   async #learnRuns(runs: readonly string[]): Promise<void> {
     if (runs.length === 0) return
-    const found = await this.#sink.highestSeqs(this.#place, runs)
+    const found = await this.#sink.highestSeqs(this.#logPartition, runs)
     for (const run of runs) this.#highest.set(run, found.get(run) ?? -1)
   }
 

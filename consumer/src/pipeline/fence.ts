@@ -1,9 +1,9 @@
 /**
- * Stage: the lease without which nothing is inserted. A lease is F, a reading of ClickHouse's clock, in the metadata of a
- * commit that Kafka acknowledged for this epoch; the server refuses every insert under it once F + D has passed. So
- * whoever the group has moved past can get no lease, and what he sent before is refused by the server, not by hope.
+ * Stage: the lease that every insert needs. A lease is F, a reading of ClickHouse's clock, in the metadata of a commit that
+ * Kafka acknowledged for this epoch. The server refuses every insert under it once F + D has passed. So an owner that the
+ * group has replaced gets no lease, and the server refuses the inserts that it sent before.
  *
- * Metadata is "busy F" while inserts may be under way and "clean" when none is: then the next owner need not wait.
+ * The metadata is "busy F" while inserts may be under way, and "clean" when none is: then the next owner need not wait.
  */
 import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
@@ -11,13 +11,13 @@ import type { Clock } from './clock.ts'
 import type { PartitionObserver } from './observer.ts'
 import type { Sink } from './sink.ts'
 
-/** What an insert is sent under. Milliseconds of the server's clock. */
+/** The times that an insert is sent with, milliseconds of the server's clock. */
 export interface Lease {
   readonly fencedAt: number
   readonly deadline: number
 }
 
-/** The state that the committed metadata tells: see {@link readFence}. */
+/** The state in committed metadata, as {@link readFence} reads it. */
 export type FenceState =
   | { readonly kind: 'clean' }
   | { readonly kind: 'busy'; readonly fencedAt: number }
@@ -26,7 +26,7 @@ export type FenceState =
 export const CLEAN: string = 'clean'
 const BUSY = /^busy (\d{1,15})$/
 
-/** Reads the metadata of a commit; anything that is not ours is `unknown`, as when there is none. */
+/** Reads the metadata of a commit. Without metadata, or with any other text, the state is `unknown`. */
 export function readFence(metadata: string | undefined): FenceState {
   if (metadata === CLEAN) return { kind: 'clean' }
   const fencedAt = BUSY.exec(metadata ?? '')?.[1]
@@ -80,10 +80,10 @@ export class Fence {
   async hold(next: number): Promise<Lease> {
     if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#assignment.ended.aborted)
       return this.#lease
-    // The local clock is read first: what the server's answer takes to arrive only shortens the lease.
+    // Read the local clock first: the latency of the server's answer then only shortens the lease.
     const asked = this.#clock.now()
     const fencedAt = await this.#sink.now()
-    // The old lease ends here: whether the commit lands or not, its F is no longer the one in the metadata.
+    // The old lease ends here: the commit may land, answered or not, and then its F is no longer the one in the metadata.
     this.#lease = undefined
     await this.#commit(next, `busy ${fencedAt}`)
     this.#lease = { fencedAt, deadline: fencedAt + this.#options.leaseMs }
@@ -92,8 +92,8 @@ export class Fence {
   }
 
   /**
-   * Marks the partition clean at `next`: the lease ends with sending, answered or not. The caller MUST have nothing in
-   * flight and nothing accounted above `next`.
+   * Marks the partition clean at `next`. The lease ends when the commit is sent, answered or not. The caller MUST have no
+   * insert in flight, and no row above `next`.
    * @throws as {@link hold}.
    */
   async release(next: number): Promise<void> {

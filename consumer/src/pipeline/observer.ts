@@ -1,18 +1,18 @@
-/** The seam to whoever watches the pipeline: metrics and logs, a simulation. */
+/** The seam to the metrics and logs of the pipeline. */
 import type { CommitAnswer } from '@agent-audit/kafka'
 import type { Batch } from './batch.ts'
 import type { DeadStop } from './cut.ts'
 import type { InsertAnswer, Table } from './sink.ts'
 
-/** What a partition's writer tells of itself. */
+/** Receives the events of a partition's writer. */
 export interface PartitionObserver {
   written(batch: Batch): void
   inserted(table: Table, ms: number): void
   notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
   recovering(): void
-  /** The next record would be one dead letter too many after so many in a row: nothing is taken until it is good. */
+  /** Too many dead letters in a row, and the next record is bad too: the partition takes no record until that one is good. */
   stopped(at: DeadStop, deadInARow: number): void
-  /** The assignment has ended: what comes is another owner's to tell. */
+  /** The assignment has ended. Later events are those of the next owner. */
   ended(): void
   committed(answer: CommitAnswer): void
 }

@@ -1,12 +1,12 @@
 /**
- * How old a batch may get. Each insert makes a part, and ClickHouse has to merge them all: many partitions with little in
- * each would make thousands of small ones. So the age grows with the number of partitions that share the insert budget, and
- * with the parts the server has not merged yet.
+ * Decides how old a batch may get. Each insert makes a part, and ClickHouse has to merge all parts: many partitions with few
+ * records each would make thousands of small ones. So the age grows with the number of partitions that share the insert
+ * budget, and with the parts that the server has not merged yet.
  */
 
-/** What one consumer may insert, all its partitions together, while records trickle in. Full batches don't wait. */
+/** Inserts of one consumer, all its partitions together, while records trickle in. Full batches do not wait. */
 const INSERTS_PER_SECOND = 12
-/** Active parts in one partition of a table that are nothing unusual; ClickHouse delays inserts at 1000 by default. */
+/** A usual number of active parts in one partition of a table. ClickHouse delays inserts at 1000 by default. */
 const USUAL_PARTS = 150
 /** Age is never stretched beyond this, milliseconds. */
 const LONGEST_AGE_MS = 10_000
@@ -16,7 +16,7 @@ export class Pace {
   #partitions = 0
   #parts = 0
 
-  /** @param shortestAgeMs - What the operator asked for; what few partitions get. */
+  /** @param shortestAgeMs - The configured age, which applies while there are few partitions. */
   constructor(shortestAgeMs: number) {
     this.#shortestAgeMs = shortestAgeMs
   }
@@ -38,7 +38,7 @@ export class Pace {
     }
   }
 
-  /** @param parts - The most active parts that any partition of the tables has. */
+  /** @param parts - The highest number of active parts in any partition of the tables. */
   noteParts(parts: number): void {
     this.#parts = parts
   }

@@ -1,20 +1,20 @@
 /**
- * Writes one assigned partition, from taking it over to handing it on: the protocol, read from top to bottom.
+ * Writes one assigned partition, from the takeover to the release. This file is the protocol from top to bottom.
  *
- *   recover   wait out the owner before, look where the tables end
+ *   recover   wait until the previous owner's inserts cannot land, find where the tables end
  *   cut       the next range of offsets, checked record by record
- *   dedupe    what is in the table already becomes skipped rows
+ *   dedupe    records that are in the table already become skipped rows
  *   fence     hold a lease acknowledged for this epoch
  *   insert    events first, then skipped rows: one block, one partition, all or nothing
  *   release   idle or draining: mark the partition clean, so that the next owner need not wait
  *
- * And where that does not go smoothly:
+ * The exceptions:
  *
- *   unclear    recover as if from another owner: only this partition waits, and only until what was sent cannot land
- *   refused    nothing landed, and not because of the data: rest, longer each time, and send again
- *   bad data   nothing landed: find the offenders (bad-data.ts), make them dead letters, go on
- *   stopped    too many dead letters in a row are no bad records but a broken deployment: leave the partition clean and
- *              take nothing more, but look now and then whether the next record has become good
+ *   unclear    recover as from another owner: only this partition waits, and only until the insert cannot land any more
+ *   refused    nothing landed, for a reason other than the data: pause, longer each time, and send again
+ *   bad data   nothing landed: bisect to find the offenders (bad-data.ts), make them dead letters, go on
+ *   stopped    too many dead letters in a row point to a broken deployment, not to bad records: leave the partition clean,
+ *              take no record, and check from time to time whether the next one has become good
  */
 import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
@@ -47,16 +47,16 @@ export interface WriterParts {
   readonly options: WriterOptions
 }
 
-/** How long a refused insert rests before it is sent again, milliseconds: the first time, and at most. */
+/** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
 const REFUSED_REST_MS = { first: 250, longest: 10_000 }
-/** How long a stopped partition rests before its next record is looked at again, milliseconds. */
+/** Pause before a stopped partition checks its next record again, milliseconds. */
 const STOPPED_REST_MS = 30_000
 
-/** Why a stretch of work ended. */
+/** Why writing batch after batch ended. */
 type Ending = Exclude<Written | Bisected, { kind: 'stored' }>
 
 /**
- * Writes the partition until the assignment ends or its log drains; then, if it still may, leaves it clean.
+ * Writes the partition until the assignment ends or drains. Then leaves the partition clean, if it still may.
  * @throws IntegrityError if log and table do not belong together; AuditUnavailableError if broker or store are lost.
  */
 export async function writePartition(assignment: Assignment, parts: WriterParts): Promise<void> {
@@ -64,7 +64,7 @@ export async function writePartition(assignment: Assignment, parts: WriterParts)
   try {
     await writer.run()
   } catch (error) {
-    // What fails because the assignment has ended is nobody's fault: the partition belongs to somebody else now.
+    // A failure after the end of the assignment is expected: the partition has another owner.
     if (!assignment.ended.aborted && !(error instanceof Stopped)) throw error
   }
 }
@@ -74,7 +74,7 @@ class PartitionWriter {
   readonly #parts: WriterParts
   readonly #fence: Fence
   #filter: DuplicateFilter
-  /** How far the tables are; moves with each batch. */
+  /** Progress of the tables. Each written batch moves it. */
   #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
 
   constructor(assignment: Assignment, parts: WriterParts) {
@@ -94,7 +94,7 @@ class PartitionWriter {
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
     this.#at = await recover(this.#assignment, this.#parts.sink, options)
-    // What an unclear insert stored after all, the filter has not been told of: it would let its repeats pass.
+    // Start a new filter: the old one was not told of rows that an unclear insert stored, and would let their repeats pass.
     this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)
   }
 
@@ -114,7 +114,7 @@ class PartitionWriter {
     return this.#writeOn()
   }
 
-  /** Writes batch after batch, until the log drains or one of them needs more than that. */
+  /** Writes batch after batch, until the assignment drains or a batch is not simply stored. */
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
     const slices = this.#verified(reading.signal)
@@ -125,17 +125,17 @@ class PartitionWriter {
         following ??= batches.next()
         const cut = await this.#nextOrIdle(following)
         if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
-        // One batch is made while the one before is inserted. Not where many are under way: in the memory of two smaller ones
-        // there is room for one larger, which costs the server less, and others fill theirs meanwhile.
+        // Fill the next batch while this one is inserted, unless memory is short: then one larger batch in the memory of two
+        // smaller ones costs the server less, and other partitions fill theirs meanwhile.
         following = this.#parts.memory.roomy ? batches.next() : undefined
-        // Its failure is met when it is awaited; until then it must not count as unhandled.
+        // A failure is handled where this is awaited. Until then it must not count as unhandled.
         following?.catch(() => undefined)
         const written = await this.#write(cut.value)
         if (written.kind !== 'stored') return written
       }
     } catch (error) {
-      // Is it gone unread, or did retention take what is in the table already, or somebody else write on who owns the
-      // partition now? To recover tells; the first is met there again, and stops the consumer.
+      // Three causes: the record is gone unread; retention removed a record that is in the table already; or another owner
+      // has the partition and wrote on. Recovery finds out which. In the first case it throws, and stops the consumer.
       if (error instanceof IntegrityError && error.code === 'LOG_TRUNCATED') return { kind: 'unclear' }
       throw error
     } finally {
@@ -143,7 +143,7 @@ class PartitionWriter {
       const cut = await following?.catch(() => undefined)
       if (cut?.done === false) cut.value.release()
       await batches.return(undefined).catch(() => undefined)
-      // The reader may rest at a slice that nobody takes any more: left like that, it would go on being the assignment's reader.
+      // The reader may be suspended at a slice that is not taken any more. Unless it is closed, it stays the assignment's reader.
       await slices.return().catch(() => undefined)
     }
   }
@@ -153,7 +153,15 @@ class PartitionWriter {
     check = this.#parts.check,
   ): AsyncGenerator<Batch, DeadStop | undefined, void> {
     const { clock, memory, options } = this.#parts
-    return cutBatches({ place: this.#assignment, slices, ...this.#at, check, clock, memory, limits: options.limits })
+    return cutBatches({
+      logPartition: this.#assignment,
+      slices,
+      ...this.#at,
+      check,
+      clock,
+      memory,
+      limits: options.limits,
+    })
   }
 
   #bisect(refused: BadData): Promise<Bisected> {
@@ -166,7 +174,7 @@ class PartitionWriter {
     })
   }
 
-  // While nothing comes, the lease is given up: an idle partition is clean, and no commit is sent for nothing.
+  // While no batch comes, give the lease up: an idle partition is clean, and needs no commits to renew a lease.
   async #nextOrIdle<T>(following: Promise<T>): Promise<T> {
     if (!this.#fence.held) return following
     const idle = Symbol('idle')
@@ -183,7 +191,7 @@ class PartitionWriter {
     return following
   }
 
-  /** Marks the partition clean, unless a row stands above the first gap: to be called with nothing in flight. */
+  /** Marks the partition clean, unless a row lies above the first gap. Call it with no insert in flight. */
   async #leaveClean(): Promise<void> {
     const { next, above } = this.#at
     if (!this.#fence.held || this.#assignment.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
@@ -200,7 +208,7 @@ class PartitionWriter {
 
   async #writeRows(batch: Batch): Promise<Written> {
     batch.markDuplicates(await this.#filter.find(batch))
-    // Events first: when they are refused for their data, nothing of the batch is in a table yet.
+    // Events first: if the server refuses their data, no row of the batch is in a table yet.
     if (batch.block.count > 0) {
       const events = await this.#insert('audit_events', batch.block.close(), batch)
       if (events.kind !== 'stored') return events
@@ -218,7 +226,8 @@ class PartitionWriter {
   async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
     const { sink, clock, observer } = this.#parts
     const nextId = (): string => `${insertPrefix(this.#assignment)}${batch.first}-${randomBytes(8).toString('hex')}`
-    // A proxy may have sent the POST twice: one copy is refused, the other lands after all, and then the next send too.
+    // One token for all sends: a proxy may have sent the POST twice, so that one copy is refused and the other lands after all.
+    // Without the token the next send would land too.
     const token = nextId()
     for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
       const lease = await this.#fence.hold(batch.first)
@@ -230,11 +239,11 @@ class PartitionWriter {
       }
       observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
       if (answer.kind === 'unclear') return { kind: 'unclear' }
-      // A dead letter that is refused has nowhere else to go: it waits for somebody to mend the table.
+      // A refused dead letter has nowhere else to go: it waits until an operator repairs the table.
       if (answer.kind === 'bad-data' && table === 'audit_events') {
         return { kind: 'bad-data', first: batch.first, next: batch.next, reason: answer.reason }
       }
-      // Nothing is in flight: whoever drains now need not leave the partition busy, unless the batch is half stored.
+      // No insert is in flight: a drain now can leave the partition clean, unless the batch is half stored.
       const half = table === 'audit_skipped' && batch.block.count > 0
       await this.#sleep(restMs).catch(async (error: unknown) => {
         if (!half) await this.#leaveClean()
@@ -250,8 +259,8 @@ class PartitionWriter {
   }
 
   /**
-   * The slices from where the tables are. Where that is the offset below `next`, its record is compared with the row there and
-   * left out: a log that was replaced by another of the same name shows here.
+   * The slices from the end of the tables on. If `readFrom` is the offset below `next`, its record is compared with its row,
+   * and left out: this detects a log that was replaced by another one of the same name.
    */
   async *#verified(until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
     const { next, readFrom } = this.#at
@@ -282,5 +291,5 @@ async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> 
   yield slice
 }
 
-/** Waiting was given up, since the assignment has ended or the consumer drains. */
+/** A wait was cut short: the assignment has ended, or the consumer drains. */
 class Stopped extends Error {}

@@ -1,6 +1,6 @@
 /**
- * Where to go on: steps 2 to 4 of the protocol, run once per assignment before anything is inserted. The two tables are the
- * only record of what is written; the committed offset is only where looking may begin.
+ * Finds where to go on: steps 2 to 4 of the protocol, run once per assignment before its first insert, and after an unclear
+ * insert. The two tables alone say what is written. The committed offset only says where the search may begin.
  */
 import type { Assignment, Committed } from '@agent-audit/kafka'
 import { IntegrityError } from '@agent-audit/schemas'
@@ -16,26 +16,26 @@ export interface RecoverOptions {
   readonly sleep: (ms: number) => Promise<void>
 }
 
-/** Where an assignment goes on. */
+/** The position that an assignment goes on from. */
 export interface Resume {
   /** First offset in neither table. */
   readonly next: number
-  /** Ranges accounted for above `next`, in order: left out when they are read again. */
+  /** Ranges above `next` that are accounted for, in order. They are left out when they are read again. */
   readonly above: readonly OffsetRange[]
-  /** Offset to read from: `next`, or the one below it where the row there can be compared with the log. */
+  /** Offset to read from: `next`, or the offset below it, if its row can be compared with the log. */
   readonly readFrom: number
-  /** Dead letters in a row just below `next`. */
+  /** Consecutive dead letters just below `next`. */
   readonly deadInARow: number
 }
 
-/** First gap, and what lies above it. */
+/** The first gap, and the ranges above it. */
 type Gap = Pick<Resume, 'next' | 'above'>
 
 const POLL_MS = 50
 
 /**
- * Waits until no insert of an earlier owner can land any more, then looks where the tables end.
- * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds what comes next, `LOG_REPLACED` if the tables do not
+ * Waits until no insert of an earlier owner can land any more, then finds where the tables end.
+ * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds the next offset, `LOG_REPLACED` if the tables do not
  * belong to this log.
  */
 export async function recover(assignment: Assignment, sink: Sink, options: RecoverOptions): Promise<Resume> {
@@ -44,12 +44,13 @@ export async function recover(assignment: Assignment, sink: Sink, options: Recov
     const state = readFence(committed?.metadata)
     await waitForOwnersBefore(assignment, sink, state, options)
     const ranges = await sink.accounted(assignment, scanFrom(state, committed?.offset))
-    // The log's bounds are read after the tables. Before: an owner that does not know yet that it is none stores a record
-    // appended since, and the table seems to reach beyond the log.
+    // Read the log's bounds after the tables. If they were read before: a fenced owner that has not noticed stores a record
+    // that was appended in between, and the table seems to reach beyond the log.
     const now = await assignment.position()
     if (isSame(committed, now.committed)) return conclude(assignment, { ...now, state, ranges }, sink, options)
-    // Somebody else took the partition and wrote, or the offset was reset: what was committed and what is in the tables
-    // are of different moments, and to compare them would be a false alarm. In the first case the assignment ends soon.
+    // The committed offset has changed: another owner took the partition and wrote, or an operator reset the offset. The
+    // commit and the tables are of different moments, and comparing them would raise a false alarm. In the first case the
+    // assignment ends soon.
     committed = now.committed
   }
 }
@@ -61,15 +62,15 @@ async function waitForOwnersBefore(
   options: RecoverOptions,
 ): Promise<void> {
   const joinedAt = await sink.now()
-  // The order matters. Clock first: from then on the server refuses every insert of an earlier owner. Process list
-  // second: what it accepted before may still be writing. Tables last: now they hold all that will ever land.
+  // The order matters. Clock first: from then on the server refuses every insert of an earlier owner. Process list second: an
+  // insert that the server accepted before may still be writing. Tables last: now they hold every row that will ever land.
   if (state.kind === 'clean') return
   const fencedAt = state.kind === 'busy' ? state.fencedAt : joinedAt
   await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)
   while ((await sink.runningInserts(assignment)) > 0) await options.sleep(POLL_MS)
 }
 
-/** What was found, all of one moment. */
+/** The findings, all of one moment. */
 interface Findings {
   readonly committed: Committed | undefined
   readonly start: number
@@ -92,21 +93,21 @@ function isSame(one: Committed | undefined, other: Committed | undefined): boole
   return one?.offset === other?.offset && one?.metadata === other?.metadata
 }
 
-// Below a committed offset with our mark everything is accounted for. Without the mark (a reset by an operator, an
-// expired group) the offset says nothing, and the whole partition is looked at.
+// Below a committed offset with our metadata every offset is accounted for. Without it (an operator's reset, an expired group)
+// the offset says nothing, and the whole partition is searched.
 function scanFrom(state: FenceState, committed: number | undefined): number {
   return state.kind === 'unknown' || committed === undefined ? 0 : Math.max(0, committed - 1)
 }
 
-/** @param base - Offset below which all is accounted for, or below which the log holds nothing. */
+/** @param base - Offset below which every offset is accounted for, or the log holds no record. */
 function findGap(ranges: readonly OffsetRange[], base: number): Gap {
   const [lowest, ...above] = ranges
   if (lowest === undefined || lowest.first > base) return { next: base, above: ranges }
   return { next: lowest.last + 1, above }
 }
 
-// A commit with our mark was acknowledged after the rows below it: a table without the last of them is another table,
-// or an older copy of it. At the start of the log there may be no such row.
+// A commit with our metadata came after the rows below it were stored: a table without the last of them is another table, or
+// an older copy. At the start of the log there may be no such row.
 function expectCommittedRow(assignment: Assignment, ranges: readonly OffsetRange[], base: number, start: number): void {
   if (base <= start || (ranges[0]?.first ?? base) < base) return
   const where = `${assignment.topic}/${assignment.partition}`
@@ -138,7 +139,7 @@ function checkSanity(
   }
 }
 
-/** Waits until the server's clock has passed `time`. Local clocks do not matter; the server's may be stepped. */
+/** Waits until the server's clock has passed `time`. Local clocks play no part. The server's clock may be stepped. */
 async function waitForClock(sink: Sink, time: number, options: Pick<RecoverOptions, 'sleep'>): Promise<void> {
   for (;;) {
     const left = time - (await sink.now())

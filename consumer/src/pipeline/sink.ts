@@ -1,7 +1,7 @@
-/** Where rows go, and what the consumer asks about them: ClickHouse, behind the one interface the rest knows. */
+/** The seam to the store: ClickHouse for inserts and for queries about rows, behind the one interface that the pipeline knows. */
 import type { LogPartition } from '@agent-audit/kafka'
 
-/** Offsets `[first, last]`, both accounted for, as everything between. */
+/** Offsets `[first, last]`, all of them accounted for: they have a row in one of the two tables. */
 export interface OffsetRange {
   readonly first: number
   readonly last: number
@@ -23,7 +23,7 @@ export interface Insert {
   readonly body: readonly Buffer[]
   /** Unique for every send; starts with {@link insertPrefix}. */
   readonly queryId: string
-  /** The same for every send of this body: should two of them arrive, the second one is dropped. */
+  /** The same for every send of this body: if two of them arrive, the server drops the second. */
   readonly token: string
   /** F of the lease, and the server time after which ClickHouse refuses the insert. Milliseconds. */
   readonly fencedAt: number
@@ -31,9 +31,9 @@ export interface Insert {
 }
 
 /**
- * What became of an insert, with the server's reason. After `bad-data` and `refused` it surely left no rows: the first
- * blames what is in the block, and would be the answer again; the second blames anything else, and may pass. `unclear`: no
- * answer, or one that does not say; the insert may still land until the deadline has passed.
+ * The result of an insert, with the server's reason. After `bad-data` and `refused` it left no rows: the first blames the
+ * content of the block, and would come again; the second blames anything else, and a retry may pass. `unclear`: no answer, or
+ * one that does not say; the insert may still land until the deadline has passed.
  */
 export type InsertAnswer =
   | { readonly kind: 'stored' }
@@ -43,23 +43,23 @@ export type InsertAnswer =
 export interface Sink {
   /** The server's clock, milliseconds since 1970. */
   now(): Promise<number>
-  /** How many inserts for this partition the server is working on. */
-  runningInserts(place: LogPartition): Promise<number>
+  /** Count of inserts for this partition that the server is working on. */
+  runningInserts(logPartition: LogPartition): Promise<number>
   /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
-  accounted(place: LogPartition, from: number): Promise<OffsetRange[]>
-  /** How many dead letters, at most `limit`, follow one another just below an offset; holes between them do not count. */
-  deadInARow(place: LogPartition, below: number, limit: number): Promise<number>
+  accounted(logPartition: LogPartition, from: number): Promise<OffsetRange[]>
+  /** Count of consecutive dead letters just below an offset, at most `limit`. Holes between them do not break the row. */
+  deadInARow(logPartition: LogPartition, below: number, limit: number): Promise<number>
   /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
-  identityAt(place: LogPartition, offset: number): Promise<RecordIdentity | undefined>
+  identityAt(logPartition: LogPartition, offset: number): Promise<RecordIdentity | undefined>
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
-  highestSeqs(place: LogPartition, runIds: readonly string[]): Promise<Map<string, number>>
-  /** Those of the records that are in audit_events already. */
-  stored(place: LogPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
+  highestSeqs(logPartition: LogPartition, runIds: readonly string[]): Promise<Map<string, number>>
+  /** The given records that are in audit_events already. */
+  stored(logPartition: LogPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
   /** Sends an insert, once. Never throws. */
   insert(insert: Insert): Promise<InsertAnswer>
 }
 
-/** What the query ids of all inserts for a partition start with: how they are found in the server's process list. */
-export function insertPrefix(place: LogPartition): string {
-  return `audit-${place.logId.toString('hex')}-${place.partition}-`
+/** Prefix of the query ids of all inserts for a partition, by which the server's process list is searched. */
+export function insertPrefix({ logId, partition }: LogPartition): string {
+  return `audit-${logId.toString('hex')}-${partition}-`
 }

@@ -29,16 +29,16 @@ export interface ClickHouseOptions {
   readonly insertTimeoutMs: number
 }
 
-/** A sink, and what is asked of ClickHouse once, at start. */
+/** A sink, with the checks at start and the poll of parts. */
 export interface ClickHouseSink extends Sink {
   /**
-   * Checks that the server answers and that everything is there that the protocol rests on: tables with their constraints,
-   * settings that an insert may choose, a user that may insert and nothing more.
+   * Checks that the server answers and has all that the protocol rests on: tables with their constraints, settings that an
+   * insert may choose, a user that may insert and nothing more.
    * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED`, `GRANTS_TOO_WIDE` or
    * `STORE_UNFIT`, the last two naming all that is wrong.
    */
   checkAccess(): Promise<void>
-  /** The most active parts that any partition of the two tables has. @throws as the other questions do */
+  /** The highest number of active parts in any partition of the two tables. @throws as the other queries do */
   mostParts(): Promise<number>
   /** Consumer group that a log is registered under; undefined if it is not registered. */
   registeredGroup(logId: Buffer): Promise<string | undefined>
@@ -47,7 +47,7 @@ export interface ClickHouseSink extends Sink {
 
 /**
  * One block, one part, all or nothing: no squashing into several blocks, no splitting by size, no parallel parsing, no
- * second partition, nothing left behind on an error, an answer only once the part is there.
+ * second partition, no rows left behind on an error, an answer only once the part exists.
  */
 const ALL_OR_NOTHING: Settings = {
   async_insert: 0,
@@ -66,7 +66,7 @@ const ALL_OR_NOTHING: Settings = {
 }
 
 type InsertKey = Pick<Insert, 'token' | 'fencedAt' | 'deadline'>
-/** Stands for an insert when it is asked whether its settings may be sent at all. */
+/** An example insert, for the check that its settings may be sent at all. */
 const EXAMPLE: InsertKey = { token: 'start', fencedAt: 0, deadline: 0 }
 
 function insertSettings({ token, fencedAt, deadline }: InsertKey, { insertTimeoutMs }: ClickHouseOptions): Settings {
@@ -112,9 +112,9 @@ const DEAD_IN_A_ROW = `
       AND log_offset > ${lastBelow(EVENTS_TABLE, '1')} AND log_offset > ${lastBelow(SKIPPED_TABLE, `kind = 'duplicate'`)}
     LIMIT {limit:UInt32})`
 
-/** Connects lazily: nothing is asked before the first call. */
+/** Connects lazily: sends nothing before the first call. */
 export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink {
-  // No retries anywhere: nothing may repeat a POST by itself between us and the server.
+  // No retries: no layer between the pipeline and the server may repeat a POST by itself.
   const client = createClient({
     url: options.url,
     username: options.username,
@@ -133,7 +133,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     parameters: Record<string, unknown> = {},
     clickhouse_settings: Settings = {},
   ): Promise<Row[]> {
-    // The client's own time-out ends with the answer's head; a body may still never come.
+    // The client's own time-out ends with the response's head: the body may still never come.
     const abort_signal = AbortSignal.timeout(QUERY_TIMEOUT_MS)
     try {
       const result = await client.query({
@@ -174,33 +174,35 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       const [row] = await ask<{ now: number }>('SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now')
       return row?.now ?? 0
     },
-    async runningInserts(place) {
+    async runningInserts(logPartition) {
       const query =
         'SELECT toFloat64(count()) AS running FROM system.processes WHERE startsWith(query_id, {prefix:String})'
-      const [row] = await ask<{ running: number }>(query, { prefix: insertPrefix(place) })
+      const [row] = await ask<{ running: number }>(query, { prefix: insertPrefix(logPartition) })
       return row?.running ?? 0
     },
-    accounted: (place, from) => ask<OffsetRange>(RANGES, { ...placed(place), from }),
-    async deadInARow(place, below, limit) {
-      const [row] = await ask<{ dead: number }>(DEAD_IN_A_ROW, { ...placed(place), below, limit })
+    accounted: (logPartition, from) => ask<OffsetRange>(RANGES, { ...parametersOf(logPartition), from }),
+    async deadInARow(logPartition, below, limit) {
+      const [row] = await ask<{ dead: number }>(DEAD_IN_A_ROW, { ...parametersOf(logPartition), below, limit })
       return row?.dead ?? 0
     },
-    async identityAt(place, offset) {
+    async identityAt(logPartition, offset) {
       for (const query of IDENTITY) {
-        const [row] = await ask<RecordIdentity>(query, { ...placed(place), offset })
+        const [row] = await ask<RecordIdentity>(query, { ...parametersOf(logPartition), offset })
         if (row !== undefined) return row
       }
       return undefined
     },
-    async highestSeqs(place, runIds) {
-      // Without the FixedString an id that ends in a zero byte, one in 256, would be in no set: its repeats would pass.
+    async highestSeqs(logPartition, runIds) {
+      // Without FixedString an id that ends in a zero byte, one in 256, would match no set: its repeats would pass.
       const query = `
         SELECT lower(hex(run_id)) AS runId, toFloat64(max(run_seq)) AS runSeq FROM ${EVENTS_TABLE}
         WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
-      const rows = await askInChunks(runIds, (runs) => ask<RecordIdentity>(query, { ...placed(place), runs }))
+      const rows = await askInChunks(runIds, (runs) =>
+        ask<RecordIdentity>(query, { ...parametersOf(logPartition), runs }),
+      )
       return new Map(rows.map((row) => [row.runId, row.runSeq]))
     },
-    stored: (place, records) => askStored(ask, placed(place), records),
+    stored: (logPartition, records) => askStored(ask, parametersOf(logPartition), records),
     checkAccess: () =>
       checkStore(ask, { where, database: options.database, insertSettings: insertSettings(EXAMPLE, options) }),
     async mostParts() {
@@ -216,16 +218,16 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   }
 }
 
-function placed({ logId, partition }: LogPartition): Record<string, unknown> {
+function parametersOf({ logId, partition }: LogPartition): Record<string, unknown> {
   return { log: logId.toString('hex'), partition }
 }
 
 type Ask = <Row>(query: string, parameters?: Record<string, unknown>) => Promise<Row[]>
 
-/** Run by run: a batch that needs this at all has records of one run or few. */
+/** Queries run by run: a batch with suspects has records of one or few runs. */
 async function askStored(
   ask: Ask,
-  place: Record<string, unknown>,
+  parameters: Record<string, unknown>,
   records: readonly RecordIdentity[],
 ): Promise<RecordIdentity[]> {
   const query = `
@@ -234,7 +236,7 @@ async function askStored(
   const found: RecordIdentity[] = []
   for (const [run, wanted] of Map.groupBy(records, (record) => record.runId)) {
     const numbers = wanted.map((record) => record.runSeq)
-    const rows = await askInChunks(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...place, run, seqs }))
+    const rows = await askInChunks(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...parameters, run, seqs }))
     for (const { runSeq } of rows) found.push({ runId: run, runSeq })
   }
   return found

@@ -1,9 +1,10 @@
-/** What ClickHouse's answer to an insert means: whether it left rows, surely left none, or may have. */
+/** Judges ClickHouse's answer to an insert: whether it left rows, certainly left none, or may have left some. */
 import type { InsertAnswer } from '../pipeline/sink.ts'
 
 /**
- * Error codes that blame the rows: they could not be read out of the block, or do not fit their columns. The server throws
- * them before it writes a part. Codes that blame the block's schema (8, 44, 53) are not among them: those are the table's.
+ * Error codes that blame the rows: the server could not read them out of the block, or they do not fit their columns. The
+ * server throws them before it writes a part. Codes that blame the block's schema (8, 44, 53) are not among them: the table is
+ * at fault there.
  */
 const BAD_DATA = new Set([
   '6', // CANNOT_PARSE_TEXT
@@ -23,7 +24,7 @@ const BAD_DATA = new Set([
   '376', // CANNOT_PARSE_UUID
   '469', // VIOLATED_CONSTRAINT
 ])
-/** Error codes that blame anything else, after which the server has surely left no rows: it never began to write. */
+/** Error codes that blame anything else, after which the server has left no rows: it never began to write. */
 const REFUSED = new Set([
   '8', // THERE_IS_NO_COLUMN
   '16', // NO_SUCH_COLUMN_IN_TABLE
@@ -44,15 +45,15 @@ const REFUSED = new Set([
   '516', // AUTHENTICATION_FAILED
 ])
 
-/** @param error - What the client threw; with a code if it was the server that said it. */
+/** @param error - The client's error. It has a code if it comes from the server. */
 export function judgeAnswer(error: { readonly code?: string; readonly message: string }): InsertAnswer {
   if (error.code === undefined) {
-    // Its Avro reader answers in a form of its own, and before anything is written.
+    // The server's Avro reader reports errors without a code, before any row is written.
     const bad = error.message.includes('type: avro::Exception')
     return { kind: bad ? 'bad-data' : 'unclear', reason: withoutContent(error.message) }
   }
   const reason = `code ${error.code}: ${withoutContent(error.message)}`
-  // Too late is no "no": a proxy may have sent the insert twice, and the first copy landed.
+  // Refused for being late is unclear: a proxy may have sent the insert twice, and the first copy may have landed.
   if (error.code === '469' && /^Constraint `(deadline|fenced_since_start)`/.test(error.message)) {
     return { kind: 'unclear', reason }
   }
@@ -60,7 +61,7 @@ export function judgeAnswer(error: { readonly code?: string; readonly message: s
   return { kind: REFUSED.has(error.code) ? 'refused' : 'unclear', reason }
 }
 
-/** A violated constraint is told with the values that violate it: those are for nobody's log. */
+/** The server quotes the values that violate a constraint. They must not reach a log. */
 function withoutContent(message: string): string {
   return message.replace(/\.? Column values: [^]*$/, '').slice(0, 300)
 }

@@ -1,6 +1,6 @@
 /**
- * What is asked of ClickHouse once, at start: whether everything the protocol rests on is there. All findings are named at
- * once, since whoever mends one of them would meet the next only at the next start.
+ * Checks at start that ClickHouse has all that the protocol rests on. Names all findings at once: otherwise an operator would
+ * find the next one only at the next start.
  */
 import { EVENTS_TABLE, excessiveGrants, IntegrityError, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
 
@@ -11,11 +11,11 @@ export interface StoreCheck {
   /** Address and user, for messages. */
   readonly where: string
   readonly database: string
-  /** What each insert sends along. */
+  /** Settings of every insert. */
   readonly insertSettings: Settings
 }
 
-/** What a constraint must be made of. The server prints its expression in a form of its own, so that is not compared. */
+/** Parts that a constraint must contain. The server reformats the expression, so the whole of it is not compared. */
 const CONSTRAINTS: Readonly<Record<string, readonly string[]>> = {
   deadline: ['nowInBlock64', 'log_comment'],
   fenced_since_start: ['uptime', 'log_comment'],
@@ -24,14 +24,14 @@ const CONSTRAINTS: Readonly<Record<string, readonly string[]>> = {
 const FORCED = new Set(['452', '164'])
 
 /**
- * @throws IntegrityError `GRANTS_TOO_WIDE` or `STORE_UNFIT` naming all that is wrong; else as `ask` does, such as when
- * the tables are not there.
+ * @throws IntegrityError `GRANTS_TOO_WIDE` or `STORE_UNFIT` naming all findings; else as `ask` does, such as when a table is
+ * missing.
  */
 export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
   for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
   const grants = await findExcess(ask, database)
   const others = [...(await findMissingConstraints(ask)), ...(await findForcedSettings(ask, insertSettings))]
-  const excess = grants.length === 0 ? [] : [`its user may do more than insert, revoke ${grants.join(', ')}`]
+  const excess = grants.length === 0 ? [] : [`its user may do more than insert: revoke ${grants.join(', ')}`]
   if (grants.length + others.length === 0) return
   const message = `${where} is not fit to be written to: ${[...excess, ...others].join('; ')}`
   throw new IntegrityError(others.length === 0 ? 'GRANTS_TOO_WIDE' : 'STORE_UNFIT', message)
@@ -52,14 +52,14 @@ async function findMissingConstraints(ask: Ask): Promise<string[]> {
     for (const [name, parts] of Object.entries(CONSTRAINTS)) {
       const expression = new RegExp(`CONSTRAINT \`?${name}\`? CHECK (.*)`).exec(row?.statement ?? '')?.[1] ?? ''
       if (parts.some((part) => !expression.includes(part))) {
-        found.push(`table ${table} lacks its constraint ${name}, which refuses inserts that come too late`)
+        found.push(`table ${table} lacks its constraint ${name}, which refuses late inserts`)
       }
     }
   }
   return found
 }
 
-/** Settings that this user's profile does not let an insert choose: the server itself is asked, until it minds none. */
+/** Settings that the user's profile forbids an insert to choose. Asks the server itself, until it refuses none. */
 async function findForcedSettings(ask: Ask, wanted: Settings): Promise<string[]> {
   const found: string[] = []
   const left = { ...wanted }
