@@ -4,11 +4,12 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { runCli } from '@agent-audit/cli'
-import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs, { type Admin, type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTopic } from '../support/kafka-topic.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const kafka = kafkaAvailability()
@@ -16,23 +17,20 @@ const MISSING = NO_CLICKHOUSE ?? (kafka.available ? undefined : kafka.reason)
 
 describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () => {
   let tests: TestServer
-  let cluster: KafkaCluster
+  let brokers: readonly string[]
   let client: Kafka
   let admin: Admin
 
   beforeAll(async () => {
     tests = await startTestServer()
-    cluster = await startKafka()
+    brokers = (await sharedKafka()).brokers
     // A broker that has just started may still be choosing leaders.
     const retry = { retries: 10, initialRetryTime: 100 }
     const { NOTHING: logLevel } = kafkajs.logLevel
-    client = new kafkajs.Kafka({ brokers: [...cluster.brokers], logLevel, retry })
+    client = new kafkajs.Kafka({ brokers: [...brokers], logLevel, retry })
     admin = client.admin()
     await admin.connect()
-    afterAll(async () => {
-      await admin.disconnect()
-      await cluster.stop()
-    })
+    afterAll(() => admin.disconnect())
   })
 
   const newTopic = (): string => {
@@ -44,7 +42,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     let out = ''
     let err = ''
     const { url, username, password, database } = tests.server()
-    const code = await runCli(['setup', '--brokers', cluster.brokers.join(','), ...args], {
+    const code = await runCli(['setup', '--brokers', brokers.join(','), ...args], {
       out: (text) => (out += text),
       err: (text) => (err += text),
       env: {
@@ -106,7 +104,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     const { url, username, password, database } = tests.server()
     const env = {
       ...process.env,
-      KAFKA_BROKERS: cluster.brokers.join(','),
+      KAFKA_BROKERS: brokers.join(','),
       CLICKHOUSE_URL: url,
       CLICKHOUSE_USER: username,
       CLICKHOUSE_PASSWORD: password,

@@ -14,11 +14,12 @@ import { composeParts, type ConsumerParts } from '@agent-audit/consumer/pipeline
 import { logIdOf } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
 import { pino } from 'pino'
 import { afterAll, it, onTestFinished } from 'vitest'
 import { makeTopic } from '../support/kafka-topic.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 /** A ClickHouse with the trail's tables, for all tests of a file. */
 export interface Store {
@@ -257,17 +258,16 @@ export function rowsOf<Row>(store: Store, log: TestLog, table: string, columns: 
   return store.rows<Row>(`SELECT ${columns} FROM ${table} WHERE ${where} ORDER BY log_partition, log_offset`)
 }
 
-/** The kinds of logs this machine has, Kafka running until the last test of the file; where it is missing that is said aloud. */
+/** The kinds of logs this machine has; a skipped test says so where Kafka is missing. */
 export async function openLogKinds(): Promise<[name: string, openLog: OpenLog][]> {
   const kafka = kafkaAvailability()
   if (!kafka.available) {
     it.skip(`on Kafka: ${kafka.reason}`)
     return [['the embedded log', openEmbedded]]
   }
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
+  const { brokers } = await sharedKafka()
   return [
     ['the embedded log', openEmbedded],
-    ['Kafka', openOnKafka(cluster.brokers)],
+    ['Kafka', openOnKafka(brokers)],
   ]
 }

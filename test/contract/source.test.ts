@@ -2,11 +2,12 @@
 import { readSettings } from '@agent-audit/consumer'
 import { type Assignment, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { environmentOf, openEmbedded, type OpenLog, openOnKafka, openStore } from '../consumer/support.ts'
 import { encodeRun } from '../support/records.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 import { openModelBroker } from './model.ts'
 
 interface Broker {
@@ -54,9 +55,8 @@ const kinds: Kind[] = [
 ]
 const kafka = kafkaAvailability()
 if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push({ name: 'Kafka', open: real(openOnKafka(cluster.brokers), cluster.brokers), shared: true })
+  const { brokers } = await sharedKafka()
+  kinds.push({ name: 'Kafka', open: real(openOnKafka(brokers), brokers), shared: true })
 } else it.skip(`on Kafka: ${kafka.reason}`)
 
 /** A member that holds its assignments until they end. */

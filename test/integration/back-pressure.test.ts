@@ -1,13 +1,14 @@
 /** A store that stops answering stops the flow: it does not fill the consumer's memory. */
 import { readFileSync } from 'node:fs'
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, expect, it } from 'vitest'
+import { kafkaAvailability } from '@agent-audit/stack'
+import { expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 import { openGate } from '../support/gate.ts'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord } from '../support/records.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const PARTITIONS = 64
 const EVENTS_EACH = 5000
@@ -22,11 +23,10 @@ function peakRssMb(pid: number): number {
 const store = await openStore()
 const kafka = kafkaAvailability()
 if (kafka.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
+  const { brokers } = await sharedKafka()
 
   it(`holds at most ${MAX_RSS_MB} MB with ${PARTITIONS} partitions, and catches up`, { timeout: 240_000 }, async () => {
-    const log = await openOnKafka(cluster.brokers)(store, { partitions: PARTITIONS })
+    const log = await openOnKafka(brokers)(store, { partitions: PARTITIONS })
     for (let partition = 0; partition < PARTITIONS; partition++) {
       const text = { output_text: 'w'.repeat(200) }
       const record = (_: unknown, seq: number): Buffer => encodeRecord(makeRecord(`run ${partition}`, seq, text))

@@ -1,11 +1,12 @@
 /** Bad messages among good ones on a real Kafka and a real ClickHouse: nothing stops, nothing is lost. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it } from 'vitest'
+import { kafkaAvailability } from '@agent-audit/stack'
+import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore, rowsOf, runConsumer } from '../consumer/support.ts'
 import { BAD_KINDS, type BadMessage, badMessages } from '../support/bad-records.ts'
 import { encodeRecord, makeRecord } from '../support/records.ts'
 import { draw, takeSeed } from '../support/seed.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const PARTITIONS = 4
 const RUNS = ['r0', 'r1', 'r2', 'r3', 'r4']
@@ -46,9 +47,7 @@ const valueOf = (message: Buffer | BadMessage): Buffer | null => (Buffer.isBuffe
 
 const kafka = kafkaAvailability()
 const store = await openStore()
-const cluster = kafka.available ? await startKafka() : undefined
-afterAll(() => cluster?.stop())
-const openLog = openOnKafka(cluster?.brokers ?? [])
+const openLog = openOnKafka(kafka.available ? (await sharedKafka()).brokers : [])
 
 describe.skipIf(!kafka.available)(`on a real Kafka${kafka.available ? '' : `: ${kafka.reason}`}`, () => {
   it(

@@ -1,14 +1,15 @@
 /** The consumer as a process: killed while it writes, drained, watched over HTTP. Every event is stored once all the same. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability } from '@agent-audit/stack'
 import * as fc from 'fast-check'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { accountOf, environmentOf, openEmbedded, openOnKafka, openStore, type OpenLog } from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 import { openGate } from '../support/gate.ts'
 import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
 import { draw, takeSeed } from '../support/seed.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const WAIT = { timeout: 60_000, interval: 10 }
 const EVENTS_OF_RUN = 3000
@@ -32,10 +33,9 @@ const store = await openStore()
 const kinds: Kind[] = [{ name: 'the embedded log', openLog: openEmbedded, rounds: 5, sessionTimeoutMs: '1200' }]
 const kafka = kafkaAvailability()
 if (kafka.available) {
-  const cluster = await startKafka({ properties: { 'group.min.session.timeout.ms': '1500' } })
-  afterAll(() => cluster.stop())
-  const sessionTimeoutMs = cluster.attached ? '6000' : '3000'
-  kinds.push({ name: 'Kafka', openLog: openOnKafka(cluster.brokers), rounds: 2, sessionTimeoutMs })
+  const { brokers, attached } = await sharedKafka()
+  const sessionTimeoutMs = attached ? '6000' : '3000'
+  kinds.push({ name: 'Kafka', openLog: openOnKafka(brokers), rounds: 2, sessionTimeoutMs })
 } else it.skip(`on Kafka: ${kafka.reason}`)
 
 /** A run with some of its records sent again, and a tombstone after every 40th: batches with rows for both tables. */

@@ -2,7 +2,7 @@
 import { createAuditTrail } from '@agent-audit/producer'
 import { openEmbeddedLogReader } from '@agent-audit/spool'
 import { CONFLUENT_BYTES, createSchemaRegistry, NEWEST_SCHEMA, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
-import { kafkaAvailability, schemaRegistryAvailability, startKafka, startSchemaRegistry } from '@agent-audit/stack'
+import { kafkaAvailability, schemaRegistryAvailability, startSchemaRegistry } from '@agent-audit/stack'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import {
   accountOf,
@@ -16,6 +16,7 @@ import {
 } from '../consumer/support.ts'
 import { openGate } from '../support/gate.ts'
 import { encodeRecord, makeRecord } from '../support/records.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const WAIT = { timeout: 30_000, interval: 50 }
 const store = await openStore()
@@ -27,9 +28,7 @@ const url = server?.url ?? ''
 const kinds: [name: string, openLog: OpenLog][] = [['the embedded log', openEmbedded]]
 
 if (kafka.available && registryIs.available) {
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
-  kinds.push(['Kafka', openOnKafka(cluster.brokers)])
+  kinds.push(['Kafka', openOnKafka((await sharedKafka()).brokers)])
 } else if (!kafka.available) it.skip(`on Kafka: ${kafka.reason}`)
 
 let subjects = 0

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { type ConsumerProcess, startConsumerProcess } from '../support/consumer-process.ts'
 import { connectKafka, withAdmin } from '../support/kafka-topic.ts'
+import { endCluster } from '../support/own-kafka.ts'
 import { encodeRun } from '../support/records.ts'
 
 const kafka = kafkaAvailability()
@@ -25,7 +26,7 @@ describe.skipIf(!kafka.available)(`a rolling deploy${reason}`, async () => {
   if (!kafka.available) return
   const store = await openStore()
   const cluster = await startKafka({ brokers: 3 })
-  afterAll(() => cluster.stop())
+  afterAll(() => endCluster(cluster))
 
   it(
     'SIGTERM drains, commits and leaves the group within 10 s; the successor flows at once',

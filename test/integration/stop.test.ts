@@ -1,4 +1,4 @@
-/** A consumer that stops while its brokers do not do as they should. */
+/** A consumer that stops while its brokers fail. */
 import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { type ConsumerProcess, startConsumerProcess } from '../support/consumer-process.ts'
@@ -15,7 +15,8 @@ describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
   /** One that has just stored something, so that its partition is not clean. */
   async function startWorking(...imported: URL[]): Promise<ConsumerProcess> {
     const log = await openOnKafka(cluster.brokers)(store, { partitions: 1 })
-    const consumer = startConsumerProcess({ ...environmentOf(store, log), LOG_LEVEL: 'info' }, ...imported)
+    const environment = { ...environmentOf(store, log), SHUTDOWN_TIMEOUT_MS: '2000', LOG_LEVEL: 'info' }
+    const consumer = startConsumerProcess(environment, ...imported)
     await log.append(0, encodeRun('stopped', 0, 99))
     await expect.poll(() => accountOf(store, log), { timeout: 30_000 }).toEqual({ events: 100, skipped: {} })
     return consumer

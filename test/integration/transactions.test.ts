@@ -1,10 +1,11 @@
 /** Records of transactions, given up and committed, between those of none: the log's offsets are all accounted for. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
-import { kafkaAvailability, startKafka } from '@agent-audit/stack'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { kafkaAvailability } from '@agent-audit/stack'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore, runConsumer } from '../consumer/support.ts'
 import { connectKafka } from '../support/kafka-topic.ts'
 import { encodeRun } from '../support/records.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 
 const kafka = kafkaAvailability()
 const reason = kafka.available ? '' : ` (skipped: ${kafka.reason})`
@@ -13,12 +14,11 @@ const WAIT = { timeout: 30_000, interval: 50 }
 describe.skipIf(!kafka.available)(`transactions on Kafka${reason}`, async () => {
   if (!kafka.available) return
   const store = await openStore()
-  const cluster = await startKafka()
-  afterAll(() => cluster.stop())
+  const { brokers } = await sharedKafka()
 
   it('stores what was committed, and no record of a transaction that was given up', { timeout: 120_000 }, async () => {
-    const log = await openOnKafka(cluster.brokers)(store)
-    const producer = connectKafka(cluster.brokers).producer({
+    const log = await openOnKafka(brokers)(store)
+    const producer = connectKafka(brokers).producer({
       transactionalId: log.topic,
       idempotent: true,
       maxInFlightRequests: 1,

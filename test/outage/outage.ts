@@ -18,6 +18,7 @@ import type { TrailStats } from '@agent-audit/producer'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import { pino } from 'pino'
+import { SOON_BACK } from '../support/own-kafka.ts'
 
 /** What the producer is to do, as JSON in its argument. */
 export interface OutageOrder {
@@ -74,7 +75,7 @@ export async function runOutage({ before, events, say = () => {} }: OutageOption
   const directory = mkdtempSync(join(tmpdir(), 'outage-test-'))
   try {
     await using dataDir = await openDataDir(directory)
-    await using kafka = await startKafka({ dataDir: join(directory, 'kafka') })
+    await using kafka = await startKafka({ dataDir: join(directory, 'kafka'), properties: SOON_BACK })
     await setUp(dataDir, kafka)
     const spoolDir = join(directory, 'spool')
     await using producer = startProducer({

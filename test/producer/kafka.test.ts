@@ -6,21 +6,25 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { NEWEST_SCHEMA, readFrame } from '@agent-audit/schemas'
-import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs, { type Kafka } from 'kafkajs'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
-import { decodeRow, makeTempDirectory, openTrail, type Row, startApp, startChild, startChildWith } from './support.ts'
+import { type SharedKafka, sharedKafka } from '../support/shared-kafka.ts'
+import {
+  decodeRow,
+  makeTempDirectory,
+  openTrail,
+  type Row,
+  rowsOf,
+  startApp,
+  startChild,
+  startChildWith,
+} from './support.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
 const reason = availability.available ? '' : ` (skipped: ${availability.reason})`
-
-function rowsOf(messages: readonly Message[]): Row[] {
-  return messages
-    .map(({ value, ...place }) => decodeRow(value, place))
-    .toSorted((one, other) => one.run_seq - other.run_seq)
-}
 
 /** Every message has its session for a key, and lies in the partition that kafkajs itself would choose. */
 function expectPlaces(topic: string, messages: readonly Message[]): void {
@@ -36,14 +40,13 @@ function expectPlaces(topic: string, messages: readonly Message[]): void {
 }
 
 describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
-  let kafka: KafkaCluster
+  let kafka: SharedKafka
   let client: Kafka
 
   beforeAll(async () => {
-    kafka = await startKafka()
+    kafka = await sharedKafka()
     client = connectKafka(kafka.brokers)
   })
-  afterAll(() => kafka.stop())
 
   const makeTestTopic = (): Promise<string> => makeTopic(client, { numPartitions: PARTITIONS })
 
@@ -112,44 +115,6 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect(await acked).toMatchObject({ topic, partition: 0 })
   })
 
-  it('a broker that dies and comes back loses nothing and changes no order', async (context) => {
-    const [node] = kafka.nodes
-    if (node === undefined) return context.skip('needs a Kafka of our own to kill')
-    const topic = await makeTestTopic()
-    const problems: TrailError[] = []
-    const trail = openKafkaTrail(topic, { onProblem: (problem) => problems.push(problem) })
-    const session = trail.startSession({ session_id: 's1' })
-    const record = async (from: number): Promise<void> => {
-      for (let number = from; number < from + 5000; number++) {
-        const { stored } = session.decision({ reasoning: `${number}` })
-        if (number % 50 === 0) await stored
-      }
-    }
-    await record(0)
-    await node.kill()
-    await record(5000)
-    await vi.waitFor(() => expect(problems).not.toEqual([]), { timeout: 20_000 })
-    expect(problems[0]).toMatchObject({ code: 'BROKER_UNAVAILABLE' })
-    expect(problems[0]?.message).toContain(kafka.brokers[0])
-    await node.start()
-    await record(10_000)
-    expect(await trail.flush()).toEqual({ acked: 15_002, pending: 0, refused: 0 })
-    const messages = await readMessages(
-      client,
-      topic,
-      (read) => new Set(rowsOf(read).map((row) => row.run_seq)).size >= 15_002,
-    )
-    // A resend may have made duplicates: the consumer removes them by (run_id, run_seq).
-    const seen = new Set<number>()
-    const firsts = messages
-      .map(({ value, ...place }) => decodeRow(value, place))
-      .filter((row) => row.session_id === 's1' && !seen.has(row.run_seq) && seen.add(row.run_seq))
-    const decisions = firsts.slice(1)
-    expect(decisions.map((row) => Number(row['reasoning']))).toEqual(
-      Array.from({ length: 15_000 }, (_, index) => index),
-    )
-  })
-
   it('what was stored on a new directory without a broker, by a process that was killed, arrives once and in order', async () => {
     const topic = await makeTestTopic()
     const directory = makeTempDirectory()
@@ -198,20 +163,5 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     for (const [first, second] of copies.values()) {
       if (second !== undefined) expect(second.value.equals(first?.value ?? Buffer.alloc(0))).toBe(true)
     }
-  })
-
-  it('a broker that is down at start gets everything once it is up', async (context) => {
-    const [node] = kafka.nodes
-    if (node === undefined) return context.skip('needs a Kafka of our own to kill')
-    const topic = await makeTestTopic()
-    await node.kill()
-    const problems: TrailError[] = []
-    const trail = openKafkaTrail(topic, { durability: 'broker', onProblem: (problem) => problems.push(problem) })
-    const receipt = trail.startSession().decision({ reasoning: 'patient' })
-    await vi.waitFor(() => expect(problems).not.toEqual([]), { timeout: 20_000 })
-    expect(trail.stats()).toMatchObject({ connected: false, pending: 3 })
-    await node.start()
-    await receipt.stored
-    expect(await trail.close()).toEqual({ acked: 4, pending: 0, refused: 0 })
   })
 })

@@ -10,6 +10,7 @@ import { findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
 import { embeddedLogFile, openEmbeddedLogReader } from '@agent-audit/spool'
 import { existsSync } from 'node:fs'
 import { onTestFinished, vi } from 'vitest'
+import type { Message } from '../support/kafka-topic.ts'
 
 /** A directory that is removed after the test. */
 export function makeTempDirectory(): string {
@@ -18,10 +19,10 @@ export function makeTempDirectory(): string {
   return directory
 }
 
-/** A trail over an embedded log in `dataDir`, closed after the test. */
+/** A trail over an embedded log in `dataDir`, closed after the test; what it has not sent by then stays unsent. */
 export function openTrail(options: Partial<AuditTrailOptions>): AuditTrail {
   const trail = createAuditTrail({ agentId: 'agent-1', handleExit: false, ...options })
-  onTestFinished(async () => void (await trail.close()))
+  onTestFinished(async () => void (await trail.close({ timeoutMs: 0 })))
   return trail
 }
 
@@ -62,6 +63,13 @@ function tryParse(text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** Messages of a topic as rows, in the order of run_seq. */
+export function rowsOf(messages: readonly Message[]): Row[] {
+  return messages
+    .map(({ value, ...place }) => decodeRow(value, place))
+    .toSorted((one, other) => one.run_seq - other.run_seq)
 }
 
 /** Everything in the embedded log of a directory, in the order of run_seq (and of runs, if there are several). */

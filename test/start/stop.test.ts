@@ -4,9 +4,14 @@ import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from
 
 /** More than is recorded before the test stops it. */
 const ENDLESS = ['--sessions', '100000', '--json']
-/** A killed consumer's lease has to run out before the next one writes: some 22 s. */
-const LEASE_TIMEOUT_MS = 150_000
-/** So small inserts that at any moment there are events in the log which the consumer has not read. */
+/** A killed consumer's membership and lease run out before the next one writes: after 4 s here, after 30 s by default. */
+const SHORT_LEASE = {
+  LEASE_MS: '4000',
+  SESSION_TIMEOUT_MS: '4000',
+  INSERT_TIMEOUT_MS: '3000',
+  CLOCK_MARGIN_MS: '200',
+}
+/** Inserts so small that the log holds events the consumer has not read, at any moment. */
 const SLOW_CONSUMER = { BATCH_MAX_EVENTS: '50' }
 const WAIT = { timeout: 40_000, interval: 50 }
 
@@ -28,43 +33,39 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ state: 'closed', missing: 0 }] })
   })
 
-  it(
-    'takes its children along when it is killed, and the next run stores what was left',
-    async () => {
-      const dataDir = makeDirectory()
-      const running = launch(['--data-dir', dataDir, ...ENDLESS])
-      await running.said(/ [1-9][\d,]* stored/)
-      const children = childrenOf(running.child.pid ?? 0)
-      expect(children).toHaveLength(2)
-      running.child.kill('SIGKILL')
-      await running.ended
-      await vi.waitFor(() => expect(children.filter(isRunning)).toEqual([]), WAIT)
-      expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'])).toMatchObject({ exitCode: 0 })
-      const verified = await command(dataDir, ['verify', '--completeness', '--json'])
-      const { verdict, runs } = JSON.parse(verified.stdout) as { verdict: string; runs: { missing: number }[] }
-      expect(verdict).toBe('complete')
-      expect(runs.map(({ missing }) => missing)).toEqual([0, 0])
-    },
-    LEASE_TIMEOUT_MS,
-  )
+  it('takes its children along when it is killed, and the next run stores what was left', async () => {
+    const dataDir = makeDirectory()
+    const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
+    await running.said(/ [1-9][\d,]* stored/)
+    const children = childrenOf(running.child.pid ?? 0)
+    expect(children).toHaveLength(2)
+    running.child.kill('SIGKILL')
+    await running.ended
+    await vi.waitFor(() => expect(children.filter(isRunning)).toEqual([]), WAIT)
+    expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'], SHORT_LEASE)).toMatchObject({
+      exitCode: 0,
+    })
+    const verified = await command(dataDir, ['verify', '--completeness', '--json'])
+    const { verdict, runs } = JSON.parse(verified.stdout) as { verdict: string; runs: { missing: number }[] }
+    expect(verdict).toBe('complete')
+    expect(runs.map(({ missing }) => missing)).toEqual([0, 0])
+  })
 
   it.each([
     ['consumer', 1, /^npm start: the consumer has ended \(SIGKILL\)/m],
     ['ClickHouse', 0, /^npm start: ClickHouse at 127\.0\.0\.1:\d+ cannot be reached/m],
-  ])(
-    'fails when its %s is killed, and the next run stores what was accepted',
-    async (_, place, message) => {
-      const dataDir = makeDirectory()
-      const running = launch(['--data-dir', dataDir, ...ENDLESS])
-      await running.said(/ [1-9][\d,]* stored/)
-      process.kill(childrenOf(running.child.pid ?? 0)[place] ?? 0, 'SIGKILL')
-      const run = await running.ended
-      expect(run).toMatchObject({ exitCode: 1 })
-      expect(run.stderr).toMatch(message)
-      expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'])).toMatchObject({ exitCode: 0 })
-      const verified = await command(dataDir, ['verify', '--completeness', '--json'])
-      expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ missing: 0 }, { missing: 0 }] })
-    },
-    LEASE_TIMEOUT_MS,
-  )
+  ])('fails when its %s is killed, and the next run stores what was accepted', async (_, place, message) => {
+    const dataDir = makeDirectory()
+    const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
+    await running.said(/ [1-9][\d,]* stored/)
+    process.kill(childrenOf(running.child.pid ?? 0)[place] ?? 0, 'SIGKILL')
+    const run = await running.ended
+    expect(run).toMatchObject({ exitCode: 1 })
+    expect(run.stderr).toMatch(message)
+    expect(await start(['--data-dir', dataDir, '--sessions', '20', '--json'], SHORT_LEASE)).toMatchObject({
+      exitCode: 0,
+    })
+    const verified = await command(dataDir, ['verify', '--completeness', '--json'])
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ missing: 0 }, { missing: 0 }] })
+  })
 })

@@ -5,8 +5,9 @@
  */
 import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
-import { kafkaAvailability, type KafkaCluster, startKafka } from '@agent-audit/stack'
+import { kafkaAvailability, type KafkaCluster, type KafkaOptions, startKafka } from '@agent-audit/stack'
 import { afterAll } from 'vitest'
+import { endCluster } from './own-kafka.ts'
 
 /** Kinds of requests: their numbers in the protocol. */
 export const PRODUCE = 0
@@ -25,6 +26,10 @@ export interface KafkaProxy {
   withholdAnswers(kind: number, count: number): void
   /** Answers the next request of a kind with this body, what follows the correlation id; the broker never hears of it. */
   answerNext(kind: number, body: Buffer): void
+  /** Keeps back the answers to requests of a kind, and all behind them on their connection, until `release` resolves. */
+  holdAnswers(kind: number, release: Promise<unknown>): void
+  /** Resolves once the next answer to a request of a kind has been passed on. */
+  answered(kind: number): Promise<void>
   /** From here on no answer is passed on; connections stay open. */
   fallSilent(): void
 }
@@ -35,6 +40,8 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
   const sockets = new Set<Socket>()
   const toWithhold = new Map<number, number>()
   const toAnswer = new Map<number, Buffer>()
+  const toHold = new Map<number, Promise<unknown>>()
+  const toTell = new Map<number, PromiseWithResolvers<void>>()
   let withheld = 0
   let silent = false
   const keep = (socket: Socket): Socket => {
@@ -44,12 +51,22 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
       .on('error', () => socket.destroy())
       .on('close', () => sockets.delete(socket))
   }
-  const takesAnswer = (kind: number | undefined): boolean => {
-    const left = kind === undefined ? 0 : (toWithhold.get(kind) ?? 0)
-    if (kind === undefined || left === 0) return false
+  const takesAnswer = (kind: number): boolean => {
+    const left = toWithhold.get(kind) ?? 0
+    if (left === 0) return false
     toWithhold.set(kind, left - 1)
     withheld++
     return true
+  }
+  const pass = (client: Socket, frame: Buffer, kind: number): void => {
+    if (silent) return
+    if (client.destroyed || takesAnswer(kind)) {
+      client.destroy()
+      return
+    }
+    client.write(frame)
+    toTell.get(kind)?.resolve()
+    toTell.delete(kind)
   }
   const server = createServer((client) => {
     const broker = keep(createConnection({ host: hostname, port: Number(port) }))
@@ -65,12 +82,12 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
       kinds.set(frame.readInt32BE(8), kind)
       broker.write(frame)
     })
+    let lastPassed: Promise<unknown> = Promise.resolve()
     const toClient = splitFrames((frame) => {
       const id = frame.readInt32BE(4)
-      if (silent) return
-      if (client.destroyed || takesAnswer(kinds.get(id))) client.destroy()
-      else client.write(frame)
+      const kind = kinds.get(id) ?? -1
       kinds.delete(id)
+      lastPassed = lastPassed.then(() => toHold.get(kind)).then(() => pass(client, frame, kind))
     })
     keep(client)
       .on('data', toBroker)
@@ -90,32 +107,42 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
     },
     withholdAnswers: (kind, count) => void toWithhold.set(kind, (toWithhold.get(kind) ?? 0) + count),
     answerNext: (kind, body) => void toAnswer.set(kind, body),
+    holdAnswers: (kind, release) => void toHold.set(kind, release),
+    answered(kind) {
+      const told = toTell.get(kind) ?? Promise.withResolvers<void>()
+      toTell.set(kind, told)
+      return told.promise
+    },
     fallSilent: () => void (silent = true),
   }
 }
 
-/** Why there is no Kafka of a test's own, as the end of its name; empty where there is. */
+/** Why a test cannot have a Kafka of its own here, as the end of the test's name; empty where it can. */
 export function whyNoOwnKafka(): string {
   const kafka = kafkaAvailability()
   if (!kafka.available) return ` (skipped: ${kafka.reason})`
   return process.env['KAFKA_BROKERS'] ? ' (skipped: needs nodes of its own, unset KAFKA_BROKERS)' : ''
 }
 
-/** A Kafka of one node that clients reach by a proxy only; both are taken down after the file. */
-export async function startProxiedKafka(): Promise<{ cluster: KafkaCluster; proxy: KafkaProxy }> {
-  // A node whose port was taken meanwhile is placed anew, behind another one.
-  const proxies: KafkaProxy[] = []
+/** A Kafka that clients reach by proxies only, one before each node; all are taken down after the file. */
+export async function startProxiedKafka(
+  options: KafkaOptions = {},
+): Promise<{ cluster: KafkaCluster; proxy: KafkaProxy; proxies: readonly KafkaProxy[] }> {
+  // A node whose port another process has taken meanwhile gets another port, and another proxy.
+  const opened = new Map<string, KafkaProxy>()
   const cluster = await startKafka({
+    ...options,
     advertise: async (address) => {
-      const opened = await openKafkaProxy(address)
-      proxies.push(opened)
-      return opened.address
+      const proxy = await openKafkaProxy(address)
+      opened.set(proxy.address, proxy)
+      return proxy.address
     },
   })
-  afterAll(() => cluster.stop())
-  const proxy = proxies.at(-1)
-  if (proxy === undefined) throw new Error('a node without an address')
-  return { cluster, proxy }
+  afterAll(() => endCluster(cluster))
+  const proxies = cluster.nodes.flatMap(({ address }) => opened.get(address) ?? [])
+  const [proxy] = proxies
+  if (proxy === undefined || proxies.length < cluster.nodes.length) throw new Error('a node without a proxy')
+  return { cluster, proxy, proxies }
 }
 
 const LENGTH_BYTES = 4

@@ -64,7 +64,8 @@ export async function readMessages(
   enough: (messages: readonly Message[]) => boolean,
 ): Promise<Message[]> {
   const messages: Message[] = []
-  const consumer = kafka.consumer({ groupId: `read-${randomUUID()}` })
+  // A consumer that disconnects waits for its last fetch: for 5 s by kafkajs's default.
+  const consumer = kafka.consumer({ groupId: `read-${randomUUID()}`, maxWaitTimeInMs: 100 })
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })
   await consumer.run({

@@ -1,0 +1,17 @@
+/** A Kafka that a test has for itself, to kill it or to hold it: how it comes back soon, and how it ends soon. */
+import type { KafkaCluster } from '@agent-audit/stack'
+
+/** A killed broker may come back once its old session has expired: after 2 s, not after the 5 s of other clusters. */
+export const SOON_BACK: Readonly<Record<string, string>> = {
+  'broker.session.timeout.ms': '2000',
+  'broker.heartbeat.interval.ms': '400',
+}
+
+/**
+ * Stops a cluster whose data nobody needs any more. Three nodes that stop in order lose their quorum on the way, and the last
+ * ones wait 5 s for it: they are killed.
+ */
+export async function endCluster(cluster: KafkaCluster): Promise<void> {
+  if (cluster.nodes.length > 1) await Promise.all(cluster.nodes.map((node) => node.kill()))
+  await cluster.stop()
+}
