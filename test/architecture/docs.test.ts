@@ -1,4 +1,4 @@
-/** Documents that name files name ones that are there, and their links lead somewhere. */
+/** Every file that a document names exists, and so does the target of every link. */
 import { existsSync, globSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
