@@ -84,7 +84,7 @@ export class Fleet {
     for (const { process, drain } of this.#instances) process.deliver(() => drain.abort())
   }
 
-  /** Resumes every paused consumer, and starts one if there is none. */
+  /** Resumes every paused consumer, and starts one if all of them drain. */
   heal(): void {
     for (const instance of this.#instances) this.#resume(instance)
     if (this.#instances.every(({ drain }) => drain.signal.aborted)) this.start()

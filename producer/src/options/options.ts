@@ -59,13 +59,13 @@ export interface AuditTrailOptions {
   topic?: string | undefined
   /** Confluent Schema Registry API; unset: Avro single-object encoding. */
   schemaRegistryUrl?: string | undefined
-  /** `host:port`. @defaultValue env KAFKA_BROKERS, comma separated; neither: the embedded log in `dataDir` */
+  /** `host:port`, or `[::1]:9092`. @defaultValue env KAFKA_BROKERS, comma separated; neither: the embedded log in `dataDir` */
   brokers?: readonly string[] | undefined
   /** Directory of the embedded log; given, it is used whatever KAFKA_BROKERS says. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
   dataDir?: string | undefined
-  /** TLS to the brokers. @defaultValue false */
+  /** TLS to the brokers. @defaultValue with brokers of KAFKA_BROKERS env KAFKA_SSL, KAFKA_SSL_CA, _CERT and _KEY, else false */
   ssl?: boolean | SslOptions | undefined
-  /** Who we are to the brokers; unset: nobody. */
+  /** SASL credentials. @defaultValue with brokers of KAFKA_BROKERS env KAFKA_SASL_*, else no authentication */
   sasl?: SaslOptions | undefined
   /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
   durability?: Durability | undefined
