@@ -1,4 +1,4 @@
-/** The contract explains itself, and what was once published stays as it was. */
+/** The contract is documented, and a published version never changes. */
 import { readdirSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { readText, ROOT } from './sources.ts'

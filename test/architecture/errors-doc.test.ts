@@ -1,4 +1,4 @@
-/** docs/errors.md is what an operator finds a code in: it names every code there is, and none that is not. */
+/** An operator looks codes up in docs/errors.md: it has every code, and no other. */
 import { expect, it } from 'vitest'
 import { filesBelow, PACKAGES, readText } from './sources.ts'
 

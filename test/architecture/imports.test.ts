@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { filesBelow, isPackage, type Package, packageOf, PACKAGES, readText, ROOT } from './sources.ts'
 
 const OWN = '@agent-audit/'
-/** What a package may import beside Node. */
+/** The packages that a package may import beside Node. */
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
   spool: ['@agent-audit/schemas'],
@@ -58,7 +58,7 @@ interface Manifest {
   peerDependencies?: Record<string, string>
 }
 
-/** Whether a package of ours lists it in its exports: `@agent-audit/producer`, `@agent-audit/producer/replay`. */
+/** Whether one of our packages has this entry in its exports: `@agent-audit/producer`, `@agent-audit/producer/replay`. */
 function isEntry(specifier: string): boolean {
   const name = packageOf(specifier)
   const { exports = {} } = JSON.parse(readText(`${name.slice(OWN.length)}/package.json`)) as Manifest
@@ -145,7 +145,7 @@ function loadedBy(specifier: string): string[] {
   return JSON.parse(execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })) as string[]
 }
 
-it('the Anthropic SDK is known by its types alone: who does not use it need not install it', () => {
+it('the Anthropic SDK is known by its types alone: an agent without it need not install it', () => {
   const imported = sources.flatMap(({ path, imports }) =>
     imports.flatMap(({ specifier, kind }) => (packageOf(specifier) === '@anthropic-ai/sdk' ? [{ path, kind }] : [])),
   )

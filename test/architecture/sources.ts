@@ -19,9 +19,9 @@ export const PACKAGES = [
 export type Package = (typeof PACKAGES)[number]
 
 export interface Import {
-  /** As it is written: `node:fs`, `./errors.ts`, `kafkajs/src/network`. */
+  /** As written: `node:fs`, `./errors.ts`, `kafkajs/src/network`. */
   readonly specifier: string
-  /** Type imports leave nothing at run time; dynamic ones load only when they are met. */
+  /** Type imports vanish at run time; dynamic ones load when they are reached. */
   readonly kind: 'static' | 'type' | 'dynamic'
 }
 
@@ -47,7 +47,7 @@ export function readText(path: string): string {
   return readFileSync(`${ROOT}${path}`, 'utf8')
 }
 
-/** Name of the package a specifier stands for: `@scope/name` or `name`, without a path inside of it. */
+/** Name of the package of a specifier: `@scope/name` or `name`, without a path inside of it. */
 export function packageOf(specifier: string): string {
   return specifier
     .split('/')
@@ -55,14 +55,14 @@ export function packageOf(specifier: string): string {
     .join('/')
 }
 
-/** Whether a specifier names a package, and neither a file nor a part of Node. */
+/** Whether a specifier names a package, not a file or a module of Node. */
 export function isPackage(specifier: string): boolean {
   return !specifier.startsWith('.') && !specifier.startsWith('node:')
 }
 
 const STATEMENT = /^\s*(?:import|export)\s(type\s)?[^'";]*?from\s+'([^']+)'|^\s*import\s+'([^']+)'/gm
 const CALL = /\bimport\(\s*'([^']+)'\s*\)/g
-/** A `require` made by createRequire, whatever it is called: only a path into a package looks like this. */
+/** A `require` of createRequire, under either of its names in these sources. */
 const REQUIRED = /\b(?:require|load)\('([^']+)'\)/g
 
 function importsOf(source: string): Import[] {

@@ -1,4 +1,4 @@
-/** What the server refuses though the check let it pass: offenders become dead letters, within the assignment. */
+/** Records that the server refuses though they passed the check: they become dead letters, within the assignment. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import type { ConsumerParts, Insert, RecordCheck } from '@agent-audit/consumer/pipeline'
 import { findSchema, logIdOf, NEWEST_SCHEMA } from '@agent-audit/schemas'
@@ -23,7 +23,7 @@ async function alter(change: string): Promise<void> {
   expect(await store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)).toBe('')
 }
 
-/** Refuses what the check knows nothing of. */
+/** A constraint that the check does not know. */
 async function refusePoison(): Promise<void> {
   await alter(`ADD CONSTRAINT no_poison CHECK ifNull(reasoning, '') NOT LIKE '%poison%'`)
   onTestFinished(() => alter('DROP CONSTRAINT no_poison'))
@@ -34,7 +34,7 @@ const recordsWithPoisonAt = (run: string, count: number, poisoned: readonly numb
     encodeRecord(makeRecord(run, seq, { reasoning: poisoned.includes(seq) ? 'poison, past any deadline' : 'sound' })),
   )
 
-/** Runs a consumer with its parts changed, and counts what it sends. */
+/** Runs a consumer with changed parts, and counts its inserts. */
 function runChanged(environment: Record<string, string>, change: (parts: ConsumerParts) => Partial<ConsumerParts>) {
   const sent: { table: string; answer: string }[] = []
   const { consumer } = runConsumer(environment, (parts) => {
@@ -51,10 +51,10 @@ function runChanged(environment: Record<string, string>, change: (parts: Consume
 describe.each(kinds)('on %s', (_, openLog) => {
   beforeEach(refusePoison)
 
-  it('dead-letters what the server refuses, with its reason, and stores all neighbours without waiting', async () => {
+  it('makes refused records dead letters, with the reason of the server, and stores all others without waiting', async () => {
     const log = await openLog(store)
     const poisoned = [0, 700, 701, 1998]
-    // A name of its own: the logs of this file share one table, and a run is in one log.
+    // A run of this test alone: the logs of this file share one table, and a run is in one log.
     const run = `p ${logIdOf(log.sourceId, log.topic).toString('hex')}`
     const values = recordsWithPoisonAt(run, 2000, poisoned)
     await log.append(0, [...values.slice(0, 1000), Buffer.from('no record'), ...values.slice(1000)])
@@ -79,14 +79,14 @@ describe.each(kinds)('on %s', (_, openLog) => {
     const whole = { missing: 0, repeated: 0 }
     expect(partitions.find(({ log_id }) => log_id === logId)).toMatchObject({ ...whole, dead_letters: 5 })
     expect(runs).toContainEqual(expect.objectContaining({ ...whole, run_id: runIdOf(run).toString('hex') }))
-    // Left clean: the next consumer need not wait for the lease either.
+    // The partition is left clean: the next consumer need not wait for the lease either.
     await log.append(0, recordsWithPoisonAt('q', 3, [1]))
     runConsumer(patientEnvironmentOf(store, log))
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1998, skipped: { dead: 6 } })
   })
 })
 
-it('finds all that does not decode at a stroke: one insert more, not one for each', async () => {
+it('finds all records that do not decode in one pass: with one more insert, not one for each', async () => {
   const log = await openEmbedded(store)
   const damaged = Array.from({ length: 50 }, (_, seq) => encodeRecord(makeRecord('d', seq)).subarray(0, -1))
   const sound = Array.from({ length: 200 }, (_, seq) => encodeRecord(makeRecord('s', seq)))
@@ -105,7 +105,7 @@ it('finds all that does not decode at a stroke: one insert more, not one for eac
   expect(reasons[0]).toMatchObject({ log_offset: 1, reason: 'does not decode: truncated buffer' })
 })
 
-/** A check that reads the head alone, as one with a fault of its own would. */
+/** A check that reads the head alone, as a faulty check would. */
 const trusting: RecordCheck = {
   prepare: () => Promise.resolve(),
   check: ({ value }) => {
@@ -116,7 +116,7 @@ const trusting: RecordCheck = {
   },
 }
 
-it('rests and sends again what is refused for now: no dead letters, no waiting for the lease', async () => {
+it('pauses and retries an insert that is refused for now: no dead letters, no waiting for the lease', async () => {
   const log = await openEmbedded(store)
   await log.append(0, [encodeRecord(makeRecord('a', 0))])
   const { consumer } = runConsumer(patientEnvironmentOf(store, log))
@@ -134,7 +134,7 @@ it('rests and sends again what is refused for now: no dead letters, no waiting f
   await expect(notStored('unclear')).resolves.toBe(0)
 })
 
-it('drains while it rests, and leaves the partition clean: the next consumer need not wait for the lease', async () => {
+it('drains during the pause, and leaves the partition clean: the next consumer need not wait for the lease', async () => {
   const log = await openEmbedded(store)
   await log.append(0, [encodeRecord(makeRecord('a', 0))])
   const first = runConsumer(patientEnvironmentOf(store, log))

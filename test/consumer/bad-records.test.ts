@@ -6,7 +6,7 @@ const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 const good = encodeRecord(makeRecord('good', 0, { reason: 'findme' }))
 
-/** The record with one byte of it changed, at `from` plus `shift`. */
+/** The record with one byte changed, at `from` plus `shift`. */
 function damage(from: string, shift: number, byte: number): Buffer {
   const bytes = Buffer.from(good)
   bytes[bytes.indexOf(from) + shift] = byte

@@ -1,4 +1,4 @@
-/** What turns out only then how large it is, as unpacked records are, is taken in turn. */
+/** Values whose size is known only afterwards, as that of unpacked records, are taken in turn. */
 import { BufferMemory } from '@agent-audit/consumer/pipeline'
 import { expect, it } from 'vitest'
 
@@ -7,13 +7,13 @@ const go = new AbortController().signal
 
 const ofBytes = (bytes: number) => () => Promise.resolve({ value: bytes, bytes })
 
-/** Whether it is settled once all that can go on has gone on. */
+/** Whether the promise is settled once every continuation that can run has run. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   const turn = new Promise((resolve) => setImmediate(resolve, 'open'))
   return (await Promise.race([promise, turn])) !== 'open'
 }
 
-it('counts each before the next is taken', async () => {
+it('counts each value before the next one is taken', async () => {
   const memory = new BufferMemory(BUDGET)
   const first = Promise.withResolvers<{ value: string; bytes: number }>()
   const taking = memory.inTurn(go, () => first.promise)
@@ -29,7 +29,7 @@ it('counts each before the next is taken', async () => {
   expect(freeAtSecond).toBe(BUDGET - 1000)
 })
 
-it('lets one be held while memory is tight, so that somebody always goes on', async () => {
+it('lets one value be held while memory is tight, so that one taker can always go on', async () => {
   const memory = new BufferMemory(BUDGET)
   memory.reserve(BUDGET)
   const first = await memory.inTurn(go, ofBytes(10))
@@ -43,7 +43,7 @@ it('lets one be held while memory is tight, so that somebody always goes on', as
   expect((await third)?.value).toBe(10)
 })
 
-it('takes nothing for whom does not wait any more, and keeps nobody behind him', async () => {
+it('skips a taker that no longer waits, and lets the next ones go on', async () => {
   const memory = new BufferMemory(BUDGET)
   memory.reserve(BUDGET)
   const held = await memory.inTurn(go, ofBytes(10))
@@ -56,7 +56,7 @@ it('takes nothing for whom does not wait any more, and keeps nobody behind him',
   expect((await behind)?.value).toBe(20)
 })
 
-it('goes on after one that failed', async () => {
+it('goes on after a taker that failed', async () => {
   const memory = new BufferMemory(BUDGET)
   await expect(memory.inTurn(go, () => Promise.reject(new Error('damaged')))).rejects.toThrow('damaged')
   expect((await memory.inTurn(go, ofBytes(5)))?.value).toBe(5)

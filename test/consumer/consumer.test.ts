@@ -20,10 +20,10 @@ const kinds = await openLogKinds()
 
 const NONE = Buffer.alloc(0)
 const LAST_FIELD = NEWEST_SCHEMA.fields.at(-1)?.name ?? ''
-/** There is one version as yet: this one stands for one before it, without its last field. */
+/** There is only one schema version so far. This one stands for an older one: it lacks the last field. */
 const OLDER = { ...NEWEST_SCHEMA, fingerprint: 1n, missingFields: 1 }
 
-/** Takes what is short of one byte for a record of the older version. */
+/** Reads a record that lacks its last byte as one of the older version. */
 function withOlder(check: RecordCheck): RecordCheck {
   return {
     ...check,
@@ -37,7 +37,7 @@ function withOlder(check: RecordCheck): RecordCheck {
 }
 
 describe.each(kinds)('on %s', (_, openLog) => {
-  it('stores each record once, with its place in the log and the schema it was written with', async () => {
+  it('stores each record once, with its log position and the schema it was written with', async () => {
     const log = await openLog(store, { partitions: 2 })
     await log.append(0, encodeRun('a', 0, 2))
     await log.append(1, encodeRun('b', 0, 1))
@@ -55,10 +55,10 @@ describe.each(kinds)('on %s', (_, openLog) => {
     })
   })
 
-  it('stores records of an older version among those of the newest: what they lack is null', async () => {
+  it('stores records of an older version among those of the newest: the fields that they lack are null', async () => {
     const log = await openLog(store)
     const newest = encodeRun('newest', 0, 99)
-    // Its last field, which is null here, was added later.
+    // The last field, which is null here, was added later.
     const older = encodeRun('older', 0, 99).map((value) => value.subarray(0, -1))
     await log.append(
       0,
@@ -74,7 +74,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     ])
   })
 
-  it('turns what a producer sent again into skipped rows, within a batch and across batches', async () => {
+  it('turns records that a producer sent again into skipped rows, within a batch and across batches', async () => {
     const log = await openLog(store)
     await log.append(0, [...encodeRun('a', 0, 4), ...encodeRun('a', 3, 6)])
     runConsumer(environmentOf(store, log))
@@ -85,7 +85,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     expect(rows.map((row) => row.run_seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
-  it('stores a record that comes out of order: only what is in the table is a duplicate', async () => {
+  it('stores a record that comes out of order: only a record that is in the table is a duplicate', async () => {
     const log = await openLog(store)
     await log.append(0, [...encodeRun('a', 5, 9)])
     runConsumer(environmentOf(store, log))
@@ -94,7 +94,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: { duplicate: 1 } })
   })
 
-  it('ends with a fault of its own as it was thrown, and does not take it for trouble with the broker', async () => {
+  it('ends with a fault in its own code as it was thrown, not as an error of the broker', async () => {
     const log = await openLog(store)
     await log.append(0, encodeRun('a', 0, 9))
     const fault = new RangeError('nobody foresaw this')
@@ -115,7 +115,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 13, skipped: { duplicate: 2 } })
   })
 
-  it('leaves the partitions clean, so that the next consumer does not wait for a lease to run out', async () => {
+  it('leaves the partitions clean, so that the next consumer does not wait for a lease to expire', async () => {
     const log = await openLog(store)
     const patient = patientEnvironmentOf(store, log)
     await log.append(0, encodeRun('a', 0, 9))
@@ -127,24 +127,24 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 20, skipped: {} })
   })
 
-  it('waits out the lease of an unknown owner before it looks at the tables', async () => {
+  it('waits out the lease of an unknown owner before it reads the tables', async () => {
     const log = await openLog(store, { clean: false })
     await log.append(0, encodeRun('a', 0, 9))
     const startedAt = performance.now()
     runConsumer({ ...environmentOf(store, log), LEASE_MS: '3000' })
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 10, skipped: {} })
-    // A lower bound is no timed test: a slow machine only makes it later.
+    // A lower bound depends on no timing: a slow machine only makes it later.
     expect(performance.now() - startedAt).toBeGreaterThan(3000)
   })
 
-  it('goes on at the first gap, and leaves out what an owner before it wrote above', async () => {
+  it('goes on at the first gap, and leaves out the rows that an earlier owner wrote above it', async () => {
     const log = await openLog(store, { clean: false })
     const records = encodeRun('a', 0, 9)
     await log.append(0, records)
     const first = runConsumer(environmentOf(store, log))
     await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
     await first.stop()
-    // As a crash between two inserts leaves it: offsets 4 and 5 are missing, those above are there.
+    // The state after a crash between two inserts: offsets 4 and 5 are missing, those above are there.
     const lost = await openLog(store, { clean: false })
     await lost.append(0, records)
     await copyRows(store, log, lost, 'log_offset NOT IN (4, 5)')
@@ -168,13 +168,13 @@ describe.each(kinds)('on %s', (_, openLog) => {
     expect(rows.map((row) => row.retention_class)).toEqual(classes)
   })
 
-  it('stops loudly when the log is not the one in the table', async () => {
+  it('stops with an error when the log is not the one in the table', async () => {
     const log = await openLog(store)
     await log.append(0, encodeRun('a', 0, 9))
     const first = runConsumer(environmentOf(store, log))
     await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ events: 10 })
     await first.stop()
-    // The row at the newest offset is another record now: what a log of the same name and other content looks like.
+    // The row at the newest offset is of another record now, as with another log of the same name.
     const other = await openLog(store, { clean: false })
     await other.append(0, [...encodeRun('b', 0, 9), ...encodeRun('b', 10, 10)])
     await copyRows(store, log, other, '1')
@@ -199,7 +199,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect(runConsumer(environment).failure).resolves.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
   })
 
-  it('takes a wrong password as final', async () => {
+  it('does not retry a wrong password', async () => {
     const log = await openLog(store)
     const { failure } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_PASSWORD: 'wrong' })
     await expect(failure).resolves.toMatchObject({
@@ -208,7 +208,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     })
   })
 
-  it('keeps trying while ClickHouse is out of reach, and says which address', async () => {
+  it('retries while ClickHouse is out of reach, and names its address', async () => {
     const log = await openLog(store)
     const { consumer } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_URL: 'http://127.0.0.1:9' })
     await vi.waitFor(() => expect(consumer.status.reason).toContain('http://127.0.0.1:9'), WAIT)

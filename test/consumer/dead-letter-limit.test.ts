@@ -1,4 +1,4 @@
-/** Too many dead letters in a row stop their partition, and nothing else. */
+/** Too many dead letters in a row stop their partition, and no other. */
 import type { RecordCheck } from '@agent-audit/consumer/pipeline'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { readMetric } from '../support/metrics.ts'
@@ -9,7 +9,7 @@ const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 const UNKNOWN = Buffer.from('c301aaaaaaaaaaaaaaaa', 'hex')
 
-/** Records as a newer producer would write them: their schema is not known here. */
+/** Records of a newer producer: their schema is not known to this consumer. */
 const ofUnknownSchema = (run: string, first: number, last: number): Buffer[] =>
   encodeRun(run, first, last).map((value) => Buffer.concat([UNKNOWN, value.subarray(UNKNOWN.length)]))
 
@@ -20,14 +20,14 @@ const environment = (log: TestLog, limit: number): Record<string, string> => ({
 
 async function stoppedLog(): Promise<TestLog> {
   const log = await openEmbedded(store, { partitions: 2 })
-  // Three bad ones in a row are within the limit; good ones between them start the count anew.
+  // Three bad records in a row are within the limit. Good records in between restart the count.
   await log.append(0, [...encodeRun('a', 0, 0), ...ofUnknownSchema('a', 1, 3), ...encodeRun('a', 4, 4)])
   await log.append(0, ofUnknownSchema('b', 0, 4))
   await log.append(1, encodeRun('c', 0, 1))
   return log
 }
 
-it('stops the partition before the record that is one too many; the others go on', async () => {
+it('stops the partition before the record that exceeds the limit; the others go on', async () => {
   const log = await stoppedLog()
   const { consumer } = runConsumer(environment(log, 3))
   await vi.waitFor(() => expect(consumer.status.ready).toBe(false), WAIT)
@@ -56,7 +56,7 @@ it('stays stopped after a restart, and goes on at once when the limit is raised'
   expect(consumer.status).toEqual({ ready: true, reason: 'consuming' })
 })
 
-it('goes on by itself once the consumer knows the schema: no event was given up beyond the limit', async () => {
+it('goes on by itself once the consumer knows the schema: no event beyond the limit became a dead letter', async () => {
   const log = await stoppedLog()
   const running = runConsumer(environment(log, 3))
   await vi.waitFor(() => expect(running.consumer.status.reason).toContain('stopped'), WAIT)
@@ -65,7 +65,7 @@ it('goes on by itself once the consumer knows the schema: no event was given up 
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 6, skipped: { dead: 6 } })
 })
 
-/** The check of a consumer that was given the newer schema. */
+/** The check of a consumer that knows the newer schema. */
 function knowing(check: RecordCheck): RecordCheck {
   const known = encodeRecord(makeRecord('any', 0)).subarray(0, UNKNOWN.length)
   return {
@@ -77,7 +77,7 @@ function knowing(check: RecordCheck): RecordCheck {
   }
 }
 
-it('counts what the server refuses, too: a constraint that refuses everything is no reason to give up the log', async () => {
+it('counts records that the server refuses, too: a constraint that refuses every record stops the partition', async () => {
   const log = await openEmbedded(store)
   const alter = (change: string): Promise<string> =>
     store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)

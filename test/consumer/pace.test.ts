@@ -15,12 +15,12 @@ async function ageWith(partitions: number, parts: number): Promise<number> {
   return age
 }
 
-it('gives few partitions the age that was asked for', async () => {
+it('gives few partitions the configured age', async () => {
   expect(await ageWith(1, 0)).toBe(AGE_MS)
   expect(await ageWith(6, 100)).toBe(AGE_MS)
 })
 
-it('holds what many partitions insert together to 12 inserts a second', async () => {
+it('limits many partitions together to 12 inserts a second', async () => {
   expect(await ageWith(12, 0)).toBe(1000)
   expect(await ageWith(60, 0)).toBe(5000)
 })
@@ -30,7 +30,7 @@ it('waits longer while the server has many parts to merge, but never beyond ten 
   expect(await ageWith(64, 3000)).toBe(10_000)
 })
 
-it('never shortens what the operator asked for', async () => {
+it('never shortens the configured age', async () => {
   const pace = new Pace(30_000)
   expect(pace.maxAgeMs).toBe(30_000)
 })

@@ -1,4 +1,4 @@
-/** What would quietly take the ground from under exactly-once is found at start, and all of it is named. */
+/** The check at start finds and names everything that would silently break exactly-once. */
 import { connectAnalytics, migrate, registerLog } from '@agent-audit/analytics'
 import { writerGrants } from '@agent-audit/schemas'
 import { clickHouseAvailability, startClickHouse } from '@agent-audit/stack'
@@ -39,16 +39,16 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
     LOG_LEVEL: 'silent',
   })
 
-  it('takes a profile with other defaults: what an insert may choose, it chooses', async () => {
+  it('accepts a profile with other defaults: an insert sends its own settings', async () => {
     const { consumer } = runConsumer(environment('fit'))
-    // The store is checked first; then the log is out of reach.
+    // The store is checked first. Then the log is out of reach.
     await expect.poll(() => consumer.status.reason, { timeout: 20_000 }).toContain('127.0.0.1:9')
   })
 
   it('names missing constraints, forced settings and grants that are too wide, all at once', async () => {
     await admin.command('ALTER TABLE {database:Identifier}.audit_events DROP CONSTRAINT deadline')
     await admin.command('ALTER TABLE {database:Identifier}.audit_skipped DROP CONSTRAINT fenced_since_start')
-    // As good as none: it has the name, and lets everything through.
+    // It has the constraint's name, and lets every insert through.
     await admin.command('ALTER TABLE {database:Identifier}.audit_skipped ADD CONSTRAINT fenced_since_start CHECK 1')
     const { failure } = runConsumer(environment('forced'))
     const error = (await failure) as Error & { code: string }

@@ -1,4 +1,4 @@
-/** What the tests of the consumer share: a store with its tables, logs to fill, and consumers to run. */
+/** Shared by the tests of the consumer: a store with its tables, logs to fill, and consumers to run. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ export interface Store {
   readonly dataDir: DataDir
   /** Rows of a query, asked as the admin. */
   rows<Row = Record<string, unknown>>(query: string, settings?: Record<string, string>): Promise<Row[]>
-  /** Says what a statement is answered when that user sends it: an error text, or the body. */
+  /** The answer to a statement of that user: an error text, or the body. */
   send(
     statement: string,
     user: { username: string; password: string },
@@ -69,12 +69,12 @@ export async function openStore(): Promise<Store> {
   }
 }
 
-/** A log with a topic and a group of its own, registered with the store and, unless asked otherwise, marked clean. */
+/** A log with its own topic and group, registered with the store and, by default, marked clean. */
 export interface TestLog {
   readonly topic: string
   readonly group: string
   readonly sourceId: string
-  /** The consumer's settings that lead to it. */
+  /** The consumer's settings for this log. */
   readonly environment: Record<string, string>
   append(partition: number, values: readonly (Buffer | null)[]): Promise<void>
 }
@@ -86,7 +86,7 @@ export interface LogOptions {
   readonly clean?: boolean
 }
 
-/** Makes logs of one kind: what is promised of the consumer holds on all kinds. */
+/** Makes logs of one kind: the consumer's promises hold on all kinds. */
 export type OpenLog = (store: Store, options?: LogOptions) => Promise<TestLog>
 
 export async function openEmbedded(store: Store, options: LogOptions = {}): Promise<TestLog> {
@@ -145,7 +145,7 @@ export function openOnKafka(brokers: readonly string[]): OpenLog {
       environment: { KAFKA_BROKERS: brokers.join(',') },
       append: async (partition, values) => {
         const messages = values.map((value) => ({ key: 'key', value, partition }))
-        // Packed and unpacked batches in turns: whatever is promised holds for both.
+        // Compressed and plain batches in turns: every promise holds for both.
         const compression = sends++ % 2 === 0 ? kafkajs.CompressionTypes.GZIP : kafkajs.CompressionTypes.None
         await producer.send({ topic: place.topic, messages, compression })
       },
@@ -158,7 +158,7 @@ async function register(store: Store, place: { sourceId: string; topic: string; 
   await registerLog(admin, { ...place, consumerGroup: place.group })
 }
 
-/** Settings of a consumer of this log: quick batches, and leases short enough for tests to wait them out. */
+/** Settings of a consumer of this log: quick batches, and leases that are short enough for tests to wait them out. */
 export function environmentOf(store: Store, log: TestLog): Record<string, string> {
   const { url, username, password } = store.dataDir.writer
   return {
@@ -178,8 +178,8 @@ export function environmentOf(store: Store, log: TestLog): Record<string, string
 }
 
 /**
- * The same with a lease so long that a consumer which waits for it to run out does not pass the test. An insert may take its
- * time: one without an answer on a busy machine would be such a wait.
+ * The same with a lease so long that a consumer which waits for its end fails the test. An insert may take long too: on a busy
+ * machine one without an answer would cause such a wait.
  */
 export function patientEnvironmentOf(store: Store, log: TestLog): Record<string, string> {
   const patience = { LEASE_MS: '1000000', INSERT_TIMEOUT_MS: '20000', SESSION_TIMEOUT_MS: '30000' }
@@ -188,15 +188,15 @@ export function patientEnvironmentOf(store: Store, log: TestLog): Record<string,
 
 export interface Running {
   readonly consumer: Consumer
-  /** Drains it and waits; rejects with what it failed with. */
+  /** Drains it and waits; rejects with the consumer's error. */
   stop(): Promise<void>
-  /** Resolves with the error it stops with by itself. */
+  /** Resolves with the error that it stops with by itself. */
   readonly failure: Promise<unknown>
 }
 
 /**
  * Runs a consumer in this process; drained after the test.
- * @param change - Parts of its to be put in the place of the real ones.
+ * @param change - Replaces some of its real parts.
  */
 export function runConsumer(
   environment: Record<string, string>,
@@ -223,7 +223,7 @@ export function runConsumer(
   return { consumer, stop, failure }
 }
 
-/** Copies rows of one log to another, as an owner before left them there; `filter` says which. */
+/** Copies rows of one log to another, as an earlier owner left them there; `filter` selects them. */
 export async function copyRows(store: Store, from: TestLog, to: TestLog, filter: string): Promise<void> {
   const now = Date.now()
   const answer = await store.send(
@@ -239,7 +239,7 @@ function logIdSql(log: TestLog): string {
   return `unhex('${logIdOf(log.sourceId, log.topic).toString('hex')}')`
 }
 
-/** How the offsets of a log are accounted for: rows of both tables, by partition. */
+/** The rows of both tables that account for a log's offsets, by partition. */
 export async function accountOf(
   store: Store,
   log: TestLog,
@@ -258,7 +258,7 @@ export function rowsOf<Row>(store: Store, log: TestLog, table: string, columns: 
   return store.rows<Row>(`SELECT ${columns} FROM ${table} WHERE ${where} ORDER BY log_partition, log_offset`)
 }
 
-/** The kinds of logs this machine has; a skipped test says so where Kafka is missing. */
+/** The kinds of logs on this machine. Without Kafka a skipped test says why. */
 export async function openLogKinds(): Promise<[name: string, openLog: OpenLog][]> {
   const kafka = kafkaAvailability()
   if (!kafka.available) {

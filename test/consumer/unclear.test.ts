@@ -1,11 +1,11 @@
-/** An insert that landed, and the consumer never heard of it: what it looks up then, and what it must not forget. */
+/** An insert that landed without an answer: what the consumer then looks up, and what it must not forget. */
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { loseAnswer } from '../support/insert-rules.ts'
 import { encodeRun, runIdOf } from '../support/records.ts'
 import { accountOf, environmentOf, openLogKinds, openStore, runConsumer, type TestLog } from './support.ts'
 
-/** Many fetches and many batches: both are ahead when the answer is lost. */
+/** Many fetches and many batches: the consumer is ahead with both when the answer is lost. */
 const EVENTS = 20_000
 const PIECE = 1000
 const BATCH_EVENTS = 250
@@ -13,7 +13,7 @@ const WAIT = { timeout: 50_000, interval: 50 }
 
 const store = await openStore()
 const kinds = await openLogKinds()
-/** A consumer of the log, from now on; the answer of its first insert is lost. @returns When that has happened. */
+/** Starts a consumer of the log; the answer to its first insert is lost. @returns once that has happened. */
 async function loseFirstAnswer(log: TestLog): Promise<void> {
   const { url } = store.dataDir.writer
   const proxy = await startCuttingProxy(Number(new URL(url).port))
@@ -29,9 +29,9 @@ async function loseFirstAnswer(log: TestLog): Promise<void> {
 }
 
 describe.each(kinds)('an insert whose answer is lost, on %s', (_kind, openLog) => {
-  it('costs nothing of what was read ahead: none of it is taken for a hole', async () => {
+  it('loses no record that was read ahead: none is taken for a hole', async () => {
     const log = await openLog(store)
-    // Sent in pieces, or the log would be fetched as one.
+    // Sent in several requests, or one fetch would bring the whole log.
     for (let first = 0; first < EVENTS; first += PIECE) {
       await log.append(0, encodeRun(`ahead ${log.topic}`, first, first + PIECE - 1))
     }

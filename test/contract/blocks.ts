@@ -1,4 +1,4 @@
-/** Inserts as the pipeline makes them: the real blocks, taken where they would be sent. */
+/** Inserts that the pipeline makes: the real blocks, taken where they would be sent. */
 import {
   type Assignment,
   type Insert,
@@ -10,8 +10,12 @@ import { BufferMemory, createRecordCheck, systemClock, writePartition } from '@a
 
 const nothing = (): void => undefined
 
-/** The inserts that records, in the log from offset `first` on, become: events before skipped rows. */
-export async function insertsOf(place: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert[]> {
+/** The inserts for these records, which lie in the log from offset `first` on: events before skipped rows. */
+export async function insertsOf(
+  logPartition: LogPartition,
+  values: readonly (Buffer | null)[],
+  first = 0,
+): Promise<Insert[]> {
   const inserts: Insert[] = []
   const logTimeMs = Date.UTC(2026, 1, 1)
   const records = values.map((value, index) => ({
@@ -25,7 +29,7 @@ export async function insertsOf(place: LogPartition, values: readonly (Buffer | 
   const slice: LogSlice = { firstOffset: first, records, nextOffset: end, logEnd: end }
   const never = new AbortController().signal
   const assignment: Assignment = {
-    ...place,
+    ...logPartition,
     ended: never,
     draining: never,
     position: () => Promise.resolve({ committed: { offset: first, metadata: 'clean' }, start: first, end }),

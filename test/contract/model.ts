@@ -1,4 +1,4 @@
-/** The models of the simulation without faults, their time going on by itself: for tests they share with the real parts. */
+/** The models of the simulation without faults, whose time goes on by itself, for the tests that they share with the real parts. */
 import type { ClickHouseSink, Source } from '@agent-audit/consumer/pipeline'
 import { expect, onTestFinished } from 'vitest'
 import { ModelGroup } from '../simulation/model-group.ts'
@@ -9,10 +9,10 @@ import { ModelStore } from '../simulation/model-store.ts'
 import { Process } from '../simulation/process.ts'
 import { World } from '../simulation/world.ts'
 
-/** How much faster time goes than outside. */
+/** How much faster the model's time goes. */
 const SPEED = 20
 
-/** A world in which nothing fails, until the test ends. */
+/** A world without faults, until the test ends. */
 function openWorld(): World {
   const world = new World(1, false)
   world.faults.stop()

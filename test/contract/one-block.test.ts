@@ -1,4 +1,4 @@
-/** One insert is one block, whatever the server's thresholds: or a part of it would stay when the rest is refused. */
+/** One insert is one block, whatever the server's thresholds. Otherwise a part of it would stay when the rest is refused. */
 import { randomBytes } from 'node:crypto'
 import { connectAnalytics, migrate } from '@agent-audit/analytics'
 import { readSettings } from '@agent-audit/consumer'
@@ -31,14 +31,14 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
         CLICKHOUSE_PASSWORD: password,
       }),
     )
-    const place = { logId: randomBytes(8), topic: 'events', partition: 0 }
+    const logPartition = { logId: randomBytes(8), topic: 'events', partition: 0 }
     const last = encodeRecord(makeRecord('a', ROWS, { agent_id: 'forbidden' }))
-    const [insert] = await insertsOf(place, [...encodeRun('a', 0, ROWS - 1), last])
+    const [insert] = await insertsOf(logPartition, [...encodeRun('a', 0, ROWS - 1), last])
     if (insert === undefined) throw new Error('expected an insert')
     const fencedAt = await sink.now()
-    const queryId = `${insertPrefix(place)}${randomBytes(8).toString('hex')}`
+    const queryId = `${insertPrefix(logPartition)}${randomBytes(8).toString('hex')}`
     const answer = await sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + 60_000 })
-    expect(await sink.accounted(place, 0)).toEqual([])
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
     expect(answer).toMatchObject({ kind: 'bad-data' })
     await sink.close()
     await admin.command(`DROP DATABASE IF EXISTS ${database} SYNC`)

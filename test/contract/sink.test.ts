@@ -1,4 +1,4 @@
-/** What the protocol takes for granted of a sink: held against ClickHouse, and against the model that stands for it. */
+/** The protocol's assumptions about a sink, tested on ClickHouse and on its model. */
 import { randomBytes } from 'node:crypto'
 import {
   composeParts,
@@ -16,7 +16,7 @@ import { openModelStore } from './model.ts'
 
 interface SinkUnderTest {
   readonly sink: ClickHouseSink
-  /** Bytes of a record that passes the check and is refused by the store for its data. */
+  /** A record that passes the check, and that the store refuses for its data. */
   readonly refusedRecord: (run: string, seq: number) => Promise<Buffer>
 }
 
@@ -48,16 +48,16 @@ async function openModel(): Promise<SinkUnderTest> {
 
 const LEASE_MS = 60_000
 
-const newPlace = (): LogPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
+const newLogPartition = (): LogPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
 
-async function send(sink: ClickHouseSink, place: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
+async function send(sink: ClickHouseSink, logPartition: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
   const fencedAt = await sink.now()
-  const queryId = `${insertPrefix(place)}${randomBytes(8).toString('hex')}`
+  const queryId = `${insertPrefix(logPartition)}${randomBytes(8).toString('hex')}`
   return sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + LEASE_MS, ...change })
 }
 
-async function only(place: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
-  const [insert, ...more] = await insertsOf(place, values, first)
+async function only(logPartition: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
+  const [insert, ...more] = await insertsOf(logPartition, values, first)
   if (insert === undefined || more.length > 0) throw new Error(`expected one insert, not ${more.length + 1}`)
   return insert
 }
@@ -66,70 +66,72 @@ describe.each([
   ['ClickHouse', openClickHouse],
   ['the model', openModel],
 ])('the sink of %s', (_kind, open) => {
-  it('stores rows of both tables, and tells which offsets and records are accounted for', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
+  it('stores rows of both tables, and says which offsets and records are accounted for', async () => {
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
     const values = [...encodeRun('a', 4, 6), null, Buffer.from('no record'), ...encodeRun('b', 0, 0)]
-    const [events, skipped] = await insertsOf(place, values, 10)
+    const [events, skipped] = await insertsOf(logPartition, values, 10)
     if (events === undefined || skipped === undefined) throw new Error('expected two inserts')
-    expect(await send(sink, place, events)).toEqual({ kind: 'stored' })
-    expect(await sink.accounted(place, 0)).toEqual([
+    expect(await send(sink, logPartition, events)).toEqual({ kind: 'stored' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([
       { first: 10, last: 12 },
       { first: 15, last: 15 },
     ])
-    expect(await send(sink, place, skipped)).toEqual({ kind: 'stored' })
-    expect(await sink.accounted(place, 0)).toEqual([{ first: 10, last: 15 }])
-    expect(await sink.accounted(place, 14)).toEqual([{ first: 14, last: 15 }])
-    expect(await sink.accounted({ ...place, partition: 4 }, 0)).toEqual([])
+    expect(await send(sink, logPartition, skipped)).toEqual({ kind: 'stored' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([{ first: 10, last: 15 }])
+    expect(await sink.accounted(logPartition, 14)).toEqual([{ first: 14, last: 15 }])
+    expect(await sink.accounted({ ...logPartition, partition: 4 }, 0)).toEqual([])
     const [a, b] = [runIdOf('a').toString('hex'), runIdOf('b').toString('hex')]
-    expect(await sink.identityAt(place, 11)).toEqual({ runId: a, runSeq: 5 })
-    expect(await sink.identityAt(place, 13)).toBe(undefined)
-    expect(await sink.identityAt(place, 16)).toBe(undefined)
-    expect(await sink.deadInARow(place, 15, 10)).toBe(2)
-    expect(await sink.deadInARow(place, 15, 1)).toBe(1)
-    expect(await sink.deadInARow(place, 13, 10)).toBe(0)
-    const highest = await sink.highestSeqs(place, [a, b, runIdOf('c').toString('hex')])
+    expect(await sink.identityAt(logPartition, 11)).toEqual({ runId: a, runSeq: 5 })
+    expect(await sink.identityAt(logPartition, 13)).toBe(undefined)
+    expect(await sink.identityAt(logPartition, 16)).toBe(undefined)
+    expect(await sink.deadInARow(logPartition, 15, 10)).toBe(2)
+    expect(await sink.deadInARow(logPartition, 15, 1)).toBe(1)
+    expect(await sink.deadInARow(logPartition, 13, 10)).toBe(0)
+    const highest = await sink.highestSeqs(logPartition, [a, b, runIdOf('c').toString('hex')])
     expect(Object.fromEntries(highest)).toEqual({ [a]: 6, [b]: 0 })
     const asked = [3, 4, 5].map((runSeq) => ({ runId: a, runSeq }))
-    expect(await sink.stored(place, asked)).toEqual(asked.slice(1))
+    expect(await sink.stored(logPartition, asked)).toEqual(asked.slice(1))
   })
 
   it('answers about as many runs and records as a batch can hold', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
-    await send(sink, place, await only(place, [...encodeRun('a', 0, 2), ...encodeRun('b', 5, 5)]))
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    await send(sink, logPartition, await only(logPartition, [...encodeRun('a', 0, 2), ...encodeRun('b', 5, 5)]))
     const [a, b] = [runIdOf('a').toString('hex'), runIdOf('b').toString('hex')]
     const others = Array.from({ length: 50_000 }, (_, run) => (run + 1).toString(16).padStart(32, '0'))
-    expect(Object.fromEntries(await sink.highestSeqs(place, [a, ...others, b]))).toEqual({ [a]: 2, [b]: 5 })
+    expect(Object.fromEntries(await sink.highestSeqs(logPartition, [a, ...others, b]))).toEqual({ [a]: 2, [b]: 5 })
     const asked = others.map((_, index) => ({ runId: a, runSeq: index < 49_997 ? 2 ** 40 + index : index - 49_997 }))
-    expect(await sink.stored(place, asked)).toEqual([0, 1, 2].map((runSeq) => ({ runId: a, runSeq })))
+    expect(await sink.stored(logPartition, asked)).toEqual([0, 1, 2].map((runSeq) => ({ runId: a, runSeq })))
   })
 
   it('leaves no row of an insert that comes after its deadline, and calls it unclear', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
-    const [events, skipped] = await insertsOf(place, [...encodeRun('a', 0, 2), null])
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    const [events, skipped] = await insertsOf(logPartition, [...encodeRun('a', 0, 2), null])
     const now = await sink.now()
     for (const insert of [events, skipped]) {
       if (insert === undefined) throw new Error('expected two inserts')
-      expect(await send(sink, place, insert, { fencedAt: now, deadline: now - 1 })).toMatchObject({ kind: 'unclear' })
+      expect(await send(sink, logPartition, insert, { fencedAt: now, deadline: now - 1 })).toMatchObject({
+        kind: 'unclear',
+      })
     }
-    expect(await sink.accounted(place, 0)).toEqual([])
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
   })
 
   it('leaves no row of an insert that was fenced before the server started', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
-    const events = await only(place, encodeRun('a', 0, 2))
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    const events = await only(logPartition, encodeRun('a', 0, 2))
     const fencedAt = (await sink.now()) - 30 * 24 * 3_600_000
-    expect(await send(sink, place, events, { fencedAt })).toMatchObject({ kind: 'unclear' })
-    expect(await sink.accounted(place, 0)).toEqual([])
+    expect(await send(sink, logPartition, events, { fencedAt })).toMatchObject({ kind: 'unclear' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
   })
 
   it('stores a body once, however often it is sent with its token', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
-    const events = await only(place, encodeRun('a', 0, 2))
-    expect(await send(sink, place, events, { token: 'the same' })).toEqual({ kind: 'stored' })
-    const again = await send(sink, place, events, { token: 'the same' })
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    const events = await only(logPartition, encodeRun('a', 0, 2))
+    expect(await send(sink, logPartition, events, { token: 'the same' })).toEqual({ kind: 'stored' })
+    const again = await send(sink, logPartition, events, { token: 'the same' })
     expect(again.kind).toBe('stored')
     const identities = await sink.stored(
-      place,
+      logPartition,
       [0, 1, 2].map((runSeq) => ({ runId: runIdOf('a').toString('hex'), runSeq })),
     )
     expect(identities.length).toBe(3)
@@ -138,39 +140,46 @@ describe.each([
   it('stores a body once, also where two sends of it are under way at once', async () => {
     const { sink } = await open()
     for (let round = 0; round < 10; round++) {
-      const place = newPlace()
-      const events = await only(place, encodeRun(`at once ${round}`, 0, 2000))
+      const logPartition = newLogPartition()
+      const events = await only(logPartition, encodeRun(`at once ${round}`, 0, 2000))
       const token = `at once ${round} ${randomBytes(8).toString('hex')}`
-      const answers = await Promise.all([send(sink, place, events, { token }), send(sink, place, events, { token })])
+      const answers = await Promise.all([
+        send(sink, logPartition, events, { token }),
+        send(sink, logPartition, events, { token }),
+      ])
       expect(answers).toEqual([{ kind: 'stored' }, { kind: 'stored' }])
       const runSeqs = Array.from({ length: 2001 }, (_, runSeq) => ({
         runId: runIdOf(`at once ${round}`).toString('hex'),
         runSeq,
       }))
-      expect(await sink.stored(place, runSeqs)).toHaveLength(2001)
+      expect(await sink.stored(logPartition, runSeqs)).toHaveLength(2001)
     }
   })
 
-  it('takes nothing of a block with a record that the table refuses, and says that the data is bad', async () => {
-    const [{ sink, refusedRecord }, place] = [await open(), newPlace()]
-    const events = await only(place, [...encodeRun('a', 0, 2), await refusedRecord('a', 3), ...encodeRun('a', 4, 5)])
-    expect(await send(sink, place, events)).toMatchObject({ kind: 'bad-data' })
-    expect(await sink.accounted(place, 0)).toEqual([])
+  it('stores no row of a block with a record that the table refuses, and answers that the data is bad', async () => {
+    const [{ sink, refusedRecord }, logPartition] = [await open(), newLogPartition()]
+    const events = await only(logPartition, [
+      ...encodeRun('a', 0, 2),
+      await refusedRecord('a', 3),
+      ...encodeRun('a', 4, 5),
+    ])
+    expect(await send(sink, logPartition, events)).toMatchObject({ kind: 'bad-data' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
   })
 
-  it('says whether its clock went on, and lists no insert once it is stored', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
+  it('has a clock that goes on, and lists no insert once it is stored', async () => {
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
     const before = await sink.now()
-    expect(await send(sink, place, await only(place, encodeRun('a', 0, 0)))).toEqual({ kind: 'stored' })
-    expect(await sink.runningInserts(place)).toBe(0)
+    expect(await send(sink, logPartition, await only(logPartition, encodeRun('a', 0, 0)))).toEqual({ kind: 'stored' })
+    expect(await sink.runningInserts(logPartition)).toBe(0)
     expect(await sink.now()).toBeGreaterThanOrEqual(before)
   })
 
   it('lists an insert while it works on it, until its rows are there', async () => {
-    const [{ sink }, place] = [await open(), newPlace()]
-    // Large enough to be met at work: twice as large until it is.
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    // Large enough to be seen at work: doubled until it is.
     for (let count = 2000; ; count *= 2) {
-      const here = { ...place, partition: count }
+      const here = { ...logPartition, partition: count }
       const insert = await only(here, encodeRun(`run ${count}`, 0, count - 1))
       const done = new AbortController()
       const sent = send(sink, here, insert).finally(() => done.abort())
@@ -186,12 +195,12 @@ describe.each([
   })
 })
 
-// In the model only a proxy sends copies: there an id that comes twice is a fault of the sender's.
-it('takes no second copy of an insert while it works on the first: what becomes of that one is not known', async () => {
-  const [{ sink }, place] = [await openClickHouse(), newPlace()]
-  // Large enough for the copy to come while the first is at work: twice as large until it does.
+// In the model only a proxy sends copies: there an id that comes twice is a fault of the sender.
+it('refuses a second copy of an insert while it works on the first, whose outcome is not known then', async () => {
+  const [{ sink }, logPartition] = [await openClickHouse(), newLogPartition()]
+  // Large enough for the copy to come while the server works on the first: doubled until it does.
   for (let count = 2000; ; count *= 2) {
-    const here = { ...place, partition: count }
+    const here = { ...logPartition, partition: count }
     const insert = await only(here, encodeRun(`copied ${count}`, 0, count - 1))
     const queryId = `${insertPrefix(here)}${randomBytes(8).toString('hex')}`
     const sent = [send(sink, here, insert, { queryId }), send(sink, here, insert, { queryId, token: queryId })]

@@ -1,4 +1,4 @@
-/** What the pipeline takes for granted of a source: held against Kafka, the embedded log, and the model of a broker. */
+/** The pipeline's assumptions about a source, tested on Kafka, the embedded log, and the model of a broker. */
 import { readSettings } from '@agent-audit/consumer'
 import { type Assignment, composeParts, copyRecord, type LogSlice, type Source } from '@agent-audit/consumer/pipeline'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
@@ -11,10 +11,10 @@ import { sharedKafka } from '../support/shared-kafka.ts'
 import { openModelBroker } from './model.ts'
 
 interface Broker {
-  /** Another member of the group each time. */
+  /** Makes another member of the group. */
   readonly source: () => Source
   readonly append: (partition: number, values: readonly (Buffer | null)[]) => Promise<void>
-  /** Deletes records below an offset; undefined where the log cannot. */
+  /** Deletes records below an offset; undefined if the log cannot. */
   readonly truncate: ((partition: number, before: number) => Promise<void>) | undefined
 }
 
@@ -40,7 +40,7 @@ function real(openLog: OpenLog, brokers?: readonly string[]): Kind['open'] {
         (async (partition, before) => {
           const admin = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING }).admin()
           await admin.connect()
-          // kafkajs deletes only where it has met the topic before.
+          // kafkajs deletes records only of a topic that it has seen before.
           await admin.fetchTopicOffsets(log.topic)
           await admin.deleteTopicRecords({ topic: log.topic, partitions: [{ partition, offset: String(before) }] })
           await admin.disconnect()
@@ -69,7 +69,7 @@ function join(source: Source): { readonly assignments: Assignment[]; readonly st
       for (const signal of [assignment.ended, assignment.draining]) signal.addEventListener('abort', () => resolve())
     })
   }
-  // As the consumer does: what may pass is tried again. A broker's first group waits for its coordinator.
+  // Retries as the consumer does. The first group of a broker waits for its coordinator.
   const run = async (): Promise<void> => {
     try {
       await source.run(work, drain.signal)
@@ -89,7 +89,7 @@ function join(source: Source): { readonly assignments: Assignment[]; readonly st
   return { assignments, stop }
 }
 
-/** Reads until so many records came. */
+/** Reads this many records. */
 async function readSome(assignment: Assignment, from: number, count: number): Promise<LogSlice[]> {
   const until = new AbortController()
   const slices: LogSlice[] = []
@@ -105,7 +105,7 @@ function offsetsOf(slices: readonly LogSlice[]): number[] {
 }
 
 describe.each(kinds)('the source of $name', ({ open, shared }) => {
-  it('gives an assignment for each partition, and says what the log holds', async () => {
+  it('gives an assignment for each partition, with the offsets that the log holds', async () => {
     const broker = await open(2)
     await broker.append(1, encodeRun('a', 0, 2))
     const { assignments } = join(broker.source())
@@ -121,7 +121,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     ])
   })
 
-  it('reads from an offset on, in order, what is there and what comes later, until it is told to end', async () => {
+  it('reads from an offset on, in order, present records and later ones, until it is told to end', async () => {
     const broker = await open(1)
     const values = encodeRun('a', 0, 5)
     await broker.append(0, values.slice(0, 4))
@@ -134,11 +134,11 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     expect(offsetsOf(slices)).toEqual([2, 3, 4, 5])
     expect(slices.flatMap(({ records }) => records.map(({ value }) => value))).toEqual(values.slice(2))
     expect(slices.at(-1)).toMatchObject({ nextOffset: 6, logEnd: 6 })
-    // Told to end, it can be asked again, from anywhere.
+    // After the end it can be read again, from any offset.
     expect(offsetsOf(await readSome(assignment, 1, 2)).slice(0, 2)).toEqual([1, 2])
   })
 
-  it('keeps what was committed last, with its metadata, for whoever joins next', async () => {
+  it('keeps the last commit, with its metadata, for the next member', async () => {
     const broker = await open(1)
     await broker.append(0, encodeRun('a', 0, 5))
     const first = join(broker.source())
@@ -154,7 +154,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     expect((await second.assignments[0]?.position())?.committed).toEqual({ offset: 4, metadata: 'clean' })
   })
 
-  it('ends an assignment by draining it first, and gives nothing more to read', async () => {
+  it('ends an assignment by draining it first, and yields no more records', async () => {
     const broker = await open(1)
     await broker.append(0, encodeRun('a', 0, 1))
     const { assignments, stop } = join(broker.source())
@@ -167,7 +167,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     expect(assignment.ended.aborted).toBe(true)
   })
 
-  it('fails with what the work fails with, once the group is left', async () => {
+  it('fails with the error of the work, once it has left the group', async () => {
     const broker = await open(1)
     const source = broker.source()
     const failure = new IntegrityError('LOG_REPLACED', 'the work failed')
@@ -191,7 +191,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     const second = join(broker.source())
     await expect.poll(() => [first.assignments.length, second.assignments.length], WAIT).toEqual([3, 1])
     expect(old.map(({ ended }) => ended.aborted)).toEqual([true, true])
-    // The member itself is in the group again: what it commits now would count, if it did not look whose assignment it is.
+    // The member has rejoined: its commit would count now, if it did not check which assignment the commit is for.
     for (const assignment of old) expect(await assignment.commit(5, 'clean')).toBe('refused')
     const now = [...first.assignments.slice(2), ...second.assignments]
     for (const assignment of now) {
@@ -199,7 +199,7 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     }
   })
 
-  it('says that the log no longer holds an offset, and reads on from one that it does hold', async ({ skip }) => {
+  it('reports an offset that the log no longer holds, and reads on from one that it holds', async ({ skip }) => {
     const broker = await open(1)
     skip(broker.truncate === undefined, 'this log keeps everything')
     await broker.append(0, encodeRun('a', 0, 5))

@@ -1,4 +1,4 @@
-/** A group that is about to share its partitions anew, and the coordinator changes: the new one has not heard of it. */
+/** A group that is about to rebalance when its coordinator changes: the new one does not know of the rebalance. */
 import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
@@ -11,13 +11,13 @@ const WAIT = { timeout: 30_000, interval: 20 }
 const COORDINATOR_NOT_AVAILABLE = 15
 const REBALANCE_IN_PROGRESS = 27
 
-describe.skipIf(reason !== '')(`a member whose joining anew fails${reason}`, async () => {
+describe.skipIf(reason !== '')(`a member whose rejoin fails${reason}`, async () => {
   if (reason !== '') return
   const store = await openStore()
   const { cluster, proxy } = await startProxiedKafka()
 
   it(
-    'flows again: it does not stay a member of the old generation, with nothing to do',
+    'stores events again: it does not stay a member of the old generation without partitions',
     { timeout: 120_000 },
     async () => {
       const log = await openOnKafka(cluster.brokers)(store, { partitions: 1 })
@@ -29,7 +29,7 @@ describe.skipIf(reason !== '')(`a member whose joining anew fails${reason}`, asy
         await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events, skipped: {} })
       }
       await expectFlow()
-      // Both answers come from the proxy: the broker's group stays as it is, and takes heartbeats of its generation.
+      // Both answers come from the proxy: the broker's group stays as it is, and accepts heartbeats of its generation.
       proxy.answerNext(JOIN_GROUP, joinGroupRefused(COORDINATOR_NOT_AVAILABLE))
       proxy.answerNext(HEARTBEAT, heartbeatRefused(REBALANCE_IN_PROGRESS))
       await expect.poll(() => consumer.stdout, WAIT).toContain('BROKER_UNAVAILABLE')
@@ -39,14 +39,14 @@ describe.skipIf(reason !== '')(`a member whose joining anew fails${reason}`, asy
   )
 })
 
-/** Version 3 of a heartbeat's answer: throttle time, error. */
+/** Heartbeat response, version 3: throttle time, error. */
 function heartbeatRefused(error: number): Buffer {
   const body = Buffer.alloc(6)
   body.writeInt16BE(error, 4)
   return body
 }
 
-/** Version 5 of a JoinGroup's answer: throttle time, error, generation, three empty strings, no members. */
+/** JoinGroup response, version 5: throttle time, error, generation, three empty strings, no members. */
 function joinGroupRefused(error: number): Buffer {
   const body = Buffer.alloc(20)
   body.writeInt16BE(error, 4)

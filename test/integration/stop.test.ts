@@ -1,4 +1,4 @@
-/** A consumer that stops while its brokers fail. */
+/** A consumer that stops while its brokers change or do not answer. */
 import { describe, expect, it } from 'vitest'
 import { accountOf, environmentOf, openOnKafka, openStore } from '../consumer/support.ts'
 import { type ConsumerProcess, startConsumerProcess } from '../support/consumer-process.ts'
@@ -12,7 +12,7 @@ describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
   const store = await openStore()
   const { cluster, proxy } = await startProxiedKafka()
 
-  /** One that has just stored something, so that its partition is not clean. */
+  /** A consumer that has just stored an event, so that its partition is not clean. */
   async function startWorking(...imported: URL[]): Promise<ConsumerProcess> {
     const log = await openOnKafka(cluster.brokers)(store, { partitions: 1 })
     const environment = { ...environmentOf(store, log), SHUTDOWN_TIMEOUT_MS: '2000', LOG_LEVEL: 'info' }
@@ -22,12 +22,12 @@ describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
     return consumer
   }
 
-  it('ends while brokers come and go: its event loop goes on turning', { timeout: 60_000 }, async () => {
+  it('ends while brokers come and go: its event loop keeps turning', { timeout: 60_000 }, async () => {
     const consumer = await startWorking(new URL('../support/stop-amid-fetchers.ts', import.meta.url))
     expect(await consumer.kill('SIGTERM')).toBe(0)
   })
 
-  it('ends in its time though no broker answers any more', { timeout: 60_000 }, async () => {
+  it('ends in time though no broker answers any more', { timeout: 60_000 }, async () => {
     const consumer = await startWorking()
     proxy.fallSilent()
     expect(await consumer.kill('SIGTERM')).toBe(0)

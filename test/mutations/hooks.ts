@@ -1,4 +1,4 @@
-/** Loaded before all else (`node --import`): switches the guard off that AUDIT_MUTATION names, as its file is loaded. */
+/** Loaded first (`node --import`): switches off the guard that AUDIT_MUTATION names, when its file is loaded. */
 import { registerHooks } from 'node:module'
 import { MUTATIONS, mutate } from './mutations.ts'
 

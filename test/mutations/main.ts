@@ -1,7 +1,7 @@
 /**
- * Mutation check: switches each guard of the protocol off, really, and shows the test that then fails. Fails itself if no
- * test does, or if a mutation no longer applies. `npm run test:mutations -- --write` puts the table into the documents,
- * `-- --guard NAME` tries one.
+ * Mutation check: switches off each guard of the protocol in the source, and shows the test that then fails. Fails itself if
+ * no test does, or if a mutation no longer applies. `npm run test:mutations -- --write` writes the table into the documents,
+ * `-- --guard NAME` tries one guard.
  */
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

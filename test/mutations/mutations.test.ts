@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { readText } from '../architecture/sources.ts'
 import { MUTATIONS, mutate } from './mutations.ts'
 
-// Whether a test then fails takes minutes to see: `npm run test:mutations`.
+// Whether a test then fails takes minutes to find out: `npm run test:mutations`.
 it.each(MUTATIONS)('$guard: can still be switched off', (mutation) => {
   const source = readText(mutation.file)
   expect(mutate(source, mutation)).not.toBe(source)

@@ -1,4 +1,4 @@
-/** The guards of the protocol, and how each is switched off: a piece of the running source, and what takes its place. */
+/** The guards of the protocol, and how each is switched off: a text of the source, and its replacement. */
 
 /** How a switched-off guard is found: by a simulation, or by a test on the real parts. */
 export type Finder = 'simulation' | { readonly file: string; readonly test: string }
@@ -8,7 +8,7 @@ export interface Mutation {
   /** What the code does without it. */
   readonly without: string
   readonly file: string
-  /** Stands in the file exactly once. */
+  /** Occurs in the file exactly once. */
   readonly from: string
   readonly to: string
   readonly finder: Finder
@@ -169,7 +169,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
 ]
 
-/** @throws Error if the mutation does not apply to the source: then it has to be written anew. */
+/** @throws Error if the mutation does not apply to the source: then it has to be rewritten. */
 export function mutate(source: string, { guard, file, from, to }: Mutation): string {
   const found = source.split(from).length - 1
   if (found !== 1) throw new Error(`${guard}: expected this once in ${file}, found it ${found} times:\n${from}`)

@@ -6,7 +6,7 @@ import { MUTATIONS, mutate } from './mutations.ts'
 const mutation = MUTATIONS.find(({ guard }) => guard === process.env['AUDIT_MUTATION'])
 
 export default mergeConfig(base, {
-  // What was loaded with one guard switched off must not be met again with another.
+  // A module that was loaded with one guard switched off must not be reused with another.
   test: { fsModuleCache: false },
   plugins: [
     {

@@ -1,4 +1,4 @@
-/** Which faults strike, and how often: drawn anew for each seed, so that each meets another mixture of few or many. */
+/** Which faults strike, and how often. Each seed draws them anew, so that each run has another mixture of few or many. */
 import type { Random } from './random.ts'
 
 /** Faults of single calls: the chance is per call. */
@@ -24,7 +24,7 @@ export const CALL_FAULTS = [
   'insert: sent twice by a proxy',
 ] as const
 
-/** Faults of whole parts: struck at random times. */
+/** Faults of whole parts, at random times. */
 export const EVENT_FAULTS = [
   'consumer: killed',
   'consumer: paused',
@@ -39,14 +39,14 @@ export const EVENT_FAULTS = [
   'store: clock stepped back',
 ] as const
 
-/** What holds for a whole run: counted where it is met. */
+/** Conditions of a whole run, counted where they occur. */
 export const LASTING_FAULTS = ['insert: refused for its data'] as const
 
 export type CallFault = (typeof CALL_FAULTS)[number]
 export type EventFault = (typeof EVENT_FAULTS)[number]
 export type Fault = CallFault | EventFault | (typeof LASTING_FAULTS)[number]
 
-/** An unanswered call ends a whole membership, an unclear insert one partition's work: they must leave time for more. */
+/** An unanswered call ends a membership, an unclear insert one partition's work: they are rare, so that work gets time. */
 const RATES = { call: [0, 0, 0.002, 0.01, 0.04], insert: [0, 0, 0.03, 0.15, 0.4] }
 
 export class Faults {
@@ -69,7 +69,7 @@ export class Faults {
     return this.#active
   }
 
-  /** Whether this fault strikes now; counted if it does. */
+  /** Whether this fault strikes now. Counts it if so. */
   strikes(fault: CallFault): boolean {
     const rate = this.#rates.get(fault) ?? 0
     if (!this.#active || rate === 0 || !this.#random.chance(rate)) return false
@@ -77,7 +77,7 @@ export class Faults {
     return true
   }
 
-  /** The next fault of a whole part; undefined where this seed has none. */
+  /** The next fault of a whole part; undefined if this seed has none. */
   drawEvent(): EventFault | undefined {
     return this.#events.length === 0 ? undefined : this.#random.pick(this.#events)
   }
@@ -86,7 +86,7 @@ export class Faults {
     this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1)
   }
 
-  /** From here on nothing fails any more. */
+  /** Ends all faults. */
   stop(): void {
     this.#active = false
   }

@@ -1,4 +1,4 @@
-/** The consumers of a simulation: the real ones, each in a process of its own, started again when they end. */
+/** The consumers of a simulation: the real code, each in its own simulated process, restarted when it ends. */
 import { type Consumer, createConsumer, readSettings, type Settings } from '@agent-audit/consumer'
 import { BufferMemory, createRecordCheck } from '@agent-audit/consumer/pipeline'
 import { TrailError } from '@agent-audit/schemas'
@@ -26,7 +26,7 @@ export class Fleet {
   readonly #settings: Settings
   #instances: Instance[] = []
   readonly #drains: AbortController[] = []
-  /** Whether one that ends is followed by another. */
+  /** Whether a consumer that ends is restarted. */
   #replacing = true
 
   constructor(world: World, group: ModelGroup, store: ModelStore) {
@@ -60,7 +60,7 @@ export class Fleet {
     this.#end(instance)
   }
 
-  /** Stops one for a while: longer than its session lasts, or shorter. */
+  /** Pauses a consumer for longer or shorter than its session. */
   pause(): void {
     const instance = this.#pick(({ process }) => !process.paused)
     if (instance === undefined) return
@@ -78,20 +78,20 @@ export class Fleet {
     instance.process.deliver(() => instance.drain.abort())
   }
 
-  /** Asks all to drain; none is started any more. */
+  /** Asks all consumers to drain, and restarts none. */
   drainAll(): void {
     this.#replacing = false
     for (const { process, drain } of this.#instances) process.deliver(() => drain.abort())
   }
 
-  /** Nobody stays paused, and somebody is there. */
+  /** Resumes every paused consumer, and starts one if all of them drain. */
   heal(): void {
     for (const instance of this.#instances) this.#resume(instance)
     if (this.#instances.every(({ drain }) => drain.signal.aborted)) this.start()
   }
 
-  // Node keeps a combined signal that is listened to, and with it all that the listener reaches, until it is aborted:
-  // what was killed would stay in memory for ever.
+  // Node keeps a combined signal with a listener, and all that the listener reaches, until the signal is aborted: a killed
+  // process would stay in memory for ever.
   dispose(): void {
     for (const drain of this.#drains) drain.abort()
   }

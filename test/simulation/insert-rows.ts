@@ -1,16 +1,16 @@
-/** What an insert holds: its Avro container, decoded by avsc as a server would, so that the real blocks are read. */
+/** The rows of an insert: decodes its Avro container by avsc, as a server would, so that the real blocks are read. */
 import type { Table } from '@agent-audit/consumer/pipeline'
 import avsc from 'avsc'
 
-/** A row of either table, as far as anything depends on it. */
+/** The fields of a row that the model depends on, for both tables. */
 export interface Row {
   readonly table: Table
   readonly logId: string
   readonly partition: number
   readonly offset: number
-  /** What the table is partitioned by. */
+  /** Partition of the table. */
   readonly partitionKey: string
-  /** `run_id:run_seq`, where the row has both. */
+  /** `run_id:run_seq`, if the row has both. */
   readonly runId: string | undefined
   readonly runSeq: number
   /** Of a skipped row: duplicate, dead or hole. */
@@ -34,7 +34,7 @@ const MAGIC = Buffer.from('Obj\u0001')
 const SYNC_BYTES = 16
 const METADATA = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
 const LONG = avsc.Type.forSchema('long')
-/** Columns read, by table; the others are stepped over (one of them is a number beyond what JavaScript can hold). */
+/** Columns that are read, by table. The others are skipped: one of them is a number that JavaScript cannot hold. */
 const COLUMNS: Record<Table, readonly string[]> = {
   audit_events: ['run_id', 'run_seq', 'retention_class'],
   audit_skipped: ['run_id', 'run_seq', 'kind'],

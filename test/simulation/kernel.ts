@@ -1,10 +1,10 @@
 /**
- * Virtual time. What is to happen lies in a queue by time; the next is taken once the code under test has done all it can
- * without waiting, so that nothing depends on the machine's speed.
+ * Virtual time. Tasks lie in a queue by time. The next one runs once the code under test has done all that it can without
+ * waiting, so that nothing depends on the machine's speed.
  */
 interface Task {
   readonly time: number
-  /** Tasks of the same time happen in the order they were asked for. */
+  /** Tasks of the same time run in the order in which they were scheduled. */
   readonly order: number
   action: (() => void) | undefined
 }
@@ -16,7 +16,7 @@ export class Kernel {
   #order = 0
   #awake = true
 
-  /** Does something later; the function returned calls it off. */
+  /** Schedules a task. @returns a function that cancels it. */
   after(ms: number, action: () => void): () => void {
     const task: Task = { time: this.now + ms, order: this.#order++, action }
     this.#push(task)
@@ -25,12 +25,12 @@ export class Kernel {
     }
   }
 
-  /** To be called when an action gives the code under test something to do. */
+  /** Call it when an action gives the code under test something to do. */
   wake(): void {
     this.#awake = true
   }
 
-  /** Runs until `done`, or until nothing is left to happen before `limit`. Returns whether it is done. */
+  /** Runs until `done`, or until no task is left before `limit`. @returns whether it is done. */
   async run(done: () => boolean, limit: number): Promise<boolean> {
     for (;;) {
       if (this.#awake) {

@@ -1,6 +1,7 @@
 /**
- * Simulations outside of the tests: `npm run test:sim -- --seeds 20000 --seed 1` runs seeds 1 to 20000 and ends with what
- * they met. A seed that fails is run again with its history, and printed with how to replay it; `--first-failure` ends there.
+ * Simulations outside of the tests: `npm run test:sim -- --seeds 20000 --seed 1` runs seeds 1 to 20000 and prints the faults
+ * that they had. A seed that fails is run again with its history, and printed with the command that replays it;
+ * `--first-failure` ends there.
  */
 import { parseArgs } from 'node:util'
 import type { Fault } from './faults.ts'
@@ -24,7 +25,7 @@ function wholeNumber(name: 'seeds' | 'seed'): number {
   return number
 }
 
-// Errors are part of the game here, and nobody reads where they were made.
+// Errors are expected here, and their stack traces are not read.
 Error.stackTraceLimit = 0
 const startedAt = performance.now()
 const faults = new Map<Fault, number>()

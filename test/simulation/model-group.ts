@@ -1,13 +1,14 @@
 /**
- * A model of Kafka's group coordinator, eager protocol: whoever joins makes all others join again, within the session
- * timeout; a new generation begins when all have, and fences the commits of the one before. Until then that one may commit.
+ * A model of Kafka's group coordinator, eager protocol: a member that joins makes all others rejoin, within the session
+ * timeout. A new generation begins when all have rejoined, and fences commits of the previous one. Until then that one may
+ * commit.
  */
 import type { CommitAnswer } from '@agent-audit/consumer/pipeline'
 import type { ModelPartition } from './model-log.ts'
 import type { Reply } from './process.ts'
 import type { World } from './world.ts'
 
-/** What a member is told when a generation begins. */
+/** The coordinator's answer to a member when a generation begins. */
 export interface Joined {
   readonly generation: number
   readonly partitions: readonly number[]
@@ -20,7 +21,7 @@ interface Member {
   unwatch: () => void
 }
 
-/** How long the coordinator waits for more members once all it knows have joined, milliseconds. */
+/** How long the coordinator waits for more members once all known ones have joined, milliseconds. */
 const JOIN_DELAY_MS = 20
 
 export class ModelGroup {
@@ -47,7 +48,7 @@ export class ModelGroup {
     this.#completeWhenAllJoined()
   }
 
-  /** Makes all members join again. */
+  /** Makes all members rejoin. */
   rebalance(): void {
     if (this.#joining || this.#members.size === 0) return
     this.#joining = true
@@ -73,7 +74,7 @@ export class ModelGroup {
     this.#completeWhenAllJoined()
   }
 
-  /** Kafka does not look whose partition it is: any member of the generation may commit. */
+  /** Kafka does not check who owns the partition: any member of the generation may commit. */
   commit(
     member: { id: string; generation: number },
     partition: number,

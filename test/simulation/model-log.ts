@@ -1,4 +1,4 @@
-/** A model of one partition's log, and of what the group keeps for it. */
+/** A model of one partition's log, and of the group's committed offset for it. */
 import { IntegrityError } from '@agent-audit/schemas'
 import type { Committed, LogRecord, LogSlice } from '@agent-audit/consumer/pipeline'
 import type { Reply } from './process.ts'
@@ -6,9 +6,9 @@ import type { World } from './world.ts'
 
 export class ModelPartition {
   readonly partition: number
-  /** By offset, from the first that ever was; undefined where the log has a hole. */
+  /** Records by offset, from the first one ever; undefined at a hole of the log. */
   readonly records: (LogRecord | undefined)[] = []
-  /** First offset that retention has left. */
+  /** First offset that retention has kept. */
   start = 0
   committed: Committed | undefined
   readonly #world: World
@@ -30,7 +30,7 @@ export class ModelPartition {
     for (const wake of waiting) wake()
   }
 
-  /** Answers with some records from an offset on, as soon as there are any. */
+  /** Resolves with some records from an offset on, as soon as there are any. */
   fetch(from: number, reply: Reply<LogSlice>): void {
     if (from < this.start || from > this.end) {
       const held = `partition ${this.partition} holds offsets ${this.start} to ${this.end - 1}, not ${from}`

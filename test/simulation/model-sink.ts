@@ -29,19 +29,24 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
   const sent = new Set<string>()
   return {
     now: () => ask('now', () => store.now()),
-    runningInserts: (place) => ask(`running p${place.partition}`, () => store.runningInserts(place)),
-    accounted: (place, from) => ask(`accounted p${place.partition} from ${from}`, () => accounted(store, place, from)),
-    deadInARow: (place, below, limit) =>
-      ask(`dead in a row p${place.partition} below ${below}`, () => deadInARow(store, place, { below, limit })),
-    identityAt: (place, offset) =>
-      ask(`identity p${place.partition} at ${offset}`, () => {
-        const row = store.rowsOf(place).get(offset)
+    runningInserts: (logPartition) =>
+      ask(`running p${logPartition.partition}`, () => store.runningInserts(logPartition)),
+    accounted: (logPartition, from) =>
+      ask(`accounted p${logPartition.partition} from ${from}`, () => accounted(store, logPartition, from)),
+    deadInARow: (logPartition, below, limit) =>
+      ask(`dead in a row p${logPartition.partition} below ${below}`, () =>
+        deadInARow(store, logPartition, { below, limit }),
+      ),
+    identityAt: (logPartition, offset) =>
+      ask(`identity p${logPartition.partition} at ${offset}`, () => {
+        const row = store.rowsOf(logPartition).get(offset)
         return row?.runId === undefined ? undefined : { runId: row.runId, runSeq: row.runSeq }
       }),
-    highestSeqs: (place, runIds) => ask(`highest p${place.partition}`, () => highestSeqs(store, place, runIds)),
-    stored: (place, records) =>
-      ask(`stored p${place.partition}`, () => {
-        const identities = store.identitiesOf(place)
+    highestSeqs: (logPartition, runIds) =>
+      ask(`highest p${logPartition.partition}`, () => highestSeqs(store, logPartition, runIds)),
+    stored: (logPartition, records) =>
+      ask(`stored p${logPartition.partition}`, () => {
+        const identities = store.identitiesOf(logPartition)
         return records.filter(({ runId, runSeq }) => identities.has(`${runId}:${runSeq}`))
       }),
     insert: (insert) => {
@@ -72,7 +77,7 @@ function sendInsert({ world, store, process }: StoreParts, insert: Insert): Prom
         () => `${what} → ${given.kind === 'stored' ? 'stored' : `${given.kind}: ${given.reason}`}`,
       )
       process.deliver(() => {
-        // It may still be on its way, out of this memory.
+        // The insert may still be under way, outside of this memory.
         if (!bytes.equals(Buffer.concat(insert.body))) world.fail(`the memory of ${what} was used before its answer`)
         resolve(given)
       })
@@ -103,8 +108,8 @@ interface Arrival {
   readonly heard: (answer: InsertAnswer) => void
 }
 
-// A proxy that repeats the request gives the answer to the second copy. Not modelled: a repeat across a crash of the
-// server, which may have kept the token of an insert and lost its rows. Nothing may repeat a POST there.
+// A proxy that repeats a request returns the answer to the second copy. Not modelled: a repeat across a crash of the server,
+// which may have kept the token of an insert and lost its rows. No layer may repeat a POST there.
 function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, heard }: Arrival): void {
   const { kernel, random, faults } = world
   if (!faults.strikes('insert: sent twice by a proxy')) {
@@ -118,9 +123,9 @@ function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, h
   })
 }
 
-function accounted(store: ModelStore, place: LogPartition, from: number): OffsetRange[] {
+function accounted(store: ModelStore, logPartition: LogPartition, from: number): OffsetRange[] {
   const ranges: { first: number; last: number }[] = []
-  const offsets = [...store.rowsOf(place).keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
+  const offsets = [...store.rowsOf(logPartition).keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
   for (const offset of offsets) {
     const open = ranges.at(-1)
     if (open?.last === offset - 1) open.last = offset
@@ -131,10 +136,10 @@ function accounted(store: ModelStore, place: LogPartition, from: number): Offset
 
 function deadInARow(
   store: ModelStore,
-  place: LogPartition,
+  logPartition: LogPartition,
   { below, limit }: { below: number; limit: number },
 ): number {
-  const rows = store.rowsOf(place)
+  const rows = store.rowsOf(logPartition)
   let dead = 0
   for (let offset = below - 1; offset >= 0 && dead < limit; offset--) {
     const kind = rows.get(offset)?.kind
@@ -144,9 +149,9 @@ function deadInARow(
   return dead
 }
 
-function highestSeqs(store: ModelStore, place: LogPartition, runIds: readonly string[]): Map<string, number> {
+function highestSeqs(store: ModelStore, logPartition: LogPartition, runIds: readonly string[]): Map<string, number> {
   const highest = new Map<string, number>()
-  for (const row of store.rowsOf(place).values()) {
+  for (const row of store.rowsOf(logPartition).values()) {
     if (row.table === 'audit_skipped' || row.runId === undefined || !runIds.includes(row.runId)) continue
     highest.set(row.runId, Math.max(row.runSeq, highest.get(row.runId) ?? -1))
   }

@@ -43,7 +43,7 @@ function ask<T>(
   return process.call<T>({ to: 'broker', what, faults, serve: (reply) => reply.ok(answer()) })
 }
 
-/** One membership: from joining to leaving, over any number of epochs. Work of an epoch is not waited for by the next. */
+/** One membership: from joining to leaving, over any number of epochs. An epoch does not wait for the work of the previous one. */
 class Member {
   readonly #parts: SourceParts
   readonly #id: string
@@ -53,7 +53,7 @@ class Member {
   readonly #failed = Promise.withResolvers<never>()
   readonly #left = new AbortController()
   #epoch = new AbortController()
-  /** Ends the epoch in order: work in hand is finished first. */
+  /** Ends the epoch in order: batches in hand are finished first. */
   #handOver = new AbortController()
 
   constructor(parts: SourceParts, id: string, work: Work, draining: AbortSignal) {
@@ -98,7 +98,7 @@ class Member {
     }
   }
 
-  /** Heartbeats until the generation is over. One that is not answered says nothing. */
+  /** Heartbeats until the generation is over. An unanswered one says nothing. */
   async #beat(generation: number): Promise<void> {
     const { world, group, process } = this.#parts
     const interval = world.timing.sessionTimeoutMs / 4
@@ -144,7 +144,7 @@ class Member {
       partition,
       ended,
       draining,
-      // Two questions to two servers: what they answer need not be of the same moment.
+      // Two requests to two servers: their answers need not be of the same moment.
       async position() {
         const [committed, bounds] = await Promise.all([
           ask(parts, `committed p${partition}`, () => log.committed),

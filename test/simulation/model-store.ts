@@ -1,6 +1,6 @@
 /**
- * A model of ClickHouse as far as the protocol depends on it: two tables that refuse what comes too late, a list of running
- * inserts, a clock that may be stepped back. Held to the real one by test/contract/sink.test.ts.
+ * A model of ClickHouse as far as the protocol depends on it: two tables that refuse late inserts, a list of running inserts,
+ * a clock that may be stepped back. test/contract/sink.test.ts holds the model to the real server.
  */
 import { insertPrefix, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
@@ -10,14 +10,14 @@ import type { World } from './world.ts'
 interface Running {
   readonly insert: Insert
   readonly rows: readonly Row[]
-  /** Whether the deadline has been compared: from then on it lands, or is lost with the server. */
+  /** Whether its deadline was checked: from then on it lands, or is lost with the server. */
   accepted: boolean
   readonly answer: (answer: InsertAnswer) => void
 }
 
-/** 2026-01-31: server time at the beginning; any will do. */
+/** 2026-01-31: server time at the beginning. Any time would do. */
 const SERVER_START = Date.UTC(2026, 0, 31)
-/** Allowed by the constraint fenced_since_start, milliseconds: the grain of uptime(). */
+/** Tolerance of the constraint fenced_since_start, milliseconds: the resolution of uptime(). */
 const START_GRAIN_MS = 2000
 
 export class ModelStore {
@@ -76,12 +76,12 @@ export class ModelStore {
     })
   }
 
-  /** Grows with each crash: what was on its way over a connection does not survive the server it led to. */
+  /** Grows with each crash: requests on a connection do not survive its server. */
   get life(): number {
     return this.#life
   }
 
-  /** An insert arrives; its answer comes once it is decided. */
+  /** Takes an insert. Resolves with its answer. */
   receive(insert: Insert, rows: readonly Row[], answer: (answer: InsertAnswer) => void): void {
     const { random, faults } = this.#world
     if (this.#down) return answer({ kind: 'unclear', reason: 'connection refused' })
@@ -96,8 +96,8 @@ export class ModelStore {
     this.#later(running, stall, () => this.#judge(running))
   }
 
-  runningInserts(place: LogPartition): number {
-    const prefix = insertPrefix(place)
+  runningInserts(logPartition: LogPartition): number {
+    const prefix = insertPrefix(logPartition)
     return [...this.#running].filter(({ insert }) => insert.queryId.startsWith(prefix)).length
   }
 
@@ -111,7 +111,7 @@ export class ModelStore {
     return this.#identities.get(`${logId.toString('hex')}/${partition}`) ?? new Map<string, number>()
   }
 
-  // Everything that happens to an insert at the server ends with the server.
+  // The work on an insert ends with the server.
   #later(running: Running, ms: number, action: () => void): void {
     this.#world.kernel.after(ms, () => {
       if (this.#running.has(running)) action()
@@ -163,7 +163,7 @@ export class ModelStore {
   }
 
   #land({ insert, rows }: Running): void {
-    // Two with the same token may be under way at once: it is looked at again where the part becomes one of the table.
+    // Two inserts with one token may be under way at once: the token is checked again when the part joins the table.
     if (this.#tokens.has(insert.token)) return
     this.#tokens.add(insert.token)
     this.#world.tell('store', () => `landed: ${insert.table} ${describeRows(rows)}`)

@@ -1,4 +1,4 @@
-/** What must hold in the end: each offset is one row, each record one event. */
+/** Checks the final state: each offset has one row, each record one event. */
 import { SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { Row } from './insert-rows.ts'
 import type { ModelPartition } from './model-log.ts'
@@ -16,13 +16,13 @@ export function accountedUpTo(store: ModelStore, { partition }: ModelPartition):
 }
 
 /**
- * What is wrong with the rows of a partition; undefined if nothing is. That no offset and no record has two rows is seen
- * by the store, when the second lands.
+ * The violation in the rows of a partition; undefined if there is none. The store itself detects a second row of an offset or
+ * a record, when it lands.
  */
 export function findFault(store: ModelStore, log: ModelPartition, world: World): string | undefined {
-  const place = { logId: LOG_ID, topic: '', partition: log.partition }
-  const rows = store.rowsOf(place)
-  const events = store.identitiesOf(place)
+  const logPartition = { logId: LOG_ID, topic: '', partition: log.partition }
+  const rows = store.rowsOf(logPartition)
+  const events = store.identitiesOf(logPartition)
   for (let offset = 0; offset < log.end; offset++) {
     const row = rows.get(offset)
     const value = log.records[offset]?.value

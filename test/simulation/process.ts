@@ -1,13 +1,13 @@
 /**
- * A consumer's process, as the world sees it: whatever it waits for comes through here, so that it can be paused (what
- * comes is held back until it goes on) or killed (nothing ever comes again: all its work stops at the await it is at).
+ * A consumer's simulated process. Everything that it awaits passes through here, so that it can be paused (results are held
+ * back until it resumes) or killed (no result ever comes: all its work stops at its current await).
  */
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { Clock } from '@agent-audit/consumer/pipeline'
 import type { CallFault } from './faults.ts'
 import type { World } from './world.ts'
 
-/** How a server answers a call: once, at once or later. */
+/** A server's answer to a call: once, immediately or later. */
 export interface Reply<T> {
   ok(value: T): void
   fail(error: Error): void
@@ -16,16 +16,16 @@ export interface Reply<T> {
 export interface Call<T> {
   readonly to: 'broker' | 'store'
   readonly what: string
-  /** Faults of this call; lost ones reject as unavailable. */
+  /** Faults of this call. A lost call rejects as unavailable. */
   readonly faults: { readonly lost: CallFault; readonly answerLost: CallFault; readonly late?: CallFault }
   readonly serve: (reply: Reply<T>) => void
-  /** How an answer reads in the history. @defaultValue as JSON */
+  /** Formats an answer for the history. @defaultValue as JSON */
   readonly show?: (value: T) => string
 }
 
-/** 2026-02-01: a little later than this, the log enters another month. */
+/** 2026-02-01: a little later the log enters another month. */
 const WALL_START = Date.UTC(2026, 1, 1) - 15_000
-/** How long a caller waits for an answer that does not come, milliseconds. */
+/** How long a caller waits for an answer, milliseconds. */
 const CALL_TIMEOUT_MS = 300
 
 export class Process {
@@ -39,7 +39,7 @@ export class Process {
     this.#world = world
     this.name = name
     const { kernel, random, faults } = world
-    // Clocks of machines differ in what they show and in how fast they go: no deadline may depend on them.
+    // Clocks of machines differ in time and in speed: no deadline may depend on them.
     const rate = random.pick([1, 1, 0.7, 1.4])
     const start = random.between(0, 1e6)
     this.clock = {
@@ -72,7 +72,7 @@ export class Process {
     for (const action of held) this.deliver(action)
   }
 
-  /** Lets something reach this process. */
+  /** Delivers a result to this process. */
   deliver(action: () => void): void {
     if (!this.#alive) return
     if (this.#held !== undefined) {
@@ -83,7 +83,7 @@ export class Process {
     action()
   }
 
-  /** Calls a server. What a dead process calls is never sent and never answered. */
+  /** Calls a server. A call of a dead process is never sent and never answered. */
   call<T>({ to, what, faults, serve, show = asJson }: Call<T>): Promise<T> {
     const { kernel, random, faults: plan } = this.#world
     return new Promise<T>((resolve, reject) => {

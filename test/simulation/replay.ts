@@ -1,7 +1,7 @@
-/** How a failing seed is shown: what went wrong, how to see it again, and all that happened. */
+/** The report of a failing seed: the violation, the command that replays it, and the history. */
 import { type Outcome, simulate } from './simulate.ts'
 
-/** Lines of a history that are printed: what went wrong lies near its end. */
+/** Lines of a history that are printed: the violation lies near its end. */
 const HISTORY_LINES = 400
 
 /** Runs a failed seed again, with its history. */

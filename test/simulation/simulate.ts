@@ -1,6 +1,6 @@
 /**
- * One simulation: consumers write a log while everything around them fails; then nothing fails any more, and all must
- * come to its end: every record once, nobody stopped, nobody waiting for ever.
+ * One simulation: consumers write a log while everything around them fails. Then the faults end, and the work must finish:
+ * every record once, no consumer stopped, none waiting for ever.
  */
 import { type EventFault, type Fault } from './faults.ts'
 import { Fleet } from './fleet.ts'
@@ -13,7 +13,7 @@ import { World } from './world.ts'
 
 export interface Outcome {
   readonly seed: number
-  /** What went wrong; undefined if nothing did. */
+  /** The violation; undefined if there was none. */
   readonly violation: string | undefined
   readonly history: readonly string[]
   readonly faults: ReadonlyMap<Fault, number>
@@ -21,7 +21,7 @@ export interface Outcome {
   readonly offsets: number
 }
 
-/** How long the end may take once nothing fails any more, milliseconds: leases run out, sessions too. */
+/** How long the end may take after the last fault, milliseconds: leases and sessions have to expire. */
 const RECOVERY_LIMIT_MS = 60_000
 const DRAIN_LIMIT_MS = 10_000
 const MAX_PARTITIONS = 4
@@ -69,11 +69,11 @@ class Simulation {
   async #finish(): Promise<void> {
     this.#fleet.heal()
     await this.#expect('everything to be written', () => this.#isAccounted(), RECOVERY_LIMIT_MS)
-    // What is still on its way arrives, and must be refused.
+    // Inserts that are still under way arrive, and must be refused.
     await this.#until(() => false, 6 * this.#world.timing.leaseMs)
     this.#fleet.drainAll()
     await this.#expect('all consumers to drain', () => this.#fleet.idle, DRAIN_LIMIT_MS)
-    // Whatever is left behind, one more consumer goes on from it, and leaves it in order.
+    // Whatever state is left, one more consumer goes on from it, and leaves it in order.
     this.#fleet.start()
     for (const [partition, log] of this.#group.partitions.entries()) {
       log.append(this.#producers[partition]?.draw(this.#world.kernel.now))
@@ -97,7 +97,7 @@ class Simulation {
     this.#world.fail(`waited ${limitMs} ms for ${what}; accounted for: ${where.join(', ')}`)
   }
 
-  /** Whether it came to pass within the limit; after a violation all is over at once. */
+  /** Whether the condition held within the limit. A violation ends the run at once. */
   async #until(done: () => boolean, limitMs: number): Promise<boolean> {
     const { kernel } = this.#world
     const broken = (): boolean => this.#world.violation !== undefined
@@ -117,7 +117,7 @@ class Simulation {
 
   #feed(forMs: number): void {
     const { kernel, random } = this.#world
-    // Little at a time, so that there is always something left to write while things fail.
+    // Few records at a time, so that some are always left to write while faults strike.
     const meanMs = forMs / random.pick([5, 15, 30])
     const next = (): void => {
       if (kernel.now > forMs) return
@@ -176,7 +176,7 @@ class Simulation {
     this.#world.tell('group', () => `offset of p${log.partition} is now ${log.committed?.offset ?? 'lost'}`)
   }
 
-  // Only what is in the tables: the rest would be a loss, which stops a consumer rightly.
+  // Only records that are in the tables: the loss of another one rightly stops a consumer.
   #retain(): void {
     const log = this.#world.random.pick(this.#group.partitions)
     const upTo = accountedUpTo(this.#store, log)

@@ -24,7 +24,7 @@ describe('whatever fails', () => {
     },
   )
 
-  it('has met every kind of fault', () => {
+  it('has had every kind of fault', () => {
     expect([...struck].toSorted()).toEqual([...CALL_FAULTS, ...EVENT_FAULTS, ...LASTING_FAULTS].toSorted())
   })
 })

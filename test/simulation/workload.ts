@@ -1,10 +1,10 @@
-/** What producers put into the log of one partition: in order, sent again, out of order, broken; two classes, two months. */
+/** The records of producers in the log of one partition: in order, repeated, out of order, broken; two classes, two months. */
 import { SCHEMA_VERSIONS, singleObjectHeader } from '@agent-audit/schemas'
 import type { LogRecord } from '@agent-audit/consumer/pipeline'
 import { makeRecord, runIdOf } from '../support/records.ts'
 import type { Random } from './random.ts'
 
-/** 2026-02-01, less some seconds: the log enters another month while the simulation runs. */
+/** Some seconds before 2026-02-01: the log enters another month while the simulation runs. */
 const LOG_START = Date.UTC(2026, 1, 1) - 6000
 const RUNS = 3
 
@@ -24,7 +24,7 @@ export class Producer {
   /** The next record; undefined is a hole. */
   draw(nowMs: number): Omit<LogRecord, 'offset'> | undefined {
     const random = this.#random
-    // Brokers' clocks differ: around the turn of the month the log goes to and fro.
+    // Brokers' clocks differ: around the turn of the month the log's times go back and forth.
     const logTimeMs = Math.floor(LOG_START + nowMs + random.between(-1500, 1500))
     const made = (value: Buffer | null): Omit<LogRecord, 'offset'> => ({
       logTimeMs,
@@ -39,7 +39,7 @@ export class Producer {
     if (kind < 0.14) return made(Buffer.from('no record'))
     if (kind < 0.3 && run.next > 0) {
       const seq = random.below(run.next)
-      // A record that was left out is not in the log yet: to send it now is to replay it.
+      // A record that was left out is not in the log yet: sending it now is a replay.
       run.leftOut = run.leftOut.filter((left) => left !== seq)
       return made(recordOf(run.name, seq))
     }
@@ -57,12 +57,12 @@ const records = new Map<string, Buffer>()
 /** `run_id:run_seq` of every good record, by its bytes. */
 const identities = new Map<Buffer, string>()
 
-/** `run_id:run_seq` of what {@link Producer.draw} made; undefined for what is no record. */
+/** `run_id:run_seq` of a value that {@link Producer.draw} made; undefined if it is not a record. */
 export function identityOf(value: Buffer | null): string | undefined {
   return value === null ? undefined : identities.get(value)
 }
 
-// A record is always the same bytes, however often it is sent.
+// A record has the same bytes however often it is sent.
 function recordOf(run: string, seq: number): Buffer {
   const key = `${run}:${seq}`
   const known = records.get(key)

@@ -1,4 +1,4 @@
-/** What all parts of a simulation share: time, chance, faults, the history, and the first thing that went wrong. */
+/** Shared by all parts of a simulation: time, chance, faults, the history, and the first violation. */
 import { Faults } from './faults.ts'
 import { Kernel } from './kernel.ts'
 import { Random } from './random.ts'
@@ -16,10 +16,10 @@ export class World {
   readonly random: Random
   readonly faults: Faults
   readonly timing: Timing
-  /** One line an action; undefined where nobody will read it. */
+  /** One line an action; undefined: no history is kept. */
   readonly history: string[] | undefined
   violation: string | undefined
-  /** Every so many records of a run, one passes the check and is refused by the store for its data; 0: none. */
+  /** Every n-th record of a run passes the check, and the store refuses it for its data; 0: none. */
   readonly refusedEvery: number
 
   constructor(seed: number, keepHistory: boolean) {
@@ -35,12 +35,12 @@ export class World {
     return this.refusedEvery > 0 && runSeq % this.refusedEvery === this.refusedEvery - 1
   }
 
-  /** Notes an action; the text is made only where a history is kept. */
+  /** Notes an action. The text is made only if a history is kept. */
   tell(who: string, what: () => string): void {
     this.history?.push(`${this.kernel.now.toFixed(1).padStart(9)}  ${who.padEnd(7)} ${what()}`)
   }
 
-  /** Notes that something happened that must not; the run ends. */
+  /** Notes a violation, and ends the run. */
   fail(violation: string): void {
     if (this.violation !== undefined) return
     this.violation = violation

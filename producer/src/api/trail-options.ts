@@ -26,7 +26,7 @@ export interface AuditTrailOptions {
   topic?: string | undefined
   /** Confluent Schema Registry API; unset: Avro single-object encoding. */
   schemaRegistryUrl?: string | undefined
-  /** `host:port`. @defaultValue env KAFKA_BROKERS, comma separated; with neither: the embedded log in `dataDir` */
+  /** `host:port`, or `[::1]:9092`. @defaultValue env KAFKA_BROKERS, comma separated; with neither: the embedded log in `dataDir` */
   brokers?: readonly string[] | undefined
   /** Directory of the embedded log. If given, it is used whether KAFKA_BROKERS is set or not. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
   dataDir?: string | undefined
