@@ -189,8 +189,7 @@ export function openEmbeddedLog(options: EmbeddedLogOptions): EmbeddedLog {
       db.use('create', () => insert.run(randomUUID(), Date.now()))
     })
   }
-  const db = openDatabase(file, 'shared', options)
-  return closeOnError(db, () => new EmbeddedLog(db))
+  return open(file, 'shared', options)
 }
 
 /**
@@ -200,19 +199,16 @@ export function openEmbeddedLog(options: EmbeddedLogOptions): EmbeddedLog {
 export function openEmbeddedLogReader(options: EmbeddedLogOptions): EmbeddedLogReader {
   const file = embeddedLogFile(options.directory)
   if (!existsSync(file)) throw new AuditUnavailableError('LOG_UNAVAILABLE', `there is no embedded log at ${file}`)
-  const db = openDatabase(file, 'read', options)
-  return closeOnError(db, () => new EmbeddedLogReader(db))
+  return open(file, 'read', options)
 }
 
-function openDatabase(file: string, access: 'shared' | 'read', options: EmbeddedLogOptions): Database {
+/** With access `read` SQLite refuses every write. */
+function open(file: string, access: 'shared' | 'read', options: EmbeddedLogOptions): EmbeddedLog {
   const busyTimeoutMs = options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS
   checkWhole('busyTimeoutMs', busyTimeoutMs, 0)
-  return new Database(EMBEDDED_LOG, file, { access, busyTimeoutMs, fsync: options.fsync ?? false })
-}
-
-function closeOnError<T>(db: Database, work: () => T): T {
+  const db = new Database(EMBEDDED_LOG, file, { access, busyTimeoutMs, fsync: options.fsync ?? false })
   try {
-    return work()
+    return new EmbeddedLog(db)
   } catch (error) {
     db.close()
     throw error
