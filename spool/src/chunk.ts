@@ -8,7 +8,7 @@ export interface Chunk {
   readonly bytes: Uint8Array
   /** End of each record in `bytes`: record i spans `ends[i - 1] ?? 0` to `ends[i]`. One entry a record, at least one. */
   readonly ends: Uint32Array
-  /** Where each record's message key (session_id, UTF-8) starts in `bytes`; it lies inside its own record. */
+  /** Start of each record's message key (session_id, UTF-8) in `bytes`; the key is inside its own record. */
   readonly keyStarts: Uint32Array
   /** Length of each key in bytes. */
   readonly keyLengths: Uint32Array
@@ -43,7 +43,7 @@ function findFault(chunk: Chunk): string | undefined {
     const keyStart = keyStarts[index] ?? 0
     const keyEnd = keyStart + (keyLengths[index] ?? 0)
     if (end < start) return `record ${index} ends at ${end}, before its start ${start}`
-    if (keyStart < start || keyEnd > end) return `key of record ${index} lies outside of its record`
+    if (keyStart < start || keyEnd > end) return `key of record ${index} is outside of its record`
     if (isUnassigned(chunk) !== (partitions[index] ?? 0) < 0)
       return `either all records have a partition or none, unlike record ${index}`
     start = end

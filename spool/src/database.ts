@@ -1,10 +1,10 @@
 /**
- * The storage core under both logs: opening a SQLite file, its pragmas and schema, transactions, and SQLite's errors
- * turned into ours. One file is one {@link Database}.
+ * The storage core of both logs: opens a SQLite file, sets its pragmas and schema, runs transactions, and translates
+ * SQLite's errors. One file is one {@link Database}.
  *
  * Non-obvious: SQLite's locks are POSIX record locks, which the kernel drops as soon as ANY descriptor of that file is
- * closed in the process. So nothing here or above may open a database file with node:fs once SQLite may have it open;
- * renaming, unlinking and stat are fine.
+ * closed in the process. So no code here or above may open a database file with node:fs once SQLite may have it open.
+ * Renaming, unlinking and stat are safe.
  */
 import { closeSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
@@ -13,25 +13,25 @@ import { pathToFileURL } from 'node:url'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { AuditUnavailableError, type ErrorCode, IntegrityError, TrailError } from '@agent-audit/schemas'
 
-/** What kind of file this is: its schema, and the codes its errors carry. */
+/** A kind of file: its schema, and the codes of its errors. */
 export interface StoreKind {
-  /** How messages call it, such as `spool`. */
+  /** Its name in messages, such as `spool`. */
   readonly noun: string
-  /** SQLite's application_id, by which a file is known as ours. */
+  /** SQLite's application_id, which identifies the project's files. */
   readonly applicationId: number
   /** SQLite's user_version. A file of another version is left alone. */
   readonly schemaVersion: number
   readonly ddl: string
-  /** Disk or lock out of reach; retry later. */
+  /** Code for a disk or lock out of reach; retry later. */
   readonly unavailable: ErrorCode
-  /** The file's content is not what was written; stop. */
+  /** Code for content that differs from the bytes written; stop. */
   readonly corrupt: ErrorCode
 }
 
 export interface OpenOptions {
   /**
-   * `exclusive`: this connection alone, the lock held until it is closed or the process is gone. `existing`: the same, but
-   * an empty file is left empty. `shared`: several processes. `read`: shared, and nothing can be written.
+   * `exclusive`: only this connection; it holds the lock until it is closed or the process ends. `existing`: the same, but
+   * an empty file stays empty. `shared`: several processes. `read`: shared, and nothing can be written.
    */
   readonly access: 'exclusive' | 'existing' | 'shared' | 'read'
   /** How long a statement waits for another process's lock, milliseconds. */
@@ -40,9 +40,9 @@ export interface OpenOptions {
   readonly fsync: boolean
 }
 
-/** A wide page halves the cost of large blobs and doubles that of tiny commits; 8 KiB measured best for both. */
+/** A larger page halves the cost of large blobs and doubles that of tiny commits; 8 KiB measured best for both. */
 const PAGE_BYTES = 8192
-/** The write-ahead log is copied back at this size, and kept at it: small enough to stay in the page cache. */
+/** At this size the write-ahead log is copied back, and truncated to it: small enough to stay in the page cache. */
 const WAL_BYTES = 8 * 1024 * 1024
 
 const BUSY = 5
@@ -72,7 +72,7 @@ export function unavailable(kind: StoreKind, doing: string, error: unknown): Err
   return new AuditUnavailableError(kind.unavailable, `cannot ${doing}: ${reasonOf(error)}`, { cause: error })
 }
 
-/** Makes the directory, for its owner only if it is new: what lies in it are the agents' events. */
+/** Makes the directory; a new one is for its owner only, because it will hold the agents' events. */
 export function makeDirectory(kind: StoreKind, directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -81,7 +81,7 @@ export function makeDirectory(kind: StoreKind, directory: string): void {
   }
 }
 
-/** Makes an empty file that only its owner may read; SQLite gives the same mode to the files beside it. */
+/** Makes an empty file that only its owner may read; SQLite gives the same mode to its journal files. */
 export function createPrivateFile(kind: StoreKind, file: string): void {
   try {
     closeSync(openSync(file, 'wx', 0o600))
@@ -135,7 +135,7 @@ export class Database {
     db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = ${PAGE_BYTES}; BEGIN EXCLUSIVE`)
     const isNew = this.#isNew()
     if (create && isNew) this.#createSchema()
-    // Committed, even nothing makes an empty file one of a page.
+    // A COMMIT, even of nothing, would make an empty file one page long.
     db.exec(isNew && !create ? 'ROLLBACK' : 'COMMIT')
   }
 
@@ -161,7 +161,7 @@ export class Database {
     }
   }
 
-  /** As {@link use}, and the commit within waits for the disk, whether or not others do. */
+  /** As {@link use}; the commit inside waits for the disk, even where other commits do not. */
   durably<T>(what: string, work: () => T): T {
     const level = this.#pragma('synchronous')
     this.#db.exec('PRAGMA synchronous = FULL')
@@ -176,7 +176,7 @@ export class Database {
     return Number(this.#db.prepare(`PRAGMA ${name}`).get()?.[name])
   }
 
-  /** Makes a complete database at a path at once: another process sees none or all of it, and the first one wins. */
+  /** Makes a complete database at a path in one step: another process sees none or all of it, and the first process wins. */
   static createShared(kind: StoreKind, file: string, initialise: (db: Database) => void): void {
     const draft = `${file}.creating-${randomUUID()}`
     makeDirectory(kind, dirname(file))
@@ -205,18 +205,18 @@ export class Database {
     return statement
   }
 
-  /** Runs statements, their errors named after `doing` (`append to`, `read`, …). */
+  /** Runs statements; their errors say `doing` (`append to`, `read`, …). */
   use<Result>(doing: string, work: () => Result): Result {
     return this.#guard(doing, work)
   }
 
-  /** Runs `work` as one transaction that has the write lock from its start: it waits for others, but never fails halfway. */
+  /** Runs `work` as one transaction that takes the write lock first: it waits for other processes, but never fails halfway. */
   transaction<Result>(doing: string, work: () => Result): Result {
     this.#wroteSinceLook = true
     return this.#guard(doing, () => this.#between('BEGIN IMMEDIATE', work))
   }
 
-  /** Runs reads that all see the file as it is at the first of them. */
+  /** Runs reads that all see the file as it is at the first read. */
   snapshot<Result>(doing: string, work: () => Result): Result {
     return this.#guard(doing, () => this.#between('BEGIN', work))
   }
@@ -233,9 +233,9 @@ export class Database {
     }
   }
 
-  /** Whether any connection, this one too, has written since the last call; true at the first. */
+  /** Whether any connection, this one included, has written since the last call; true at the first call. */
   changed(): boolean {
-    // SQLite counts the commits of others only. The version is looked up before the caller reads, so a write between
+    // SQLite counts only the commits of other connections. The version is looked up before the caller reads: a write between
     // the two is seen by that read and reported once more, never missed.
     const version = this.#guard('read', () => Number(this.prepare('PRAGMA data_version').get()?.['data_version']))
     const changed = this.#wroteSinceLook || version !== this.#seenVersion
@@ -248,11 +248,11 @@ export class Database {
     try {
       this.#db.exec('ROLLBACK')
     } catch {
-      // A full disk or an I/O error has rolled it back already.
+      // A full disk or an I/O error has already rolled it back.
     }
   }
 
-  /** Gives the space of deleted rows back to the disk. Rewrites what is left, so only for a file that is nearly empty. */
+  /** Gives the space of deleted rows back to the disk. Rewrites the rest of the file: only for a nearly empty one. */
   shrink(): void {
     this.#guard('shrink', () => this.#db.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)'))
   }
@@ -281,14 +281,14 @@ export class Database {
     const message = `cannot ${doing} the ${noun} ${this.file}: ${reasonOf(error)}`
     if (code !== undefined && CORRUPT.has(code)) return new IntegrityError(corrupt, message, { cause: error })
     if (code !== undefined && UNAVAILABLE.has(code)) return new AuditUnavailableError(later, message, { cause: error })
-    // What is left of SQLite's codes is a table or column that is missing, or a broken constraint: not our file any more.
+    // The remaining codes mean a missing table or column, or a broken constraint: the file is no longer what was written.
     if (code !== undefined) return new IntegrityError(corrupt, message, { cause: error })
     if (isClosed(error)) return new AuditUnavailableError(later, `the ${noun} ${this.file} is closed`, { cause: error })
     return error
   }
 }
 
-/** Opens a file as a URL, by which SQLite does not make one: a missing file stays missing. */
+/** Opens a file as a URL, so that SQLite does not create it: a missing file stays missing. */
 function openExisting(file: string, readOnly: boolean): DatabaseSync {
   const url = pathToFileURL(file)
   url.searchParams.set('mode', readOnly ? 'ro' : 'rw')

@@ -1,89 +1,171 @@
 /**
- * The log that stands in for Kafka where there is none: topics, partitions, offsets, append time, one consumer group
- * member at a time. One SQLite file a data directory, shared by any number of processes on one machine.
+ * The log that replaces Kafka where there is none: topics, partitions, offsets, append time, and consumer groups with one
+ * member at a time. One SQLite file per data directory, shared by any number of processes on one machine.
  * All calls are synchronous and wait for other processes' transactions, which are short.
  */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
+import type { StatementSync } from 'node:sqlite'
+import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import { Database } from './database.ts'
-import type { LogAppend, LogRecord } from './log-batch.ts'
-import { LogGroups } from './log-groups.ts'
-import type { CommittedOffset } from './log-groups.ts'
-import { LogPartitions } from './log-partitions.ts'
+import { packBatches } from './log-batch.ts'
+import type { LogAppend } from './log-batch.ts'
+import { EmbeddedLogReader } from './log-reader.ts'
 import { checkWhole, EMBEDDED_LOG } from './log-schema.ts'
 
-/** What can be done without writing. */
-export interface EmbeddedLogReader {
-  /** UUID made at creation, as Kafka's cluster id. */
-  readonly id: string
-  /** Path of the file. */
-  readonly file: string
-  /** Names of all topics, sorted. */
-  topics(): string[]
-  /** Number of partitions of a topic, or undefined when there is no such topic. */
-  partitions(topic: string): number | undefined
-  /**
-   * Records from an offset on, in order, as many as fit into `maxBytes` of keys and values, and at least one if there
-   * is one; empty at the end. Keys and values view memory shared within a batch: copy what is kept long.
-   * @throws IntegrityError `LOG_TRUNCATED` when the offset lies before the start or after the end;
-   * `LOG_INVALID` when what is stored is not what was written.
-   */
-  read(topic: string, partition: number, fromOffset: number, maxBytes: number): readonly LogRecord[]
-  /** First offset kept, and the next one to be written. */
-  bounds(topic: string, partition: number): { start: number; end: number }
-  /** What the group last committed for a partition. */
-  committed(group: string, topic: string, partition: number): CommittedOffset | undefined
-  /**
-   * Whether anything was written since the last call, by any process, this one too; true at the first call. Costs a
-   * microsecond or two: poll it, then read. May be true for a write that is of no interest; never misses one.
-   */
-  changed(): boolean
-  /** Calling it again does nothing. */
-  close(): void
+interface MemberRow {
+  epoch: number
+  member: string | null
+  heartbeat_ms: number
 }
 
-export interface EmbeddedLog extends EmbeddedLogReader {
+/**
+ * Reads and writes. A group has one member at a time and an epoch that rises with every join; only the newest epoch
+ * commits. Safety rests on the epoch alone: clocks decide only how soon a dead member is replaced.
+ */
+export class EmbeddedLog extends EmbeddedLogReader {
+  readonly #insertBatch: StatementSync
+  readonly #updateEnd: StatementSync
+  readonly #selectMember: StatementSync
+
+  constructor(db: Database) {
+    super(db)
+    this.#insertBatch = db.prepare(`INSERT INTO batch
+      (partition_id, base_offset, next_offset, append_ms, checksum, layout, body) VALUES (?, ?, ?, ?, ?, ?, ?)`)
+    this.#updateEnd = db.prepare('UPDATE partition SET end_offset = ?, last_append_ms = ? WHERE id = ?')
+    this.#selectMember = db.prepare('SELECT epoch, member, heartbeat_ms FROM group_member WHERE group_name = ?')
+  }
+
   /**
    * Makes a topic; does nothing when it exists with as many partitions.
    * @throws InvalidInputError `OPTIONS_INVALID` when it exists with another number.
    */
-  createTopic(topic: string, partitions: number): void
+  createTopic(topic: string, partitions: number): void {
+    if (topic === '') throw new InvalidInputError('OPTIONS_INVALID', 'topic: expected a name, not an empty string')
+    checkWhole('partitions', partitions, 1)
+    const insertTopic = this.db.prepare('INSERT INTO topic VALUES (?, ?)')
+    const insertPartition = this.db.prepare('INSERT INTO partition (topic, partition) VALUES (?, ?)')
+    this.db.transaction(`create topic ${topic} in`, () => {
+      const present = this.partitions(topic)
+      if (present === partitions) return
+      if (present !== undefined) {
+        const message = `topic ${topic} of ${this.file} has ${present} partitions, not ${partitions}; their number cannot change`
+        throw new InvalidInputError('OPTIONS_INVALID', message)
+      }
+      insertTopic.run(topic, partitions)
+      for (let partition = 0; partition < partitions; partition++) insertPartition.run(topic, partition)
+    })
+  }
+
   /**
    * Appends records, at least one, as one transaction: all or none, at offsets without a gap. The append time is taken
-   * inside it, and never falls within a partition. Once it has returned the records survive this process being
-   * killed; the loss of power only when the log was opened with `fsync`: otherwise the newest appends, of all
-   * partitions from one moment on, can be lost then, and what is left is as it was at that moment.
+   * inside it, and never falls within a partition. Once it has returned, the records survive this process being killed.
+   * They survive the loss of power only when the log was opened with `fsync`. Otherwise the loss of power can undo the
+   * newest appends of all partitions, from one moment on; the log is then as it was at that moment.
    * After `LOG_UNAVAILABLE` the records may still have been written: sending them again can make duplicates.
    */
-  append(topic: string, partition: number, records: readonly LogAppend[]): { baseOffset: number; appendTimeMs: number }
-  /** Drops the records below an offset; those that share a batch with later ones stay on disk, but are not read again. */
-  deleteBefore(topic: string, partition: number, offset: number): void
+  append(
+    topic: string,
+    partition: number,
+    records: readonly LogAppend[],
+  ): { baseOffset: number; appendTimeMs: number } {
+    if (records.length === 0) throw new InvalidInputError('OPTIONS_INVALID', 'records: expected at least one')
+    // Packed before the write lock is taken, because other processes wait for it.
+    const batches = packBatches(records)
+    return this.db.transaction('append to', () => {
+      const row = this.find(topic, partition)
+      const appendTimeMs = Math.max(Date.now(), row.last_append_ms)
+      let offset = row.end_offset
+      for (const { layout, body, checksum, count } of batches) {
+        this.#insertBatch.run(row.id, offset, offset + count, appendTimeMs, checksum, layout, body)
+        offset += count
+      }
+      this.#updateEnd.run(offset, appendTimeMs, row.id)
+      return { baseOffset: row.end_offset, appendTimeMs }
+    })
+  }
+
+  /** Deletes the records below an offset. Those that share a batch with later ones stay on disk, but are not read again. */
+  deleteBefore(topic: string, partition: number, offset: number): void {
+    checkWhole('offset', offset, 0)
+    const drop = this.db.prepare('DELETE FROM batch WHERE partition_id = ? AND next_offset <= ?')
+    const update = this.db.prepare('UPDATE partition SET start_offset = ? WHERE id = ?')
+    this.db.transaction('delete from', () => {
+      const row = this.find(topic, partition)
+      if (offset > row.end_offset) {
+        throw new InvalidInputError('OPTIONS_INVALID', `offset: ${offset} is above the end ${row.end_offset}`)
+      }
+      if (offset <= row.start_offset) return
+      drop.run(row.id, offset)
+      update.run(offset, row.id)
+    })
+  }
+
   /**
-   * Joins a group, whose one member owns all partitions. Succeeds when nobody is a member, when the member's heartbeat
-   * is older than `sessionTimeoutMs` (wall clock), or when it is `member` itself; each success fences all epochs before.
+   * Joins a group, whose one member owns all partitions. Succeeds when the group has no member, when the member's heartbeat
+   * is older than `sessionTimeoutMs` (wall clock), or when it is `member` itself; each success fences all earlier epochs.
    * @param member - Unique to this start of the process.
-   * @returns The new epoch, or undefined while another member lives.
+   * @returns The new epoch, or undefined while another member is alive.
    */
-  join(group: string, member: string, sessionTimeoutMs: number): number | undefined
-  /** Says that the member of this epoch lives. @returns false when it was fenced: stop all work. */
-  heartbeat(group: string, epoch: number): boolean
+  join(group: string, member: string, sessionTimeoutMs: number): number | undefined {
+    if (member === '') throw new InvalidInputError('OPTIONS_INVALID', 'member: expected a name, not an empty string')
+    checkWhole('sessionTimeoutMs', sessionTimeoutMs, 0)
+    const upsert = this.db.prepare('INSERT OR REPLACE INTO group_member VALUES (?, ?, ?, ?)')
+    return this.db.transaction(`join group ${group} in`, () => {
+      const row = this.#selectMember.get(group) as MemberRow | undefined
+      const nowMs = Date.now()
+      if (row !== undefined && row.member !== member && isAlive(row, nowMs, sessionTimeoutMs)) return undefined
+      const epoch = (row?.epoch ?? 0) + 1
+      upsert.run(group, epoch, member, nowMs)
+      return epoch
+    })
+  }
+
+  /** Records that the member of this epoch is alive. @returns false when it was fenced: stop all work. */
+  heartbeat(group: string, epoch: number): boolean {
+    const update = this.db.prepare(
+      'UPDATE group_member SET heartbeat_ms = ? WHERE group_name = ? AND epoch = ? AND member IS NOT NULL',
+    )
+    return this.db.transaction('write a heartbeat to', () => update.run(Date.now(), group, epoch).changes === 1)
+  }
+
   /**
    * Commits an offset for the group. @returns false when a later epoch has fenced this one, or it has left: nothing is
    * written then, however long the caller was paused before.
+   *
+   * The epoch is compared inside the write lock. Otherwise: this process compares and is paused; another one joins and
+   * reads the offset committed so far; this one wakes up and overwrites it.
    */
-  commit(group: string, epoch: number, topic: string, partition: number, offset: number, metadata: string): boolean
+  commit(group: string, epoch: number, topic: string, partition: number, offset: number, metadata: string): boolean {
+    checkWhole('offset', offset, 0)
+    const upsert = this.db.prepare('INSERT OR REPLACE INTO committed VALUES (?, ?, ?, ?, ?)')
+    return this.db.transaction('commit to', () => {
+      const row = this.#selectMember.get(group) as MemberRow | undefined
+      if (row === undefined || row.epoch !== epoch || row.member === null) return false
+      upsert.run(group, topic, partition, offset, metadata)
+      return true
+    })
+  }
+
   /** Leaves the group, so that the next join succeeds at once. Does nothing when fenced. */
-  leave(group: string, epoch: number): void
+  leave(group: string, epoch: number): void {
+    const update = this.db.prepare('UPDATE group_member SET member = NULL WHERE group_name = ? AND epoch = ?')
+    this.db.transaction(`leave group ${group} in`, () => update.run(group, epoch))
+  }
+}
+
+/** A heartbeat far in the future counts as old: the clock was set back since, and a live member sends another one. */
+function isAlive(row: MemberRow, nowMs: number, sessionTimeoutMs: number): boolean {
+  return row.member !== null && Math.abs(nowMs - row.heartbeat_ms) < sessionTimeoutMs
 }
 
 export interface EmbeddedLogOptions {
-  /** The data directory; made, for its owner only, when it is missing. */
+  /** The data directory; made, readable by its owner only, when it is missing. */
   readonly directory: string
   /** How long a call waits for other processes before it throws `LOG_UNAVAILABLE`, milliseconds. @defaultValue 10000 */
   readonly busyTimeoutMs?: number | undefined
-  /** Whether what is acknowledged also survives the loss of power: one fsync a transaction. @defaultValue false */
+  /** Whether acknowledged records also survive the loss of power: one fsync per transaction. @defaultValue false */
   readonly fsync?: boolean | undefined
 }
 
@@ -95,8 +177,8 @@ export function embeddedLogFile(directory: string): string {
 }
 
 /**
- * Opens the log of a data directory, and makes it when it is not there.
- * @throws AuditUnavailableError `LOG_UNAVAILABLE`: disk, rights, or other processes holding it too long.
+ * Opens the log of a data directory, and makes it when it is missing.
+ * @throws AuditUnavailableError `LOG_UNAVAILABLE`: disk, rights, or other processes that hold it too long.
  * @throws IntegrityError `LOG_INVALID`: the file is not an embedded log, or is damaged.
  */
 export function openEmbeddedLog(options: EmbeddedLogOptions): EmbeddedLog {
@@ -120,44 +202,15 @@ export function openEmbeddedLogReader(options: EmbeddedLogOptions): EmbeddedLogR
   return open(file, 'read', options)
 }
 
+/** With access `read` SQLite refuses every write. */
 function open(file: string, access: 'shared' | 'read', options: EmbeddedLogOptions): EmbeddedLog {
   const busyTimeoutMs = options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS
   checkWhole('busyTimeoutMs', busyTimeoutMs, 0)
   const db = new Database(EMBEDDED_LOG, file, { access, busyTimeoutMs, fsync: options.fsync ?? false })
   try {
-    return composeLog(db)
+    return new EmbeddedLog(db)
   } catch (error) {
     db.close()
     throw error
   }
-}
-
-function composeLog(db: Database): EmbeddedLog {
-  const partitions = new LogPartitions(db)
-  const groups = new LogGroups(db)
-  return {
-    id: idOf(db),
-    file: db.file,
-    topics: () => partitions.topics(),
-    partitions: (topic) => partitions.count(topic),
-    createTopic: (topic, count) => partitions.createTopic(topic, count),
-    append: (topic, partition, records) => partitions.append(topic, partition, records),
-    read: (topic, partition, fromOffset, maxBytes) => partitions.read(topic, partition, fromOffset, maxBytes),
-    bounds: (topic, partition) => partitions.bounds(topic, partition),
-    deleteBefore: (topic, partition, offset) => partitions.deleteBefore(topic, partition, offset),
-    join: (group, member, sessionTimeoutMs) => groups.join(group, member, sessionTimeoutMs),
-    heartbeat: (group, epoch) => groups.heartbeat(group, epoch),
-    commit: (group, epoch, ...place) => groups.commit(group, epoch, ...place),
-    committed: (group, topic, partition) => groups.committed(group, topic, partition),
-    leave: (group, epoch) => groups.leave(group, epoch),
-    changed: () => db.changed(),
-    close: () => db.close(),
-  }
-}
-
-function idOf(db: Database): string {
-  const statement = db.prepare('SELECT id FROM log')
-  const row = db.use('read', () => statement.get() as { id: string } | undefined)
-  if (row === undefined) throw new IntegrityError('LOG_INVALID', `${db.file} has no id`)
-  return row.id
 }

@@ -1,14 +1,14 @@
-/** Durable logs in SQLite files: a producer's disk buffer, and the embedded log that stands in for Kafka. */
+/** Durable logs in SQLite files: a producer's disk buffer, and the embedded log that replaces Kafka. */
 export { adoptSpools } from './adopt-spools.ts'
 export type { Adoption, AdoptOptions } from './adopt-spools.ts'
 export { isUnassigned } from './chunk.ts'
 export type { Chunk } from './chunk.ts'
 export { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from './embedded-log.ts'
-export type { EmbeddedLog, EmbeddedLogOptions, EmbeddedLogReader } from './embedded-log.ts'
+export type { EmbeddedLog, EmbeddedLogOptions } from './embedded-log.ts'
 export { inspectSpools } from './inspect-spools.ts'
 export type { SpoolReport } from './inspect-spools.ts'
 export type { LogAppend, LogRecord } from './log-batch.ts'
-export type { CommittedOffset } from './log-groups.ts'
+export type { CommittedOffset, EmbeddedLogReader } from './log-reader.ts'
 export { lastPartitions, rememberPartitions } from './partition-counts.ts'
 export { openRunSpool } from './run-spool.ts'
 export type { RunSpoolOptions } from './run-spool.ts'

@@ -14,7 +14,7 @@ export interface LogRecord extends LogAppend {
 }
 
 export interface PackedBatch {
-  /** Length of key and value of each record, -1 for null; in the byte order of this machine: the file stays on it. */
+  /** Length of key and value of each record, -1 for null; in this machine's byte order: the file stays on it. */
   readonly layout: Uint8Array
   /** Keys and values back to back. */
   readonly body: Uint8Array
@@ -22,11 +22,11 @@ export interface PackedBatch {
   readonly count: number
 }
 
-/** A record larger than a batch has one of its own. Small enough that reading a few records does not load much. */
+/** A larger record gets a separate batch. Small enough that reading a few records does not load much. */
 const BATCH_BYTES = 1024 * 1024
 const NULL = -1
 
-/** Bytes a record counts in limits. */
+/** Bytes that a record counts in limits. */
 export function sizeOf(record: LogAppend): number {
   return (record.key?.length ?? 0) + (record.value?.length ?? 0)
 }

@@ -1,4 +1,4 @@
-/** Format of the embedded log's file, and the checks all its parts share. */
+/** Format of the embedded log's file, and a check that its parts share. */
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { StoreKind } from './database.ts'
 
@@ -8,7 +8,7 @@ export const EMBEDDED_LOG: StoreKind = {
   schemaVersion: 1,
   unavailable: 'LOG_UNAVAILABLE',
   corrupt: 'LOG_INVALID',
-  // The bounds of a partition are kept, not derived: a partition whose records were all deleted still has its end.
+  // The bounds of a partition are stored, not derived: a partition whose records were all deleted still has its end.
   ddl: `
     CREATE TABLE log (id TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE topic (topic TEXT PRIMARY KEY, partitions INTEGER NOT NULL) STRICT, WITHOUT ROWID;

@@ -13,7 +13,7 @@ export const SPOOL: StoreKind = {
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
   // run.partitions: for chunks stored before the number was known; null while it is unknown.
-  // The sizes stand before the blobs: a sum over them reads only the first page of each row.
+  // The size column comes before the blobs: a sum over it reads only the first page of each row.
   ddl: `
     CREATE TABLE run (
       run_id TEXT NOT NULL, topic TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER

@@ -55,7 +55,7 @@ export class SpoolTable implements RunSpool {
   readonly #totalsUpTo: StatementSync
   readonly #delete: StatementSync
   readonly #oldest: StatementSync
-  // Counters of what the file holds: this connection is its only writer.
+  // Counters of the file's content: this connection is its only writer.
   #chunks: number
   #records: number
   #bytes: number
@@ -228,13 +228,13 @@ export class SpoolTable implements RunSpool {
   trim(upToId: number): void {
     // Never beyond the last chunk: a chunk appended later is not acknowledged yet.
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(upToId, this.#nextId - 1))
-    const gone = this.#totals(upToId)
-    if (gone.chunks === 0) return
+    const trimmed = this.#totals(upToId)
+    if (trimmed.chunks === 0) return
     this.#db.use('trim', () => this.#delete.run(upToId))
-    this.#chunks -= gone.chunks
-    this.#records -= gone.records
-    this.#bytes -= gone.bytes
-    this.#firstSeq = gone.next_seq ?? this.#firstSeq
+    this.#chunks -= trimmed.chunks
+    this.#records -= trimmed.records
+    this.#bytes -= trimmed.bytes
+    this.#firstSeq = trimmed.next_seq ?? this.#firstSeq
     if (this.#chunks === 0) this.#giveSpaceBack()
   }
 

@@ -142,9 +142,9 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
   })
 
   it.each([
-    ['a worker thread, whose freed memory is detached', true],
-    ['the one thread there is, whose freed memory is overwritten', false],
-  ])('a client that sends a rejected batch after all sends right records: %s', async (_, workers) => {
+    ['from a worker thread, where freed memory is detached', true],
+    ['inline, where freed memory is overwritten', false],
+  ])('a client that sends a rejected batch late sends the right records: %s', async (_, workers) => {
     const topic = await makeTopic(client, { numPartitions: 1 })
     const preload = { module: 'late-client.ts', workers }
     const child = startChildWith(preload, 'record-in-rounds', makeTempDirectory(), `${kafka.brokers[0]} ${topic}`)
@@ -157,7 +157,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect([...copies.keys()].toSorted((one, other) => one - other)).toEqual(
       Array.from({ length: recorded }, (_value, seq) => seq),
     )
-    // The late client's are the second copies, each of a record of its own.
+    // The late client has sent the second copies, each of another record.
     expect(messages).toHaveLength(recorded + late)
     expect([...copies.values()].filter(({ length }) => length === 2)).toHaveLength(late)
     for (const [first, second] of copies.values()) {

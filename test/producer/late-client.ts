@@ -1,7 +1,7 @@
 /**
  * Loaded before the program, in each of its threads. Rejects one send of kafkajs, whose client keeps the records, and has
- * that client send them after all once many more sends were acknowledged: a client that was cut off in the middle of a send
- * may do so. Prints how many records it has sent then.
+ * that client send them once many later sends were acknowledged, as a client may that was cut off in the middle of a send.
+ * Prints the number of records that were sent late.
  */
 import { writeSync } from 'node:fs'
 import kafkajs, { type Producer, type ProducerRecord, type RecordMetadata } from 'kafkajs'

@@ -88,36 +88,6 @@ describe('what is stored', () => {
     )
   })
 
-  it('and acknowledged is not sent again when delivery then fails in its own work: it stops, and says so', async () => {
-    const dataDir = makeTempDirectory()
-    const log = openEmbeddedLog({ directory: dataDir })
-    log.createTopic('audit.events', 4)
-    log.close()
-    const child = startChildWith({ module: 'fail-after-append.ts' }, 'fail-after-append', dataDir)
-    await child.exited()
-    const acknowledged = readRows(dataDir).map((row) => row.run_seq)
-    expect(acknowledged.length).toBeGreaterThan(0)
-    expect(acknowledged).toEqual([...new Set(acknowledged)])
-    expect(child.lines).toEqual(['delivery has stopped: a fault of the test'])
-    // Without its trim the spool still holds the batch; the next owner sends it, and the consumer drops the duplicates.
-    const next = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
-    await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
-  })
-
-  it('in a spool of another topic goes to that topic, which the file says', async () => {
-    const dataDir = makeTempDirectory()
-    const spoolDir = join(dataDir, 'spool')
-    const other = openTrail({ ...NOWHERE, spoolDir, topic: 'other.events' })
-    await other.startSession().decision({ reasoning: 'elsewhere' }).stored
-    await other.close({ timeoutMs: 0 })
-    renameSync(join(spoolDir, 'other.events'), join(spoolDir, 'audit.events'))
-    const trail = openTrail({ dataDir, spoolDir })
-    await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(4)
-    expect(await trail.close()).toMatchObject({ pending: 0 })
-    expect(readRows(dataDir, 'other.events').map((row) => row['run_id'])).toEqual(Array(4).fill(other.runId))
-    expect(readRows(dataDir).map((row) => row['run_id'])).toEqual(Array(2).fill(trail.runId))
-  })
-
   it.each([
     ['the directory is new', () => {}],
     [
@@ -218,4 +188,34 @@ describe('what is refused', () => {
     await Promise.all(receipts.map((receipt) => receipt.acked))
     expect(sessionRows(dataDir)).toHaveLength(16)
   })
+})
+
+it('sends an acknowledged batch once, though delivery then fails in its bookkeeping: it stops with a problem', async () => {
+  const dataDir = makeTempDirectory()
+  const log = openEmbeddedLog({ directory: dataDir })
+  log.createTopic('audit.events', 4)
+  log.close()
+  const child = startChildWith({ module: 'fail-after-append.ts' }, 'fail-after-append', dataDir)
+  await child.exited()
+  const acknowledged = readRows(dataDir).map((row) => row.run_seq)
+  expect(acknowledged.length).toBeGreaterThan(0)
+  expect(acknowledged).toEqual([...new Set(acknowledged)])
+  expect(child.lines).toEqual(['delivery has stopped: a fault of the test'])
+  // Without its trim the spool still holds the batch; the next owner sends it, and the consumer drops the duplicates.
+  const next = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
+  await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
+})
+
+it('sends the records of a spool to the topic that the file says', async () => {
+  const dataDir = makeTempDirectory()
+  const spoolDir = join(dataDir, 'spool')
+  const other = openTrail({ ...NOWHERE, spoolDir, topic: 'other.events' })
+  await other.startSession().decision({ reasoning: 'elsewhere' }).stored
+  await other.close({ timeoutMs: 0 })
+  renameSync(join(spoolDir, 'other.events'), join(spoolDir, 'audit.events'))
+  const trail = openTrail({ dataDir, spoolDir })
+  await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(4)
+  expect(await trail.close()).toMatchObject({ pending: 0 })
+  expect(readRows(dataDir, 'other.events').map((row) => row['run_id'])).toEqual(Array(4).fill(other.runId))
+  expect(readRows(dataDir).map((row) => row['run_id'])).toEqual(Array(2).fill(trail.runId))
 })

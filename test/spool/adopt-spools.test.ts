@@ -45,7 +45,7 @@ it('finds every chunk that a killed process was told is committed', async () => 
   expect(readdirSync(directory)).toEqual([])
 })
 
-it('after a kill among trims, holds all that was not yet to be trimmed, without a hole', async () => {
+it('after a kill among trims, holds every chunk that was not yet to be trimmed, without a gap', async () => {
   const directory = makeTempDirectory()
   const child = startChild(['append-and-trim', directory, 1])
   await child.printed(600)
@@ -105,7 +105,7 @@ it('leaves a live owner in the same process alone, on this thread and on another
   spool.close()
 })
 
-it('adopts a spool once: whoever holds it keeps others out, and after closing it is there again', async () => {
+it('adopts a spool once: the adopter that holds it keeps other adopters out, and after it closes the spool can be adopted again', async () => {
   const directory = makeTempDirectory()
   leaveSpool(directory, 1)
   const [spool] = adoptSpools({ directory }).spools
@@ -142,7 +142,7 @@ it('assigns records whose owner never knew the number of partitions, at each ado
   }
 })
 
-it('says the topic that its owner gave, and reads nothing once that is damaged', () => {
+it('says the topic that its owner gave, and reads no chunk once the topic is damaged', () => {
   const directory = makeTempDirectory()
   for (const [number, topic] of ['audit.events', 'audit.seals'].entries()) {
     const spool = openRunSpool({ directory, runId: runIdOf(number), topic, maxBytes: ALL, fsync: false })
@@ -192,7 +192,7 @@ it('gives the oldest run first, leaves out the excepted one, and other files', (
   for (const spool of spools) spool.close()
 })
 
-it('removes what a process left that died before its first append', () => {
+it('removes the file of a process that died before its first append', () => {
   const directory = makeTempDirectory()
   writeFileSync(join(directory, `run-${runIdOf(1)}.spool`), '')
   expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })

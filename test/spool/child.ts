@@ -7,7 +7,7 @@ import { chunkOf, runIdOf, TOPIC } from './chunks.ts'
 
 /**
  * Stops this process at a step that a race is about, until SIGCONT: after the first call of the function of node:fs that
- * `AUDIT_TEST_STOP_AFTER` names, on a spool or what belongs to it.
+ * `AUDIT_TEST_STOP_AFTER` names, on a file of a spool.
  */
 function stopAfter(name: 'closeSync' | 'statSync' | 'rmSync'): void {
   const original = fs[name] as (...args: unknown[]) => unknown
@@ -25,7 +25,7 @@ function stopAfter(name: 'closeSync' | 'statSync' | 'rmSync'): void {
   syncBuiltinESMExports()
 }
 
-/** Written before the next step begins: what was printed has happened, whenever the process is killed. */
+/** Written before the next step begins: a printed step has happened, whenever the process is killed. */
 function print(line: string | number): void {
   // The pipe may be full while a busy machine keeps the reader waiting.
   for (;;) {
@@ -42,7 +42,7 @@ function stayAlive(): void {
   setInterval(() => {}, 60_000)
 }
 
-/** The error's code, or what was returned. */
+/** The error's code, or the returned value. */
 function outcomeOf(work: () => unknown): string {
   try {
     return String(work())
@@ -91,7 +91,7 @@ const commands: Record<string, (directory: string, number: number, count: number
       print(runIdOf(number + index))
     }
   },
-  /** Adopts `count` times, draining what it gets, printing each run it got. */
+  /** Adopts `count` times, draining the adopted spools, printing each run. */
   'adopt-many': (directory, _number, count) => {
     for (let index = 0; index < count; index++) {
       const { spools, damaged } = adoptSpools({ directory })
@@ -105,7 +105,7 @@ const commands: Record<string, (directory: string, number: number, count: number
     }
   },
   /**
-   * Appends until the disk refuses; prints the ids and the code, then the number of chunks, then what the same append,
+   * Appends until the disk refuses; prints the ids and the code, then the number of chunks, then the outcomes of the same append,
    * another one under its run_seqs, trimming all and closing give.
    */
   'append-until-refused': (directory, number) => {

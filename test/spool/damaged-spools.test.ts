@@ -1,4 +1,4 @@
-/** Spools that a crash, a disk or another program has damaged: nothing right is lost, nothing wrong is delivered. */
+/** Spools that a crash, a disk or another program has damaged: no intact chunk is lost, no damaged one is delivered. */
 import {
   closeSync,
   copyFileSync,
@@ -155,7 +155,7 @@ it('after a torn write or a changed byte anywhere, gives only right chunks, in o
         for (const [file, bytes] of Object.entries(files)) writeFileSync(join(directory, file), bytes)
         const position = Math.floor(at * (files[where]?.length ?? 0))
         const old = files[where]?.[position] ?? 0
-        // A mask of zero stands for tearing the file off there.
+        // A mask of zero means: the file is cut off there.
         if (mask === 0) truncateSync(join(directory, where), position)
         else overwrite(join(directory, where), position, Uint8Array.of(old ^ mask))
         const { spools, damaged } = adoptSpools({ directory })
@@ -172,7 +172,7 @@ it('after a torn write or a changed byte anywhere, gives only right chunks, in o
   )
 })
 
-/** What can be read up to the first damage. */
+/** The chunks that can be read before the first damaged one. */
 function readIntact(spool: AdoptedSpool): StoredChunk[] {
   const chunks: StoredChunk[] = []
   try {

@@ -6,7 +6,7 @@ import type { Child } from './support.ts'
 
 const ALL = 2 ** 40
 
-/** What each acknowledged append must have left behind: offset -> value. */
+/** The records that the acknowledged appends must have left: offset -> value. */
 function acknowledged(children: readonly Child[]): Map<number, string> {
   const expected = new Map<number, string>()
   for (const [number, child] of children.entries()) {

@@ -112,7 +112,7 @@ it('reads at least one record, however large, and one of many mebibytes amid sma
   expect(readValues(0, 3003)).toEqual([])
 })
 
-it('is made once: whoever opens it finds the same id, topics and offsets', () => {
+it('is made once: every later open finds the same id, topics and offsets', () => {
   log.append('events', 0, recordsOf('a'))
   log.close()
   const again = openAgain()
@@ -129,7 +129,7 @@ it('makes a topic once, and refuses another number of partitions, naming both', 
   expect(log.partitions('none')).toBeUndefined()
 })
 
-it('refuses what does not exist or cannot be', () => {
+it('refuses topics and partitions that do not exist, and invalid numbers', () => {
   expect(() => log.append('events', 2, recordsOf('a'))).toThrow(/no partition 2 of topic events \(it has 2\)/)
   expect(() => log.append('none', 0, recordsOf('a'))).toThrow(invalid)
   expect(() => log.append('events', 0, [])).toThrow(invalid)
@@ -150,7 +150,7 @@ it('never lets the append time of a partition fall, though the clock does', () =
   expect(log.read('events', 0, 0, ALL).map(({ appendTimeMs }) => appendTimeMs)).toEqual([5000, 5000, 5000, 5000, 6000])
 })
 
-it('says loudly when an offset is gone or was never written', () => {
+it('throws LOG_TRUNCATED when an offset was deleted or was never written', () => {
   log.append('events', 0, recordsOf('a', 'b', 'c'))
   log.append('events', 0, recordsOf('d'))
   const truncated = expect.objectContaining({ code: 'LOG_TRUNCATED', retryable: false })
@@ -171,7 +171,7 @@ it('keeps the end of a partition of which everything was deleted', () => {
   expect(readValues(0, 2)).toEqual(['c'])
 })
 
-it('tells of every write since it was last asked, its own too', () => {
+it('reports every write since the last call, its own included', () => {
   const other = openAgain()
   expect(log.changed()).toBe(true)
   expect(log.changed()).toBe(false)
@@ -195,7 +195,7 @@ it('lets one member in at a time, and the next once it has left', () => {
   expect(other.heartbeat('g', 2), 'the leave of a fenced member does nothing').toBe(true)
 })
 
-it('keeps a member whose heart beats, and replaces one whose heart has stopped', () => {
+it('keeps a member that sends heartbeats, and replaces one that has stopped', () => {
   setClock(100_000)
   expect(log.join('g', 'm1', 10_000)).toBe(1)
   setClock(109_000)
@@ -257,7 +257,7 @@ it('opens for reading only beside a writer, and writes nothing', () => {
   expect(readValues(0)).toEqual(['a', 'b'])
 })
 
-it('opens for reading only after the last writer has gone, and says when there is no log', () => {
+it('opens for reading only after the last writer has closed, and throws when there is no log', () => {
   log.append('events', 0, recordsOf('a'))
   log.close()
   const reader = openEmbeddedLogReader({ directory })
@@ -284,7 +284,7 @@ it('refuses a file that is not an embedded log, and says when its content was ch
   expect(again.read('events', 0, 1, ALL).length).toBe(1)
 })
 
-it('says that it is closed, and closes twice', () => {
+it('throws that it is closed, and closes twice', () => {
   log.close()
   log.close()
   expect(() => log.append('events', 0, recordsOf('a'))).toThrow(/is closed/)

@@ -15,14 +15,14 @@ it('remembers the last count of each topic, beside the spools', () => {
   expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
 })
 
-it('takes a damaged note as never seen', () => {
+it('treats a damaged file as never seen', () => {
   const directory = makeTempDirectory()
   rememberPartitions(directory, 'audit.events', 12)
   writeFileSync(join(directory, 'topic-audit.events.partitions'), '')
   expect(lastPartitions(directory, 'audit.events')).toBeUndefined()
 })
 
-it('refuses a count or a topic that cannot be', () => {
+it('refuses an invalid count or topic', () => {
   const directory = makeTempDirectory()
   const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' })
   for (const count of [0, -1, 1.5, Number.NaN]) {

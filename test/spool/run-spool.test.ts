@@ -48,7 +48,7 @@ function buildChunk(records: readonly [{ key: Uint8Array; body: Uint8Array }, nu
   }
 }
 
-/** What a spool must hold: the chunks appended and not trimmed. */
+/** The content that a spool must hold: the chunks appended and not trimmed. */
 function expectedRead(held: readonly StoredChunk[], afterId: number, maxBytes: number): StoredChunk[] {
   const found: StoredChunk[] = []
   let bytes = 0
@@ -69,7 +69,7 @@ const anyStep = fc.oneof(
   },
 )
 
-it('gives back what was appended and not trimmed, byte for byte and in order, also after another process life', () => {
+it('gives back the chunks that were appended and not trimmed, byte for byte and in order, also to an adopter', () => {
   const directory = makeTempDirectory()
   let run = 0
   fc.assert(
@@ -111,7 +111,7 @@ it('gives back what was appended and not trimmed, byte for byte and in order, al
   expect(readdirSync(directory)).toEqual([])
 })
 
-it('refuses what passes the limit, keeps nothing of it, and takes it once there is room', () => {
+it('refuses a chunk beyond the limit, keeps nothing of it, and takes it once there is room', () => {
   const first = chunkOf(0, 10)
   const second = chunkOf(10, 10)
   const spool = openSpool(makeTempDirectory(), { maxBytes: sizeOf(first) + sizeOf(second) - 1 })
@@ -203,7 +203,7 @@ it('keeps records before the number of partitions is known, and assigns all of t
   expect.assertions(8)
 })
 
-it('says how old the oldest chunk is', () => {
+it('reports the age of the oldest chunk', () => {
   const spool = openSpool(makeTempDirectory())
   expect(spool.stats().oldestMs).toBeNull()
   const before = Date.now()
@@ -240,7 +240,7 @@ it('gives the space of a drained backlog back to the disk', () => {
   spool.close()
 })
 
-it('lets nobody else read the events', () => {
+it('lets only its owner read the events', () => {
   const directory = join(makeTempDirectory(), 'new', 'spool')
   const spool = openSpool(directory)
   spool.append(chunkOf(0, 1))
@@ -250,7 +250,7 @@ it('lets nobody else read the events', () => {
   spool.close()
 })
 
-it('refuses a run_id or topic that is none, a run_id that has a spool already, and a directory that is a file', () => {
+it('refuses an invalid run_id or topic, a run_id that has a spool already, and a directory that is a file', () => {
   const directory = makeTempDirectory()
   const spool = openSpool(directory)
   const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' })
@@ -265,7 +265,7 @@ it('refuses a run_id or topic that is none, a run_id that has a spool already, a
 // The shell's limit on the size of a file, in blocks of 512 bytes: about 2 MB.
 const SMALL_DISK = 'ulimit -f 4000;'
 
-it('says so when the disk refuses, and keeps all it has acknowledged before', async () => {
+it('throws when the disk refuses, and keeps every chunk that it has acknowledged before', async () => {
   const directory = makeTempDirectory()
   const child = startChild(['append-until-refused', directory, 1], SMALL_DISK)
   await expect.poll(() => child.lines.includes('OPTIONS_INVALID'), { timeout: 30_000 }).toBe(true)

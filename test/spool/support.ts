@@ -1,4 +1,4 @@
-/** What the tests of the spool share: directories, chunks made from a number, and child processes. */
+/** Shared by the tests of the spool: directories, chunks made from a number, and child processes. */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

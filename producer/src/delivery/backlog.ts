@@ -115,7 +115,7 @@ export class Backlog {
     this.#outbox.add(chunk, feed.spool.topic, { feed, id })
   }
 
-  /** Trims and removes what is acknowledged, and reads on as far as there is room. @returns false if there was no need. */
+  /** Trims acknowledged chunks, removes empty spools, and reads on as far as there is room. @returns false if there was no need. */
   advance(): boolean {
     if (!this.#due) return false
     this.#due = false

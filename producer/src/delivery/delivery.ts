@@ -86,7 +86,7 @@ export class Delivery {
     })
   }
 
-  /** Reads what has happened since the last turn, reports it, then trims the spools, reads on, and stores what had no room. */
+  /** Reports the facts since the last turn, then trims the spools, reads on, and stores the chunks that had no room. */
   #turn(): void {
     for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
     // First: receipts do not wait for the disk.
@@ -229,8 +229,8 @@ function createSender(settings: DeliverySettings): Sender {
 }
 
 /**
- * A copy, because a view would take all the memory behind it along. As narrow as possible: it may lie long on the agent's
- * thread, whose garbage collector has little to do while a backlog drains.
+ * A copy, because a structured clone of a view copies the whole buffer. As narrow as possible: the agent's thread may hold it
+ * long, since its garbage collector has little to do while a backlog drains.
  */
 function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
   let most = 0

@@ -36,7 +36,7 @@ const STEPS: readonly number[] = NEWEST_SCHEMA.fields.slice(0, KEY_FIELD).map(({
 
 /**
  * Finds each record's key, and chooses its partition among `partitions`: once, never changed. While the number is unknown,
- * the complement of the key's hash stands instead, and the spool assigns the partition once it is given the number.
+ * it stores the complement of the key's hash, and the spool assigns the partition once it is given the number.
  */
 export function assignPartitions({ firstSeq, bytes, ends }: EncodedChunk, partitions: number | undefined): Chunk {
   const count = ends.length
