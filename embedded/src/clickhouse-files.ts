@@ -123,6 +123,7 @@ function serverConfig(order: HostOrder, usersFile: string): string {
   <listen_host>127.0.0.1</listen_host>
   <http_port>${order.httpPort}</http_port>
   <logger><level>none</level></logger>
+  <access_control_improvements><enable_read_write_grants>true</enable_read_write_grants></access_control_improvements>
   <users_config>${escapeXml(usersFile)}</users_config>
   <keep_alive_timeout>4</keep_alive_timeout>
   <max_server_memory_usage>${order.maxMemoryBytes}</max_server_memory_usage>
@@ -148,7 +149,8 @@ function serverConfig(order: HostOrder, usersFile: string): string {
 
 /**
  * `default` is the session of the library itself, and any process on loopback can use it without a password. So it has only
- * the rights that starting the server needs: it can read and drop no table.
+ * the rights that starting the server needs: it can read and drop no table, and of files it can read standard input alone (a
+ * grant of FILE would let any process on this machine read passwords.json, and write files as the server's user).
  */
 function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
   const admin: UserSpec = { name: ADMIN, grants: ['GRANT ALL ON *.*'] }
@@ -156,7 +158,7 @@ function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
     'GRANT SYSTEM LISTEN ON *.*',
     'GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.*',
     'GRANT TABLE ENGINE ON File',
-    'GRANT FILE ON *.*',
+    "GRANT READ ON FILE('-')",
   ]
   const all = [admin, ...users]
   return `<clickhouse>

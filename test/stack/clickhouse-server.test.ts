@@ -60,6 +60,16 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await ask(server.url, { username: 'admin', password: '' }, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
   })
 
+  it('lets no user without a password read or write a file', async () => {
+    const server = await start()
+    const anonymous = { username: 'default', password: '' }
+    const file = join(server.dataDir, 'clickhouse', 'passwords.json')
+    const read = `SELECT * FROM file('${file}', 'LineAsString')`
+    expect(await ask(server.url, anonymous, read)).toContain('ACCESS_DENIED')
+    const write = `INSERT INTO FUNCTION file('${file}.copy', 'LineAsString', 'line String') VALUES ('x')`
+    expect(await ask(server.url, anonymous, write)).toContain('ACCESS_DENIED')
+  })
+
   it('gives a user its settings', async () => {
     const server = await startClickHouse({ users: [{ name: 'reader', grants: [], settings: { max_threads: '1' } }] })
     onTestFinished(() => server.stop())
