@@ -21,7 +21,8 @@ export default defineConfig({
     globalSetup: ['test/support/compile-cache.ts', 'test/support/run-kafka.ts'],
     sequence: { sequencer: LongestFirst },
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than the cores of a small machine: most tests wait for servers half of their time.
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

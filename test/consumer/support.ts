@@ -239,17 +239,25 @@ function logIdSql(log: TestLog): string {
   return `unhex('${logIdOf(log.sourceId, log.topic).toString('hex')}')`
 }
 
+/** How many events of a log are in the table. */
+export async function countEvents(store: Store, log: TestLog): Promise<number> {
+  const [events] = await store.rows<{ n: number }>(
+    `SELECT count() AS n FROM audit_events WHERE log_id = ${logIdSql(log)}`,
+  )
+  return events?.n ?? 0
+}
+
 /** The rows of both tables that account for a log's offsets, by partition. */
 export async function accountOf(
   store: Store,
   log: TestLog,
 ): Promise<{ events: number; skipped: Record<string, number> }> {
   const where = `log_id = ${logIdSql(log)}`
-  const [events] = await store.rows<{ n: number }>(`SELECT count() AS n FROM audit_events WHERE ${where}`)
+  const events = await countEvents(store, log)
   const skipped = await store.rows<{ kind: string; n: number }>(
     `SELECT kind, count() AS n FROM audit_skipped WHERE ${where} GROUP BY kind ORDER BY kind`,
   )
-  return { events: events?.n ?? 0, skipped: Object.fromEntries(skipped.map(({ kind, n }) => [kind, n])) }
+  return { events, skipped: Object.fromEntries(skipped.map(({ kind, n }) => [kind, n])) }
 }
 
 /** Rows of one log, in order. */

@@ -3,7 +3,15 @@ import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import { kafkaAvailability } from '@agent-audit/stack'
 import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { accountOf, environmentOf, openEmbedded, openOnKafka, openStore, type OpenLog } from '../consumer/support.ts'
+import {
+  accountOf,
+  countEvents,
+  environmentOf,
+  openEmbedded,
+  openOnKafka,
+  openStore,
+  type OpenLog,
+} from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 import { openGate } from '../support/gate.ts'
 import { readMetric } from '../support/metrics.ts'
@@ -11,7 +19,7 @@ import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
 import { draw, takeSeed } from '../support/seed.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
 
-const WAIT = { timeout: 60_000, interval: 10 }
+const WAIT = { timeout: 60_000, interval: 50 }
 const EVENTS_OF_RUN = 3000
 const RESENT = 50
 /** Small batches are many inserts, and so many moments between two of them; short leases are soon waited out. */
@@ -66,12 +74,12 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
     const runs = [`${name} a`, `${name} b`]
     for (const [partition, run] of runs.entries()) await log.append(partition, messagesOf(run))
     const total = runs.length * EVENTS_OF_RUN
-    const stored = async (): Promise<number> => (await accountOf(store, log)).events
+    const stored = (): Promise<number> => countEvents(store, log)
     const environment = { ...environmentOf(store, log), ...QUICK, SESSION_TIMEOUT_MS: sessionTimeoutMs }
     for (const [round, { share, delayMs }] of moments.entries()) {
       const consumer = startConsumerProcess(environment)
       const target = Math.max(1, (total * (round + share)) / (rounds + 1))
-      await expect.poll(stored, WAIT).toBeGreaterThanOrEqual(target)
+      await expect.poll(stored, { ...WAIT, interval: 10 }).toBeGreaterThanOrEqual(target)
       // Not a wait for anything: the moment of the kill is drawn.
       await new Promise((resolve) => setTimeout(resolve, delayMs))
       expect(await consumer.kill('SIGKILL')).toBe('SIGKILL')

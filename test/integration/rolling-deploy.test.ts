@@ -10,7 +10,7 @@ import { encodeRun } from '../support/records.ts'
 
 const kafka = kafkaAvailability()
 const reason = kafka.available ? '' : ` (skipped: ${kafka.reason})`
-const WAIT = { timeout: 60_000, interval: 10 }
+const WAIT = { timeout: 60_000, interval: 50 }
 const PARTITIONS = 4
 const DEPLOYS = 3
 /** SHUTDOWN_TIMEOUT_MS of the consumer is as long. */
@@ -47,7 +47,7 @@ describe.skipIf(!kafka.available)(`a rolling deploy${reason}`, async () => {
       }
       const expectStored = async (timeout: number): Promise<void> => {
         const expected = { events: appended * PARTITIONS, skipped: {} }
-        await expect.poll(() => accountOf(store, log), { timeout, interval: 10 }).toEqual(expected)
+        await expect.poll(() => accountOf(store, log), { timeout, interval: 50 }).toEqual(expected)
       }
       let running: ConsumerProcess = startConsumerProcess(environment)
       await append()

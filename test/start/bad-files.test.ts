@@ -1,8 +1,17 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, it } from 'vitest'
-import { lines, makeDirectory, NO_CLICKHOUSE, recordedSession, start, summaryOf, writeRecording } from './support.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import {
+  lines,
+  makeDirectory,
+  NO_CLICKHOUSE,
+  openSharedDirectory,
+  recordedSession,
+  start,
+  summaryOf,
+  writeRecording,
+} from './support.ts'
 
 const good = recordedSession('S1')
 /** Events of one such session, and the two events of the run. */
@@ -21,6 +30,12 @@ it.each([
 })
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its end ${NO_CLICKHOUSE ?? ''}`, () => {
+  let dataDir: string
+
+  beforeAll(async () => {
+    dataDir = await openSharedDirectory()
+  })
+
   it.each([
     ['empty', '', 1, 'expected a recorded session, the file is empty', 0],
     ['no JSON', lines(good, 'hello'), 2, 'not JSON', 1],
@@ -59,7 +74,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
     ['gzip damaged', damaged(gzipSync(lines(good))), 1, 'the gzip data is damaged', 0],
   ])('%s: names the line, and stores and counts the sessions before it', async (_, data, line, message, sessions) => {
     const file = writeRecording('bad', data)
-    const run = await start(['--data-dir', makeDirectory(), '--replay', file, '--json'])
+    const run = await start(['--data-dir', dataDir, '--replay', file, '--json'])
     expect(run.exitCode).toBe(2)
     const told = run.stderr.split('\n').filter((text) => text.startsWith('npm start: '))
     expect(told).toHaveLength(1)

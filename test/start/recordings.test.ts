@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { TrailEvent } from '@agent-audit/analytics'
-import { kafkaAvailability } from '@agent-audit/stack'
+import { kafkaAvailability, openDataDir } from '@agent-audit/stack'
 import { describe, expect, it } from 'vitest'
 import {
   command,
@@ -162,6 +162,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
         expect(run.stdout).toMatch(row)
       }
       const recorded = readSessions()
+      // Each look attaches to this server, and does not start one.
+      await using _server = await openDataDir(dataDir)
       for (const { session, messages } of [...recorded.slice(0, 5), ...recorded.slice(-5)]) {
         expectWhole(await trailOf(dataDir, session), messages)
       }

@@ -12,7 +12,7 @@ const SHORT_LEASE = {
   CLOCK_MARGIN_MS: '200',
 }
 /** Inserts so small that the log holds events the consumer has not read, at any moment. */
-const SLOW_CONSUMER = { BATCH_MAX_EVENTS: '50' }
+const SLOW_CONSUMER = { BATCH_MAX_EVENTS: '200' }
 const WAIT = { timeout: 40_000, interval: 50 }
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE ?? ''}`, () => {

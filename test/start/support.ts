@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TrailEvent } from '@agent-audit/analytics'
+import { openDataDir } from '@agent-audit/embedded'
 import { clickHouseAvailability } from '@agent-audit/stack'
-import { onTestFinished, vi } from 'vitest'
+import { afterAll, onTestFinished, vi } from 'vitest'
 
 const START = fileURLToPath(new URL('../../start/src/main.ts', import.meta.url))
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
@@ -48,6 +49,20 @@ export interface RunningStart {
 export function makeDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'start-test-'))
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/**
+ * A data directory for all tests of a file, with its ClickHouse running: each `npm start` on it attaches to that server, and
+ * does not start one.
+ */
+export async function openSharedDirectory(): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'start-test-'))
+  const dataDir = await openDataDir(directory)
+  afterAll(async () => {
+    await dataDir.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
   return directory
 }
 

@@ -3,7 +3,30 @@ import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. */
-const LONG = ['test/start/stop.test.ts', 'test/stack/kafka-cluster.test.ts']
+const LONG = [
+  'test/integration/back-pressure.test.ts',
+  'test/consumer/consumer.test.ts',
+  'test/start/replay.test.ts',
+  'test/start/stop.test.ts',
+  'test/integration/kill.test.ts',
+  'test/stack/kafka-cluster.test.ts',
+  'test/start/bad-files.test.ts',
+  'test/producer/kafkajs-losses.test.ts',
+  'test/consumer/unclear.test.ts',
+  'test/outage/outage.test.ts',
+  'test/stack/kafka-clusters.test.ts',
+  'test/producer/process-life.test.ts',
+  'test/producer/exit.test.ts',
+  'test/producer/kafka-outage.test.ts',
+  'test/integration/rolling-deploy.test.ts',
+  'test/cli/dead-letters.test.ts',
+  'test/consumer/bad-data.test.ts',
+  'test/start/fleet.test.ts',
+  'test/integration/registry.test.ts',
+  'test/stack/clickhouse-server.test.ts',
+  'test/contract/source.test.ts',
+  'test/kill/kill.test.ts',
+]
 
 function rankOf({ moduleId, project }: TestSpecification): number {
   const rank = LONG.indexOf(relative(project.config.root, moduleId))
