@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { TrailEvent } from '@agent-audit/analytics'
-import { kafkaAvailability, openDataDir } from '@agent-audit/stack'
+import { openDataDir } from '@agent-audit/embedded'
+import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it } from 'vitest'
 import {
   command,
@@ -163,7 +164,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
       }
       const recorded = readSessions()
       // Each look attaches to this server, and does not start one.
-      await using _server = await openDataDir(dataDir)
+      await using server = await openDataDir(dataDir)
       for (const { session, messages } of [...recorded.slice(0, 5), ...recorded.slice(-5)]) {
         expectWhole(await trailOf(dataDir, session), messages)
       }

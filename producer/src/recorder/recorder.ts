@@ -17,6 +17,7 @@ import type { EventRecord } from '../record/event-record.ts'
 import { LostEvents } from './lost-events.ts'
 import type { LostRange } from './lost-events.ts'
 import type { ResolvedOptions } from '../options/options.ts'
+import { OutstandingChunks } from './outstanding-chunks.ts'
 import type { ProblemReporter } from './problems.ts'
 import { RunIdentity } from './run-identity.ts'
 import { Waits } from './waits.ts'
@@ -55,18 +56,13 @@ export class Recorder {
   readonly #writer: ChunkWriter = new ChunkWriter()
   readonly #waits: Waits
   readonly #lost: LostEvents = new LostEvents()
-  /** The chunk being filled, and the chunks handed over: unstored ones in order, unacknowledged ones by run_seq. */
+  readonly #outstanding: OutstandingChunks
+  /** The chunk being filled. */
   #open: ChunkState | undefined
-  readonly #unstored: ChunkState[] = []
-  readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
   /** One object for all chunks, since many chunks can be on disk. */
   readonly #chunkHooks: WaitHooks = { waiting: (chunk) => this.#onWaiting(chunk), answered: () => this.#waits.end() }
   #handedOver = 0
-  /** Bytes handed over that do not have the trail's durability yet. */
-  #bufferBytes = 0
   #recorded = 0
-  #acked = 0
-  #refused = 0
   #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected: false }
   #lostDelivery: TrailError | undefined
   #linger: NodeJS.Timeout | undefined
@@ -75,6 +71,7 @@ export class Recorder {
   constructor(options: ResolvedOptions, hooks: RecorderHooks) {
     this.#options = options
     this.#hooks = hooks
+    this.#outstanding = new OutstandingChunks(options.durability, this.#lost)
     this.identity = new RunIdentity(hooks.nowMs)
     this.#port = hooks.startDelivery(settingsOf(options, this.identity.runIdHex), {
       onReport: (report) => this.#onReport(report),
@@ -102,8 +99,9 @@ export class Recorder {
   #findRefusal(): TrailError | undefined {
     if (this.#lostDelivery !== undefined) return this.#lostDelivery
     const { maxBufferBytes } = this.#options
-    if (this.#bufferBytes + this.#writer.bytes < maxBufferBytes) return undefined
-    const message = `${this.#bufferBytes} bytes of events wait in memory, maxBufferBytes is ${maxBufferBytes}`
+    const { bytes } = this.#outstanding
+    if (bytes + this.#writer.bytes < maxBufferBytes) return undefined
+    const message = `${bytes} bytes of events wait in memory, maxBufferBytes is ${maxBufferBytes}`
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
@@ -138,11 +136,10 @@ export class Recorder {
   #refuse(runSeq: number, error: TrailError): ChunkState {
     // The refused record uses up its run_seq, so the open chunk ends before it.
     this.handOver()
-    this.#refused++
-    this.#lost.add({ first: runSeq, last: runSeq, reason: error.code })
     this.#hooks.problems.report(error)
     const chunk = new ChunkState(runSeq, { waiting: () => {}, answered: () => {} })
-    chunk.fail(error)
+    chunk.count = 1
+    this.#outstanding.fail(chunk, error)
     return chunk
   }
 
@@ -154,59 +151,22 @@ export class Recorder {
     const chunk = this.#writer.take(fromTrail)
     state.count = chunk.ends.length
     state.bytes = chunk.bytes.length
-    if (this.#lostDelivery !== undefined) return this.#fail(state, this.#lostDelivery)
-    this.#bufferBytes += state.bytes
+    if (this.#lostDelivery !== undefined) return this.#outstanding.fail(state, this.#lostDelivery)
     this.#handedOver++
-    this.#unacked.set(state.firstSeq, state)
-    if (this.#options.durability === 'disk') this.#unstored.push(state)
+    this.#outstanding.add(state)
     this.#port.post({ type: 'chunk', chunk })
-  }
-
-  #fail(state: ChunkState, error: TrailError): void {
-    this.#refused += state.count
-    this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
-    state.fail(error)
   }
 
   #onReport(report: Report): void {
     this.#gauges = report.gauges
     this.#writer.recycle(report.freed)
-    for (const { firstSeq, problem } of report.refused) this.#onRefused(firstSeq, fromProblem(problem))
-    const stored = this.#onStored(report.storedTo)
-    for (const ack of report.acked) {
-      const state = this.#unacked.get(ack.firstSeq)
-      if (state === undefined) continue
-      this.#unacked.delete(ack.firstSeq)
-      this.#acked += state.count
-      if (this.#options.durability !== 'disk') this.#bufferBytes -= state.bytes
-      state.acknowledge(ack)
-    }
+    for (const { firstSeq, problem } of report.refused) this.#outstanding.refuse(firstSeq, fromProblem(problem))
+    const stored = this.#outstanding.storeTo(report.storedTo)
+    for (const ack of report.acked) this.#outstanding.acknowledge(ack)
     for (const loss of report.lost) this.#onDamaged(loss)
     for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
     if (report.closed) this.#waits.closed()
     this.#afterProgress(stored || report.acked.length > 0)
-  }
-
-  /** @returns whether any chunk was stored. */
-  #onStored(storedTo: number): boolean {
-    let count = 0
-    let kept = false
-    for (const state of this.#unstored) {
-      if (state.firstSeq > storedTo && !state.failed) break
-      count++
-      kept ||= !state.failed
-      this.#bufferBytes -= state.bytes
-      state.store()
-    }
-    if (count > 0) this.#unstored.splice(0, count)
-    return kept
-  }
-
-  #onRefused(firstSeq: number, error: TrailError): void {
-    const state = this.#unacked.get(firstSeq)
-    if (state === undefined) return
-    this.#unacked.delete(firstSeq)
-    this.#fail(state, error)
   }
 
   /** Stored events of a damaged spool will not be delivered. */
@@ -214,12 +174,7 @@ export class Recorder {
     this.#lost.add({ first, last, reason: 'SPOOL_CORRUPT', spool: { runId, file } })
     if (runId !== this.identity.runIdHex || first === null || last === null) return
     const error = new IntegrityError('SPOOL_CORRUPT', `not delivered: the spool is damaged, and set aside as ${file}`)
-    for (const state of this.#unacked.values()) {
-      if (state.firstSeq < first || state.firstSeq > last) continue
-      this.#unacked.delete(state.firstSeq)
-      this.#refused += state.count
-      state.fail(error)
-    }
+    this.#outstanding.damage(first, last, error)
   }
 
   /** @param kept - Whether any event was kept: while all are refused, events_lost events would be refused too, and add to it. */
@@ -228,8 +183,7 @@ export class Recorder {
       this.#waits.room()
       if (kept && this.#lostDelivery === undefined) this.#hooks.onKept()
     }
-    const [oldest] = this.#unacked.keys()
-    this.#waits.drainedTo(oldest ?? Number.MAX_SAFE_INTEGER)
+    this.#waits.drainedTo(this.#outstanding.oldestSeq ?? Number.MAX_SAFE_INTEGER)
   }
 
   /** Delivery has died: chunks that it had not stored are lost, and no more events are taken. */
@@ -239,12 +193,7 @@ export class Recorder {
     const error = new AuditUnavailableError(code, `delivery has stopped: ${why}`, { cause })
     this.#lostDelivery = error
     this.#hooks.problems.report(error)
-    const unstored = this.#options.durability === 'disk' ? [...this.#unstored] : [...this.#unacked.values()]
-    for (const state of unstored) this.#fail(state, error)
-    for (const state of this.#unacked.values()) state.fail(error)
-    this.#unstored.length = 0
-    this.#unacked.clear()
-    this.#bufferBytes = 0
+    this.#outstanding.abandon(error)
     this.#waits.closed()
     this.#afterProgress(false)
   }
@@ -252,7 +201,7 @@ export class Recorder {
   /** Whether the agent should take new work: the spool is not full, and half of the buffer is free for work in progress. */
   get hasRoom(): boolean {
     if (this.#gauges.spoolFull && this.#lostDelivery === undefined) return false
-    return this.#bufferBytes < this.#options.maxBufferBytes / 2
+    return this.#outstanding.bytes < this.#options.maxBufferBytes / 2
   }
 
   /** Resolves when {@link hasRoom}. */
@@ -263,7 +212,7 @@ export class Recorder {
   /** Resolves when all events recorded before are acknowledged or refused, or on timeout. */
   async drain(timeoutMs: number | undefined): Promise<DrainResult> {
     this.handOver()
-    if (this.#unacked.size > 0) await this.#waits.forDrain(this.identity.nextSeq, timeoutMs)
+    if (this.#outstanding.oldestSeq !== undefined) await this.#waits.forDrain(this.identity.nextSeq, timeoutMs)
     return this.#drainResult()
   }
 
@@ -288,7 +237,8 @@ export class Recorder {
   }
 
   #drainResult(): DrainResult {
-    return { acked: this.#acked, pending: this.#recorded - this.#acked - this.#refused, refused: this.#refused }
+    const { acked, refused } = this.#outstanding
+    return { acked, pending: this.#recorded - acked - refused, refused }
   }
 
   stats(): TrailStats {
@@ -296,7 +246,7 @@ export class Recorder {
     return {
       ...this.#drainResult(),
       recorded: this.#recorded,
-      bufferBytes: this.#bufferBytes + this.#writer.bytes,
+      bufferBytes: this.#outstanding.bytes + this.#writer.bytes,
       spoolBytes,
       spoolOldestMs: spoolOldestMs === null ? 0 : Math.max(0, Date.now() - spoolOldestMs),
       adopted,
