@@ -112,8 +112,10 @@ export function readSecret(env: Environment, name: string, issues: Issue[]): str
   }
   try {
     return readFileSync(file, 'utf8').trimEnd()
-  } catch {
-    issues.push({ path: `${name}_FILE`, expected: `expected a readable file, not ${file}` })
+  } catch (error) {
+    // The path is not quoted: it may be the secret itself, in the wrong variable.
+    const { code } = error as NodeJS.ErrnoException
+    issues.push({ path: `${name}_FILE`, expected: `expected the path of a readable file (${code})` })
     return undefined
   }
 }

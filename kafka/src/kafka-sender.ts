@@ -1,5 +1,5 @@
 /**
- * Sends to Kafka, with what kafkajs needs to lose nothing: one send is one partition, acks from all replicas, idempotent
+ * Sends to Kafka in the one way in which kafkajs loses no record: one partition a send, acks from all replicas, idempotent
  * with one request in flight, and a new client after any rejected send.
  */
 import { isMainThread } from 'node:worker_threads'
@@ -20,10 +20,10 @@ import { stopIdlePolling } from './patches/idle-polling.ts'
 import type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
-/** A connection that is cut without a word leaves a send of kafkajs without an answer for ever. */
+/** Longest wait for a send: on a cut connection kafkajs may never settle it. */
 const SEND_DEADLINE_MS = 60_000
 const CLOSE_DEADLINE_MS = 3000
-/** Short: our own loop tries for ever, and says so. */
+/** Few retries: delivery has its own loop, which retries for ever and reports each failure. */
 const RETRY = { retries: 2, initialRetryTime: 100, maxRetryTime: 1000 }
 const ALL_REPLICAS = -1
 
@@ -139,8 +139,8 @@ function offsetIn(answer: readonly RecordMetadata[], { topic, partition }: Topic
 }
 
 /**
- * Messages of one partition, for kafkajs to send. It groups messages with `reduce`, by copies of a growing list: half a
- * million places for a thousand messages. Ours are one group, and say so.
+ * Messages of one partition for kafkajs. It groups messages by `reduce`, with copies of a growing list: half a million copied
+ * references for a thousand messages. These messages override `reduce`, since they are one group already.
  */
 function oneGroup(partition: number, messages: OutgoingRecord[]): Message[] {
   return Object.assign(messages, { reduce: () => ({ [partition]: messages }) })
@@ -157,7 +157,7 @@ function rootOf(error: unknown): unknown {
 async function openKafka(connection: KafkaConnection): Promise<Kafka> {
   const module = (await import('kafkajs')).default
   registerZstd(module)
-  // In our own thread's copy only: an agent may use kafkajs itself.
+  // Patch the delivery thread's copy only: an agent may use kafkajs itself.
   if (!isMainThread) {
     stopIdlePolling()
     const { replaceProduceWriter } = await import('./patches/produce-writer.ts')
@@ -166,7 +166,7 @@ async function openKafka(connection: KafkaConnection): Promise<Kafka> {
   return new module.Kafka(kafkaConfig(connection, RETRY))
 }
 
-/** Its timer keeps no thread alive. @throws Error when time is up. */
+/** Waits for an answer of kafkajs. Its timer keeps no thread alive. @throws Error when time is up. */
 async function answered<T>(ms: number, work: Promise<T>): Promise<T> {
   const answer = await within(work, { ms, keepAlive: false })
   if (answer === TIME_IS_UP) throw new Error(`no answer within ${ms} ms`)

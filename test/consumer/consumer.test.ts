@@ -97,7 +97,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
   it('ends with a fault in its own code as it was thrown, not as an error of the broker', async () => {
     const log = await openLog(store)
     await log.append(0, encodeRun('a', 0, 9))
-    const fault = new RangeError('nobody foresaw this')
+    const fault = new RangeError('an unexpected fault')
     const { failure } = runConsumer(environmentOf(store, log), ({ check }) => ({
       check: { ...check, prepare: () => Promise.reject(fault) },
     }))

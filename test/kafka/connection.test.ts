@@ -146,7 +146,7 @@ describe.each(ROLES)('$name', ({ refusal }) => {
       KAFKA_BROKERS: 'user:hunter2@kafka:9092',
       KAFKA_SSL: 'hunter2',
       KAFKA_SSL_CA: 'hunter2',
-      KAFKA_SSL_KEY_FILE: '/does/not/exist',
+      KAFKA_SSL_KEY_FILE: '/hunter2',
       KAFKA_SASL_MECHANISM: 'hunter2',
       KAFKA_SASL_PASSWORD: 'hunter2',
     })
@@ -154,7 +154,7 @@ describe.each(ROLES)('$name', ({ refusal }) => {
       'KAFKA_BROKERS: expected host:port',
       'KAFKA_SSL: expected true or false',
       'KAFKA_SSL_CA: expected PEM text',
-      'KAFKA_SSL_KEY_FILE: expected a readable file',
+      'KAFKA_SSL_KEY_FILE: expected the path of a readable file (ENOENT)',
       'KAFKA_SSL_CERT: expected together with KAFKA_SSL_KEY',
       'KAFKA_SASL_MECHANISM: expected one of plain, scram-sha-256, scram-sha-512',
       'KAFKA_SASL_USERNAME: expected together with KAFKA_SASL_MECHANISM and KAFKA_SASL_PASSWORD',

@@ -33,7 +33,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'generation of the fence',
-    without: 'takes a commit that the group refused for one it acknowledged',
+    without: 'treats a refused commit as acknowledged',
     file: FENCE,
     from: "if (answer === 'acknowledged')",
     to: "if (answer !== 'unanswered')",
@@ -41,7 +41,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'rejoin after an unanswered commit',
-    without: 'takes a commit that was not answered for one that was acknowledged',
+    without: 'treats an unanswered commit as acknowledged',
     file: FENCE,
     from: "if (answer === 'acknowledged')",
     to: "if (answer !== 'refused')",
@@ -49,7 +49,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'clean ends the lease',
-    without: 'goes on inserting under the lease it had before it said "clean"',
+    without: 'goes on inserting under the old lease after it committed "clean"',
     file: FENCE,
     from: 'this.#lease = undefined\n    await this.#commit(next, CLEAN)',
     to: 'this.#renewAt = this.#clock.now() + this.#options.renewMs\n    await this.#commit(next, CLEAN)',
@@ -57,7 +57,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'deadline',
-    without: 'gives inserts an hour',
+    without: 'gives inserts a deadline an hour away',
     file: FENCE,
     from: 'deadline: fencedAt + this.#options.leaseMs',
     to: 'deadline: fencedAt + 3_600_000',
@@ -73,7 +73,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'waiting on "busy"',
-    without: 'looks at the tables while inserts of the owner before may still land',
+    without: 'reads the tables while inserts of the previous owner may still land',
     file: RECOVER,
     from: "state.kind === 'busy' ? state.fencedAt : joinedAt",
     to: "state.kind === 'busy' ? 0 : joinedAt",
@@ -97,7 +97,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'process list after the clock',
-    without: 'looks for running inserts first, and waits for the clock then',
+    without: 'checks for running inserts first, then waits for the clock',
     file: RECOVER,
     from: `${CLOCK}\n  ${PROCESS_LIST}`,
     to: `${PROCESS_LIST}\n  ${CLOCK}`,
@@ -105,7 +105,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'read-back after an unclear answer',
-    without: 'sends the batch again, whatever became of the first',
+    without: 'sends the batch again without reading the tables',
     file: WRITER,
     from: 'observer.recovering()\n      await this.#recover()',
     to: 'observer.recovering()',
@@ -129,15 +129,15 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'exact duplicate look-up',
-    without: 'takes every record not above the highest run_seq for a duplicate',
+    without: 'treats every record not above the highest run_seq as a duplicate',
     file: 'consumer/src/pipeline/duplicates.ts',
     from: 'if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)',
     to: 'duplicates.add(position)',
     finder: 'simulation',
   },
   {
-    guard: 'what an unclear insert stored is learnt',
-    without: 'keeps the highest run_seqs it knew before',
+    guard: 'new duplicate filter after an unclear insert',
+    without: 'keeps the old filter, which does not know the rows of that insert',
     file: WRITER,
     from: 'this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)\n  }\n\n  async #goOn',
     to: '}\n\n  async #goOn',
@@ -145,7 +145,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: 'committed offset and tables of one moment',
-    without: 'compares what was committed when it began with what is in the tables when it ends',
+    without: 'compares the committed offset at its start with the tables at its end',
     file: RECOVER,
     from: 'if (isSame(committed, now.committed)) ',
     to: '',

@@ -14,7 +14,7 @@ const struck = new Set<Fault>()
 
 describe('whatever fails', () => {
   it.each(firstSeeds)(
-    `every record is stored once, nobody stops or waits for ever: ${SEEDS_A_TEST} seeds from %i`,
+    `every record is stored once, no consumer stops or waits for ever: ${SEEDS_A_TEST} seeds from %i`,
     async (first) => {
       for (let seed = first; seed < first + SEEDS_A_TEST; seed++) {
         const outcome = await simulate(seed)

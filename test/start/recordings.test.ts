@@ -4,7 +4,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import type { TrailEvent } from '@agent-audit/analytics'
 import { openDataDir } from '@agent-audit/embedded'
 import { kafkaAvailability } from '@agent-audit/stack'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   command,
   lines,
@@ -164,7 +164,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
       }
       const recorded = readSessions()
       // Each look attaches to this server, and does not start one.
-      await using server = await openDataDir(dataDir)
+      const server = await openDataDir(dataDir)
+      onTestFinished(() => server.close())
       for (const { session, messages } of [...recorded.slice(0, 5), ...recorded.slice(-5)]) {
         expectWhole(await trailOf(dataDir, session), messages)
       }
