@@ -1,4 +1,4 @@
-/** Records of transactions, given up and committed, between those of none: the log's offsets are all accounted for. */
+/** Records of aborted and committed transactions between records without one: every offset of the log is accounted for. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -16,7 +16,7 @@ describe.skipIf(!kafka.available)(`transactions on Kafka${reason}`, async () => 
   const store = await openStore()
   const { brokers } = await sharedKafka()
 
-  it('stores what was committed, and no record of a transaction that was given up', { timeout: 120_000 }, async () => {
+  it('stores records of committed transactions, and none of aborted ones', { timeout: 120_000 }, async () => {
     const log = await openOnKafka(brokers)(store)
     const producer = connectKafka(brokers).producer({
       transactionalId: log.topic,
@@ -29,7 +29,7 @@ describe.skipIf(!kafka.available)(`transactions on Kafka${reason}`, async () => 
       const transaction = await producer.transaction()
       const messages = encodeRun(run, 0, 9).map((value) => ({ key: run, value, partition: 0 }))
       await transaction.send({ topic: log.topic, messages })
-      // Between the transaction's own records: what is given up ends with its producer, not with an offset.
+      // Between the transaction's records: an aborted stretch of the log belongs to a producer, not to a range of offsets.
       await log.append(0, encodeRun(`beside ${run}`, 0, 4))
       await transaction.send({
         topic: log.topic,
@@ -48,7 +48,7 @@ describe.skipIf(!kafka.available)(`transactions on Kafka${reason}`, async () => 
     }
     await log.append(0, encodeRun('last', 0, 9))
     runConsumer(environmentOf(store, log))
-    // Five marks of an end, and three times fifteen records given up.
+    // Five control records, and three times fifteen aborted records.
     const expected = { events: 2 * 15 + 5 * 5 + 10, skipped: { hole: 5 + 3 * 15 } }
     await expect.poll(() => accountOf(store, log), WAIT).toEqual(expected)
     await using analytics = connectAnalytics(store.dataDir.reader)

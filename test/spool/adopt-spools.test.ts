@@ -104,7 +104,7 @@ it('leaves a live owner in the same process alone, on this thread and on another
   spool.close()
 })
 
-it('adopts a spool once: whoever holds it keeps others out, and after closing it is there again', async () => {
+it('adopts a spool once: its holder keeps other runs out, and after closing it can be adopted again', async () => {
   const directory = makeTempDirectory()
   leaveSpool(directory, 1)
   const [spool] = adoptSpools({ directory }).spools
@@ -128,7 +128,7 @@ it('goes on where the last adopter stopped', () => {
   second?.close()
 })
 
-it('places records that no owner had a number of partitions for, each adopter by the same one', () => {
+it('assigns partitions to records stored before the number was known, each adopter by the same number', () => {
   const directory = makeTempDirectory()
   const spool = openRunSpool({ directory, runId: runIdOf(1), maxBytes: ALL, fsync: false })
   spool.append(unplaced(chunkOf(0, 20)))
@@ -141,7 +141,7 @@ it('places records that no owner had a number of partitions for, each adopter by
   }
 })
 
-it('takes a file of version 1, which had no place for a number of partitions', () => {
+it('takes a file of version 1, which had no column for the number of partitions', () => {
   const directory = makeTempDirectory()
   const file = leaveSpool(directory, 1)
   runSql(file, 'ALTER TABLE run DROP COLUMN partitions; PRAGMA user_version = 1')

@@ -1,4 +1,4 @@
-/** Programs that the tests run in processes of their own, to be killed, stopped or raced. One line of output a step. */
+/** Programs that the tests run in separate processes, and kill, stop or race. They print one line a step. */
 import fs, { existsSync, writeFileSync, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ function stopAfter(name: 'closeSync' | 'statSync' | 'rmSync'): void {
   syncBuiltinESMExports()
 }
 
-/** Written before the next step begins: what was printed has happened, whenever the process is killed. */
+/** Writes before the next step begins: a printed line has happened, at whatever moment the process is killed. */
 function print(line: string | number): void {
   // The pipe may be full while a busy machine keeps the reader waiting.
   for (;;) {
@@ -42,7 +42,7 @@ function stayAlive(): void {
   setInterval(() => {}, 60_000)
 }
 
-/** The error's code, or what was returned. */
+/** The error's code, or the returned value. */
 function outcomeOf(work: () => unknown): string {
   try {
     return String(work())

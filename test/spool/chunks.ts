@@ -7,7 +7,7 @@ export function runIdOf(number: number): string {
   return number.toString(16).padStart(32, '0')
 }
 
-/** The same chunk as it is stored while no number of partitions is known: a hash of each key in the partition's place. */
+/** The same chunk as stored before the number of partitions is known: a hash of each key instead of a partition. */
 export function unplaced(chunk: Chunk): Chunk {
   return { ...chunk, partitions: chunk.partitions.map((_, index) => ~hashOf(chunk, index)) }
 }

@@ -112,7 +112,7 @@ it('reads at least one record, however large, and one of many mebibytes amid sma
   expect(readValues(0, 3003)).toEqual([])
 })
 
-it('is made once: whoever opens it finds the same id, topics and offsets', () => {
+it('is made once: every process that opens it finds the same id, topics and offsets', () => {
   log.append('events', 0, recordsOf('a'))
   log.close()
   const again = openAgain()
@@ -150,7 +150,7 @@ it('never lets the append time of a partition fall, though the clock does', () =
   expect(log.read('events', 0, 0, ALL).map(({ appendTimeMs }) => appendTimeMs)).toEqual([5000, 5000, 5000, 5000, 6000])
 })
 
-it('says loudly when an offset is gone or was never written', () => {
+it('throws for an offset that was deleted or never written', () => {
   log.append('events', 0, recordsOf('a', 'b', 'c'))
   log.append('events', 0, recordsOf('d'))
   const truncated = expect.objectContaining({ code: 'LOG_TRUNCATED', retryable: false })
@@ -257,7 +257,7 @@ it('opens for reading only beside a writer, and writes nothing', () => {
   expect(readValues(0)).toEqual(['a', 'b'])
 })
 
-it('opens for reading only after the last writer has gone, and says when there is no log', () => {
+it('opens read-only after the last writer has closed it, and throws when there is no log', () => {
   log.append('events', 0, recordsOf('a'))
   log.close()
   const reader = openEmbeddedLogReader({ directory })

@@ -69,7 +69,7 @@ const anyStep = fc.oneof(
   },
 )
 
-it('gives back what was appended and not trimmed, byte for byte and in order, also after another process life', () => {
+it('returns chunks that were appended and not trimmed, byte for byte and in order, also in a later process', () => {
   const directory = makeTempDirectory()
   let run = 0
   fc.assert(
@@ -177,7 +177,7 @@ it.each<[string, Partial<Chunk>]>([
   spool.close()
 })
 
-it('keeps records before the number of partitions is known, and places all of them by the first number it is told', () => {
+it('keeps records before the number of partitions is known, and assigns all of them by the first number it is given', () => {
   const directory = makeTempDirectory()
   const spool = openSpool(directory)
   const [early, late] = [chunkOf(0, 20), chunkOf(20, 20)]
@@ -193,7 +193,7 @@ it('keeps records before the number of partitions is known, and places all of th
   const expected = [placesOf(early, 5), [...late.partitions], placesOf(chunkOf(40, 3), 5)]
   expect(partitionsIn(spool)).toEqual(expected)
   spool.close()
-  // Some of it may have been sent by now: another number would put the rest, and what is sent again, elsewhere.
+  // Some records may have been sent by now: another number would send the rest, and resends, to other partitions.
   for (const adopted of adoptSpools({ directory }).spools) {
     expect(adopted.unplaced).toBe(false)
     adopted.fixPartitions(7)
@@ -240,7 +240,7 @@ it('gives the space of a drained backlog back to the disk', () => {
   spool.close()
 })
 
-it('lets nobody else read the events', () => {
+it('lets no other user read the events', () => {
   const directory = join(makeTempDirectory(), 'new', 'spool')
   const spool = openSpool(directory)
   spool.append(chunkOf(0, 1))

@@ -1,4 +1,4 @@
-/** The embedded ClickHouse: who may do what, one server a data directory, and what outlives which end. */
+/** The embedded ClickHouse: rights of its users, one server a data directory, and which data survives which end. */
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, readdir, stat } from 'node:fs/promises'
@@ -51,12 +51,12 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await readNotes(server)).toBe('[1]')
   })
 
-  it('lets nobody without a password read or drop a table', async () => {
+  it('refuses a client without a password to read or drop a table', async () => {
     const server = await start()
     await makeNotes(server)
-    const nobody = { username: 'default', password: '' }
-    expect(await ask(server.url, nobody, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
-    expect(await ask(server.url, nobody, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
+    const anonymous = { username: 'default', password: '' }
+    expect(await ask(server.url, anonymous, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, anonymous, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
     expect(await ask(server.url, { username: 'admin', password: '' }, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
   })
 
@@ -110,7 +110,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     expect(await readNotes(third)).toBe('[1,2]')
   })
 
-  it('does not take a stranger on the port of a dead server for the server', async () => {
+  it('does not take another program on the port of a dead server for the server', async () => {
     const dataDir = await makeDirectory()
     const dead = await start(dataDir)
     await dead.kill()

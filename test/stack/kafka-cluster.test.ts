@@ -1,4 +1,4 @@
-/** A local Kafka from its jars: it keeps what it acknowledged over a crash, and ends with its parent. */
+/** A local Kafka from its jars: it keeps acknowledged messages over a crash, and ends with its parent. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
@@ -39,7 +39,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`a node of startKafka ${NO_KAFKA ?? ''}`
     await expect(produce(cluster, 'large', Buffer.alloc(7 * 1024 * 1024))).resolves.toBeUndefined()
   })
 
-  it('keeps what it acknowledged when it is killed, and comes back at the same address', async () => {
+  it('keeps acknowledged messages when it is killed, and comes back at the same address', async () => {
     await makeTopic(cluster, 'kept')
     await produce(cluster, 'kept', 'before')
     const [node] = cluster.nodes
@@ -52,7 +52,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`a node of startKafka ${NO_KAFKA ?? ''}`
     expect(await consume(cluster, 'kept', 2)).toEqual(['before', 'after'])
   })
 
-  it('answers nothing while it is held, and everything once it goes on', async () => {
+  it('answers no request while it is held, and every request afterwards', async () => {
     const [node] = cluster.nodes
     const topics = await withAdmin(connect(cluster), (admin) => admin.listTopics())
     const admin = connect(cluster, { requestTimeout: 1000, retry: { retries: 0 } }).admin()
@@ -88,7 +88,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
     expect(await consume(second, 'notes', 1)).toEqual(['kept'])
   })
 
-  it('tells what Kafka said when it does not start, and leaves nothing running', async () => {
+  it('reports the output of a Kafka that does not start, and leaves no process', async () => {
     const broken = startKafka({ properties: { 'log.retention.hours': 'never' } })
     await expect(broken).rejects.toThrow(/log.retention.hours/)
     await expect(broken).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })

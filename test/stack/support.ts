@@ -1,4 +1,4 @@
-/** Words to the real servers, and programs that start them and are killed. */
+/** Statements to the real servers, and programs that start servers and are killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,7 +10,7 @@ import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@ag
 import { expect, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
 
-// These tests are about what this machine starts itself.
+// These tests are about servers that this machine starts itself.
 vi.stubEnv('CLICKHOUSE_URL', undefined)
 vi.stubEnv('KAFKA_BROKERS', undefined)
 
@@ -20,7 +20,7 @@ const kafka = kafkaAvailability()
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : `(skipped: ${clickHouse.reason})`
 export const NO_KAFKA: string | undefined = kafka.available ? undefined : `(skipped: ${kafka.reason})`
 
-/** A directory that goes when the test has finished, after what it started has been stopped. */
+/** A directory that is removed when the test has finished, after its servers have stopped. */
 export async function makeDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'agent-audit-test-'))
   onTestFinished(() => rm(directory, { recursive: true, force: true }))
@@ -36,7 +36,7 @@ export async function ask(url: string, user: Credentials, statement: string): Pr
 
 export interface Program {
   readonly pid: number
-  /** What the program said about the part it started. */
+  /** What the program reported about the server it started. */
   readonly part: { readonly pids: readonly number[]; readonly directory: string }
 }
 
@@ -57,7 +57,7 @@ export function spawnProgram(part: string, directory: string): { child: ChildPro
   return { child, said: once(createInterface(child.stdout), 'line').then(([line]) => String(line)) }
 }
 
-/** Waits until none of the processes is there any more. */
+/** Waits until all of the processes have ended. */
 export async function expectGone(pids: readonly number[]): Promise<void> {
   await expect.poll(() => pids.filter(isRunning), { timeout: 30_000 }).toEqual([])
 }

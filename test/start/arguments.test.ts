@@ -11,7 +11,7 @@ it.each([
   [['--replay', 'a.jsonl', '--seed', '1'], 'not together with --replay'],
   [['--replay'], "Option '--replay <value>' argument missing"],
   [['--replay', '--json'], "Option '--replay' needs a value"],
-])('says in one line what is wrong with %j, and starts nothing', async (args, message) => {
+])('names the error of %j in one line, and starts nothing', async (args, message) => {
   const dataDir = join(makeDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, ...args])
   expect(run).toMatchObject({ exitCode: 2, stdout: '' })

@@ -72,7 +72,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
       1,
     ],
     ['gzip damaged', damaged(gzipSync(lines(good))), 1, 'the gzip data is damaged', 0],
-  ])('%s: says where, and stores and counts what came before', async (_, data, line, message, sessions) => {
+  ])('%s: names the line, and stores and counts the sessions before it', async (_, data, line, message, sessions) => {
     const file = writeRecording('bad', data)
     const run = await start(['--data-dir', dataDir, '--replay', file, '--json'])
     expect(run.exitCode).toBe(2)
@@ -88,7 +88,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
 
 function damaged(data: Buffer): Buffer {
   const copy = Buffer.from(data)
-  // In the checksum: only the end of the data tells.
+  // In the checksum: the damage shows only at the end of the data.
   copy[copy.length - 6] = (copy[copy.length - 6] ?? 0) ^ 0xff
   return copy
 }

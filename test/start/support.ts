@@ -1,4 +1,4 @@
-/** What the tests of `npm start` share: runs of it on directories of their own, and recordings to replay. */
+/** What the tests of `npm start` share: runs on new directories, and recordings to replay. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const START = fileURLToPath(new URL('../../stack/src/start.ts', import.meta.url)
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const SOURCE = '--conditions=agent-audit-source'
 
-// Each of them starts ClickHouse, a consumer and more: on a busy machine that takes many times what it takes on an idle one.
+// Each test starts ClickHouse, a consumer and more: on a busy machine that takes many times as long as on an idle one.
 vi.setConfig({ testTimeout: 150_000 })
 
 const clickHouse = clickHouseAvailability()
@@ -39,12 +39,12 @@ export interface Summary {
 
 export interface RunningStart {
   readonly child: ChildProcess
-  /** Resolves once that is on its standard error. */
+  /** Resolves once its standard error matches. */
   said(pattern: RegExp): Promise<void>
   readonly ended: Promise<Run>
 }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 export function makeDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'start-test-'))
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
@@ -65,7 +65,7 @@ export async function openSharedDirectory(): Promise<string> {
   return directory
 }
 
-/** Starts `npm start` without npm. Killed after the test, if it is still there. */
+/** Starts `npm start` without npm. The test's end kills it if it still runs. */
 export function launch(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningStart {
   const child = spawn(process.execPath, [SOURCE, START, ...args], { env: { ...process.env, ...env }, stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))
@@ -154,7 +154,7 @@ export function lines(...values: readonly unknown[]): string {
   return values.map((value) => `${typeof value === 'string' ? value : JSON.stringify(value)}\n`).join('')
 }
 
-/** Writes a recording; gone after the test. */
+/** Writes a recording that is removed after the test. */
 export function writeRecording(name: string, data: string | Uint8Array): string {
   const file = join(makeDirectory(), name)
   writeFileSync(file, data)

@@ -13,7 +13,7 @@ const PRODUCER = new URL('../../producer/src/', import.meta.url)
 const SOURCES = ['delivery/delivery.ts', 'log/kafka-sender.ts', 'log/embedded-sender.ts', 'delivery/worker.ts']
 
 export function setup({ config }: TestProject): void {
-  // The last one is made for a thread, and says so once it has loaded.
+  // The last file runs in a thread only: outside one it throws, after it has loaded.
   const load = SOURCES.map((file) => `await import('${new URL(file, PRODUCER).href}').catch(() => {})`).join('\n')
   execFileSync(process.execPath, ['--conditions=agent-audit-source', '--input-type=module', '--eval', load], {
     env: { ...process.env, ...config.env },

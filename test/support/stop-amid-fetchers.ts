@@ -1,6 +1,6 @@
 /**
- * To be imported before the consumer's main module: brokers change in the very moment in which it stops. kafkajs then stops
- * its fetchers, and makes new ones.
+ * Imported before the consumer's main module. The brokers change at the moment when the consumer stops: kafkajs then stops its
+ * fetchers, and makes new ones.
  */
 import { createRequire } from 'node:module'
 
@@ -19,7 +19,7 @@ prototype.stop = function stopAmidFetchers(this: Runner): Promise<void> {
   const stopped = Promise.withResolvers<void>()
   let asked = 0
   consumerGroup.getNodeIds = () => {
-    // First a fetcher asks, and ends, for the brokers are others now. Then new fetchers are to be made for them.
+    // First a fetcher asks, sees other brokers, and ends. Then kafkajs asks, to make new fetchers.
     if (++asked === 2) stopped.resolve(stop.call(this))
     return nodeIds
   }
