@@ -1,4 +1,4 @@
-/** A program of these tests in a process of its own, told what to do over IPC; it ends when we do. */
+/** A program of these tests in a separate process. It takes orders over IPC, and ends with this process. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
@@ -8,7 +8,7 @@ export interface ChildOptions {
   /** File in this folder. */
   readonly script: string
   readonly argument?: string
-  /** Over our own environment, of which what names other places is left out. */
+  /** Added to this process's environment, without its variables that name other servers or directories. */
   readonly environment?: Readonly<Record<string, string>>
   /** Where its standard error goes, appended. */
   readonly logFile: string
@@ -36,7 +36,7 @@ export function isAlive(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null
 }
 
-/** Sends a signal, and waits until the process is gone. */
+/** Sends a signal, and waits until the process has ended. */
 export async function endChild(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (!isAlive(child)) return
   const exited = once(child, 'exit')

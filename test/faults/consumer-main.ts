@@ -20,7 +20,7 @@ export const STEPS = [
 ] as const
 export type Step = (typeof STEPS)[number]
 
-/** What is to happen at the next time that a step is reached. */
+/** What happens when the process reaches a step the next time. */
 export interface Strike {
   readonly step: Step
   readonly signal: 'SIGKILL' | 'SIGSTOP'
@@ -35,7 +35,7 @@ export type Sign =
   | { readonly kind: 'struck'; readonly step: Step; readonly at: number }
   | { readonly kind: 'stored'; readonly partition: number; readonly at: number; readonly lagMs: number }
 
-/** Environment variable with a JSON object: ports that are reached by way of others. */
+/** Environment variable with a JSON object: ports that are reached through other ports. */
 export const ROUTES = 'FAULTS_ROUTES'
 
 let armed: Strike | undefined
@@ -54,14 +54,14 @@ async function main(): Promise<void> {
     armed = strike === 'forget' ? undefined : strike
     if (strike === 'forget') say({ kind: 'forgotten' })
   })
-  // It ends with whoever started it.
+  // The process ends with its parent.
   process.on('disconnect', () => process.exit(9))
   reroute(JSON.parse(process.env[ROUTES] ?? '{}') as Record<string, number>)
   const settings = readSettings(process.env)
   const log = pino({ level: settings.LOG_LEVEL, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
   process.once('SIGTERM', () => {
     drain.abort()
-    // It should have ended by now: for whoever reads the logs of a failed round.
+    // It should have ended by now. The line helps a reader of a failed round's logs.
     setTimeout(
       () => log.warn({ calls: [...calls], active: process.getActiveResourcesInfo() }, 'still draining'),
       12_000,

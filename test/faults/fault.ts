@@ -21,10 +21,10 @@ export interface Scene {
 }
 
 export interface Injected {
-  /** When it struck; for what lasts, when its cause was gone. Milliseconds since 1970. */
+  /** When it struck; for a fault that lasts, when its cause ended. Milliseconds since 1970. */
   readonly at: number
   readonly partitions: readonly number[]
-  /** What was asked for did not come about, and why. */
+  /** Why the requested fault did not happen. */
   readonly missed?: string
 }
 
@@ -32,7 +32,7 @@ export interface Fault {
   readonly kind: string
   /** What it breaks: two at once are two of different targets, or one would undo the other. */
   readonly target: 'consumer' | 'group' | 'store' | 'link to the store' | 'brokers' | 'link to the brokers'
-  /** Resolves when the fault has struck and its cause is gone: what was killed is started again. */
+  /** Resolves when the fault has struck and its cause has ended: killed processes run again. */
   inject(scene: Scene): Promise<Injected>
   /** Why this fault cannot be had here. */
   unavailable?(servers: Servers): string | undefined

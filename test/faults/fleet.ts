@@ -1,4 +1,4 @@
-/** The consumers under test: two that stay, each with proxies of its own to both ends, and others that come and go. */
+/** The consumers under test: two that stay, each with separate proxies to Kafka and ClickHouse, and others that join and leave. */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts'
@@ -24,7 +24,7 @@ export interface FleetOptions {
   readonly logFile: string
 }
 
-/** One consumer that is always there: its process is started anew when it is gone. */
+/** One consumer that stays: when its process ends, it is started again. */
 export class Member {
   readonly name: string
   readonly toStore: CuttingProxy

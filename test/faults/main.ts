@@ -204,7 +204,7 @@ function fleetOptions(
   }
 }
 
-/** What was started and mounted goes, also when a person has seen enough. */
+/** Stops all servers and unmounts all disks, also after Ctrl-C. */
 function endOnSignal(servers: Servers): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => void servers[Symbol.asyncDispose]().finally(() => process.exit(1)))

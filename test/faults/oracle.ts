@@ -16,7 +16,7 @@ export interface Verdict {
   /** Of acknowledged events, those not stored; of all events, stored rows beyond the first of each. */
   readonly lost: number
   readonly repeated: number
-  /** Everything that does not hold, in words. */
+  /** Every violation, as text. */
   readonly findings: readonly string[]
 }
 
@@ -101,7 +101,7 @@ export class Oracle {
     return { events: acknowledged.length, lost: lost.length, repeated, findings }
   }
 
-  /** What offsets became that are no events: where lost events may have gone. */
+  /** The kinds of skipped rows: they show where lost events may have ended. */
   async #skipped(): Promise<string[]> {
     const rows = await this.#servers.admin.rows<{ kind: string; reason: string; rows: number }>(
       `SELECT kind, reason, toFloat64(count()) AS rows FROM {database:Identifier}.${SKIPPED_TABLE}

@@ -1,5 +1,5 @@
 /**
- * The real producer at full speed, in a process of its own. Each order over IPC is answered once it is carried out. The
+ * The real producer at full speed, in a separate process. It answers each order over IPC once the order is done. The
  * ids of acknowledged events go to a file, one a line.
  *
  * Started with one argument, a {@link ProducerOrder} as JSON.
@@ -26,7 +26,7 @@ export interface Tally {
 
 const SESSIONS = 48
 const CHUNK = 100
-/** Events without an acknowledgement at most: beyond, it waits for the broker. */
+/** The most events without an acknowledgement: beyond, the producer waits for the broker. */
 const WINDOW = 20_000
 /** After the burst, milliseconds from one chunk to the next. */
 const PACE_MS = 100

@@ -7,7 +7,7 @@ export interface KindReport {
   readonly injected: number
   readonly missed: number
   readonly recoveryMs: { readonly median: number; readonly longest: number }
-  /** Of some: what is promised where nothing else breaks, on a machine with nothing else to do, and the longest there. */
+  /** Of some faults: the promised time where nothing else breaks, on an idle machine, and the longest measured there. */
   readonly alone?: { readonly boundMs: number; readonly longestMs: number } | undefined
 }
 

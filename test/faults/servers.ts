@@ -25,7 +25,7 @@ export class Servers implements AsyncDisposable {
   readonly kafka: KafkaCluster
   /** Why the disk cannot be filled here; undefined if it can. */
   readonly noDisk: string | undefined
-  /** Last words of a ClickHouse each time that it ended without being killed here. */
+  /** The last log lines of ClickHouse for each end that no fault caused. */
   readonly storeDeaths: string[] = []
   readonly #storeDir: string
   readonly #closed = new AbortController()
@@ -88,7 +88,7 @@ export class Servers implements AsyncDisposable {
     }
   }
 
-  /** Waits for a ClickHouse that is being started again. */
+  /** Waits until a restarting ClickHouse answers. */
   async storeUp(): Promise<void> {
     await until('ClickHouse up', () => isRunning(this.#dataDir.clickhouse.pid) || undefined)
   }
@@ -165,7 +165,7 @@ export class Servers implements AsyncDisposable {
     }
   }
 
-  /** Asks the brokers something, over a connection of its own, whichever of them live. */
+  /** Asks the live brokers over a new connection. */
   async ask<T>(question: (admin: Admin) => Promise<T>): Promise<T> {
     const retry = { retries: 8, initialRetryTime: 200, maxRetryTime: 1000 }
     const kafka = new kafkajs.Kafka({ brokers: [...this.kafka.brokers], logLevel: kafkajs.logLevel.NOTHING, retry })
@@ -200,7 +200,7 @@ export class Servers implements AsyncDisposable {
   }
 }
 
-/** A disk of its own, small enough to be filled. @returns Why there is none. */
+/** Mounts a disk small enough to be filled. @returns Why there is none. */
 function mountDisk(directory: string): string | undefined {
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MB}m`, 'agent-audit-faults', directory], { stdio: 'pipe' })

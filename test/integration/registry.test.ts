@@ -32,7 +32,7 @@ if (kafka.available && registryIs.available) {
 } else if (!kafka.available) it.skip(`on Kafka: ${kafka.reason}`)
 
 let subjects = 0
-/** A subject nobody else uses, also on a registry that was there before. */
+/** A new subject, also on a registry that earlier runs used. */
 const newTopic = (): string => `audit.registry.${process.pid}.${Date.now()}.${subjects++}`
 
 /** Record `seq` of a run in the Confluent wire format. */
@@ -53,7 +53,7 @@ function firstBytes(directory: string, topic: string): Set<number | undefined> {
   }
 }
 
-/** Registers a schema of somebody else and returns its id. */
+/** Registers a foreign schema and returns its id. */
 async function registerForeign(
   schema: unknown,
   references: readonly unknown[] = [],
@@ -183,7 +183,7 @@ describe.skipIf(!registryIs.available)(
       })
     })
 
-    it('is asked again for an id it did not know: a stray message condemns none of those after it', async () => {
+    it('is asked again for an id it did not know: a stray message makes no later message a dead letter', async () => {
       const log = await openEmbedded(store)
       const schemas = createSchemaRegistry(url)
       // Ids rise by one, so the next one is known before it is given.

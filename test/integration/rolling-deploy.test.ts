@@ -1,4 +1,4 @@
-/** Consumers deployed one after the other on three brokers, while events come in: none waits for another's lease. */
+/** Consumers are deployed one after the other on three brokers, while events come in. No consumer waits for another one's lease. */
 import { completeness, connectAnalytics } from '@agent-audit/analytics'
 import { kafkaAvailability, startKafka } from '@agent-audit/stack'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -16,8 +16,8 @@ const DEPLOYS = 3
 /** SHUTDOWN_TIMEOUT_MS of the consumer is as long. */
 const DRAIN_MS = 10_000
 /**
- * 3 s is what it takes on a machine of its own; here it shares one with the brokers and other tests. Who waits for the lease
- * or for the session of the one that left takes far longer.
+ * It takes 3 s on a machine with no other load; here the consumers share a machine with the brokers and other tests. A consumer
+ * that waits for the lease or the session of its predecessor takes far longer.
  */
 const FLOW_MS = 10_000
 const SLOW_TO_FORGET = { LEASE_MS: '120000', SESSION_TIMEOUT_MS: '60000', INSERT_TIMEOUT_MS: '10000' }
@@ -66,7 +66,7 @@ describe.skipIf(!kafka.available)(`a rolling deploy${reason}`, async () => {
           `drained in ${Math.round(left - told)} ms, flowing ${Math.round(flowing - left)} ms later\n`,
         )
         expect(left - told).toBeLessThan(DRAIN_MS)
-        // It has left by its own word: its session lasts a minute.
+        // The drained consumer has left the group itself: its session would last a minute.
         expect(await members()).toBe(1)
         expect(running.stdout).toContain('"msg":"drained"')
         running = successor

@@ -15,8 +15,7 @@ describe.skipIf(reason !== '')(`a consumer that stops${reason}`, async () => {
   /** A consumer that has just stored an event, so that its partition is not clean. */
   async function startWorking(...imported: URL[]): Promise<ConsumerProcess> {
     const log = await openOnKafka(cluster.brokers)(store, { partitions: 1 })
-    const environment = { ...environmentOf(store, log), SHUTDOWN_TIMEOUT_MS: '2000', LOG_LEVEL: 'info' }
-    const consumer = startConsumerProcess(environment, ...imported)
+    const consumer = startConsumerProcess({ ...environmentOf(store, log), LOG_LEVEL: 'info' }, ...imported)
     await log.append(0, encodeRun('stopped', 0, 99))
     await expect.poll(() => accountOf(store, log), { timeout: 30_000 }).toEqual({ events: 100, skipped: {} })
     return consumer

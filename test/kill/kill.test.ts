@@ -9,7 +9,7 @@ const clickHouse = clickHouseAvailability()
 const skip = clickHouse.available ? '' : ` (skipped: ${clickHouse.reason})`
 
 it.skipIf(!clickHouse.available)(
-  `what producers were told is stored is in ClickHouse once, though all of them were killed${skip}`,
+  `events reported as stored to killed producers are in ClickHouse once${skip}`,
   { timeout: 180_000 },
   async () => {
     const report = await runKillRounds({ rounds: ROUNDS, seed: takeSeed('kill') })

@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs'
 import { createAuditTrail } from '@agent-audit/producer'
 import type { ProducerOrder } from './rounds.ts'
 
-/** Written before the next step begins: what was said has happened, whenever the process is killed. */
+/** Writes before the next step begins: a printed line has happened, at whatever moment the process is killed. */
 function say(line: string): void {
   for (;;) {
     try {
@@ -25,7 +25,7 @@ const trail = createAuditTrail({
   agentId: 'killed',
   spoolDir,
   fsync,
-  // Nothing listens there: what is recorded stays in the spool.
+  // Nothing listens there: events stay in the spool.
   ...(offline ? { brokers: ['127.0.0.1:1'] } : { dataDir }),
   onProblem: () => {},
 })

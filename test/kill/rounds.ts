@@ -68,7 +68,7 @@ const producerPlan = fc.record({
 })
 const roundPlan = fc.array(producerPlan, { minLength: 1, maxLength: 2 })
 
-/** Runs the rounds on a ClickHouse, a consumer and an embedded log of their own, and removes all of it again. */
+/** Starts a ClickHouse, a consumer and an embedded log, runs the rounds on them, and removes all of it again. */
 export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Promise<KillReport> {
   const directory = mkdtempSync(join(tmpdir(), 'kill-test-'))
   try {
@@ -77,7 +77,7 @@ export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Pro
     const places = { dataDir: dataDir.logDir, spoolDir: join(directory, 'spool') }
     const told = new Map<string, number>()
     for (const [round, plans] of fc.sample(roundPlan, { numRuns: rounds, seed }).entries()) {
-      // In every second round the number of partitions is known to nobody who cannot ask for it.
+      // In every second round a producer cannot know the number of partitions without asking the log.
       if (round % 2 === 0) forgetPartitions(places.spoolDir)
       await Promise.all(
         plans.map(async ({ delayMs, early, ...plan }, index) => {

@@ -1,6 +1,6 @@
 /**
- * A broker that is down while a producer records at full speed: its calls keep their cost, its memory stays bounded, and
- * everything arrives in order once the broker is back.
+ * The broker is down while a producer records at full speed: the calls cost the same, the producer's memory stays bounded, and
+ * all events arrive in order once the broker is back.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,7 +20,7 @@ import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import { pino } from 'pino'
 import { SOON_BACK } from '../support/own-kafka.ts'
 
-/** What the producer is to do, as JSON in its argument. */
+/** The producer's order, as JSON in its argument. */
 export interface OutageOrder {
   readonly brokers: readonly string[]
   readonly topic: string
@@ -47,7 +47,7 @@ export interface OutageReport {
   readonly up: PhaseFigures
   readonly down: PhaseFigures
   readonly drained: PhaseFigures
-  /** Events in ClickHouse, those that the consumer left out as duplicates, and those behind a later one of their run. */
+  /** Events in ClickHouse, those that the consumer skipped as duplicates, and those behind a later event of their run. */
   readonly stored: number
   readonly duplicates: number
   readonly outOfOrder: number
@@ -62,7 +62,7 @@ export interface OutageOptions {
   readonly say?: (line: string) => void
 }
 
-/** As of a user who has just begun. */
+/** Like a user's first events. */
 const WARM_UP = 5000
 const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
 const PARTITIONS = 4
@@ -70,7 +70,7 @@ const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
 const DAY_MS = 86_400_000
 const POLL_MS = 200
 
-/** Runs it on a Kafka of its own, whose one broker is killed, and a ClickHouse; removes all of it again. */
+/** Starts a Kafka, whose one broker it kills, and a ClickHouse; removes all of it again. */
 export async function runOutage({ before, events, say = () => {} }: OutageOptions): Promise<OutageReport> {
   const directory = mkdtempSync(join(tmpdir(), 'outage-test-'))
   try {
@@ -125,7 +125,7 @@ async function setUp(dataDir: DataDir, kafka: KafkaCluster): Promise<void> {
 }
 
 interface Producer extends AsyncDisposable {
-  /** Waits for a word, and gives the figures behind it. */
+  /** Waits for a line that begins with `word`, and returns the figures behind it. */
   said<T>(word: string): Promise<T>
   goOn(): void
   /** Waits until it has ended. */
@@ -155,7 +155,7 @@ function startProducer(order: OutageOrder): Producer {
   }
 }
 
-/** Has the consumer write what is in the log, and looks at it. */
+/** Runs the consumer until it has stored the log, and checks the tables. */
 async function store(
   dataDir: DataDir,
   kafka: KafkaCluster,
@@ -170,7 +170,7 @@ async function store(
   const count = async (sql: string): Promise<number> => Number((await analytics.rows<{ n: string }>(sql))[0]?.n)
   let stored = 0
   let before = -1
-  // The consumer ends only with an error; what is not there when nothing comes any more is missing.
+  // The consumer ends only with an error. Events that are not there when the count no longer grows are missing.
   for (let quiet = 0; stored < events && quiet < 150; quiet = stored === before ? quiet + 1 : 0) {
     before = stored
     await Promise.race([sleep(POLL_MS), running])

@@ -59,9 +59,9 @@ function say(word: string, value: PhaseFigures & { idleMb?: number }): void {
   process.stdout.write(`${word} ${JSON.stringify(value)}\n`)
 }
 
-// Whoever started it is gone: nobody waits for the rest.
+// The parent has ended: no process waits for the rest.
 process.stdin.once('end', () => process.exit(1))
-// Idle as a user would find it: in use for a moment, and all of that acknowledged.
+// Idle as a user would find it: after a moment of use, with all events acknowledged.
 await record(warmUp)
 await trail.flush()
 await sleep(IDLE_MS)

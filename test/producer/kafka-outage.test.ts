@@ -1,4 +1,4 @@
-/** The producer while its broker is down: a Kafka for these tests alone, which they kill and start again. */
+/** The producer while its broker is down. These tests start their own Kafka, which they kill and start again. */
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import type { Kafka } from 'kafkajs'

@@ -26,7 +26,7 @@ const PARTITIONS = 6
 const availability = kafkaAvailability()
 const reason = availability.available ? '' : ` (skipped: ${availability.reason})`
 
-/** Every message has its session for a key, and lies in the partition that kafkajs itself would choose. */
+/** Every message has its session as key, and lies in the partition that kafkajs itself would choose. */
 function expectPlaces(topic: string, messages: readonly Message[]): void {
   const partitionOf = kafkajs.Partitioners.DefaultPartitioner()
   const partitionMetadata = Array.from(
@@ -95,7 +95,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     }
   })
 
-  it('a program of its own sends and ends without a word: kafkajs warns of nothing', async () => {
+  it('a separate program sends and ends, and writes nothing: kafkajs gives no warning', async () => {
     const topic = await makeTestTopic()
     const child = startApp('common-js.cjs', makeTempDirectory(), kafka.brokers[0] ?? '', topic)
     expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
@@ -103,7 +103,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect(await readMessages(client, topic, (read) => read.length >= 4)).toHaveLength(4)
   })
 
-  it('a topic that does not exist is said plainly, and used once it is there', async () => {
+  it('a missing topic is reported by name, and used once it exists', async () => {
     const topic = `late-${randomUUID()}`
     const problems: TrailError[] = []
     const trail = openKafkaTrail(topic, { onProblem: (problem) => problems.push(problem) })
@@ -115,7 +115,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect(await acked).toMatchObject({ topic, partition: 0 })
   })
 
-  it('what was stored on a new directory without a broker, by a process that was killed, arrives once and in order', async () => {
+  it('events that a killed process stored on a new directory without a broker arrive once and in order', async () => {
     const topic = await makeTestTopic()
     const directory = makeTempDirectory()
     const child = startChild('record-forever', directory, topic)

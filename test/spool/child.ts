@@ -1,4 +1,4 @@
-/** Programs that the tests run in processes of their own, to be killed, stopped or raced. One line of output a step. */
+/** Programs that the tests run in separate processes, and kill, stop or race. They print one line a step. */
 import fs, { existsSync, writeFileSync, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'

@@ -100,7 +100,7 @@ it('leaves a file that lost its head alone while its owner lives', async () => {
 it.each([
   // Between its looks at the two files.
   ['does not take a new file for a damaged one when its owner begins between two looks', 'statSync', true],
-  // It took the new file for a dead run's; before it removes the log, the owner has noticed, and begun anew.
+  // It took the new file for a dead run's. Before it removes the log, the owner notices, and begins again.
   ['takes nothing of a run along whose first file it has just removed', 'rmSync', false],
 ])('%s', async (_name, stopAfter, firstFileStays) => {
   const directory = makeTempDirectory()

@@ -52,7 +52,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`a node of startKafka ${NO_KAFKA ?? ''}`
     expect(await consume(cluster, 'kept', 2)).toEqual(['before', 'after'])
   })
 
-  it('answers nothing while it is held, and everything once it goes on', async () => {
+  it('answers no request while it is held, and every request afterwards', async () => {
     const [node] = cluster.nodes
     const topics = await withAdmin(connect(cluster), (admin) => admin.listTopics())
     const admin = connect(cluster, { requestTimeout: 1000, retry: { retries: 0 } }).admin()

@@ -1,4 +1,4 @@
-/** Words to the real servers, and programs that start them and are killed. */
+/** Statements to the real servers, and programs that start servers and are killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -36,7 +36,7 @@ export async function ask(url: string, user: Credentials, statement: string): Pr
 
 export interface Program {
   readonly pid: number
-  /** What the program said about the part it started. */
+  /** What the program reported about the server it started. */
   readonly part: { readonly pids: readonly number[]; readonly directory: string }
 }
 
@@ -57,7 +57,7 @@ export function spawnProgram(part: string, directory: string): { child: ChildPro
   return { child, said: once(createInterface(child.stdout), 'line').then(([line]) => String(line)) }
 }
 
-/** Waits until none of the processes is there any more. */
+/** Waits until all of the processes have ended. */
 export async function expectGone(pids: readonly number[]): Promise<void> {
   await expect.poll(() => pids.filter(isRunning), { timeout: 30_000 }).toEqual([])
 }

@@ -25,7 +25,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start with a simulated fleet $
 
     const second = await start(args)
     expect(second).toMatchObject({ exitCode: 0 })
-    // The same seed has the same conversations, in sessions of their own.
+    // The same seed has the same conversations, in new sessions.
     expect(summaryOf(second).by_type).toEqual(summary.by_type)
     const verified = await command(dataDir, ['verify', '--completeness', '--json'])
     expect(verified).toMatchObject({ exitCode: 0 })

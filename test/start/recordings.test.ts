@@ -24,10 +24,10 @@ const NO_SESSIONS = existsSync(SESSIONS_FILE)
 const kafka = kafkaAvailability()
 const NO_KAFKA = kafka.available ? undefined : `(skipped: ${kafka.reason})`
 
-/** Kafka's jars may have to be fetched first. */
+/** Maven may have to fetch Kafka's jars first. */
 const KAFKA_TIMEOUT_MS = 240_000
 
-/** What the 100 sessions hold: 100 system, 686 user, 1163 assistant and 577 tool messages. */
+/** The 100 sessions hold 100 system, 686 user, 1163 assistant and 577 tool messages. */
 const EXPECTED = {
   final_output: 100,
   llm_call: 1163,

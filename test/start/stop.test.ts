@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
 import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from './support.ts'
 
-/** More than is recorded before the test stops it. */
+/** More sessions than are recorded before the test stops it. */
 const ENDLESS = ['--sessions', '100000', '--json']
 /** A killed consumer's membership and lease run out before the next one writes: after 4 s here, after 30 s by default. */
 const SHORT_LEASE = {
@@ -19,7 +19,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const)('ends in order on %s: what was accepted is stored, nothing is left running', async (signal, exitCode) => {
+  ] as const)('ends in order on %s: accepted events are stored, no child runs on', async (signal, exitCode) => {
     const dataDir = makeDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SLOW_CONSUMER)
     await running.said(/ [1-9][\d,]* stored/)
@@ -33,7 +33,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'complete', runs: [{ state: 'closed', missing: 0 }] })
   })
 
-  it('takes its children along when it is killed, and the next run stores what was left', async () => {
+  it('ends its children when it is killed, and the next run stores the rest', async () => {
     const dataDir = makeDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
     await running.said(/ [1-9][\d,]* stored/)
@@ -54,7 +54,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
   it.each([
     ['consumer', 1, /^npm start: the consumer has ended \(SIGKILL\)/m],
     ['ClickHouse', 0, /^npm start: ClickHouse at 127\.0\.0\.1:\d+ cannot be reached/m],
-  ])('fails when its %s is killed, and the next run stores what was accepted', async (_, place, message) => {
+  ])('fails when its %s is killed, and the next run stores the accepted events', async (_, place, message) => {
     const dataDir = makeDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
     await running.said(/ [1-9][\d,]* stored/)

@@ -1,4 +1,4 @@
-/** What the tests of `npm start` share: runs of it on directories of their own, and recordings to replay. */
+/** What the tests of `npm start` share: runs on new directories, and recordings to replay. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,7 +40,7 @@ export interface Summary {
 
 export interface RunningStart {
   readonly child: ChildProcess
-  /** Resolves once that is on its standard error. */
+  /** Resolves once its standard error matches. */
   said(pattern: RegExp): Promise<void>
   readonly ended: Promise<Run>
 }

@@ -1,4 +1,4 @@
-/** The consumer as `npm run consumer` starts it: a process of its own, told everything by its environment. */
+/** The consumer as `npm run consumer` starts it: a separate process whose environment holds all of its settings. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +16,7 @@ export interface ConsumerProcess {
 }
 
 const MAIN = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url))
-/** Ends the process when the test's own process is gone: the channel between them closes. */
+/** Ends the process when the test's process ends: the channel between them closes. */
 const LIFELINE = `data:text/javascript,process.once('disconnect',()=>process.exit(9));process.channel.unref()`
 /** As `npm run consumer` has them. */
 const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
@@ -24,8 +24,8 @@ const OURS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
 const START_TIMEOUT_MS = 20_000
 
 /**
- * Starts it on a free port; killed after the test if it still runs.
- * @param imported - Modules to be loaded before it.
+ * Starts the consumer on a free port. The test's end kills it if it still runs.
+ * @param imported - Modules that the process loads first.
  */
 export function startConsumerProcess(environment: Record<string, string>, ...imported: URL[]): ConsumerProcess {
   const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name))
@@ -37,7 +37,7 @@ export function startConsumerProcess(environment: Record<string, string>, ...imp
   const output = { stdout: '', stderr: '' }
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
-  // Once its output is read to the end, not only once it is gone.
+  // `close` comes after the end of its output, `exit` may come before.
   const exited = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals)
   const kill: ConsumerProcess['kill'] = (signal) => {
     child.kill(signal)

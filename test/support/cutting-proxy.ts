@@ -1,17 +1,17 @@
 /**
- * A TCP proxy of our own for network faults: it refuses connections, cuts them, holds answers back, and shows what passes
- * to a rule that may change it or cut there.
+ * A TCP proxy for network faults: it refuses connections, cuts them, and holds answers back. It shows all bytes to rules, which
+ * may change them or cut the connection.
  */
 import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 
 /** One connection through the proxy. */
 export interface ProxyConnection {
-  /** Resets both sides at once: whatever is under way in it is lost without an answer. */
+  /** Resets both sides at once: a request under way is lost without an answer. */
   cut(): void
 }
 
-/** Sees the bytes of all connections, and says what is passed on: undefined is nothing. */
+/** Sees the bytes of all connections, and returns the bytes to pass on; undefined: none. */
 export interface ProxyRule {
   request?(bytes: Buffer, connection: ProxyConnection): Buffer | undefined
   answer?(bytes: Buffer, connection: ProxyConnection): Buffer | undefined
@@ -21,11 +21,11 @@ export interface CuttingProxy extends AsyncDisposable {
   readonly port: number
   /** Set while new connections are cut at once. @defaultValue false */
   refusing: boolean
-  /** How many were. */
+  /** Number of connections cut so. */
   readonly refused: number
-  /** Applied in order, each to what the one before passed on. */
+  /** Applied in order, each to the bytes that the rule before it passed on. */
   readonly rules: Set<ProxyRule>
-  /** Cuts what is open now. */
+  /** Cuts all open connections. */
   cutAll(): void
 }
 

@@ -1,4 +1,4 @@
-/** Rules for a proxy before ClickHouse that strike at inserts. */
+/** Rules for a proxy before ClickHouse that break inserts. */
 import type { ProxyConnection, ProxyRule } from './cutting-proxy.ts'
 
 /** The HTTP request of an insert, in the chunk that begins it. */
@@ -54,7 +54,7 @@ export function cutInBody(afterBytes: number, onCut: () => void): ProxyRule {
       if (before === undefined) return bytes
       sent.set(connection, before + bytes.length)
       if (before + bytes.length <= afterBytes) return bytes
-      // What was let through arrives before the reset does.
+      // The bytes that the proxy passed on arrive before the reset.
       setTimeout(() => connection.cut(), 1)
       onCut()
       return bytes.subarray(0, Math.max(1, afterBytes - before))

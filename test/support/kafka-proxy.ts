@@ -1,6 +1,6 @@
 /**
- * A proxy before a Kafka broker that knows just enough of the protocol to cut a connection at a chosen request, or to answer it
- * in the broker's place: a request and an answer each are a length of four bytes and a body; a request begins with its kind
+ * A proxy before a Kafka broker. It knows enough of the protocol to cut a connection at a chosen request, to answer instead of
+ * the broker, and to delay answers: a request and an answer each are a length of four bytes and a body; a request begins with its kind
  * (two bytes), version and correlation id, an answer with the correlation id of its request.
  */
 import { once } from 'node:events'
@@ -20,11 +20,11 @@ export interface KafkaProxy {
   /** Answers withheld so far. */
   readonly withheld: number
   /**
-   * Has the next `count` requests of a kind done by the broker and, when the answer comes, cuts the connection instead of
-   * passing it on. Adds to what is left of earlier calls.
+   * Passes the next `count` requests of a kind to the broker and, when an answer comes, cuts the connection instead of passing
+   * the answer on. Adds to the rest of earlier calls.
    */
   withholdAnswers(kind: number, count: number): void
-  /** Answers the next request of a kind with this body, what follows the correlation id; the broker never hears of it. */
+  /** Answers the next request of a kind with this body, which follows the correlation id. The broker does not get the request. */
   answerNext(kind: number, body: Buffer): void
   /** Keeps back the answers to requests of a kind, and all behind them on their connection, until `release` resolves. */
   holdAnswers(kind: number, release: Promise<unknown>): void
@@ -117,7 +117,7 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
   }
 }
 
-/** Why a test cannot have a Kafka of its own here, as the end of the test's name; empty where it can. */
+/** Why a test cannot start its own Kafka here, as the end of the test's name; empty if it can. */
 export function whyNoOwnKafka(): string {
   const kafka = kafkaAvailability()
   if (!kafka.available) return ` (skipped: ${kafka.reason})`

@@ -1,4 +1,4 @@
-/** Topics on a real Kafka: made for a test, and read back whole. */
+/** Topics on a real Kafka: makes them for a test, and reads them from start to end. */
 import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import { zstdDecompress } from 'node:zlib'
@@ -18,7 +18,7 @@ export interface Message {
   readonly value: Buffer
 }
 
-/** kafkajs as it comes, but for a codec, and silent. */
+/** kafkajs without our patches, with a codec more, and silent. */
 export function connectKafka(brokers: readonly string[]): Kafka {
   return new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING })
 }
@@ -33,7 +33,7 @@ export async function withAdmin<T>(kafka: Kafka, work: (admin: Admin) => Promise
   }
 }
 
-/** Makes a topic, with a name of its own unless it is given one. */
+/** Makes a topic, with a new name if the config has none. */
 export async function makeTopic(
   kafka: Kafka,
   config: Omit<ITopicConfig, 'topic'> & { topic?: string },

@@ -8,7 +8,7 @@ export const SOON_BACK: Readonly<Record<string, string>> = {
 }
 
 /**
- * Stops a cluster whose data nobody needs any more. Three nodes that stop in order lose their quorum on the way, and the last
+ * Stops a cluster and drops its data. Three nodes that stop in order lose their quorum on the way, and the last
  * ones wait 5 s for it: they are killed.
  */
 export async function endCluster(cluster: KafkaCluster): Promise<void> {

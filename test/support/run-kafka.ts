@@ -1,7 +1,8 @@
 /**
- * One Kafka for all test files of a run that break none: a start costs seconds, and a broker that has run for a while answers
- * sooner. The process of the run starts it when the first file asks, and stops it after the last file. It ends with that
- * process, also when that one is killed. Each run has a Kafka of its own, and each test its own topics and groups.
+ * One Kafka for all test files of a run that neither stop nor change a broker: a start costs seconds, and a broker that has run
+ * for a while answers sooner. The main process of the run starts it when the first file asks, and stops it after the last file.
+ * Kafka ends with that process, also when a signal kills the process. Each run starts its own Kafka, and each test makes its
+ * own topics and groups.
  */
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
