@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { TrailEvent } from '@agent-audit/analytics'
 import { kafkaAvailability, openDataDir } from '@agent-audit/stack'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   command,
   lines,
@@ -163,7 +163,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
       }
       const recorded = readSessions()
       // Each look attaches to this server, and does not start one.
-      await using _server = await openDataDir(dataDir)
+      const server = await openDataDir(dataDir)
+      onTestFinished(() => server.close())
       for (const { session, messages } of [...recorded.slice(0, 5), ...recorded.slice(-5)]) {
         expectWhole(await trailOf(dataDir, session), messages)
       }
