@@ -2,7 +2,7 @@ import { type AuditSession, type AuditTrail, currentSession, type Verdict } from
 import { createTestTrail } from '@agent-audit/producer/testing'
 import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { takeSeed } from '../support/seed.ts'
+import { takeSeed } from '../../support/seed.ts'
 
 const payment = { tool_name: 'pay', tool_input: { eur: 1200 }, requires_approval: true } as const
 const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }

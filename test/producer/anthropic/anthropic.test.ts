@@ -6,7 +6,7 @@ import { runAuditedAgent } from '@agent-audit/producer/anthropic'
 import { type AuditTrail, currentSession, type Ruling } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { type Answer, type ScriptedModel, scriptModel } from './messages-server.ts'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from './support.ts'
+import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
 
 const schema = { type: 'object', properties: { q: { type: 'string' } } } as const
 
@@ -350,7 +350,7 @@ it('examples/claude-agent.ts runs as it stands', async () => {
     ANTHROPIC_BASE_URL: model.client.baseURL,
     AUDIT_DATA_DIR: dataDir,
   }
-  const example = fileURLToPath(new URL('../../examples/claude-agent.ts', import.meta.url))
+  const example = fileURLToPath(new URL('../../../examples/claude-agent.ts', import.meta.url))
   const { stdout } = await promisify(execFile)(process.execPath, ['--conditions=agent-audit-source', example], { env })
   expect(stdout).toMatch(/^On its way\.\nend_turn: session \S+\n$/)
   expect(outline(sessionRows(dataDir))).toEqual([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from './session-support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from './support.ts'
+import { record, sha256 } from '../session-support.ts'
+import { makeTempDirectory, openTrail, sessionRows } from '../support.ts'
 
 describe('each method records its row', () => {
   it('startSession', async () => {

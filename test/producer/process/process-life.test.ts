@@ -1,7 +1,7 @@
 /** The kinds of programs that a trail lives in, as real processes: how they load it, end, and share a directory. */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, type Row, startApp } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, type Row, startApp } from '../support.ts'
 
 /** Nothing listens there. */
 const NOWHERE = '127.0.0.1:1'

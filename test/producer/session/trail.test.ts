@@ -1,6 +1,6 @@
 import { createAuditTrail, currentSession } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, sessionRows } from '../support.ts'
 
 describe('a run', () => {
   it('begins with trail_started and ends with trail_stopped, both without secrets', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows, startChild, startChildWith } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, sessionRows, startChild, startChildWith } from '../support.ts'
 
 const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
 
@@ -195,7 +195,7 @@ it('sends an acknowledged batch once, though delivery then fails in its bookkeep
   const log = openEmbeddedLog({ directory: dataDir })
   log.createTopic('audit.events', 4)
   log.close()
-  const child = startChildWith({ module: 'fail-after-append.ts' }, 'fail-after-append', dataDir)
+  const child = startChildWith({ module: 'delivery/fail-after-append.ts' }, 'fail-after-append', dataDir)
   await child.exited()
   const acknowledged = readRows(dataDir).map((row) => row.run_seq)
   expect(acknowledged.length).toBeGreaterThan(0)

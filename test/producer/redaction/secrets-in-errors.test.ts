@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { createAuditTrail, InvalidInputError, type Ruling } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
 import { fake } from './redaction-support.ts'
-import { makeTempDirectory, openTrail } from './support.ts'
+import { makeTempDirectory, openTrail } from '../support.ts'
 
 it('no error and no problem quotes a recorded value', async () => {
   const secret = fake.github

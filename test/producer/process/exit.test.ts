@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from './support.ts'
+import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from '../support.ts'
 
 it.each([
   ['exit', { code: 3, signal: null }],

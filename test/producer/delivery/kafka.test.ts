@@ -9,8 +9,8 @@ import { NEWEST_SCHEMA, readFrame } from '@agent-audit/schemas'
 import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs, { type Kafka } from 'kafkajs'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { connectKafka, makeTopic, type Message, readMessages } from '../support/kafka-topic.ts'
-import { type SharedKafka, sharedKafka } from '../support/shared-kafka.ts'
+import { connectKafka, makeTopic, type Message, readMessages } from '../../support/kafka-topic.ts'
+import { type SharedKafka, sharedKafka } from '../../support/shared-kafka.ts'
 import {
   decodeRow,
   makeTempDirectory,
@@ -20,7 +20,7 @@ import {
   startApp,
   startChild,
   startChildWith,
-} from './support.ts'
+} from '../support.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
@@ -146,7 +146,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     ['inline, where freed memory is overwritten', false],
   ])('a client that sends a rejected batch late sends the right records: %s', async (_, workers) => {
     const topic = await makeTopic(client, { numPartitions: 1 })
-    const preload = { module: 'late-client.ts', workers }
+    const preload = { module: 'delivery/late-client.ts', workers }
     const child = startChildWith(preload, 'record-in-rounds', makeTempDirectory(), `${kafka.brokers[0]} ${topic}`)
     expect(await child.exited()).toMatchObject({ code: 0, signal: null })
     const late = Number(/^late (\d+)$/.exec(child.lines[0] ?? '')?.[1])

@@ -3,10 +3,10 @@ import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import type { Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { whyNoOwnKafka } from '../support/kafka-proxy.ts'
-import { connectKafka, makeTopic, readMessages } from '../support/kafka-topic.ts'
-import { SOON_BACK } from '../support/own-kafka.ts'
-import { decodeRow, makeTempDirectory, openTrail, rowsOf } from './support.ts'
+import { whyNoOwnKafka } from '../../support/kafka-proxy.ts'
+import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
+import { SOON_BACK } from '../../support/own-kafka.ts'
+import { decodeRow, makeTempDirectory, openTrail, rowsOf } from '../support.ts'
 
 const PARTITIONS = 6
 const reason = whyNoOwnKafka()

@@ -15,7 +15,7 @@ import {
   sessionRows,
   startChild,
   startChildOnDisk,
-} from './support.ts'
+} from '../support.ts'
 
 const TOPIC = 'audit.events'
 /** Nothing listens there. */

@@ -7,10 +7,10 @@ import * as fc from 'fast-check'
 import type { Kafka, Producer } from 'kafkajs'
 import type { AuditTrail, Receipt } from '@agent-audit/producer'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { type KafkaProxy, PRODUCE, startProxiedKafka, whyNoOwnKafka } from '../support/kafka-proxy.ts'
-import { connectKafka, makeTopic, readWholeTopic, withAdmin } from '../support/kafka-topic.ts'
-import { draw, takeSeed } from '../support/seed.ts'
-import { decodeRow, makeTempDirectory, openTrail } from './support.ts'
+import { type KafkaProxy, PRODUCE, startProxiedKafka, whyNoOwnKafka } from '../../support/kafka-proxy.ts'
+import { connectKafka, makeTopic, readWholeTopic, withAdmin } from '../../support/kafka-topic.ts'
+import { draw, takeSeed } from '../../support/seed.ts'
+import { decodeRow, makeTempDirectory, openTrail } from '../support.ts'
 
 const reason = whyNoOwnKafka()
 /** The first fault may miss its moment: then it is tried again. */
