@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type AuditTrail, createAuditTrail, type Redact } from '@agent-audit/producer'
-import { makeSessions, type SessionScript } from './sessions.ts'
-import { readSizeMix } from './size-mix.ts'
+import { makeSessions, type SessionScript } from '../support/sessions.ts'
+import { readSizeMix } from '../support/size-mix.ts'
 
 const RULES: Readonly<Record<string, Redact>> = {
   off: 'off',

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Backlog, fillBacklog } from './backlog.ts'
 import { CONSUMERS, type ConsumerParts, type ContenderKind, type RunningConsumer } from './consumer-contenders.ts'
 import { ENGINE_SETTINGS } from './kafka-engine.ts'
-import { readUsage, type Usage } from './process-usage.ts'
-import { type ConsumerPart, type ConsumerRound, type ConsumerUsage, rounded } from './results.ts'
-import { SMALL_SESSIONS } from './sessions.ts'
-import type { SizeMix } from './size-mix.ts'
+import { readUsage, type Usage } from '../support/process-usage.ts'
+import { type ConsumerPart, type ConsumerRound, type ConsumerUsage, rounded } from '../support/results.ts'
+import { SMALL_SESSIONS } from '../support/sessions.ts'
+import type { SizeMix } from '../support/size-mix.ts'
 
 export interface ConsumerBenchmark extends ConsumerParts {
   readonly sizeMix: SizeMix

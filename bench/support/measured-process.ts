@@ -20,7 +20,7 @@ export interface ProcessOptions {
 }
 
 const STOP_GRACE_MS = 30_000
-const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url))
 const LIFELINE = fileURLToPath(new URL('./end-with-parent.ts', import.meta.url))
 const running = new Set<MeasuredProcess>()
 

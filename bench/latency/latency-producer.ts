@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AuditSession, type AuditTrail, createAuditTrail } from '@agent-audit/producer'
-import { SMALL_SESSIONS } from './sessions.ts'
+import { SMALL_SESSIONS } from '../support/sessions.ts'
 
 export interface LatencyLoad {
   readonly brokers: readonly string[]

@@ -1,7 +1,7 @@
 /** The consumer's section of docs/performance.md. */
 import { consumerBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
-import { CONSUMER_NAMES, type ConsumerPart, type ConsumerRound } from './results.ts'
+import { CONSUMER_NAMES, type ConsumerPart, type ConsumerRound } from '../support/results.ts'
 
 const COLUMNS = [
   'backlog',
@@ -25,9 +25,9 @@ ${boundsTable(consumerBounds(part))}
 
 - **ours**: \`npm run consumer\` with its default settings, exactly once. After each round the table held every event
   once: as many rows as events, as many distinct (run_id, run_seq), as many distinct offsets.
-- **obvious** (bench/obvious-consumer.ts): eachBatch of kafkajs, avsc decodes each message to an object, JSONEachRow by
+- **obvious** (bench/consumer/obvious-consumer.ts): eachBatch of kafkajs, avsc decodes each message to an object, JSONEachRow by
   @clickhouse/client, commit after the insert; at least once. Kafka: ${settings.obvious}.
-- **Kafka engine** (bench/kafka-engine.ts): a table of ClickHouse's Kafka engine and a materialized view; at least once.
+- **Kafka engine** (bench/consumer/kafka-engine.ts): a table of ClickHouse's Kafka engine and a materialized view; at least once.
   The same records in the Confluent wire format, ${settings.engine}. Its CPU is ClickHouse's.
 - obvious and engine write into twins of our table: same columns, codecs, order, indexes, projection and fsync, without
   its constraints; the table of the obvious consumer holds bytes as hex, since JSON cannot carry bytes.

@@ -1,7 +1,7 @@
 /** The producer's section of docs/performance.md. */
 import { producerBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
-import type { ProducerPart, ProducerRound } from './results.ts'
+import type { ProducerPart, ProducerRound } from '../support/results.ts'
 
 const COLUMNS = [
   'event',
@@ -31,7 +31,7 @@ ${boundsTable(producerBounds(part))}
   redaction**: redact: 'off'. A system prompt hash and a
   model id on every event; sessions of some 20 events. Spools lie on the disk of the temporary directory, fsync off (the
   default).
-- **kafkajs**, **@platformatic/kafka** (bench/recorders/kafka-clients.ts): the event as JSON, acks of all replicas; zstd
+- **kafkajs**, **@platformatic/kafka** (bench/producer/recorders/kafka-clients.ts): the event as JSON, acks of all replicas; zstd
   where 1000 events go in one send. **SQLite**: opened, inserted into and closed for each event, with default
   settings. **OpenTelemetry**: one span for each event with its fields as attributes, BatchSpanProcessor with its defaults, an
   exporter that does nothing; a full queue drops spans.

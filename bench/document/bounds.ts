@@ -7,7 +7,7 @@ import {
   median,
   type OutagePart,
   type ProducerPart,
-} from './results.ts'
+} from '../support/results.ts'
 
 export interface Bound {
   readonly what: string

@@ -3,14 +3,14 @@ import { registerLog } from '@agent-audit/analytics'
 import { markKafkaLogClean } from '@agent-audit/consumer'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { DataDir, DataDirUser } from '@agent-audit/embedded'
-import { readMetric } from '../test/support/metrics.ts'
+import { readMetric } from '../../test/support/metrics.ts'
 import type { Backlog } from './backlog.ts'
-import { connectKafka } from './kafka.ts'
+import { connectKafka } from '../support/kafka.ts'
 import { startKafkaEngine } from './kafka-engine.ts'
-import { MeasuredProcess } from './measured-process.ts'
-import type { Usage } from './process-usage.ts'
-import type { CommitCount, ConsumerName } from './results.ts'
-import { HEX_TWIN_TABLE, type Store, TWIN_TABLE } from './store.ts'
+import { MeasuredProcess } from '../support/measured-process.ts'
+import type { Usage } from '../support/process-usage.ts'
+import type { CommitCount, ConsumerName } from '../support/results.ts'
+import { HEX_TWIN_TABLE, type Store, TWIN_TABLE } from '../support/store.ts'
 
 export interface ConsumerParts {
   readonly brokers: readonly string[]
@@ -87,7 +87,7 @@ export function startOurConsumer(order: OurOrder): {
 
 function startObvious({ brokers, dataDir }: ConsumerParts, { topic }: Backlog, group: string): RunningConsumer {
   const env = { ...environmentOf({ brokers, topic, group, user: dataDir.admin }), BENCH_TABLE: HEX_TWIN_TABLE }
-  const child = new MeasuredProcess({ script: 'bench/obvious-consumer.ts', env })
+  const child = new MeasuredProcess({ script: 'bench/consumer/obvious-consumer.ts', env })
   return { ...runningOf(child), commits: () => Promise.resolve(undefined) }
 }
 

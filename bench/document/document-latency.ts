@@ -1,7 +1,7 @@
 /** The section of docs/performance.md about latency. */
 import { latencyBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
-import type { LatencyPart } from './results.ts'
+import type { LatencyPart } from '../support/results.ts'
 
 export function describeLatency({ settings, rounds }: LatencyPart): string {
   const { eventsPerSecond, seconds, warmUpSeconds, partitions } = settings

@@ -7,11 +7,11 @@ import { describeConsumer } from './document-consumer.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
-import type { Environment } from './environment.ts'
-import { newest, type Results } from './results.ts'
+import type { Environment } from '../support/environment.ts'
+import { newest, type Results } from '../support/results.ts'
 
-const FILE = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
-const FORMATTER = fileURLToPath(new URL('../node_modules/.bin/oxfmt', import.meta.url))
+const FILE = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
+const FORMATTER = fileURLToPath(new URL('../../node_modules/.bin/oxfmt', import.meta.url))
 
 const HEAD = `# Performance
 

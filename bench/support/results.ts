@@ -160,7 +160,7 @@ export interface Results {
   readonly outage?: OutagePart | undefined
 }
 
-const FOLDER = fileURLToPath(new URL('./results', import.meta.url))
+const FOLDER = fileURLToPath(new URL('../results', import.meta.url))
 
 /** @returns Path of the file, relative to the checkout. */
 export function saveResults(results: Results): string {

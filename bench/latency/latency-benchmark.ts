@@ -12,12 +12,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { DataDir } from '@agent-audit/embedded'
-import { prepareLog, startOurConsumer } from './consumer-contenders.ts'
-import { connectKafka, createTopic } from './kafka.ts'
+import { prepareLog, startOurConsumer } from '../consumer/consumer-contenders.ts'
+import { connectKafka, createTopic } from '../support/kafka.ts'
 import type { LatencyLoad } from './latency-producer.ts'
-import { MeasuredProcess } from './measured-process.ts'
-import { type LatencyPart, type LatencyRound, percentile, rounded } from './results.ts'
-import type { Store } from './store.ts'
+import { MeasuredProcess } from '../support/measured-process.ts'
+import { type LatencyPart, type LatencyRound, percentile, rounded } from '../support/results.ts'
+import type { Store } from '../support/store.ts'
 
 export interface LatencyBenchmark {
   readonly brokers: readonly string[]
@@ -98,7 +98,7 @@ interface Sightings {
 async function watch(store: Store, load: LatencyLoad): Promise<Sightings> {
   const seen = new Map<number, { offset: number; at: number }[]>()
   const answers: number[] = []
-  const producer = new MeasuredProcess({ script: 'bench/latency-producer.ts', args: [JSON.stringify(load)] })
+  const producer = new MeasuredProcess({ script: 'bench/latency/latency-producer.ts', args: [JSON.stringify(load)] })
   const deadline = performance.now() + load.seconds * 1000 + TIMEOUT_MS
   let rows = 0
   try {

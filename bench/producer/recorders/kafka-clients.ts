@@ -1,7 +1,7 @@
 /** Kafka clients with default settings: the event as JSON, acknowledged by all replicas. */
 import { setImmediate } from 'node:timers/promises'
 import { Producer as PlatformaticProducer, stringSerializers } from '@platformatic/kafka'
-import { connectKafka, ZSTD } from '../kafka.ts'
+import { connectKafka, ZSTD } from '../../support/kafka.ts'
 import { bytesOf, toMessages } from './plain-events.ts'
 import type { OpenRecorder, Recorder, RecorderOrder } from './recorder.ts'
 

@@ -48,7 +48,7 @@ export function describeEnvironment({ clickhouse, kafkaAttached }: ServerVersion
 }
 
 function jarsVersion(): string {
-  const pom = readFileSync(new URL('../stack/kafka/pom.xml', import.meta.url), 'utf8')
+  const pom = readFileSync(new URL('../../stack/kafka/pom.xml', import.meta.url), 'utf8')
   return /<kafka\.version>([^<]+)/.exec(pom)?.[1] ?? 'unknown'
 }
 

@@ -1,7 +1,7 @@
 /** The section of docs/performance.md about the check of completeness. */
 import { completenessBounds } from './bounds.ts'
 import { boundsTable, count, spread, table } from './markdown.ts'
-import type { CompletenessPart } from './results.ts'
+import type { CompletenessPart } from '../support/results.ts'
 
 export function describeCompleteness(part: CompletenessPart): string {
   const lines = [...Map.groupBy(part.rounds, ({ state }) => state)].map(([state, rounds]) => [

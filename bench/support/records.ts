@@ -1,6 +1,6 @@
 /** Makes records from scripts, as the producer writes them: the input of the consumer benchmark. */
 import type { AuditRecord, EventInput, LlmCall } from '@agent-audit/schemas'
-import { EMPTY_RECORD, encodeRecord } from '../test/support/records.ts'
+import { EMPTY_RECORD, encodeRecord } from '../../test/support/records.ts'
 import { createRandom, newMessages, type SessionScript } from './sessions.ts'
 
 /** A record in Avro single-object encoding, and its partition. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Analytics } from '@agent-audit/analytics'
 import type { Backlog } from './backlog.ts'
 import type { RunningConsumer } from './consumer-contenders.ts'
-import { recordColumns, TWIN_TABLE } from './store.ts'
+import { recordColumns, TWIN_TABLE } from '../support/store.ts'
 
 export interface EngineOrder {
   readonly admin: Analytics

@@ -4,12 +4,12 @@
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { connectKafka, createTopic } from './kafka.ts'
-import { MeasuredProcess } from './measured-process.ts'
+import { connectKafka, createTopic } from '../support/kafka.ts'
+import { MeasuredProcess } from '../support/measured-process.ts'
 import type { ContenderOrder, CostReport, StallReport } from './producer-contender.ts'
 import type { RecorderName } from './recorders/recorders.ts'
-import { type ProducerPart, type ProducerRound, rounded, type StallRound } from './results.ts'
-import type { SizeMix } from './size-mix.ts'
+import { type ProducerPart, type ProducerRound, rounded, type StallRound } from '../support/results.ts'
+import type { SizeMix } from '../support/size-mix.ts'
 
 export interface ProducerBenchmark {
   readonly brokers: readonly string[]
@@ -91,7 +91,7 @@ async function measure(benchmark: ProducerBenchmark, one: Case): Promise<unknown
   await admin.connect()
   await createTopic(admin, topic, PARTITIONS)
   const order: ContenderOrder = { ...one, brokers, topic, directory, events }
-  const child = new MeasuredProcess({ script: 'bench/producer-contender.ts', args: [JSON.stringify(order)] })
+  const child = new MeasuredProcess({ script: 'bench/producer/producer-contender.ts', args: [JSON.stringify(order)] })
   try {
     const { line } = await child.line(/^\{/)
     await child.ended()

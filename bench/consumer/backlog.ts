@@ -1,9 +1,9 @@
 /** Fills topics with records as several concurrent producers would: the backlog on which consumers are measured. */
 import { createSchemaRegistry, NEWEST_SCHEMA, reframeToConfluent, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
 import type { Producer } from 'kafkajs'
-import { connectKafka, createTopic, ZSTD } from './kafka.ts'
-import { fieldsOf, type Message, Run } from './records.ts'
-import type { SessionScript } from './sessions.ts'
+import { connectKafka, createTopic, ZSTD } from '../support/kafka.ts'
+import { fieldsOf, type Message, Run } from '../support/records.ts'
+import type { SessionScript } from '../support/sessions.ts'
 
 export interface Backlog {
   readonly name: string

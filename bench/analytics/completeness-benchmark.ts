@@ -4,8 +4,8 @@
  */
 import { completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE, NEWEST_SCHEMA } from '@agent-audit/schemas'
-import { type CompletenessPart, type CompletenessRound, rounded } from './results.ts'
-import type { Store } from './store.ts'
+import { type CompletenessPart, type CompletenessRound, rounded } from '../support/results.ts'
+import type { Store } from '../support/store.ts'
 
 export interface CompletenessBenchmark {
   readonly store: Store

@@ -7,7 +7,7 @@ import { type AuditRecord, NEWEST_SCHEMA } from '@agent-audit/schemas'
 import { createClient } from '@clickhouse/client'
 import avsc from 'avsc'
 import type { EachBatchPayload } from 'kafkajs'
-import { connectKafka } from './kafka.ts'
+import { connectKafka } from '../support/kafka.ts'
 
 const need = (name: string): string => {
   const value = process.env[name]

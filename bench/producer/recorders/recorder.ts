@@ -1,5 +1,5 @@
 /** A contender of the producer benchmark: it takes events. */
-import type { SessionScript } from '../sessions.ts'
+import type { SessionScript } from '../../support/sessions.ts'
 
 export interface RecorderOrder {
   readonly brokers: readonly string[]

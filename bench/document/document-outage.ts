@@ -1,7 +1,7 @@
 /** The section of docs/performance.md about an outage of the broker. */
 import { outageBounds } from './bounds.ts'
 import { boundsTable, count, table } from './markdown.ts'
-import type { OutagePart } from './results.ts'
+import type { OutagePart } from '../support/results.ts'
 
 export function describeOutage(part: OutagePart): string {
   const rows = part.phases.map(({ phase, events, seconds, callerUs, peakRssMb }) => [

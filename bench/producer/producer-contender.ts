@@ -6,8 +6,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RecorderOrder } from './recorders/recorder.ts'
 import { type RecorderName, RECORDERS } from './recorders/recorders.ts'
-import { makeSessions, type SessionScript, SMALL_SESSIONS } from './sessions.ts'
-import { readSizeMix } from './size-mix.ts'
+import { makeSessions, type SessionScript, SMALL_SESSIONS } from '../support/sessions.ts'
+import { readSizeMix } from '../support/size-mix.ts'
 
 export interface ContenderOrder extends RecorderOrder {
   readonly contender: RecorderName

@@ -1,6 +1,6 @@
 /** The events of a session as a program without this project would record them: plain objects with ids and times. */
 import { randomUUID } from 'node:crypto'
-import type { SessionScript } from '../sessions.ts'
+import type { SessionScript } from '../../support/sessions.ts'
 
 export const AGENT = 'customer-service'
 export const MODEL = 'gpt-4o-2024-11-20'

@@ -1,6 +1,6 @@
 /** Markdown for the sections of docs/performance.md. */
 import type { Bound } from './bounds.ts'
-import { median } from './results.ts'
+import { median } from '../support/results.ts'
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
