@@ -4,10 +4,10 @@
  */
 import { parseArgs } from 'node:util'
 import { kafkaAvailability } from '@agent-audit/stack'
-import { outageBounds } from '../../bench/bounds.ts'
-import { writeDocument } from '../../bench/document.ts'
-import { describeEnvironment } from '../../bench/environment.ts'
-import { type OutagePart, rounded, saveResults } from '../../bench/results.ts'
+import { outageBounds } from '../../bench/document/bounds.ts'
+import { writeDocument } from '../../bench/document/document.ts'
+import { describeEnvironment } from '../../bench/support/environment.ts'
+import { type OutagePart, rounded, saveResults } from '../../bench/support/results.ts'
 import { type OutageReport, type PhaseFigures, runOutage } from './outage.ts'
 
 const { values } = parseArgs({ options: { events: { type: 'string' }, save: { type: 'boolean' } } })

@@ -108,7 +108,7 @@ export interface Child {
   exited(): Promise<{ code: number | null; signal: NodeJS.Signals | null; stderr: string }>
 }
 
-const PROGRAM = fileURLToPath(new URL('child.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('process/child.ts', import.meta.url))
 
 /** Runs a command of child.ts in a process of its own; killed after the test if it still runs. */
 export function startChild(...args: readonly string[]): Child {
@@ -121,9 +121,9 @@ export function startChildWith(preload: { module: string; workers?: boolean }, .
   return startNode([...load, ...(preload.workers === false ? NO_WORKERS : [])], [PROGRAM, ...args])
 }
 
-/** The same for a program in apps/. */
+/** The same for a program in process/apps/. */
 export function startApp(file: string, ...args: readonly string[]): Child {
-  return startNode([], [fileURLToPath(new URL(`apps/${file}`, import.meta.url)), ...args])
+  return startNode([], [fileURLToPath(new URL(`process/apps/${file}`, import.meta.url)), ...args])
 }
 
 /** Options of Node that forbid worker threads. */

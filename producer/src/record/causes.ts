@@ -1,6 +1,6 @@
 /** Parents and steps of one session: which event led to which. */
 import type { Maybe } from '@agent-audit/schemas'
-import type { EventRecord } from '../record/event-record.ts'
+import type { EventRecord } from './event-record.ts'
 
 /** An event that others can follow from. */
 export interface Cause {

@@ -1,0 +1,118 @@
+/** The project's performance bounds, and whether a run met them. A missed bound is shown; it fails nothing. */
+import {
+  type CompletenessPart,
+  type ConsumerPart,
+  type ConsumerRound,
+  type LatencyPart,
+  median,
+  type OutagePart,
+  type ProducerPart,
+} from '../support/results.ts'
+
+export interface Bound {
+  readonly what: string
+  readonly wanted: string
+  readonly measured: string
+  readonly met: boolean
+}
+
+const SMALL = '0.3 KB'
+const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 350 }
+const LATENCY_P99_MS = 1500
+const COMPLETENESS_SECONDS = 10
+const DISK = { eventsPerSecond: 65_000, processCpuUsPerEvent: 18 }
+const BROKER = { eventsPerSecond: 100_000, processCpuUsPerEvent: 14 }
+const PRODUCER = {
+  'ours, disk': { ...DISK, threadCpuUsPerEvent: 8 },
+  'ours, disk, no redaction': { ...DISK, threadCpuUsPerEvent: 5 },
+  'ours, broker': { ...BROKER, threadCpuUsPerEvent: 8 },
+  'ours, broker, no redaction': { ...BROKER, threadCpuUsPerEvent: 5 },
+}
+const STALL_MS = 3
+const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
+
+export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
+  const ours = rounds.filter(({ contender }) => contender === 'ours')
+  const of = (value: (round: ConsumerRound) => number | undefined): number =>
+    median(ours.filter(({ backlog }) => backlog === SMALL).map((round) => value(round) ?? Number.NaN))
+  const ratios = backlogs.flatMap(({ name }) => {
+    const speed = (wanted: string): number =>
+      median(
+        rounds
+          .filter(({ backlog, contender }) => backlog === name && contender === wanted)
+          .map(({ eventsPerSecond }) => eventsPerSecond),
+      )
+    const ratio = (other: string): number => Number((speed('ours') / speed(other)).toFixed(2))
+    return [
+      atLeast(`events/s at ${name}, ours to Kafka engine`, CONSUMER.toEngine, ratio('Kafka engine')),
+      atLeast(`events/s at ${name}, ours to obvious`, CONSUMER.toObvious, ratio('obvious')),
+    ]
+  })
+  const commits = Math.max(
+    ...ours.map((round) => (round.commits ? round.commits.sent / round.commits.batches : Infinity)),
+  )
+  return [
+    ...ratios,
+    atMost(
+      `node CPU us/event at ${SMALL}`,
+      CONSUMER.cpuUsPerEvent,
+      of(({ node }) => node?.cpuUsPerEvent),
+    ),
+    atMost('Kafka commits a batch, in any round', CONSUMER.commitsPerBatch, Number(commits.toFixed(2))),
+    atMost(
+      `peak RSS MB at ${SMALL}`,
+      CONSUMER.peakRssMb,
+      of(({ node }) => node?.peakRssMb),
+    ),
+  ]
+}
+
+export function latencyBounds({ settings, rounds }: LatencyPart): Bound[] {
+  const what = `ms from record() to queryable, p99, at ${settings.eventsPerSecond} events/s`
+  return [atMost(what, LATENCY_P99_MS, median(rounds.map(({ p99Ms }) => p99Ms)))]
+}
+
+export function producerBounds({ rounds, stalls }: ProducerPart): Bound[] {
+  const costs = Object.entries(PRODUCER).flatMap(([contender, bound]) => {
+    const own = rounds.filter((round) => round.size === SMALL && round.contender === contender)
+    const thread = median(own.map(({ threadCpuUsPerEvent }) => threadCpuUsPerEvent))
+    const whole = median(own.map(({ processCpuUsPerEvent }) => processCpuUsPerEvent))
+    const speed = median(own.map(({ eventsPerSecond }) => eventsPerSecond))
+    return [
+      atMost(`CPU us/event of the caller's thread at ${SMALL}, ${contender}`, bound.threadCpuUsPerEvent, thread),
+      atMost(`CPU us/event of the process at ${SMALL}, ${contender}`, bound.processCpuUsPerEvent, whole),
+      atLeast(`events/s at ${SMALL}, ${contender}`, bound.eventsPerSecond, speed),
+    ]
+  })
+  const longest = (wanted: string): number =>
+    median(stalls.filter(({ contender }) => contender === wanted).map(({ longestMs }) => longestMs))
+  const more = Number((longest('ours, disk') - longest('array in memory')).toFixed(2))
+  return [...costs, atMost('ms the event loop is blocked longer than with an array', STALL_MS, more)]
+}
+
+export function completenessBounds({ rounds }: CompletenessPart): Bound[] {
+  const slowest = (state: string): number =>
+    Math.max(...rounds.filter((round) => round.state === state).map(({ seconds }) => seconds))
+  return [
+    atMost('seconds for 10 M complete rows, slowest round', COMPLETENESS_SECONDS, slowest('complete')),
+    atMost('seconds for 10 M rows with faults, slowest round', COMPLETENESS_SECONDS, slowest('faulty')),
+  ]
+}
+
+export function outageBounds({ idleMb, phases, recorded, stored, outOfOrder }: OutagePart): Bound[] {
+  const peak = Math.max(...phases.map(({ peakRssMb }) => peakRssMb))
+  const down = phases.find(({ phase }) => phase === 'broker down')?.callerUs ?? Number.NaN
+  return [
+    atMost('MiB above idle, in any phase', OUTAGE.aboveIdleMb, Number((peak - idleMb).toFixed(0))),
+    atMost("CPU us/event of the caller's thread, broker down", OUTAGE.callerUs, Number(down.toFixed(2))),
+    atMost('events that are missing or out of order', 0, recorded - stored + outOfOrder),
+  ]
+}
+
+function atLeast(what: string, bound: number, measured: number): Bound {
+  return { what, wanted: `at least ${bound}`, measured: String(measured), met: measured >= bound }
+}
+
+function atMost(what: string, bound: number, measured: number): Bound {
+  return { what, wanted: `at most ${bound}`, measured: String(measured), met: measured <= bound }
+}

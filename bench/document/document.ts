@@ -1,0 +1,51 @@
+/** Writes docs/performance.md from the newest results; the file is never edited by hand. */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describeCompleteness } from './document-completeness.ts'
+import { describeConsumer } from './document-consumer.ts'
+import { describeLatency } from './document-latency.ts'
+import { describeOutage } from './document-outage.ts'
+import { describeProducer } from './document-producer.ts'
+import type { Environment } from '../support/environment.ts'
+import { newest, type Results } from '../support/results.ts'
+
+const FILE = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
+const FORMATTER = fileURLToPath(new URL('../../node_modules/.bin/oxfmt', import.meta.url))
+
+const HEAD = `# Performance
+
+<!-- Written by \`npm run bench\` from the newest files in bench/results. Do not edit. -->
+
+\`npm run bench\` measures the consumer, \`npm run bench:producer\` the producer, beside the alternatives, on a real Kafka and
+a real ClickHouse. Kafka, ClickHouse and the measured process share one machine, so the ratios within a run say more than the
+absolute figures. Contenders take turns; each figure is the median of the rounds, with the range in brackets.
+AUDIT_SESSIONS_FILE names recorded sessions for the real size mix; without it, generated sessions of the same sizes are used.`
+
+export function writeDocument(): void {
+  const consumer = newest('consumer')
+  const latency = newest('latency')
+  const producer = newest('producer')
+  const completeness = newest('completeness')
+  const outage = newest('outage')
+  const parts = [
+    HEAD,
+    ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
+    ...(latency === undefined ? [] : [describeLatency(latency.part), origin(latency)]),
+    ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
+    ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
+    ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
+  ]
+  writeFileSync(FILE, `${parts.join('\n\n')}\n`)
+  execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })
+}
+
+function origin({ file, results }: { file: string; results: Results }): string {
+  const day = results.startedAt.slice(0, 10)
+  return `Measured ${day}: ${describeMachine(results.environment)}. Every round: [${file}](../${file}).`
+}
+
+function describeMachine({ machine, versions }: Environment): string {
+  const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, Linux ${machine.kernel}, load average ${machine.loadAverage} at the start; ${names.join(', ')}`
+}

@@ -1,0 +1,365 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { AgentTool, AuditedAgentOptions } from '@agent-audit/producer/anthropic'
+import { runAuditedAgent } from '@agent-audit/producer/anthropic'
+import { type AuditTrail, currentSession, type Ruling } from '@agent-audit/producer'
+import { describe, expect, it } from 'vitest'
+import { type Answer, type ScriptedModel, scriptModel } from './messages-server.ts'
+import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+
+const schema = { type: 'object', properties: { q: { type: 'string' } } } as const
+
+function tool(name: string, run: AgentTool['run'], more: Partial<AgentTool> = {}): AgentTool {
+  return { name, description: `Does ${name}`, input_schema: schema, run, ...more }
+}
+
+interface Setup {
+  readonly trail: AuditTrail
+  readonly model: ScriptedModel
+  run(options?: Partial<AuditedAgentOptions>): ReturnType<typeof runAuditedAgent>
+  rows(): Promise<Row[]>
+}
+
+async function setUp(...script: readonly Answer[]): Promise<Setup> {
+  const dataDir = makeTempDirectory()
+  const trail = openTrail({ dataDir })
+  const model = await scriptModel(...script)
+  return {
+    trail,
+    model,
+    run: (options) =>
+      runAuditedAgent({
+        trail,
+        client: model.client,
+        model: 'claude-test',
+        system: 'Be brief.',
+        message: 'Hi',
+        tools: [],
+        ...options,
+      }),
+    async rows() {
+      await trail.close()
+      return sessionRows(dataDir)
+    },
+  }
+}
+
+const say = (text: string, more: Answer = {}): Answer => ({ content: [{ type: 'text', text }], ...more })
+const ask = (...calls: readonly [id: string, name: string, input: unknown][]): Answer => ({
+  content: calls.map(([id, name, input]) => ({ type: 'tool_use', id, name, input })),
+  stop_reason: 'tool_use',
+})
+
+function throwing(message: string): () => never {
+  return () => {
+    throw new Error(message)
+  }
+}
+
+const deny = (): Ruling => ({ outcome: 'denied', reason: 'not on Sundays' })
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+const outline = (rows: readonly Row[]): string[] =>
+  rows.map((row) => [row.event_type, row['tool_name'], row['outcome'], row['reason']].filter(isText).join(' '))
+
+describe.each([
+  ['whole answers', undefined],
+  ['streamed answers', (): void => {}],
+])('%s', (_name, onText) => {
+  it('records the session, each call of the model, and each tool', async () => {
+    const usage = { input_tokens: 10, output_tokens: 7, cache_read_input_tokens: 100, cache_creation_input_tokens: 20 }
+    const thinking = { type: 'thinking', thinking: 'I should look.', signature: 'x' } as const
+    const first: Answer = { ...ask(['c1', 'search', { q: 'order 7' }]), usage }
+    const agent = await setUp(
+      { ...first, content: [thinking, { type: 'text', text: 'One moment.' }, ...(first.content ?? [])] },
+      say('It is on its way.', { usage: { output_tokens: 7 } }),
+    )
+    const search = tool('search', ({ q }: { q: string }) => {
+      currentSession()?.record({ event_type: 'acme.query_checked', content: { words: 2 } })
+      return { found: q }
+    })
+    const result = await agent.run({ onText, tools: [search], user_id: 'u1', maxTokens: 500 })
+    expect(result).toEqual({
+      output: 'It is on its way.',
+      session_id: expect.any(String) as string,
+      stop: 'end_turn',
+      steps: 2,
+    })
+
+    const rows = await agent.rows()
+    expect(outline(rows)).toEqual([
+      'session_start',
+      'llm_call',
+      'tool_call search allowed',
+      'acme.query_checked',
+      'tool_result search success',
+      'llm_call',
+      'session_end success',
+    ])
+    const [start, call, toolCall, custom, toolResult, last, end] = rows
+    expect(start).toMatchObject({
+      session_id: result.session_id,
+      user_id: 'u1',
+      model_id: 'claude-test',
+      content: { user_message: 'Hi', tools_available: ['search'], system_prompt: 'Be brief.' },
+    })
+    expect(call).toMatchObject({
+      input_messages: [{ role: 'user', content: 'Hi' }],
+      output_text: 'One moment.',
+      reasoning: 'I should look.',
+      tool_calls_requested: [{ id: 'c1', name: 'search', input: { q: 'order 7' } }],
+      provider: 'anthropic',
+      stop_reason: 'tool_use',
+      model_id: 'claude-test-20990101',
+      input_tokens: 130,
+      output_tokens: 7,
+      cache_read_tokens: 100,
+      cache_write_tokens: 20,
+      latency_ms: expect.any(Number) as number,
+      content: { request: { max_tokens: 500, stream: onText !== undefined } },
+    })
+    expect(toolCall).toMatchObject({
+      tool_call_id: 'c1',
+      tool_input: { q: 'order 7' },
+      parent_event_id: call?.event_id,
+    })
+    expect(custom).toMatchObject({ parent_event_id: toolCall?.event_id })
+    expect(toolResult).toMatchObject({ tool_output: '{"found":"order 7"}', parent_event_id: toolCall?.event_id })
+    expect(last?.['field_notes']).toEqual({ input_messages: { from: 1, count: 3 } })
+    expect(last?.['input_messages']).toMatchObject([
+      { role: 'assistant' },
+      {
+        role: 'user',
+        content: [{ type: 'tool_result', tool_use_id: 'c1', content: '{"found":"order 7"}', is_error: false }],
+      },
+    ])
+    expect(end).toMatchObject({ output_text: 'It is on its way.' })
+    expect(agent.model.requests[1]).toMatchObject({
+      model: 'claude-test',
+      max_tokens: 500,
+      system: 'Be brief.',
+      tools: [{ name: 'search', input_schema: schema }],
+      messages: [{}, { role: 'assistant' }, { role: 'user' }],
+    })
+  })
+
+  it.each([
+    ['max_tokens', 'session_end error max_tokens'],
+    ['refusal', 'session_end blocked refusal'],
+  ])('%s ends it, and says so', async (stop, end) => {
+    const cut = ask(['c1', 'search', { q: 'ha' }])
+    const agent = await setUp({ ...cut, stop_reason: stop })
+    const result = await agent.run({
+      onText,
+      tools: [tool('search', () => expect.unreachable('input may be incomplete'))],
+    })
+    expect(result).toMatchObject({ stop, steps: 1, output: '' })
+    expect(outline(await agent.rows())).toEqual(['session_start', 'llm_call', end])
+  })
+
+  it('an error of the SDK is recorded and thrown', async () => {
+    const agent = await setUp({ status: 529 })
+    await expect(agent.run({ onText })).rejects.toMatchObject({ status: 529 })
+    const rows = await agent.rows()
+    expect(outline(rows)).toEqual(['session_start', 'llm_call', 'error', 'session_end error'])
+    expect(rows[1]).toMatchObject({
+      error: expect.stringContaining('the script says no') as string,
+      model_id: 'claude-test',
+    })
+    expect(rows[1]).not.toHaveProperty('output_text')
+  })
+
+  it('a signal aborts the request', async () => {
+    const agent = await setUp(say('Half of it', { hang: true }))
+    const abort = new AbortController()
+    const run = agent.run({ onText, signal: abort.signal })
+    await expect.poll(() => agent.model.requests.length).toBe(1)
+    abort.abort()
+    expect(await run).toMatchObject({ stop: 'aborted', steps: 0 })
+    const rows = await agent.rows()
+    expect(outline(rows)).toEqual(['session_start', 'llm_call', 'session_end error aborted'])
+    expect(rows[1]).toHaveProperty('error')
+  })
+})
+
+it('streams the text as it arrives, and records the text received before the connection was cut', async () => {
+  const agent = await setUp(say('Good day'), say('Good bye', { hang: true }))
+  const heard: string[] = []
+  await agent.run({ onText: (delta) => void heard.push(delta) })
+  expect(heard).toEqual(['Good', ' day'])
+  // The client receives the first half; the server never sends the second.
+  await expect(agent.run({ onText: () => agent.model.cut() })).rejects.toThrow('terminated')
+  const rows = await agent.rows()
+  const [, call] = rows.filter(({ event_type: type }) => type === 'llm_call')
+  expect(call).toMatchObject({ output_text: 'Good', error: expect.any(String) as string })
+})
+
+it('an error of onText ends the loop', async () => {
+  const agent = await setUp(say('Good day'))
+  await expect(agent.run({ onText: throwing('no ears') })).rejects.toThrow('no ears')
+  expect(outline(await agent.rows())).toEqual(['session_start', 'llm_call', 'error', 'session_end error'])
+})
+
+it('tools that the model asks for together run side by side', async () => {
+  const agent = await setUp(ask(['c1', 'meet', { q: 'a' }], ['c2', 'meet', { q: 'b' }]), say('Met.'))
+  const both = Promise.withResolvers<void>()
+  const here = new Set<string>()
+  const meet = tool('meet', async ({ q }: { q: string }) => {
+    here.add(q)
+    if (here.size === 2) both.resolve()
+    await both.promise // Neither returns unless both have started.
+    return q
+  })
+  await agent.run({ tools: [meet] })
+  const rows = await agent.rows()
+  expect(outline(rows).slice(1, -1)).toEqual([
+    'llm_call',
+    'tool_call meet allowed',
+    'tool_call meet allowed',
+    'tool_result meet success',
+    'tool_result meet success',
+    'llm_call',
+  ])
+  const [, call, one, two] = rows
+  expect([one?.['parent_event_id'], two?.['parent_event_id']]).toEqual([call?.event_id, call?.event_id])
+  for (const result of rows.slice(4, 6)) {
+    const cause = rows.find((row) => row.event_type === 'tool_call' && row['tool_call_id'] === result['tool_call_id'])
+    expect(result['parent_event_id']).toBe(cause?.event_id)
+  }
+  const { content } = agent.model.requests[1]?.messages[2] ?? {}
+  expect(content).toMatchObject([
+    { tool_use_id: 'c1', content: 'a' },
+    { tool_use_id: 'c2', content: 'b' },
+  ])
+})
+
+it('the error of a tool, a refusal and an unknown name go back to the model', async () => {
+  const agent = await setUp(
+    ask(['c1', 'fail', {}], ['c2', 'pay', {}], ['c3', 'wipe', {}], ['c4', 'nothing', {}], ['c5', 'quiet', {}]),
+    say('I see.'),
+  )
+  const unreachable = throwing('was not allowed')
+  const fail = tool('fail', () => {
+    throw new RangeError('too far')
+  })
+  const tools = [
+    fail,
+    tool('pay', unreachable, { requires_approval: true }),
+    tool('wipe', unreachable, { guard: { check: deny } }),
+    tool('quiet', () => {}),
+  ]
+  expect(await agent.run({ tools })).toMatchObject({ stop: 'end_turn', output: 'I see.' })
+  const { content } = agent.model.requests[1]?.messages[2] ?? {}
+  expect(content).toMatchObject([
+    { tool_use_id: 'c1', content: 'too far', is_error: true },
+    { tool_use_id: 'c2', content: expect.stringContaining('pay was not run') as string, is_error: true },
+    { tool_use_id: 'c3', content: expect.stringContaining('not on Sundays') as string, is_error: true },
+    { tool_use_id: 'c4', content: 'no tool is called nothing', is_error: true },
+    { tool_use_id: 'c5', content: '', is_error: false },
+  ])
+  const rows = await agent.rows()
+  const lines = outline(rows)
+  expect(lines).toContain('tool_call fail allowed')
+  expect(lines).toContain('tool_result fail error')
+  expect(lines).toContain('tool_call wipe denied not on Sundays')
+  expect(lines).toContain('tool_call nothing error no such tool')
+  expect(lines.filter((line) => line.startsWith('tool_call pay denied'))).toHaveLength(1)
+  expect(rows.find((row) => row['outcome'] === 'error' && row.event_type === 'tool_result')).toMatchObject({
+    error: 'too far',
+    error_type: 'RangeError',
+  })
+})
+
+it('after maxIterations the session times out', async () => {
+  const agent = await setUp(ask(['c1', 'again', {}]), ask(['c2', 'again', {}]), say('never said'))
+  const result = await agent.run({ tools: [tool('again', () => 'more')], maxIterations: 2 })
+  expect(result).toMatchObject({ stop: 'max_iterations', steps: 2, output: '' })
+  expect(outline(await agent.rows()).at(-1)).toBe('session_timeout error max_iterations_reached')
+})
+
+it('a signal between two calls ends the loop, which waits for tools that run', async () => {
+  const agent = await setUp(ask(['c1', 'slow', {}]), say('never said'))
+  const abort = new AbortController()
+  const slow = tool('slow', async () => {
+    abort.abort()
+    await new Promise(setImmediate)
+    return 'done'
+  })
+  expect(await agent.run({ tools: [slow], signal: abort.signal })).toMatchObject({ stop: 'aborted', steps: 1 })
+  expect(agent.model.requests).toHaveLength(1)
+  expect(outline(await agent.rows()).slice(2)).toEqual([
+    'tool_call slow allowed',
+    'tool_result slow success',
+    'session_end error aborted',
+  ])
+})
+
+it('the request has no prompt and no tools where the options have none', async () => {
+  const agent = await setUp(say('Hello.'))
+  await agent.run({ system: '' })
+  expect(Object.keys(agent.model.requests[0] ?? {}).toSorted()).toEqual(['max_tokens', 'messages', 'model'])
+})
+
+it('a paused turn is continued', async () => {
+  const agent = await setUp(say('Still at it.', { stop_reason: 'pause_turn' }), say('Done.'))
+  expect(await agent.run()).toMatchObject({ stop: 'end_turn', output: 'Done.', steps: 2 })
+  expect(agent.model.requests[1]?.messages.map(({ role }) => role)).toEqual(['user', 'assistant'])
+})
+
+it('all wrong options are named, and nothing is recorded', async () => {
+  const agent = await setUp()
+  const same = tool('same', () => 1)
+  const wrong = {
+    tools: [same, same, { name: '' }],
+    maxIterations: 0,
+    maxTokens: 1.5,
+    client: 5,
+    model: '',
+    more: 1,
+  } as never
+  const paths = ['tools[2].name', 'tools[2].run', 'maxIterations', 'maxTokens', 'client', 'model', 'more']
+  await expect(agent.run(wrong)).rejects.toMatchObject({
+    code: 'OPTIONS_INVALID',
+    issues: expect.arrayContaining(paths.map((path) => expect.objectContaining({ path }) as unknown)) as unknown,
+  })
+  await expect(agent.run({ tools: [same, same] })).rejects.toThrow('tools: expected names that differ')
+  expect(await agent.rows()).toEqual([])
+})
+
+it('without a trail no tool runs and the loop ends', async () => {
+  const { client, requests } = await scriptModel(ask(['c1', 'pay', {}]), say('never said'))
+  // No broker listens there.
+  const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir: makeTempDirectory(), onProblem: () => {} })
+  const pay = tool('pay', throwing('was not recorded'), { guard: { durability: 'broker', timeoutMs: 20 } })
+  const run = runAuditedAgent({ trail, client, model: 'm', system: '', message: 'Hi', tools: [pay] })
+  await expect(run).rejects.toMatchObject({ code: 'NOT_RECORDED' })
+  expect(requests).toHaveLength(1)
+  await trail.close({ timeoutMs: 0 })
+})
+
+it('examples/claude-agent.ts runs as it stands', async () => {
+  const model = await scriptModel(
+    ask(['c1', 'find_order', { number: '7' }], ['c2', 'cancel_order', {}]),
+    say('On its way.'),
+  )
+  const dataDir = makeTempDirectory()
+  const env = {
+    ...process.env,
+    ANTHROPIC_API_KEY: 'none',
+    ANTHROPIC_BASE_URL: model.client.baseURL,
+    AUDIT_DATA_DIR: dataDir,
+  }
+  const example = fileURLToPath(new URL('../../../examples/claude-agent.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--conditions=agent-audit-source', example], { env })
+  expect(stdout).toMatch(/^On its way\.\nend_turn: session \S+\n$/)
+  expect(outline(sessionRows(dataDir))).toEqual([
+    'session_start',
+    'llm_call',
+    'tool_call find_order allowed',
+    'tool_call cancel_order denied only people cancel orders',
+    'tool_result find_order success',
+    'llm_call',
+    'session_end success',
+  ])
+})

@@ -1,0 +1,197 @@
+/** A spool in trouble: full, damaged, on a full or read-only disk; and a delivery thread that dies. */
+import { spawnSync } from 'node:child_process'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
+import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
+import { describe, expect, it } from 'vitest'
+import {
+  makeTempDirectory,
+  NO_OWN_DISK,
+  openTrail,
+  readRows,
+  type Row,
+  sessionRows,
+  startChild,
+  startChildOnDisk,
+} from '../support.ts'
+
+const TOPIC = 'audit.events'
+/** Nothing listens there. */
+const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
+
+function makeSpoolDirectory(): string {
+  const spoolDir = makeTempDirectory()
+  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 4)
+  return spoolDir
+}
+
+/** run_seqs that no row has, up to the last one of the run. */
+function gapsOf(rows: readonly Row[]): number[] {
+  const present = new Set(rows.map(({ run_seq }) => run_seq))
+  return Array.from({ length: Math.max(...present) }, (_, seq) => seq).filter((seq) => !present.has(seq))
+}
+
+/** run_seqs that events_lost events of these rows name. */
+function explainedBy(rows: readonly Row[]): number[] {
+  return rows
+    .filter(({ event_type }) => event_type === 'events_lost')
+    .flatMap((row) => {
+      const { first_run_seq: first, count } = row['content'] as { first_run_seq: number; count: number }
+      return Array.from({ length: count }, (_, index) => first + index)
+    })
+}
+
+describe('a full spool that refuses', () => {
+  const FULL: Partial<AuditTrailOptions> = { ...NOWHERE, spoolMaxBytes: 2 ** 20, onFull: 'refuse' }
+
+  it('has room for what explains the refusals, also at the end, and holds back new work', async () => {
+    const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+    const trail = openTrail({ ...FULL, spoolDir })
+    const session = trail.startSession({ session_id: 's1' })
+    const receipts = Array.from({ length: 40 }, () => session.decision({ reasoning: 'x'.repeat(100_000) }))
+    const outcomes = await Promise.allSettled(receipts.map(({ stored }) => stored))
+    const refused = outcomes.filter(({ status }) => status === 'rejected').length
+    expect(refused).toBeGreaterThan(20)
+    let room = false
+    void trail.writable().then(() => (room = true))
+    await session.decision({ reasoning: 'small' }).stored.catch(() => {})
+    expect(room).toBe(false)
+    const { recorded } = trail.stats()
+    await trail.close({ timeoutMs: 0 })
+    // Its own events were not refused in turn, one after the other.
+    expect(trail.stats().recorded).toBeLessThan(recorded + 5)
+    const next = openTrail({ dataDir, spoolDir })
+    await expect.poll(() => next.stats().spoolBytes === 0 && next.stats().adopted > 0, { timeout: 20_000 }).toBe(true)
+    const rows = readRows(dataDir).filter((row) => row['run_id'] === trail.runId)
+    expect(rows.at(-1)?.event_type).toBe('trail_stopped')
+    expect(gapsOf(rows)).toHaveLength(trail.stats().refused)
+    expect(explainedBy(rows).toSorted((one, other) => one - other)).toEqual(gapsOf(rows))
+  })
+})
+
+it('a full spool that waits: what it has no room for stays in memory, new work is held back, nothing is refused', async () => {
+  const dataDir = join(makeTempDirectory(), 'log')
+  writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+  const trail = openTrail({ dataDir, spoolDir: makeSpoolDirectory(), spoolMaxBytes: 2 ** 20, onProblem: () => {} })
+  const session = trail.startSession({ session_id: 's1' })
+  const receipts = Array.from({ length: 30 }, () => session.decision({ reasoning: 'x'.repeat(100_000) }))
+  await expect.poll(() => trail.stats().spoolBytes).toBeGreaterThan(0.85 * 2 ** 20)
+  // Less than half of the buffer: it is the spool that holds back.
+  expect(trail.stats()).toMatchObject({ refused: 0, bufferBytes: expect.toSatisfy((bytes) => bytes < 8 * 2 ** 20) })
+  let room = false
+  const writable = trail.writable().then(() => (room = true))
+  await trail.flush({ timeoutMs: 50 })
+  expect(room).toBe(false)
+  rmSync(dataDir)
+  await writable
+  await Promise.all(receipts.map(({ acked }) => acked))
+  expect(await trail.close()).toMatchObject({ pending: 0, refused: 0 })
+  expect(sessionRows(dataDir)).toHaveLength(31)
+})
+
+describe('a damaged spool', () => {
+  it('of the run itself: what it can no longer send is said, rejected and explained, and the run goes on', async () => {
+    const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+    const release = holdEmbeddedLog(dataDir)
+    const problems: TrailError[] = []
+    const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
+    const session = trail.startSession({ session_id: 's1' })
+    // The first 8 MiB wait in memory to be sent; what is beyond is only on disk.
+    const receipts = Array.from({ length: 60 }, (_, index) =>
+      session.decision({ reasoning: `decision ${index}. ${'x'.repeat(200_000)}` }),
+    )
+    await Promise.all(receipts.map(({ stored }) => stored))
+    damage(join(spoolDir, TOPIC), 'decision 50.')
+    release()
+    const outcomes = await Promise.allSettled(receipts.map(({ acked }) => acked))
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      ...Array(50).fill('fulfilled'),
+      ...Array(10).fill('rejected'),
+    ])
+    expect(outcomes.at(-1)).toMatchObject({ reason: { code: 'SPOOL_CORRUPT', retryable: false } })
+    expect(problems).toContainEqual(expect.objectContaining({ code: 'SPOOL_CORRUPT' }))
+    await session.decision({ reasoning: 'goes on' }).acked
+    expect(await trail.close()).toMatchObject({ pending: 0, refused: 10 })
+    const rows = readRows(dataDir)
+    expect(rows.find(({ event_type }) => event_type === 'events_lost')).toMatchObject({
+      reason: 'SPOOL_CORRUPT',
+      content: { run_id: trail.runId, set_aside: expect.stringContaining('.damaged-') as string },
+    })
+    expect(explainedBy(rows)).toEqual(gapsOf(rows))
+    expect(readdirSync(join(spoolDir, TOPIC)).filter((name) => /\.damaged-[^-]+$/.test(name))).toHaveLength(1)
+  })
+})
+
+/** Makes appends to an embedded log wait. @returns what lets them go on. */
+function holdEmbeddedLog(dataDir: string): () => void {
+  const log = openEmbeddedLog({ directory: dataDir })
+  log.createTopic(TOPIC, 4)
+  const lock = new DatabaseSync(log.file)
+  lock.exec('BEGIN IMMEDIATE')
+  return () => {
+    lock.close()
+    log.close()
+  }
+}
+
+/** Changes a byte of the one file in a directory that holds a text. In a process of its own: see spool/src/database.ts. */
+function damage(directory: string, text: string): void {
+  const program = `
+    const { openSync, readdirSync, readFileSync, writeSync } = require('node:fs')
+    const [directory, text] = process.argv.slice(1)
+    for (const name of readdirSync(directory)) {
+      const file = directory + '/' + name
+      const at = readFileSync(file).indexOf(text)
+      if (at >= 0) writeSync(openSync(file, 'r+'), 'X', at)
+    }`
+  spawnSync(process.execPath, ['-e', program, directory, text])
+}
+
+it('a delivery thread that dies is said; nothing more is taken, and what was stored goes out with the next trail', async () => {
+  const dataDir = makeTempDirectory()
+  const child = startChild('lose-delivery', dataDir)
+  expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+  expect(child.lines).toEqual([
+    expect.stringMatching(/^SPOOL_UNAVAILABLE: delivery has stopped: .*exit code 1/),
+    'SPOOL_UNAVAILABLE',
+    // trail_started, session_start and the first decision are safe, and no longer this trail's to send.
+    expect.stringMatching(/^\{"acked":0,"pending":\d,"refused":1\}$/),
+    'adopted 3',
+  ])
+})
+
+describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => {
+  it('that is full is said, refuses when memory is full too, and once there is room all that was not refused is stored and sent', async () => {
+    const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
+    const child = startChildOnDisk({ directory, options: 'size=4m' }, 'fill-disk', dataDir)
+    expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+    expect(child.lines[0]).toBe('SPOOL_UNAVAILABLE: database or disk is full')
+    const sent = Number(/^there (\d+)$/.exec(child.lines[1] ?? '')?.[1])
+    const rows = readRows(join(dataDir, 'log'))
+    expect(
+      rows.filter(({ session_id, event_type }) => session_id === 'filling' && event_type === 'decision'),
+    ).toHaveLength(sent)
+    const runs = Map.groupBy(rows, (row) => row['run_id'])
+    for (const run of runs.values()) expect(explainedBy(run)).toEqual(gapsOf(run))
+  })
+
+  it('that the spool itself has filled is given back once the log takes events again', async () => {
+    const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
+    const child = startChildOnDisk({ directory, options: 'size=24m' }, 'outgrow-disk', dataDir)
+    expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+    const kept = Number(/^kept (\d+)$/.exec(child.lines[0] ?? '')?.[1])
+    const decisions = sessionRows(join(dataDir, 'log')).filter(({ event_type }) => event_type === 'decision')
+    expect(new Set(decisions.map(({ run_seq }) => run_seq)).size).toBe(kept)
+    const rows = readRows(join(dataDir, 'log'))
+    expect(explainedBy(rows)).toEqual(gapsOf(rows))
+  })
+
+  it('that is read-only is said at once', async () => {
+    const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
+    const child = startChildOnDisk({ directory, options: 'ro' }, 'read-only-disk', dataDir)
+    await child.exited()
+    expect(child.lines).toEqual([expect.stringMatching(/^SPOOL_UNAVAILABLE: spool directory .*read-only/)])
+  })
+})

@@ -1,0 +1,80 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
+import { afterEach, expect, it, vi } from 'vitest'
+import { makeTempDirectory, openTrail, readRows } from '../support.ts'
+
+afterEach(() => vi.unstubAllEnvs())
+
+it('names every wrong option at once', () => {
+  const options = {
+    agentId: '',
+    brokers: ['nohost'],
+    topic: 'not a topic',
+    spoolMaxBytes: 5,
+    durability: 'none',
+    nonsense: 1,
+    onProblem: 'x',
+    sasl: { mechanism: 'plain', username: 'u' },
+    systemPrompt: { sha256: 'abc' },
+  } as unknown as AuditTrailOptions
+  const paths = [
+    'agentId',
+    'brokers[0]',
+    'topic',
+    'spoolMaxBytes',
+    'durability',
+    'nonsense',
+    'onProblem',
+    'sasl.password',
+  ]
+  expect(() => createAuditTrail(options)).toThrow(
+    expect.objectContaining({
+      code: 'OPTIONS_INVALID',
+      issues: expect.arrayContaining(paths.map((path) => expect.objectContaining({ path }) as unknown)) as unknown,
+    }),
+  )
+})
+
+it('names options that contradict each other', () => {
+  const both = { agentId: 'a', brokers: ['localhost:9092'], dataDir: 'd' }
+  expect(() => createAuditTrail(both)).toThrow(/dataDir/)
+  const small = { agentId: 'a', dataDir: 'd', maxRecordBytes: 2 ** 20, maxBufferBytes: 2 ** 20 }
+  expect(() => createAuditTrail(small)).toThrow(/maxBufferBytes: at least twice maxRecordBytes/)
+})
+
+it('never shows the password', () => {
+  const options = { agentId: 'a', sasl: { mechanism: 'magic', username: 'u', password: 'hunter2' } } as never
+  expect(() => createAuditTrail(options)).toThrow(
+    expect.objectContaining({ message: expect.not.stringContaining('hunter2') as string }),
+  )
+})
+
+it('a spool directory that cannot be written is said at once', () => {
+  const file = join(makeTempDirectory(), 'file')
+  writeFileSync(file, '')
+  expect(() => createAuditTrail({ agentId: 'a', dataDir: makeTempDirectory(), spoolDir: file })).toThrow(
+    expect.objectContaining({ code: 'SPOOL_UNAVAILABLE', message: expect.stringContaining(file) as string }),
+  )
+})
+
+it('takes the data directory from AUDIT_DATA_DIR, and dataDir over KAFKA_BROKERS', async () => {
+  const [fromEnv, given] = [makeTempDirectory(), makeTempDirectory()]
+  vi.stubEnv('AUDIT_DATA_DIR', fromEnv)
+  vi.stubEnv('KAFKA_BROKERS', '')
+  await openTrail({}).close()
+  expect(readRows(fromEnv)).toHaveLength(2)
+  vi.stubEnv('KAFKA_BROKERS', '127.0.0.1:1')
+  await openTrail({ dataDir: given }).close()
+  expect(readRows(given)).toHaveLength(2)
+})
+
+it('broker and memory open no spool', async () => {
+  const dataDir = makeTempDirectory()
+  const trail = openTrail({ dataDir, durability: 'broker' })
+  const session = trail.startSession()
+  await session.decision({ reasoning: 'r' }).stored
+  expect(readRows(dataDir)).toHaveLength(3)
+  expect(existsSync(join(dataDir, 'spool'))).toBe(false)
+  expect(() => session.decision({ reasoning: 'r' }, { durability: 'disk' })).toThrow(/durability/)
+})

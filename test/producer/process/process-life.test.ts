@@ -1,0 +1,107 @@
+/** The kinds of programs that a trail lives in, as real processes: how they load it, end, and share a directory. */
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { makeTempDirectory, openTrail, readRows, type Row, startApp } from '../support.ts'
+
+/** Nothing listens there. */
+const NOWHERE = '127.0.0.1:1'
+const EVENTS = 300
+
+function typesOf(rows: readonly Row[]): string[] {
+  return rows.map((row) => row.event_type)
+}
+
+/** Which run_seq there are of each run, by the name its trail was given; a run that was adopted may have sent some twice. */
+function readRuns(dataDir: string): Map<string, number[]> {
+  const rows = Map.groupBy(readRows(dataDir), (row) => String(row['producer_id']))
+  return new Map(
+    Array.from(rows, ([name, own]) => {
+      expect(new Set(own.map((row) => row['run_id'])).size).toBe(1)
+      return [name, [...new Set(own.map((row) => row.run_seq))]]
+    }),
+  )
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, seq) => seq)
+
+it('loads in CommonJS by require()', async () => {
+  const dataDir = makeTempDirectory()
+  const child = startApp('common-js.cjs', dataDir)
+  expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
+  expect(child.lines).toEqual(['pending 0'])
+  expect(typesOf(readRows(dataDir))).toEqual(['trail_started', 'session_start', 'decision', 'trail_stopped'])
+})
+
+it.each([
+  ['at its end', '', 0],
+  ['by a throw', 'throw', 1],
+])('`await using` closes the trail when its scope is left %s', async (_, how, code) => {
+  const dataDir = makeTempDirectory()
+  expect(await startApp('using.ts', dataDir, how).exited()).toMatchObject({ code, signal: null })
+  expect(typesOf(readRows(dataDir))).toEqual(['trail_started', 'session_start', 'decision', 'trail_stopped'])
+})
+
+describe.each(['cluster', 'threads'])('an application in many: %s', (how) => {
+  it.each([
+    ['closes its trail', 'close'],
+    ['calls process.exit', 'exit'],
+    ['runs out of work', 'run-out'],
+  ])('each member that %s has a trail of its own, whole, in the one directory', async (_, end) => {
+    const dataDir = makeTempDirectory()
+    expect(await startApp('many.ts', how, '3', dataDir, end).exited()).toEqual({ code: 0, signal: null, stderr: '' })
+    // What was on disk only when a member called process.exit goes out with the next run.
+    const next = openTrail({ dataDir, agentId: 'next' })
+    expect(await next.close()).toMatchObject({ pending: 0 })
+    const runs = readRuns(dataDir)
+    expect(runs.size).toBe(5)
+    for (const [name, seqs] of runs) {
+      const stopped = name === 'first' || end === 'close' ? 1 : 0
+      expect({ name, seqs }).toEqual({ name, seqs: upTo(name === 'next' ? 2 : EVENTS + 2 + stopped) })
+    }
+  })
+
+  it('without a broker each member keeps its own spool, and one later run sends them all', async () => {
+    const dataDir = makeTempDirectory()
+    const spoolDir = join(dataDir, 'spool')
+    expect(await startApp('many.ts', how, '3', dataDir, 'close', NOWHERE).exited()).toMatchObject({ code: 0 })
+    expect(readRows(dataDir)).toEqual([])
+    const next = openTrail({ dataDir, spoolDir, agentId: 'next' })
+    await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBe(4 * (EVENTS + 3))
+    const runs = readRuns(dataDir)
+    runs.delete('next')
+    expect(runs.size).toBe(4)
+    for (const [name, seqs] of runs) expect({ name, seqs }).toEqual({ name, seqs: upTo(EVENTS + 3) })
+  })
+})
+
+it('a thread that is terminated leaves its spool to the next trail of the same process', async () => {
+  const dataDir = makeTempDirectory()
+  const child = startApp('terminated.ts', dataDir, NOWHERE)
+  expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+  expect(child.lines).toEqual(['stored', `adopted ${EVENTS + 2}`])
+  expect(readRuns(dataDir).get('thread')).toEqual(upTo(EVENTS + 2))
+})
+
+it('for serverless: flush resolves in time with what is left, and what is left outlives the process', async () => {
+  const dataDir = makeTempDirectory()
+  const spoolDir = join(dataDir, 'spool')
+  const child = startApp('serverless.ts', dataDir, NOWHERE)
+  const invoked = async (times: number): Promise<Record<string, number>> => {
+    await child.printed(times)
+    return JSON.parse(child.lines[times - 1] ?? '') as Record<string, number>
+  }
+  const first = await invoked(1)
+  expect(first).toMatchObject({ acked: 0, pending: 3, refused: 0 })
+  expect(first['tookMs']).toBeLessThan(5000)
+  // Frozen by the platform, thawed for the next call, and in the end killed while it is frozen.
+  child.process.kill('SIGSTOP')
+  child.process.kill('SIGUSR2')
+  child.process.kill('SIGCONT')
+  expect(await invoked(2)).toMatchObject({ acked: 0, pending: 5, refused: 0 })
+  child.process.kill('SIGSTOP')
+  child.process.kill('SIGKILL')
+  await child.exited()
+  const next = openTrail({ dataDir, spoolDir, agentId: 'next' })
+  await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBe(5)
+  expect(readRuns(dataDir).get('function')).toEqual(upTo(5))
+})

@@ -1,0 +1,94 @@
+/** Errors and problems end in logs: none may hold a value that redaction removes. */
+import { inspect } from 'node:util'
+import { createAuditTrail, InvalidInputError, type Ruling } from '@agent-audit/producer'
+import { expect, it } from 'vitest'
+import { fake } from './redaction-support.ts'
+import { makeTempDirectory, openTrail } from '../support.ts'
+
+it('no error and no problem quotes a recorded value', async () => {
+  const secret = fake.github
+  const problems: string[] = []
+  const dataDir = makeTempDirectory()
+  const trail = openTrail({
+    dataDir,
+    maxRecordBytes: 4096,
+    onOversize: 'refuse',
+    onProblem: (p) => problems.push(String(p)),
+  })
+  const session = trail.startSession()
+  const cycle: Record<string, unknown> = { secret }
+  cycle['self'] = cycle
+  const wrong: (() => unknown)[] = [
+    () => session.toolCall({ tool_name: 't', tool_input: { [`x`]: BigInt(1), secret } }),
+    () => session.toolCall({ tool_name: 't', tool_input: cycle }),
+    () => session.toolCall({ tool_name: 't', tool_input: { [secret]: [Number.NaN] } }),
+    () => session.toolCall({ tool_name: { secret } as never, tool_input: secret, tool_call_id: [secret] as never }),
+    () =>
+      session.toolCall({
+        tool_name: 't',
+        tool_input: {
+          toJSON: () => {
+            throw new Error(secret)
+          },
+        },
+      }),
+    () =>
+      session.toolResult({
+        tool_call_id: 'c',
+        tool_name: 't',
+        tool_output: `${secret} `.repeat(500),
+        outcome: secret as never,
+      }),
+    () => session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: `x ${'y '.repeat(5000)}${secret}` }),
+    () => session.llmCall({ input_messages: secret as never, output_text: 5 as never, input_tokens: secret as never }),
+    () => session.sandboxCrossing({ boundary: 'b', direction: secret as never, resource: 'r', outcome: 'denied' }),
+    () => session.record({ event_type: secret as never }),
+    () => session.decision({ reasoning: 'r', [secret]: 1 }),
+    () => session.decision({ reasoning: 'r', content: { [secret]: BigInt(1) } }),
+    () => trail.startSession({ [secret]: 1 }),
+    () => trail.resumeSession({ ...session.ref, [secret]: 1 }),
+    () => session.record({ event_type: 'acme.x', timestamp: secret as never, parent_event_id: secret }),
+    () => session.end({ reason: 5 as never, content: secret as never }),
+    () =>
+      createAuditTrail({ agentId: 'a', sasl: { mechanism: secret as never, username: secret, password: 5 as never } }),
+    () => createAuditTrail({ agentId: 'a', schemaRegistryUrl: `http://user:${secret}@registry:8081` }),
+    () => createAuditTrail({ agentId: 'a', brokers: [`user:${secret}@kafka`], ssl: { key: secret, more: 1 } as never }),
+  ]
+  for (const attempt of wrong) {
+    const error = thrownBy(attempt)
+    expect(error).toBeInstanceOf(InvalidInputError)
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
+  }
+  const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'no' }) }
+  const call = { tool_name: 't', tool_input: {} }
+  const request = await session.requestApproval(call)
+  const decision = await trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim' })
+  const override = await session.override(call, { approver_id: 'kim', reason: 'urgent' })
+  const more = { [secret]: 1 }
+  const refused = [
+    session.requestApproval(call, more),
+    session.override(call, { approver_id: 'kim', reason: 'urgent', ...more }),
+    trail.decideApproval({ ...request, ...more }, decision),
+    trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim', ...more }),
+    session.guard(call, () => {}, { approval: { ...decision, ...more } }),
+    session.guard(call, () => {}, { override: { ...override, ...more } }),
+    session.guard({ tool_name: 't', tool_input: {}, [secret]: 1 }, () => {}),
+    session.guard({ tool_name: 't', tool_input: { [secret]: BigInt(1) } }, () => {}),
+    session.guard({ tool_name: secret, tool_input: {} }, () => {}, denied),
+  ]
+  for (const error of await Promise.all(refused.map((attempt) => attempt.catch((thrown: unknown) => thrown)))) {
+    expect(error).toBeInstanceOf(Error)
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(secret.slice(4))
+  }
+  await trail.close()
+  expect(problems.join()).not.toContain(secret.slice(4))
+})
+
+function thrownBy(attempt: () => unknown): unknown {
+  try {
+    attempt()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
