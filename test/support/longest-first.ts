@@ -1,8 +1,9 @@
 /** The order of the test files: the longest first, so that no worker ends with a long one while the others are idle. */
+import { existsSync } from 'node:fs'
 import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. */
+/** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. A name without a file is an error. */
 const LONG = [
   'test/integration/kill.test.ts',
   'test/start/recordings.test.ts',
@@ -28,6 +29,9 @@ const LONG = [
   'test/contract/source.test.ts',
   'test/kill/kill.test.ts',
 ]
+
+const gone = LONG.filter((file) => !existsSync(new URL(`../../${file}`, import.meta.url)))
+if (gone.length > 0) throw new Error(`longest-first.ts lists files that do not exist: ${gone.join(', ')}`)
 
 function rankOf({ moduleId, project }: TestSpecification): number {
   const rank = LONG.indexOf(relative(project.config.root, moduleId))
