@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
 import { type AuditTrail, createAuditTrail } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
-import { makeTempDirectory, openTrail, readRows } from '../producer/support.ts'
+import { openTrail, readRows } from '../producer/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
 /** No broker listens there: recorded events stay in the spool. */

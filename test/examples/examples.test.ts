@@ -14,8 +14,9 @@ import { FLEET, runFleet, type Task } from '../../examples/fleet.ts'
 import { answer } from '../../examples/loop.ts'
 import { callModel, type Message, sentMails } from '../../examples/yours.ts'
 import { environmentOf, openEmbedded, openStore, type Store } from '../consumer/support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../producer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
+import { openTrail, sessionRows } from '../producer/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const CALL: Message = {
   role: 'assistant',

@@ -17,6 +17,7 @@ import { openEmbeddedLogReader } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import * as fc from 'fast-check'
 import { pino } from 'pino'
+import { until } from '../support/wait.ts'
 
 /** What a producer is to do, as JSON in its argument. */
 export interface ProducerOrder {
@@ -54,8 +55,7 @@ export interface KillReport {
 const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
 const PARTITIONS = 4
 const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
-const DRAIN_TIMEOUT_MS = 120_000
-const POLL_MS = 50
+const WAIT = { timeoutMs: 120_000, pollMs: 50 }
 
 /** A producer of a round, and when it is killed: milliseconds after its first answer, or after its start if `early`. */
 const producerPlan = fc.record({
@@ -163,7 +163,7 @@ async function drainSpools({ dataDir, spoolDir }: { dataDir: string; spoolDir: s
   const trail = createAuditTrail({ agentId: 'next', dataDir, spoolDir, handleExit: false })
   const spools = (): string[] => readdirSync(join(spoolDir, PLACE.topic)).filter((name) => name.endsWith('.spool'))
   // Its own stays until it is closed.
-  await until(() => spools().length <= 1, `the spools were not drained: ${spools().join(', ')}`)
+  await until('the spools are drained', () => spools().length <= 1 || undefined, WAIT)
   await trail.close()
   if (spools().length > 0) throw new Error(`left behind: ${spools().join(', ')}`)
 }
@@ -174,22 +174,14 @@ async function untilAllIsWritten(dataDir: DataDir, check: () => void): Promise<v
   const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
   const end = partitions.reduce((sum, partition) => sum + log.bounds(PLACE.topic, partition).end, 0)
   log.close()
-  const written = async (): Promise<boolean> => {
+  const isWritten = async (): Promise<true | undefined> => {
     check()
     const [row] = await analytics.rows<{ n: string }>(
       'SELECT (SELECT count() FROM audit.audit_events) + (SELECT count() FROM audit.audit_skipped) AS n',
     )
-    return Number(row?.n) >= end
+    return Number(row?.n) >= end || undefined
   }
-  await until(written, `the consumer has not written all ${end} offsets`)
-}
-
-async function until(condition: () => boolean | Promise<boolean>, otherwise: string): Promise<void> {
-  const deadline = performance.now() + DRAIN_TIMEOUT_MS
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(otherwise)
-    await sleep(POLL_MS)
-  }
+  await until(`the consumer has written all ${end} offsets`, isWritten, WAIT)
 }
 
 async function judge(dataDir: DataDir, told: ReadonlyMap<string, number>): Promise<KillReport> {

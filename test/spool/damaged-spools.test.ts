@@ -17,18 +17,8 @@ import { adoptSpools } from '@agent-audit/spool'
 import type { AdoptedSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
-import {
-  adoptAll,
-  ALL,
-  chunkOf,
-  leaveSpool,
-  makeTempDirectory,
-  plain,
-  runIdOf,
-  runSql,
-  spoolOf,
-  startChild,
-} from './support.ts'
+import { adoptAll, ALL, chunkOf, leaveSpool, plain, runIdOf, runSql, spoolOf, startChild } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 function overwrite(file: string, position: number, bytes: Uint8Array): void {
   const descriptor = openSync(file, 'r+')
@@ -113,7 +103,7 @@ it.each([
   await owner.kill('SIGCONT')
   await owner.printed(2)
   await adopter.kill('SIGCONT')
-  expect(await adopter.exited()).toBe(0)
+  expect(await adopter.exited()).toMatchObject({ code: 0 })
   expect(adopter.lines.slice(1)).toEqual([])
   expect(existsSync(file)).toBe(firstFileStays)
   await owner.kill('SIGKILL')

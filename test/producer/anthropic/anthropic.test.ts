@@ -6,7 +6,8 @@ import { runAuditedAgent } from '@agent-audit/producer/anthropic'
 import { type AuditTrail, currentSession, type Ruling } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { type Answer, type ScriptedModel, scriptModel } from './messages-server.ts'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { openTrail, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const schema = { type: 'object', properties: { q: { type: 'string' } } } as const
 

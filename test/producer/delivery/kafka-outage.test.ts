@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { whyNoOwnKafka } from '../../support/kafka-proxy.ts'
 import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
 import { SOON_BACK } from '../../support/own-kafka.ts'
-import { decodeRow, makeTempDirectory, openTrail, rowsOf } from '../support.ts'
+import { decodeRow, openTrail, rowsOf } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const PARTITIONS = 6
 const reason = whyNoOwnKafka()

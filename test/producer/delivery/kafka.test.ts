@@ -11,16 +11,9 @@ import kafkajs, { type Kafka } from 'kafkajs'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../../support/kafka-topic.ts'
 import { type SharedKafka, sharedKafka } from '../../support/shared-kafka.ts'
-import {
-  decodeRow,
-  makeTempDirectory,
-  openTrail,
-  type Row,
-  rowsOf,
-  startApp,
-  startChild,
-  startChildWith,
-} from '../support.ts'
+import { startApp, startChild, startChildWith } from '../process/run-program.ts'
+import { decodeRow, openTrail, type Row, rowsOf } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
@@ -120,8 +113,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     const directory = makeTempDirectory()
     const child = startChild('record-forever', directory, topic)
     await child.printed(300)
-    child.process.kill('SIGKILL')
-    await child.exited()
+    await child.kill('SIGKILL')
     const trail = openKafkaTrail(topic, { spoolDir: join(directory, 'spool') })
     const isThere = (read: readonly Message[]): boolean => {
       const ids = new Set(rowsOf(read).map((row) => row.event_id))
@@ -146,7 +138,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     ['inline, where freed memory is overwritten', false],
   ])('a client that sends a rejected batch late sends the right records: %s', async (_, workers) => {
     const topic = await makeTopic(client, { numPartitions: 1 })
-    const preload = { module: 'delivery/late-client.ts', workers }
+    const preload = { module: new URL('late-client.ts', import.meta.url), workers }
     const child = startChildWith(preload, 'record-in-rounds', makeTempDirectory(), `${kafka.brokers[0]} ${topic}`)
     expect(await child.exited()).toMatchObject({ code: 0, signal: null })
     const late = Number(/^late (\d+)$/.exec(child.lines[0] ?? '')?.[1])

@@ -10,7 +10,8 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type KafkaProxy, PRODUCE, startProxiedKafka, whyNoOwnKafka } from '../../support/kafka-proxy.ts'
 import { connectKafka, makeTopic, readWholeTopic, withAdmin } from '../../support/kafka-topic.ts'
 import { draw, takeSeed } from '../../support/seed.ts'
-import { decodeRow, makeTempDirectory, openTrail } from '../support.ts'
+import { decodeRow, openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const reason = whyNoOwnKafka()
 /** The first fault may miss its moment: then it is tried again. */

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows, startChild, startChildWith } from '../support.ts'
+import { startChild, startChildWith } from '../process/run-program.ts'
+import { openTrail, readRows, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
 
@@ -73,8 +75,7 @@ describe('what is stored', () => {
     const spoolDir = join(dataDir, 'spool')
     const child = startChild('record-forever', dataDir)
     await child.printed(300)
-    child.process.kill('SIGKILL')
-    await child.exited()
+    await child.kill('SIGKILL')
     const trail = openTrail({ dataDir, spoolDir })
     const delivered = (): Set<string> => new Set(readRows(dataDir).map((row) => row.event_id))
     await vi.waitFor(() => expect(delivered()).toEqual(new Set([...delivered(), ...child.lines])), { timeout: 20_000 })
@@ -195,7 +196,11 @@ it('sends an acknowledged batch once, though delivery then fails in its bookkeep
   const log = openEmbeddedLog({ directory: dataDir })
   log.createTopic('audit.events', 4)
   log.close()
-  const child = startChildWith({ module: 'delivery/fail-after-append.ts' }, 'fail-after-append', dataDir)
+  const child = startChildWith(
+    { module: new URL('fail-after-append.ts', import.meta.url) },
+    'fail-after-append',
+    dataDir,
+  )
   await child.exited()
   const acknowledged = readRows(dataDir).map((row) => row.run_seq)
   expect(acknowledged.length).toBeGreaterThan(0)

@@ -6,16 +6,9 @@ import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it } from 'vitest'
-import {
-  makeTempDirectory,
-  NO_OWN_DISK,
-  openTrail,
-  readRows,
-  type Row,
-  sessionRows,
-  startChild,
-  startChildOnDisk,
-} from '../support.ts'
+import { NO_OWN_DISK, startChild, startChildOnDisk } from '../process/run-program.ts'
+import { openTrail, readRows, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
 /** Nothing listens there. */

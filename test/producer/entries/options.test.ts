@@ -2,7 +2,8 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import { afterEach, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows } from '../support.ts'
+import { openTrail, readRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 

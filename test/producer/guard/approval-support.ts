@@ -1,7 +1,8 @@
 /** What the tests of approvals and overrides share: a payment, and what is recorded while it is asked for and made. */
 import type { AuditSession, AuditTrail, AuditTrailOptions, Verdict } from '@agent-audit/producer'
 import { vi } from 'vitest'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { openTrail, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 export const payment = { tool_name: 'pay', tool_input: { to: 'DE02', eur: 1200 }, requires_approval: true } as const
 export const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }

@@ -1,7 +1,9 @@
 import type { ApprovalDecision, ApprovalRequest, AuditSession, AuditTrail, Verdict } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
 import { carried, payment, recordOf, yes } from './approval-support.ts'
-import { makeTempDirectory, openTrail, sessionRows, startChild } from '../support.ts'
+import { startChild } from '../process/run-program.ts'
+import { openTrail, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('an approval', () => {
   it('is asked for, decided and used: three events with one id, one digest, and the person’s name', async () => {

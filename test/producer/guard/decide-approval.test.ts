@@ -2,7 +2,8 @@
 import type { ApprovalRequest, Verdict } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { payment, recordOf, yes } from './approval-support.ts'
-import { makeTempDirectory, openTrail } from '../support.ts'
+import { openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('decideApproval', () => {
   it('refuses a request that is not what was asked any more, and records that', async () => {

@@ -7,7 +7,8 @@ import {
   type ToolCall,
 } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { openTrail, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const refund: ToolCall<{ order: number; eur: number }> = { tool_name: 'refund', tool_input: { order: 7, eur: 12 } }
 

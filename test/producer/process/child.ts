@@ -1,22 +1,10 @@
 /** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
-import { rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
+import { rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
-
-/** Written before the next step begins: what was printed has happened, whenever the process ends. */
-function print(line: string): void {
-  // The pipe may be full while a busy machine keeps the reader waiting.
-  for (;;) {
-    try {
-      writeSync(1, `${line}\n`)
-      return
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-    }
-  }
-}
+import { printLine } from '../../support/print-line.ts'
 
 const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
 /** Nothing listens there: what is recorded can only be kept. */
@@ -63,7 +51,7 @@ const commands: Record<string, () => void | Promise<void>> = {
       })
       for (const receipt of burst) {
         await receipt.stored
-        print(receipt.event_id)
+        printLine(receipt.event_id)
       }
     }
   },
@@ -75,7 +63,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     const session = openTrail().startSession({ session_id: 'ending' })
     if (how === 'other-listener') process.on('SIGTERM', () => process.exit(7))
     for (let number = 0; number < 700; number++) session.decision({ reasoning: `decision ${number}` })
-    print('recorded')
+    printLine('recorded')
     if (how === 'exit') process.exit(3)
     if (how === 'throw') throw new Error('uncaught')
     if (how === 'SIGTERM' || how === 'SIGINT') process.kill(process.pid, how)
@@ -111,12 +99,12 @@ const commands: Record<string, () => void | Promise<void>> = {
       const stored = receipt.stored.catch(() => {})
       while (problems.size === 0 && !(await Promise.race([stored.then(() => true), nextTurn(false)])));
     }
-    print([...problems].join())
+    printLine([...problems].join())
     rmSync(logDir)
     while (!trail.stats().connected) await sleep(20)
     rmSync(filler)
     await Promise.all(kept.map(({ acked }) => acked))
-    print(`there ${kept.length}`)
+    printLine(`there ${kept.length}`)
     await trail.close()
   },
   /**
@@ -143,7 +131,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     rmSync(logDir)
     await Promise.all(kept.map(({ acked }) => acked))
     await trail.close()
-    print(`kept ${kept.length}`)
+    printLine(`kept ${kept.length}`)
   },
   /**
    * Its delivery thread is ended while it has something on disk. Prints the problem, what becomes of the next event and
@@ -168,13 +156,13 @@ const commands: Record<string, () => void | Promise<void>> = {
     const session = trail.startSession({ session_id: 'losing' })
     await session.decision({ reasoning: 'stored before' }).stored
     await threads[0]?.terminate()
-    print(await problem.promise)
-    print(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
-    print(JSON.stringify(await trail.flush()))
+    printLine(await problem.promise)
+    printLine(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
+    printLine(JSON.stringify(await trail.flush()))
     await trail.close()
     const next = createAuditTrail({ ...place, dataDir })
     while (next.stats().adopted === 0) await sleep(20)
-    print(`adopted ${next.stats().adopted}`)
+    printLine(`adopted ${next.stats().adopted}`)
     await next.close()
   },
   /**
@@ -192,14 +180,14 @@ const commands: Record<string, () => void | Promise<void>> = {
       await receipts.at(-1)?.acked
     }
     await trail.close()
-    print(`recorded ${trail.stats().recorded}`)
+    printLine(`recorded ${trail.stats().recorded}`)
   },
   /** Its delivery thread fails as fail-after-append.ts has it. Prints what becomes of the last event. */
   'fail-after-append': async () => {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
     const session = trail.startSession({ session_id: 'failing' })
     const receipts = Array.from({ length: 50 }, (_, number) => session.decision({ reasoning: `decision ${number}` }))
-    print(
+    printLine(
       (await receipts.at(-1)?.acked.then(
         () => 'acknowledged',
         ({ message }: Error) => message,
@@ -227,7 +215,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     try {
       createAuditTrail({ agentId: 'child', brokers: NOWHERE, spoolDir: `${how}/spool` })
     } catch (error) {
-      print(`${(error as { code: string }).code}: ${(error as Error).message}`)
+      printLine(`${(error as { code: string }).code}: ${(error as Error).message}`)
     }
   },
   /** Uses the embedded log, never closes, and has nothing left to do. */
@@ -247,7 +235,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     const { refused } = await trail.close({ timeoutMs: 0 })
     // A turn of the event loop, in which Node would have ended the process for a rejection that nobody handles.
     setImmediate(() => {
-      print(refused > 0 ? 'refused, and alive' : 'nothing was refused')
+      printLine(refused > 0 ? 'refused, and alive' : 'nothing was refused')
       process.exit(0)
     })
   },
@@ -256,7 +244,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     const { ref, call, options } = JSON.parse(how) as { ref: SessionRef; call: ToolCall; options: GuardOptions<string> }
     const trail = createAuditTrail({ agentId: 'child', dataDir, guardTimeoutMs: 60_000 })
     const outcome = trail.resumeSession(ref).guard(call, () => 'paid', options)
-    print(await outcome.catch(({ code }: { code: string }) => code))
+    printLine(await outcome.catch(({ code }: { code: string }) => code))
     await trail.close()
   },
   /** Waits for a receipt with nothing else to keep the process alive. */
@@ -264,7 +252,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false })
     const receipt = trail.startSession({}).decision({ reasoning: 'waited for' })
     await receipt.acked
-    print('acknowledged')
+    printLine('acknowledged')
   },
 }
 

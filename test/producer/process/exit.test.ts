@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from '../support.ts'
+import { startChild, startChildWithoutWorkers } from './run-program.ts'
+import { openTrail, readRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 it.each([
   ['exit', { code: 3, signal: null }],

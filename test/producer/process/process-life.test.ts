@@ -1,7 +1,9 @@
 /** The kinds of programs that a trail lives in, as real processes: how they load it, end, and share a directory. */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, type Row, startApp } from '../support.ts'
+import { startApp } from './run-program.ts'
+import { openTrail, readRows, type Row } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 /** Nothing listens there. */
 const NOWHERE = '127.0.0.1:1'
@@ -94,13 +96,12 @@ it('for serverless: flush resolves in time with what is left, and what is left o
   expect(first).toMatchObject({ acked: 0, pending: 3, refused: 0 })
   expect(first['tookMs']).toBeLessThan(5000)
   // Frozen by the platform, thawed for the next call, and in the end killed while it is frozen.
-  child.process.kill('SIGSTOP')
-  child.process.kill('SIGUSR2')
-  child.process.kill('SIGCONT')
+  await child.kill('SIGSTOP')
+  await child.kill('SIGUSR2')
+  await child.kill('SIGCONT')
   expect(await invoked(2)).toMatchObject({ acked: 0, pending: 5, refused: 0 })
-  child.process.kill('SIGSTOP')
-  child.process.kill('SIGKILL')
-  await child.exited()
+  await child.kill('SIGSTOP')
+  await child.kill('SIGKILL')
   const next = openTrail({ dataDir, spoolDir, agentId: 'next' })
   await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBe(5)
   expect(readRuns(dataDir).get('function')).toEqual(upTo(5))

@@ -1,6 +1,6 @@
 /** Texts on their way into a record: texts that UTF-8 cannot hold, texts that are too large, and thrown values. */
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from '../session-support.ts'
+import { record, sha256 } from '../support.ts'
 
 describe('text', () => {
   it('lone surrogates become U+FFFD and are noted, in text and in JSON', async () => {

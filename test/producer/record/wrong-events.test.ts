@@ -1,7 +1,7 @@
 /** What a session refuses, and how it says so. */
 import type { EventInput } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
-import { record } from '../session-support.ts'
+import { record } from '../support.ts'
 
 describe('a wrong event', () => {
   it('throws naming every wrong field, is not recorded, and others go on', async () => {

@@ -2,8 +2,8 @@
 import { createAuditTrail } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { fake, inputOf, outputsOf } from './redaction-support.ts'
-import { record } from '../session-support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../support.ts'
+import { openTrail, record, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('rules of the caller', () => {
   it('keys: whole names in any case, and patterns; in text too', async () => {

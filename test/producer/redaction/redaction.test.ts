@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { fake, inputOf, outputsOf } from './redaction-support.ts'
-import { record } from '../session-support.ts'
-import { makeTempDirectory, openTrail, readRows, sessionRows } from '../support.ts'
+import { openTrail, readRows, record, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 /** The text itself, and twice with other text before it. */
 const wrap = (text: string): string[] => [text, `say ${text}`, `"\n${text}`]

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from '../session-support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../support.ts'
+import { openTrail, record, sessionRows, sha256 } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('each method records its row', () => {
   it('startSession', async () => {

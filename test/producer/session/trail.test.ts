@@ -1,6 +1,7 @@
 import { createAuditTrail, currentSession } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows } from '../support.ts'
+import { openTrail, readRows, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('a run', () => {
   it('begins with trail_started and ends with trail_stopped, both without secrets', async () => {
