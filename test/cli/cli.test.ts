@@ -162,10 +162,10 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
 
   it('an unknown session: one line, exit 1', async () => {
     const { env } = await seeded()
-    expect(await run(['trail', 'nobody'], env)).toEqual({
+    expect(await run(['trail', 'unknown'], env)).toEqual({
       code: 1,
       out: '',
-      err: 'agent-audit: no session "nobody" in the trail; `agent-audit sessions` lists them\n',
+      err: 'agent-audit: no session "unknown" in the trail; `agent-audit sessions` lists them\n',
     })
   })
 

@@ -1,6 +1,6 @@
 /**
- * Records under load until it is killed. Says `run <run_id>` when it has begun, and `stored <n>` once the first n
- * decisions of its session are stored, each as soon as it is so.
+ * Records under load until it is killed. Prints `run <run_id>` when it begins, and `stored <n>` as soon as the first n
+ * decisions of its session are stored.
  */
 import { createAuditTrail } from '@agent-audit/producer'
 import type { ProducerOrder } from './rounds.ts'
@@ -13,7 +13,7 @@ const trail = createAuditTrail({
   agentId: 'killed',
   spoolDir,
   fsync,
-  // Nothing listens there: events stay in the spool.
+  // No broker listens there: events stay in the spool.
   ...(offline ? { brokers: ['127.0.0.1:1'] } : { dataDir }),
   onProblem: () => {},
 })

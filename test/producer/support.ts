@@ -1,4 +1,4 @@
-/** What the tests of the producer share: directories, trails over the embedded log, and the rows that landed there. */
+/** Shared by the tests of the producer: trails, and the rows that they recorded. */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { type AuditSession, type AuditTrail, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
@@ -8,7 +8,10 @@ import { onTestFinished } from 'vitest'
 import type { Message } from '../support/kafka-topic.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
-/** A trail over an embedded log in `dataDir`, closed after the test; what it has not sent by then stays unsent. */
+/** Options of a trail whose records stay unsent: no broker listens at this address. */
+export const NO_BROKER = { brokers: ['127.0.0.1:1'], onProblem: (): void => {} }
+
+/** Opens a trail. The test's end closes it without waiting: records that it has not sent by then stay unsent. */
 export function openTrail(options: Partial<AuditTrailOptions>): AuditTrail {
   const trail = createAuditTrail({ agentId: 'agent-1', handleExit: false, ...options })
   onTestFinished(async () => void (await trail.close({ timeoutMs: 0 })))
@@ -30,13 +33,13 @@ export type Row = Record<string, unknown> & {
 
 const PARSED_FIELDS: ReadonlySet<string> = new Set(JSON_FIELDS)
 
-/** Decodes a message in single-object encoding, with the schema its header names. */
-export function decodeRow(value: Uint8Array, place: { partition: number; offset: number }): Row {
+/** Decodes a message in single-object encoding, with the schema that its header names. */
+export function decodeRow(value: Uint8Array, position: { partition: number; offset: number }): Row {
   const message = Buffer.from(value)
   const frame = readFrame(message)
   if (frame.kind !== 'single-object') throw new Error(`not in single-object encoding: ${frame.kind}`)
   const fields = findSchema(frame.fingerprint)?.avroType.fromBuffer(message.subarray(frame.bodyStart)) as object
-  const row: Record<string, unknown> = { ...place }
+  const row: Record<string, unknown> = { ...position }
   for (const [name, field] of Object.entries(fields) as [string, unknown][]) {
     if (field === null) continue
     if (Buffer.isBuffer(field)) row[name] = field.toString('hex')
@@ -45,7 +48,7 @@ export function decodeRow(value: Uint8Array, place: { partition: number; offset:
   return row as Row
 }
 
-/** A cut field is no JSON any more. */
+/** A field that was cut is not valid JSON any more. */
 function tryParse(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -57,11 +60,11 @@ function tryParse(text: string): unknown {
 /** Messages of a topic as rows, in the order of run_seq. */
 export function rowsOf(messages: readonly Message[]): Row[] {
   return messages
-    .map(({ value, ...place }) => decodeRow(value, place))
+    .map(({ value, ...position }) => decodeRow(value, position))
     .toSorted((one, other) => one.run_seq - other.run_seq)
 }
 
-/** Everything in the embedded log of a directory, in the order of run_seq (and of runs, if there are several). */
+/** All rows of a topic in the embedded log of a directory, in the order of run_seq; rows of several runs alternate. */
 export function readRows(dataDir: string, topic = 'audit.events'): Row[] {
   if (!existsSync(embeddedLogFile(dataDir))) return []
   const log = openEmbeddedLogReader({ directory: dataDir })
@@ -82,7 +85,7 @@ export function readRows(dataDir: string, topic = 'audit.events'): Row[] {
   }
 }
 
-/** The rows of sessions, without those of the trail's own. */
+/** The rows of sessions, without the rows that the trail records about itself. */
 export function sessionRows(dataDir: string): Row[] {
   return readRows(dataDir).filter(({ session_id: id }) => !id.startsWith('trail:'))
 }

@@ -28,7 +28,10 @@ function overwrite(file: string, position: number, bytes: Uint8Array): void {
 
 it.each<[string, (file: string) => void]>([
   ['a torn head', (file) => overwrite(file, 0, new Uint8Array(100).fill(0xff))],
-  ['text in its place', (file) => writeFileSync(file, 'not a database, but long enough to be one. '.repeat(100))],
+  [
+    'text instead of a database',
+    (file) => writeFileSync(file, 'not a database, but long enough to be one. '.repeat(100)),
+  ],
   ['a size that is no whole page', (file) => truncateSync(file, 100)],
   ['the rows of another run', (file) => copyFileSync(leaveSpool(join(file, '..', '..', 'other'), 99), file)],
   ['a database of another program', (file) => writeForeignDatabase(file)],

@@ -75,7 +75,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
     expect(second).toMatchObject({ parent_event_id: look?.event_id, tool_name: 'look', tool_output: 'second' })
     expect(answered).toMatchObject({ parent_event_id: second?.event_id, output_text: 'Found both.' })
     expect(thanks).toMatchObject({ content: { message: 'Thanks.' } })
-    expect(stray).toMatchObject({ tool_call_id: 'c9', tool_name: 'stray', tool_output: 'nobody called me' })
+    expect(stray).toMatchObject({ tool_call_id: 'c9', tool_name: 'stray', tool_output: 'no call has this id' })
     expect(output).toMatchObject({ parent_event_id: answered?.event_id, output_text: 'Found both.' })
     expect(ended).toMatchObject({ content: { reward: 0.5 } })
     for (const call of [asked, answered]) {

@@ -55,11 +55,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
   it.each([
     ['consumer', 1, /^npm start: the consumer has ended \(SIGKILL\)/m],
     ['ClickHouse', 0, /^npm start: ClickHouse at 127\.0\.0\.1:\d+ cannot be reached/m],
-  ])('fails when its %s is killed, and the next run stores the accepted events', async (_, place, message) => {
+  ])('fails when its %s is killed, and the next run stores the accepted events', async (_, index, message) => {
     const dataDir = makeTempDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
     await running.said(/ [1-9][\d,]* stored/)
-    process.kill(childrenOf(running.child.pid ?? 0)[place] ?? 0, 'SIGKILL')
+    process.kill(childrenOf(running.child.pid ?? 0)[index] ?? 0, 'SIGKILL')
     const run = await running.ended
     expect(run).toMatchObject({ exitCode: 1 })
     expect(run.stderr).toMatch(message)

@@ -135,7 +135,7 @@ export function recordedSession(
       { role: 'tool', tool_call_id: 'c1', name: 'look', content: 'second' },
       { role: 'assistant', content: 'Found both.' },
       { role: 'user', content: 'Thanks.' },
-      { role: 'tool', tool_call_id: 'c9', name: 'stray', content: 'nobody called me' },
+      { role: 'tool', tool_call_id: 'c9', name: 'stray', content: 'no call has this id' },
     ],
     ...more,
   }
