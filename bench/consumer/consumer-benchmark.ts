@@ -85,7 +85,7 @@ async function measure(
     const commits = await running.commits()
     await running.stop()
     const found = await store.check(table)
-    const complete = found.records === backlog.events && found.places === backlog.events
+    const complete = found.records === backlog.events && found.positions === backlog.events
     if (!complete || (name === 'ours' && found.rows !== backlog.events)) {
       throw new Error(`${name} stored ${JSON.stringify(found)} of ${backlog.events} events`)
     }
@@ -106,7 +106,7 @@ interface Moment {
   readonly serverCpuUs: number
 }
 
-type Rates = Omit<ConsumerRound, 'backlog' | 'contender' | 'round' | 'commits' | 'rows' | 'records' | 'places'>
+type Rates = Omit<ConsumerRound, 'backlog' | 'contender' | 'round' | 'commits' | 'rows' | 'records' | 'positions'>
 
 function rates(
   { startedAt }: RunningConsumer,

@@ -72,7 +72,7 @@ async function measure(benchmark: LatencyBenchmark): Promise<Omit<LatencyRound, 
     await running.claimed()
     const load = { brokers, topic, spoolDir, eventsPerSecond: EVENTS_PER_SECOND, seconds: WARM_UP_SECONDS + seconds }
     const sightings = await watch(store, load)
-    return summarize(await placesOf(store), sightings)
+    return summarize(await eventsOf(store), sightings)
   } finally {
     await running.stop()
     await rm(spoolDir, { recursive: true, force: true })
@@ -126,27 +126,27 @@ async function watch(store: Store, load: LatencyLoad): Promise<Sightings> {
   }
 }
 
-interface Place {
+interface RecordedEvent {
   readonly partition: number
   readonly offset: number
   /** Time of recording, milliseconds since 1970. */
   readonly recordedAt: number
 }
 
-function placesOf(store: Store): Promise<Place[]> {
-  return store.admin.rows<Place>(
+function eventsOf(store: Store): Promise<RecordedEvent[]> {
+  return store.admin.rows<RecordedEvent>(
     `SELECT log_partition AS partition, toFloat64(log_offset) AS offset,
        toUnixTimestamp64Micro(timestamp) / 1000 AS recordedAt
      FROM {database:Identifier}.${EVENTS_TABLE} ORDER BY log_partition, log_offset`,
   )
 }
 
-/** @param places - In the order of partition and offset. */
-function summarize(places: readonly Place[], { seen, answers }: Sightings): Omit<LatencyRound, 'round'> {
-  const from = places.reduce((least, { recordedAt }) => Math.min(least, recordedAt), Infinity) + WARM_UP_SECONDS * 1000
+/** @param events - In the order of partition and offset. */
+function summarize(events: readonly RecordedEvent[], { seen, answers }: Sightings): Omit<LatencyRound, 'round'> {
+  const from = events.reduce((least, { recordedAt }) => Math.min(least, recordedAt), Infinity) + WARM_UP_SECONDS * 1000
   const next = new Map<number, number>()
   const latencies: number[] = []
-  for (const { partition, offset, recordedAt } of places) {
+  for (const { partition, offset, recordedAt } of events) {
     const sightings = seen.get(partition) ?? []
     let index = next.get(partition) ?? 0
     while ((sightings[index]?.offset ?? Infinity) < offset) index++

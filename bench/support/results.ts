@@ -26,7 +26,7 @@ export interface ConsumerRound {
   readonly commits: CommitCount | undefined
   readonly rows: number
   readonly records: number
-  readonly places: number
+  readonly positions: number
 }
 
 export interface ConsumerUsage {

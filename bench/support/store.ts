@@ -8,7 +8,7 @@ import type { DataDir } from '@agent-audit/embedded'
 export interface Stored {
   readonly rows: number
   readonly records: number
-  readonly places: number
+  readonly positions: number
 }
 
 export interface Store extends AsyncDisposable {
@@ -50,9 +50,9 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
     async check(table) {
       const [row] = await admin.rows<Stored>(
         `SELECT toFloat64(count()) AS rows, toFloat64(uniqExact(run_id, run_seq)) AS records,
-           toFloat64(uniqExact(log_partition, log_offset)) AS places FROM {database:Identifier}.${table}`,
+           toFloat64(uniqExact(log_partition, log_offset)) AS positions FROM {database:Identifier}.${table}`,
       )
-      return row ?? { rows: 0, records: 0, places: 0 }
+      return row ?? { rows: 0, records: 0, positions: 0 }
     },
     async version() {
       const [row] = await admin.rows<{ version: string }>('SELECT version() AS version')

@@ -61,7 +61,7 @@ export async function seedEvents(server: Server, rows: readonly SeedRow[]): Prom
       step_number: 0,
       requires_approval: false,
       writer_schema: '1',
-      ...PLACE,
+      ...POSITION,
       ...row,
     })),
   )
@@ -72,11 +72,11 @@ export async function seedSkipped(server: Server, rows: readonly SeedRow[]): Pro
   await insert(
     server,
     SKIPPED_TABLE,
-    rows.map((row) => ({ reason: 'seeded', ...PLACE, ...row })),
+    rows.map((row) => ({ reason: 'seeded', ...POSITION, ...row })),
   )
 }
 
-const PLACE = { log_id: LOG_ID, log_partition: 0, log_time: '2026-11-24 10:00:00.500' }
+const POSITION = { log_id: LOG_ID, log_partition: 0, log_time: '2026-11-24 10:00:00.500' }
 
 async function insert(server: Server, table: string, rows: readonly SeedRow[]): Promise<void> {
   if (rows.length === 0) return

@@ -113,7 +113,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessionTrail ${NO_CLICKHOUSE ?? ''
     ])
     const events = await sessionTrail(trail, 's1')
     expect(events.map((event) => event.run_seq)).toEqual([0, 9, 4, 5, 2])
-    expect(await sessionTrail(trail, 'nobody')).toEqual([])
+    expect(await sessionTrail(trail, 'unknown')).toEqual([])
   })
 
   it("a session's name is data, not SQL", async () => {

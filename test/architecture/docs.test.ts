@@ -45,12 +45,12 @@ describe('an invariant of docs/architecture.md', () => {
       return titles.map((title) => ({
         title,
         parts: title.split('…').map((part) => part.trim()),
-        places: [...files, guards],
+        texts: [...files, guards],
       }))
     })
     expect(quoted.length).toBeGreaterThan(30)
     const missing = quoted.filter(
-      ({ parts, places }) => !places.some((place) => parts.every((part) => place.includes(part))),
+      ({ parts, texts }) => !texts.some((each) => parts.every((part) => each.includes(part))),
     )
     expect(missing.map(({ title }) => title)).toEqual([])
   })

@@ -1,16 +1,16 @@
 /** The command as people and scripts use it: its output and its exit codes. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { runId, type SeedRow, seedEvents, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const ESCAPE = '\u001B'
@@ -162,10 +162,10 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
 
   it('an unknown session: one line, exit 1', async () => {
     const { env } = await seeded()
-    expect(await run(['trail', 'nobody'], env)).toEqual({
+    expect(await run(['trail', 'unknown'], env)).toEqual({
       code: 1,
       out: '',
-      err: 'agent-audit: no session "nobody" in the trail; `agent-audit sessions` lists them\n',
+      err: 'agent-audit: no session "unknown" in the trail; `agent-audit sessions` lists them\n',
     })
   })
 
@@ -235,7 +235,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
 
   it('reads a password from the file that CLICKHOUSE_PASSWORD_FILE names', async () => {
     const { env } = await seeded()
-    const directory = temporaryDirectory()
+    const directory = makeTempDirectory()
     writeFileSync(join(directory, 'secret'), `${env['CLICKHOUSE_PASSWORD']}\n`)
     const { CLICKHOUSE_PASSWORD: _, ...rest } = env
     expect((await run(['sessions'], { ...rest, CLICKHOUSE_PASSWORD_FILE: join(directory, 'secret') })).code).toBe(0)
@@ -248,7 +248,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined || process.env['CLICKHOUSE_URL'] !==
   'on a data directory',
   () => {
     it('reads it while another process serves it, and after; the server that the environment names is not used', async () => {
-      const directory = temporaryDirectory()
+      const directory = makeTempDirectory()
       const env = { CLICKHOUSE_URL: 'http://127.0.0.1:1' }
       await using owner = await openDataDir(directory)
       await seedEvents(owner.admin, recentSession())
@@ -261,7 +261,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined || process.env['CLICKHOUSE_URL'] !==
     })
 
     it('setup makes a trail, and reports it', async () => {
-      const directory = join(temporaryDirectory(), 'new')
+      const directory = join(makeTempDirectory(), 'new')
       mkdirSync(directory)
       expect((await run(['setup', '-D', directory])).out).toMatch(/^\+ data directory .*: applied 0001/)
       expect((await run(['setup', '-D', directory])).out).toMatch(/nothing to do\n$/)
@@ -289,7 +289,7 @@ describe('the agent-audit executable', () => {
   })
 
   it('ends by the signal it gets, as a shell expects', async () => {
-    const directory = temporaryDirectory()
+    const directory = makeTempDirectory()
     // A server that takes the connection and never answers keeps the command waiting.
     const { createServer } = await import('node:net')
     const silent = createServer().listen(0, '127.0.0.1')
@@ -317,10 +317,4 @@ async function runShim(args: readonly string[], env: Record<string, string> = {}
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
   const [code] = (await once(child, 'close')) as [number]
   return { code, out, err }
-}
-
-function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'agent-audit-cli-'))
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
-  return directory
 }

@@ -81,17 +81,17 @@ it('counts records that the server refuses, too: a constraint that refuses every
   const log = await openEmbedded(store)
   const alter = (change: string): Promise<string> =>
     store.send(`ALTER TABLE audit_events ${change}`, store.dataDir.admin)
-  await alter(`ADD CONSTRAINT nobody CHECK agent_id != 'agent'`)
-  onTestFinished(async () => void (await alter('DROP CONSTRAINT IF EXISTS nobody')))
+  await alter(`ADD CONSTRAINT other_agent CHECK agent_id != 'agent'`)
+  onTestFinished(async () => void (await alter('DROP CONSTRAINT IF EXISTS other_agent')))
   await log.append(0, encodeRun('n', 0, 19))
   const running = runConsumer(environment(log, 3))
   await vi.waitFor(
-    () => expect(running.consumer.status.reason).toMatch(/stopped: 3 dead letters .* offset 3 .*nobody/),
+    () => expect(running.consumer.status.reason).toMatch(/stopped: 3 dead letters .* offset 3 .*other_agent/),
     WAIT,
   )
   await expect(accountOf(store, log)).resolves.toEqual({ events: 0, skipped: { dead: 3 } })
   await running.stop()
-  await alter('DROP CONSTRAINT nobody')
+  await alter('DROP CONSTRAINT other_agent')
   runConsumer(environment(log, 3))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 17, skipped: { dead: 3 } })
 })

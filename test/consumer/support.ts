@@ -92,22 +92,22 @@ export type OpenLog = (store: Store, options?: LogOptions) => Promise<TestLog>
 export async function openEmbedded(store: Store, options: LogOptions = {}): Promise<TestLog> {
   const directory = mkdtempSync(join(tmpdir(), 'consumer-log-'))
   const partitions = options.partitions ?? 1
-  const place = { topic: 'audit.events', group: 'audit-writer' }
-  if (options.clean !== false) makeEmbeddedTopic(directory, { topic: place.topic, groupId: place.group }, partitions)
+  const names = { topic: 'audit.events', group: 'audit-writer' }
+  if (options.clean !== false) makeEmbeddedTopic(directory, { topic: names.topic, groupId: names.group }, partitions)
   const log = openEmbeddedLog({ directory })
-  log.createTopic(place.topic, partitions)
+  log.createTopic(names.topic, partitions)
   onTestFinished(() => {
     log.close()
     rmSync(directory, { recursive: true, force: true })
   })
-  await register(store, { ...place, sourceId: log.id })
+  await register(store, { ...names, sourceId: log.id })
   return {
-    ...place,
+    ...names,
     sourceId: log.id,
     environment: { AUDIT_DATA_DIR: directory },
     append: async (partition, values) => {
       log.append(
-        place.topic,
+        names.topic,
         partition,
         values.map((value) => ({ key: Buffer.from('key'), value })),
       )
@@ -124,38 +124,38 @@ export function openOnKafka(brokers: readonly string[]): OpenLog {
     const retry = { retries: 10, initialRetryTime: 100 }
     const kafka = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING, retry })
     const name = `${process.pid}-${Date.now()}-${topics++}`
-    const place = { topic: `audit.${name}`, group: `writer-${name}` }
+    const names = { topic: `audit.${name}`, group: `writer-${name}` }
     const [admin, producer] = [kafka.admin(), kafka.producer({ allowAutoTopicCreation: false })]
     await Promise.all([admin.connect(), producer.connect()])
     onTestFinished(async () => {
       await Promise.all([admin.disconnect(), producer.disconnect()])
     })
-    await makeTopic(kafka, { topic: place.topic, numPartitions: options.partitions ?? 1 })
+    await makeTopic(kafka, { topic: names.topic, numPartitions: options.partitions ?? 1 })
     const sourceId = (await admin.describeCluster()).clusterId
-    await register(store, { ...place, sourceId })
+    await register(store, { ...names, sourceId })
     if (options.clean !== false) {
       await markKafkaLogClean(
         { brokers, ssl: false, sasl: undefined, clientId: 'test' },
-        { topic: place.topic, groupId: place.group },
+        { topic: names.topic, groupId: names.group },
       )
     }
     return {
-      ...place,
+      ...names,
       sourceId,
       environment: { KAFKA_BROKERS: brokers.join(',') },
       append: async (partition, values) => {
         const messages = values.map((value) => ({ key: 'key', value, partition }))
         // Compressed and plain batches in turns: every promise holds for both.
         const compression = sends++ % 2 === 0 ? kafkajs.CompressionTypes.GZIP : kafkajs.CompressionTypes.None
-        await producer.send({ topic: place.topic, messages, compression })
+        await producer.send({ topic: names.topic, messages, compression })
       },
     }
   }
 }
 
-async function register(store: Store, place: { sourceId: string; topic: string; group: string }): Promise<void> {
+async function register(store: Store, log: { sourceId: string; topic: string; group: string }): Promise<void> {
   await using admin = connectAnalytics(store.dataDir.admin)
-  await registerLog(admin, { ...place, consumerGroup: place.group })
+  await registerLog(admin, { ...log, consumerGroup: log.group })
 }
 
 /** Settings of a consumer of this log: quick batches, and leases that are short enough for tests to wait them out. */

@@ -14,8 +14,9 @@ import { FLEET, runFleet, type Task } from '../../examples/fleet.ts'
 import { answer } from '../../examples/loop.ts'
 import { callModel, type Message, sentMails } from '../../examples/yours.ts'
 import { environmentOf, openEmbedded, openStore, type Store } from '../consumer/support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../producer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
+import { openTrail, sessionRows } from '../producer/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const CALL: Message = {
   role: 'assistant',
@@ -64,8 +65,8 @@ describe('fleet.ts', () => {
     const directory = makeTempDirectory()
     const dataDir = join(directory, 'log')
     writeFileSync(dataDir, '') // A file at the path of the log's directory: there is no log yet.
-    const place = { dataDir, spoolDir: join(directory, 'spool'), spoolMaxBytes: 2 ** 20, guardTimeoutMs: 60_000 }
-    const trail = openTrail({ ...FLEET, ...place, onProblem: () => {} })
+    const paths = { dataDir, spoolDir: join(directory, 'spool'), spoolMaxBytes: 2 ** 20, guardTimeoutMs: 60_000 }
+    const trail = openTrail({ ...FLEET, ...paths, onProblem: () => {} })
     const source = { taken: 0, ended: false }
     let last = -1
     async function* tasks(): AsyncGenerator<Task> {

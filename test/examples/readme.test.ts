@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { readText, ROOT } from '../architecture/sources.ts'
-import { makeTempDirectory, readRows } from '../producer/support.ts'
+import { readRows } from '../producer/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const run = promisify(execFile)
 const programs = [...readText('README.md').matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text)

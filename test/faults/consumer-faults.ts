@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Step, STEPS } from './consumer-main.ts'
 import { between, type Fault, type Injected, pick, type Scene } from './fault.ts'
 import type { Member } from './fleet.ts'
-import { until } from './wait.ts'
+import { until } from '../support/wait.ts'
 
 /** How long a killed consumer stays away at most: a supervisor is quick. */
 const AWAY_MS = 2000

@@ -108,14 +108,14 @@ function watchParts(parts: ConsumerParts): ConsumerParts {
     source: override(source, { run: (work, drain) => source.run((claim) => watchWork(claim, work), drain) }),
     sink: override(sink, {
       async insert(insert) {
-        const place = placeOf(insert)
-        if (halfStored.get(place.partition) === place.first) reach('between the two inserts')
+        const batch = batchOf(insert)
+        if (halfStored.get(batch.partition) === batch.first) reach('between the two inserts')
         const answer = sink.insert(insert)
         reachLater('insert sent')
         const said = await answer
         reach('insert answered')
-        if (said.kind === 'stored') halfStored.set(place.partition, place.first)
-        if (said.kind === 'stored') sayStored(place)
+        if (said.kind === 'stored') halfStored.set(batch.partition, batch.first)
+        if (said.kind === 'stored') sayStored(batch)
         return said
       },
     }),
@@ -153,18 +153,18 @@ async function watchWork(given: Assignment, work: (claim: Assignment) => Promise
   }
 }
 
-interface Place {
+interface Batch {
   readonly partition: number
   readonly first: number
 }
 
 /** Query ids end in `-<partition>-<first offset>-<random>`. */
-function placeOf({ queryId }: Insert): Place {
+function batchOf({ queryId }: Insert): Batch {
   const [partition = 0, first = 0] = queryId.split('-').slice(-3, -1).map(Number)
   return { partition, first }
 }
 
-function sayStored({ partition, first }: Place): void {
+function sayStored({ partition, first }: Batch): void {
   const at = Date.now()
   const slices = appended.get(partition) ?? []
   while ((slices[1]?.[0] ?? Infinity) <= first) slices.shift()

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts'
 import { endChild, isAlive, startChild } from './child.ts'
 import { ROUTES, type Sign, type Step, type Strike } from './consumer-main.ts'
-import { until } from './wait.ts'
+import { until } from '../support/wait.ts'
 
 const STRIKE_TIMEOUT_MS = 15_000
 const DRAIN_TIMEOUT_MS = 15_000

@@ -3,7 +3,7 @@ import { completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Servers } from './servers.ts'
 import type { Trail } from './trail.ts'
-import { until } from './wait.ts'
+import { until } from '../support/wait.ts'
 
 const STORED_TIMEOUT_MS = 90_000
 const POLL_MS = 100

@@ -4,7 +4,7 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 import { between, type Injected, type Scene } from './fault.ts'
 import type { Oracle, Verdict } from './oracle.ts'
 import type { Round } from './plan.ts'
-import { until } from './wait.ts'
+import { until } from '../support/wait.ts'
 
 const BURST_EVENTS = 20_000
 const FLOW_TIMEOUT_MS = 90_000

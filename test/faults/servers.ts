@@ -10,7 +10,7 @@ import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import kafkajs, { type Admin } from 'kafkajs'
 import { isRunning } from '../support/is-running.ts'
-import { until } from './wait.ts'
+import { until } from '../support/wait.ts'
 
 const DISK_MB = 1024
 const ISR_POLL_MS = 200

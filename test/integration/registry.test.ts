@@ -128,7 +128,7 @@ describe.skipIf(!registryIs.available)(
         expect(await accountOf(store, log)).toEqual({ events: rows.length, skipped: {} })
       })
 
-      it('makes ids that lead to no schema of ours dead letters, and stores their neighbours', async () => {
+      it('makes records with unknown schema ids dead letters, and stores their neighbours', async () => {
         const log = await openLog(store)
         const ours = await createSchemaRegistry(url).register(log.topic, NEWEST_SCHEMA)
         const part = { type: 'record', name: 'Part', namespace: `n${Date.now()}`, fields: [{ name: 'a', type: 'int' }] }

@@ -11,7 +11,7 @@ import { composeParts } from '@agent-audit/consumer/pipeline'
 import { readKafkaEnvironment } from '@agent-audit/kafka'
 import { createAuditTrail } from '@agent-audit/producer'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory } from '../producer/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 type Environment = Record<string, string>
 

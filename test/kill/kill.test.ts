@@ -1,4 +1,4 @@
-/** A few rounds; `npm run test:kill -- --rounds N --seed S` runs more. */
+/** A few kill rounds; `npm run test:kill -- --rounds N --seed S` runs more. */
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { expect, it } from 'vitest'
 import { takeSeed } from '../support/seed.ts'
@@ -9,7 +9,7 @@ const clickHouse = clickHouseAvailability()
 const skip = clickHouse.available ? '' : ` (skipped: ${clickHouse.reason})`
 
 it.skipIf(!clickHouse.available)(
-  `events reported as stored to killed producers are in ClickHouse once${skip}`,
+  `events that killed producers reported as stored are in ClickHouse once${skip}`,
   { timeout: 180_000 },
   async () => {
     const report = await runKillRounds({ rounds: ROUNDS, seed: takeSeed('kill') })

@@ -1,4 +1,4 @@
-/** `npm run test:kill -- --rounds N --seed S`: the kill rounds, as many as one likes. */
+/** `npm run test:kill -- --rounds N --seed S`: runs N kill rounds. */
 import { parseArgs } from 'node:util'
 import { runKillRounds } from './rounds.ts'
 
@@ -22,5 +22,7 @@ const report = await runKillRounds({
 })
 process.stdout.write(`${JSON.stringify(report)}\n`)
 const lost = report.missing > 0 || report.repeated > 0 || report.verdict !== 'complete'
-process.stdout.write(lost ? 'NOT KEPT\n' : 'every event that was stored is in ClickHouse, once\n')
+process.stdout.write(
+  lost ? 'FAILED: stored events are missing or repeated\n' : 'every event that was stored is in ClickHouse, once\n',
+)
 process.exit(lost ? 1 : 0)

@@ -1,6 +1,6 @@
 /**
- * Producers killed at random moments under load, one round after the other on one spool directory, each round taking over
- * what the one before has left. What a producer was told is stored must be in ClickHouse afterwards, once.
+ * Kills producers at random moments under load, in rounds on one spool directory; each round adopts the spools that the
+ * round before has left. Every event whose receipt was `stored` must be in ClickHouse afterwards, once.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,8 +17,9 @@ import { openEmbeddedLogReader } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import * as fc from 'fast-check'
 import { pino } from 'pino'
+import { until } from '../support/wait.ts'
 
-/** What a producer is to do, as JSON in its argument. */
+/** The order of a producer, as JSON in its argument. */
 export interface ProducerOrder {
   readonly sessionId: string
   readonly spoolDir: string
@@ -34,7 +35,7 @@ export interface ProducerOrder {
 export interface KillOptions {
   readonly rounds: number
   readonly seed: number
-  /** Told after each round. */
+  /** Called after each round with the number of rounds so far. */
   readonly onRound?: (round: number) => void
 }
 
@@ -42,22 +43,21 @@ export interface KillReport {
   readonly killed: number
   /** Decisions whose `stored` had resolved, of all producers. */
   readonly stored: number
-  /** Of these: in ClickHouse not at all, and more than once. */
+  /** Of these: the decisions that ClickHouse does not have, and the copies that it has more than once. */
   readonly missing: number
   readonly repeated: number
-  /** Copies that resends have made in the log, and that the consumer left out. */
+  /** Copies that resends have made in the log, and that the consumer dropped. */
   readonly duplicates: number
-  /** Of all that is in ClickHouse. */
+  /** The verdict of the check of completeness on all rows. */
   readonly verdict: string
 }
 
-const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
+const LOG = { topic: 'audit.events', groupId: 'audit-writer' }
 const PARTITIONS = 4
 const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
-const DRAIN_TIMEOUT_MS = 120_000
-const POLL_MS = 50
+const WAIT = { timeoutMs: 120_000, pollMs: 50 }
 
-/** A producer of a round, and when it is killed: milliseconds after its first answer, or after its start if `early`. */
+/** A producer of a round, and the time of its kill: milliseconds after its first answer, or after its start if `early`. */
 const producerPlan = fc.record({
   delayMs: fc.nat({ max: 250 }),
   early: fc.boolean().chain((often) => (often ? fc.boolean() : fc.constant(false))),
@@ -68,44 +68,44 @@ const producerPlan = fc.record({
 })
 const roundPlan = fc.array(producerPlan, { minLength: 1, maxLength: 2 })
 
-/** Starts a ClickHouse, a consumer and an embedded log, runs the rounds on them, and removes all of it again. */
+/** Starts a ClickHouse, a consumer and an embedded log, runs the rounds on them, and removes all of them. */
 export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Promise<KillReport> {
   const directory = mkdtempSync(join(tmpdir(), 'kill-test-'))
   try {
     await using dataDir = await openDataDir(directory)
     await using consumer = await startConsumer(dataDir)
-    const places = { dataDir: dataDir.logDir, spoolDir: join(directory, 'spool') }
-    const told = new Map<string, number>()
+    const directories = { dataDir: dataDir.logDir, spoolDir: join(directory, 'spool') }
+    const storedCounts = new Map<string, number>()
     for (const [round, plans] of fc.sample(roundPlan, { numRuns: rounds, seed }).entries()) {
       // In every second round a producer cannot know the number of partitions without asking the log.
-      if (round % 2 === 0) forgetPartitions(places.spoolDir)
+      if (round % 2 === 0) forgetPartitions(directories.spoolDir)
       await Promise.all(
         plans.map(async ({ delayMs, early, ...plan }, index) => {
-          const order: ProducerOrder = { ...plan, ...places, sessionId: `killed-${round}-${index}` }
-          told.set(order.sessionId, await runAndKill(order, { delayMs, early }))
+          const order: ProducerOrder = { ...plan, ...directories, sessionId: `killed-${round}-${index}` }
+          storedCounts.set(order.sessionId, await runAndKill(order, { delayMs, early }))
         }),
       )
       consumer.check()
       onRound?.(round + 1)
     }
-    await drainSpools(places)
+    await drainSpools(directories)
     await untilAllIsWritten(dataDir, () => consumer.check())
-    return await judge(dataDir, told)
+    return await judge(dataDir, storedCounts)
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
 function forgetPartitions(spoolDir: string): void {
-  const directory = join(spoolDir, PLACE.topic)
+  const directory = join(spoolDir, LOG.topic)
   if (!existsSync(directory)) return
   for (const name of readdirSync(directory)) if (name.endsWith('.partitions')) rmSync(join(directory, name))
 }
 
 async function startConsumer(dataDir: DataDir): Promise<AsyncDisposable & { check(): void }> {
-  const sourceId = makeEmbeddedTopic(dataDir.logDir, PLACE, PARTITIONS)
+  const sourceId = makeEmbeddedTopic(dataDir.logDir, LOG, PARTITIONS)
   await using admin = connectAnalytics(dataDir.admin)
-  await registerLog(admin, { sourceId, topic: PLACE.topic, consumerGroup: PLACE.groupId })
+  await registerLog(admin, { sourceId, topic: LOG.topic, consumerGroup: LOG.groupId })
   const { url, username, password } = dataDir.writer
   const environment = { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
   const consumer = createConsumer(
@@ -128,7 +128,7 @@ async function startConsumer(dataDir: DataDir): Promise<AsyncDisposable & { chec
   }
 }
 
-/** @returns How many decisions it said are stored. */
+/** @returns The number of decisions that it reported as stored. */
 async function runAndKill(
   order: ProducerOrder,
   { delayMs, early }: { delayMs: number; early: boolean },
@@ -147,7 +147,7 @@ async function runAndKill(
       if (early || word === 'stored') begun.resolve()
     })
     await Promise.race([begun.promise, closed])
-    // Not a wait for anything: the moment of the kill is drawn.
+    // Not a wait for an event: the seed draws the moment of the kill.
     await sleep(delayMs)
     if (child.exitCode !== null) throw new Error(`a producer ended by itself with exit code ${child.exitCode}`)
     child.kill('SIGKILL')
@@ -158,12 +158,12 @@ async function runAndKill(
   }
 }
 
-/** The next start on the directory. */
+/** Starts the next producer on the directory, and waits until it has sent all spools. */
 async function drainSpools({ dataDir, spoolDir }: { dataDir: string; spoolDir: string }): Promise<void> {
   const trail = createAuditTrail({ agentId: 'next', dataDir, spoolDir, handleExit: false })
-  const spools = (): string[] => readdirSync(join(spoolDir, PLACE.topic)).filter((name) => name.endsWith('.spool'))
-  // Its own stays until it is closed.
-  await until(() => spools().length <= 1, `the spools were not drained: ${spools().join(', ')}`)
+  const spools = (): string[] => readdirSync(join(spoolDir, LOG.topic)).filter((name) => name.endsWith('.spool'))
+  // Its own spool stays until it is closed.
+  await until('the spools are drained', () => spools().length <= 1 || undefined, WAIT)
   await trail.close()
   if (spools().length > 0) throw new Error(`left behind: ${spools().join(', ')}`)
 }
@@ -172,27 +172,19 @@ async function untilAllIsWritten(dataDir: DataDir, check: () => void): Promise<v
   await using analytics = connectAnalytics(dataDir.reader)
   const log = openEmbeddedLogReader({ directory: dataDir.logDir })
   const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
-  const end = partitions.reduce((sum, partition) => sum + log.bounds(PLACE.topic, partition).end, 0)
+  const end = partitions.reduce((sum, partition) => sum + log.bounds(LOG.topic, partition).end, 0)
   log.close()
-  const written = async (): Promise<boolean> => {
+  const isWritten = async (): Promise<true | undefined> => {
     check()
     const [row] = await analytics.rows<{ n: string }>(
       'SELECT (SELECT count() FROM audit.audit_events) + (SELECT count() FROM audit.audit_skipped) AS n',
     )
-    return Number(row?.n) >= end
+    return Number(row?.n) >= end || undefined
   }
-  await until(written, `the consumer has not written all ${end} offsets`)
+  await until(`the consumer has written all ${end} offsets`, isWritten, WAIT)
 }
 
-async function until(condition: () => boolean | Promise<boolean>, otherwise: string): Promise<void> {
-  const deadline = performance.now() + DRAIN_TIMEOUT_MS
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(otherwise)
-    await sleep(POLL_MS)
-  }
-}
-
-async function judge(dataDir: DataDir, told: ReadonlyMap<string, number>): Promise<KillReport> {
+async function judge(dataDir: DataDir, storedCounts: ReadonlyMap<string, number>): Promise<KillReport> {
   await using analytics = connectAnalytics(dataDir.reader)
   const number = `toUInt32(splitByChar(' ', assumeNotNull(reasoning))[1])`
   const rows = await analytics.rows<{ session_id: string; numbers: number[] }>(
@@ -201,13 +193,13 @@ async function judge(dataDir: DataDir, told: ReadonlyMap<string, number>): Promi
   )
   const stored = new Map(rows.map(({ session_id: id, numbers }) => [id, numbers.map(Number)]))
   let [missing, repeated] = [0, 0]
-  for (const [id, count] of told) {
+  for (const [id, count] of storedCounts) {
     const numbers = stored.get(id) ?? []
     const different = new Set(numbers)
     for (let index = 0; index < count; index++) if (!different.has(index)) missing++
     repeated += numbers.length - different.size
   }
   const { verdict, skipped } = await completeness(analytics)
-  const total = [...told.values()].reduce((sum, count) => sum + count, 0)
-  return { killed: told.size, stored: total, missing, repeated, duplicates: skipped.duplicate, verdict }
+  const total = [...storedCounts.values()].reduce((sum, count) => sum + count, 0)
+  return { killed: storedCounts.size, stored: total, missing, repeated, duplicates: skipped.duplicate, verdict }
 }

@@ -37,7 +37,7 @@ if (values.save === true) {
   writeDocument()
 }
 const kept = part.verdict === 'complete' && bounds.every(({ met }) => met)
-say(kept ? 'kept' : 'NOT KEPT')
+say(kept ? 'all bounds are met' : 'FAILED: events are missing or a bound is missed')
 process.exit(kept ? 0 : 1)
 
 function toPart({ up, down, drained, ...rest }: OutageReport): OutagePart {
@@ -51,7 +51,7 @@ function toPart({ up, down, drained, ...rest }: OutageReport): OutagePart {
       { phase: 'broker back, draining', events, ...timeAndMemory(drained) },
     ],
     spoolMb: rounded(down.stats.spoolBytes / 2 ** 20),
-    // What ends a run is recorded last.
+    // trail_stopped is recorded later.
     recorded: down.stats.recorded + 1,
     stored,
     duplicates,

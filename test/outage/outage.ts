@@ -47,7 +47,7 @@ export interface OutageReport {
   readonly up: PhaseFigures
   readonly down: PhaseFigures
   readonly drained: PhaseFigures
-  /** Events in ClickHouse, those that the consumer skipped as duplicates, and those behind a later event of their run. */
+  /** Events in ClickHouse, those that the consumer skipped as duplicates, and those that follow a later event of their run. */
   readonly stored: number
   readonly duplicates: number
   readonly outOfOrder: number
@@ -62,15 +62,15 @@ export interface OutageOptions {
   readonly say?: (line: string) => void
 }
 
-/** Like a user's first events. */
+/** As many as a user's first events. */
 const WARM_UP = 5000
-const PLACE = { topic: 'audit.events', groupId: 'audit-writer' }
+const LOG = { topic: 'audit.events', groupId: 'audit-writer' }
 const PARTITIONS = 4
 const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
 const DAY_MS = 86_400_000
 const POLL_MS = 200
 
-/** Starts a Kafka, whose one broker it kills, and a ClickHouse; removes all of it again. */
+/** Starts a Kafka, whose one broker it kills, and a ClickHouse; removes both. */
 export async function runOutage({ before, events, say = () => {} }: OutageOptions): Promise<OutageReport> {
   const directory = mkdtempSync(join(tmpdir(), 'outage-test-'))
   try {
@@ -80,7 +80,7 @@ export async function runOutage({ before, events, say = () => {} }: OutageOption
     const spoolDir = join(directory, 'spool')
     await using producer = startProducer({
       brokers: kafka.brokers,
-      topic: PLACE.topic,
+      topic: LOG.topic,
       spoolDir,
       warmUp: WARM_UP,
       before,
@@ -113,19 +113,19 @@ function connectionOf({ brokers }: KafkaCluster): KafkaConnection {
 
 async function setUp(dataDir: DataDir, kafka: KafkaCluster): Promise<void> {
   const made = await ensureTopic(connectionOf(kafka), {
-    topic: PLACE.topic,
+    topic: LOG.topic,
     partitions: PARTITIONS,
     replicationFactor: 1,
     retentionMs: DAY_MS,
     maxMessageBytes: 2 ** 20,
   })
   await using admin = connectAnalytics(dataDir.admin)
-  await registerLog(admin, { sourceId: made.clusterId, topic: PLACE.topic, consumerGroup: PLACE.groupId })
-  await markKafkaLogClean(connectionOf(kafka), PLACE)
+  await registerLog(admin, { sourceId: made.clusterId, topic: LOG.topic, consumerGroup: LOG.groupId })
+  await markKafkaLogClean(connectionOf(kafka), LOG)
 }
 
 interface Producer extends AsyncDisposable {
-  /** Waits for a line that begins with `word`, and returns the figures behind it. */
+  /** Waits for a line that begins with `word`. @returns The figures that follow the word. */
   said<T>(word: string): Promise<T>
   goOn(): void
   /** Waits until it has ended. */

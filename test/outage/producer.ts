@@ -1,7 +1,8 @@
 /**
- * Records at full speed before and while its broker is down. Says `up <figures>` once what it recorded with a broker is
- * acknowledged, `down <figures>` once all is recorded without one, and `drained <figures>` once that is acknowledged too;
- * goes on from `up` when it is sent a line, and from `down` at once.
+ * Records at full speed, first with its broker and then while the broker is down. Prints `up <figures>` once the events
+ * recorded with the broker are acknowledged, `down <figures>` once all others are recorded without it, and
+ * `drained <figures>` once these are acknowledged too. After `up` it waits for a line on standard input; after `down` it
+ * goes on at once.
  */
 import { once } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -25,7 +26,7 @@ const trail = createAuditTrail({
   spoolMaxBytes: 8 * 2 ** 30,
   onProblem: () => {},
 })
-/** Made beforehand: a number's text stays in V8's cache of them, and would count as memory of ours. */
+/** Made beforehand: V8 caches the texts of numbers, and its cache would count as memory of the producer. */
 const TEXTS = Array.from({ length: SESSIONS }, (_, index) => `${TEXT}${index}`)
 const sessions = Array.from({ length: SESSIONS }, (_, index) => trail.startSession({ session_id: `s${index}` }))
 
@@ -42,7 +43,7 @@ function figures(begun: number, cpu: NodeJS.CpuUsage, count: number): PhaseFigur
   }
 }
 
-/** Records `count` events; new work waits for room, as `writable` is for. */
+/** Records `count` events; new work waits for room by `writable`. */
 async function record(count: number): Promise<PhaseFigures> {
   peak = 0
   const [begun, cpu] = [performance.now(), process.threadCpuUsage()]
@@ -59,9 +60,9 @@ function say(word: string, value: PhaseFigures & { idleMb?: number }): void {
   process.stdout.write(`${word} ${JSON.stringify(value)}\n`)
 }
 
-// The parent has ended: no process waits for the rest.
+// The parent has ended: no process waits for the other figures.
 process.stdin.once('end', () => process.exit(1))
-// Idle as a user would find it: after a moment of use, with all events acknowledged.
+// Idle as for a user: after a moment of use, with all events acknowledged.
 await record(warmUp)
 await trail.flush()
 await sleep(IDLE_MS)

@@ -39,7 +39,7 @@ const COLUMNS: Record<Table, readonly string[]> = {
   audit_events: ['run_id', 'run_seq', 'retention_class'],
   audit_skipped: ['run_id', 'run_seq', 'kind'],
 }
-const PLACE = ['log_id', 'log_partition', 'log_offset', 'log_time']
+const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time']
 
 interface Reader {
   readonly type: avsc.Type
@@ -89,7 +89,7 @@ function readerOf(table: Table, schemaText: string): Reader {
   if (known !== undefined) return known
   const schema = JSON.parse(schemaText) as { name: string; fields: { name: string }[] }
   const writer = avsc.Type.forSchema(schema as never, { wrapUnions: false })
-  const wanted = new Set([...COLUMNS[table], ...PLACE])
+  const wanted = new Set([...COLUMNS[table], ...POSITION])
   const fields = schema.fields.filter(({ name }) => wanted.has(name))
   const type = avsc.Type.forSchema({ ...schema, fields } as never, { wrapUnions: false })
   const reader = { type, resolver: type.createResolver(writer) }

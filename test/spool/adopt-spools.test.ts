@@ -8,7 +8,6 @@ import {
   ALL,
   chunkOf,
   leaveSpool,
-  makeTempDirectory,
   partitionsOf,
   plain,
   runIdOf,
@@ -17,6 +16,7 @@ import {
   TOPIC,
   unassigned,
 } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 it('finds every chunk that a killed process was told is committed', async () => {
   const directory = makeTempDirectory()
@@ -68,7 +68,7 @@ it('leaves a live owner alone, a stopped one too, and adopts its spool once it i
   const nothing = { runs: {}, damaged: 0, skipped: 0 }
   expect(adoptAll(directory)).toEqual(nothing)
   await owner.kill('SIGSTOP')
-  await vi.waitFor(() => expect(stateOf(owner.process.pid)).toBe('T'))
+  await vi.waitFor(() => expect(stateOf(owner.pid)).toBe('T'))
   expect(adoptAll(directory)).toEqual(nothing)
   await owner.kill('SIGKILL')
   expect(adoptAll(directory).runs).toEqual({ [runIdOf(1)]: 1 })
@@ -100,7 +100,7 @@ it('leaves a live owner in the same process alone, on this thread and on another
   expect(adopted).toBe(0)
   await worker.terminate()
   const other = startChild(['adopt-many', directory, 0, 1])
-  expect(await other.exited()).toBe(0)
+  expect(await other.exited()).toMatchObject({ code: 0 })
   expect(other.lines, 'after those attempts another process still finds it locked').toEqual([])
   spool.close()
 })
@@ -111,7 +111,7 @@ it('adopts a spool once: the adopter that holds it keeps other adopters out, and
   const [spool] = adoptSpools({ directory }).spools
   expect(adoptAll(directory).runs).toEqual({})
   const other = startChild(['adopt-many', directory, 0, 1])
-  expect(await other.exited()).toBe(0)
+  expect(await other.exited()).toMatchObject({ code: 0 })
   expect(other.lines).toEqual([])
   spool?.close()
   expect(adoptAll(directory).runs).toEqual({ [runIdOf(1)]: 20 })
@@ -204,7 +204,7 @@ it('loses and repeats nothing when runs start, end and adopt at once', async () 
   const directory = makeTempDirectory()
   const openers = [1000, 2000].map((number) => startChild(['open-many', directory, number, 100]))
   const adopters = [1, 2].map(() => startChild(['adopt-many', directory, 0, 400]))
-  for (const child of [...openers, ...adopters]) expect(await child.exited()).toBe(0)
+  for (const child of [...openers, ...adopters]) expect(await child.exited()).toMatchObject({ code: 0 })
   const last = startChild(['adopt-many', directory, 0, 1])
   await last.exited()
   const opened = openers.flatMap((child) => child.lines)

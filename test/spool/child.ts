@@ -1,9 +1,10 @@
 /** Programs that the tests run in separate processes, and kill, stop or race. They print one line a step. */
-import fs, { existsSync, writeFileSync, writeSync } from 'node:fs'
+import fs, { existsSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { adoptSpools, openEmbeddedLog, openRunSpool } from '@agent-audit/spool'
 import { chunkOf, runIdOf, TOPIC } from './chunks.ts'
+import { printLine } from '../support/print-line.ts'
 
 /**
  * Stops this process at a step that a race is about, until SIGCONT: after the first call of the function of node:fs that
@@ -16,26 +17,13 @@ function stopAfter(name: 'closeSync' | 'statSync' | 'rmSync'): void {
     const result = original(...args)
     if (!stopped && (name === 'closeSync' || String(args[0]).includes('.spool'))) {
       stopped = true
-      print(`stopped after ${name}`)
+      printLine(`stopped after ${name}`)
       process.kill(process.pid, 'SIGSTOP')
     }
     return result
   }
   Object.assign(fs, { [name]: replacement })
   syncBuiltinESMExports()
-}
-
-/** Written before the next step begins: a printed step has happened, whenever the process is killed. */
-function print(line: string | number): void {
-  // The pipe may be full while a busy machine keeps the reader waiting.
-  for (;;) {
-    try {
-      writeSync(1, `${line}\n`)
-      return
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-    }
-  }
 }
 
 function stayAlive(): void {
@@ -57,23 +45,23 @@ const commands: Record<string, (directory: string, number: number, count: number
   /** Appends for ever, printing each committed id. */
   'append-forever': (directory, number) => {
     const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 40, fsync: false })
-    for (let seq = 0; ; seq += RECORDS) print(spool.append(chunkOf(seq, RECORDS)))
+    for (let seq = 0; ; seq += RECORDS) printLine(spool.append(chunkOf(seq, RECORDS)))
   },
   /** Appends for ever, keeping the newest ten; prints `+id` and `-id`, the trim before it is done. */
   'append-and-trim': (directory, number) => {
     const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 40, fsync: false })
     for (let seq = 0; ; seq += RECORDS) {
       const id = spool.append(chunkOf(seq, RECORDS))
-      print(`+${id}`)
+      printLine(`+${id}`)
       if (id <= 10) continue
-      print(`-${id - 10}`)
+      printLine(`-${id - 10}`)
       spool.trim(id - 10)
     }
   },
   /** Holds a spool with one chunk. */
   hold: (directory, number) => {
     const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 30, fsync: false })
-    print(spool.append(chunkOf(0, RECORDS)))
+    printLine(spool.append(chunkOf(0, RECORDS)))
     stayAlive()
   },
   /** Opens and closes `count` spools, each with one chunk, which stay. */
@@ -88,19 +76,19 @@ const commands: Record<string, (directory: string, number: number, count: number
       })
       spool.append(chunkOf(0, 1))
       spool.close()
-      print(runIdOf(number + index))
+      printLine(runIdOf(number + index))
     }
   },
   /** Adopts `count` times, draining the adopted spools, printing each run. */
   'adopt-many': (directory, _number, count) => {
     for (let index = 0; index < count; index++) {
       const { spools, damaged } = adoptSpools({ directory })
-      for (const { file } of damaged) print(`damaged ${file}`)
+      for (const { file } of damaged) printLine(`damaged ${file}`)
       for (const spool of spools) {
         const chunks = spool.read(0, 2 ** 30)
         spool.trim(chunks.at(-1)?.id ?? 0)
         spool.close()
-        print(spool.runId)
+        printLine(spool.runId)
       }
     }
   },
@@ -115,14 +103,14 @@ const commands: Record<string, (directory: string, number: number, count: number
     do {
       seq += RECORDS
       outcome = outcomeOf(() => spool.append(chunkOf(seq, RECORDS)))
-      print(outcome)
+      printLine(outcome)
     } while (!outcome.startsWith('SPOOL'))
-    print(spool.stats().chunks)
-    print(outcomeOf(() => spool.append(chunkOf(seq, RECORDS))))
-    print(outcomeOf(() => spool.append(chunkOf(seq, 1))))
+    printLine(spool.stats().chunks)
+    printLine(outcomeOf(() => spool.append(chunkOf(seq, RECORDS))))
+    printLine(outcomeOf(() => spool.append(chunkOf(seq, 1))))
     if (number === 2) {
-      print(outcomeOf(() => spool.trim(seq / RECORDS)))
-      print(outcomeOf(() => spool.close()))
+      printLine(outcomeOf(() => spool.trim(seq / RECORDS)))
+      printLine(outcomeOf(() => spool.close()))
     }
     stayAlive()
   },
@@ -134,7 +122,7 @@ const commands: Record<string, (directory: string, number: number, count: number
       const value = Buffer.from(`${number}:${index}`)
       const records = Array.from({ length: 1 + (index % 5) }, () => ({ key: null, value }))
       const { baseOffset } = log.append('events', 0, records)
-      print(`${baseOffset} ${index}`)
+      printLine(`${baseOffset} ${index}`)
     }
     log.close()
   },
@@ -145,7 +133,7 @@ const commands: Record<string, (directory: string, number: number, count: number
       while (!existsSync(join(directory, `ready-${1 - number}-${index}`)));
       const log = openEmbeddedLog({ directory: join(directory, `data-${index}`) })
       log.createTopic('events', 4)
-      print(log.id)
+      printLine(log.id)
       log.close()
     }
   },

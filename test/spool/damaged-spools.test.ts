@@ -17,18 +17,8 @@ import { adoptSpools } from '@agent-audit/spool'
 import type { AdoptedSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
-import {
-  adoptAll,
-  ALL,
-  chunkOf,
-  leaveSpool,
-  makeTempDirectory,
-  plain,
-  runIdOf,
-  runSql,
-  spoolOf,
-  startChild,
-} from './support.ts'
+import { adoptAll, ALL, chunkOf, leaveSpool, plain, runIdOf, runSql, spoolOf, startChild } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 function overwrite(file: string, position: number, bytes: Uint8Array): void {
   const descriptor = openSync(file, 'r+')
@@ -38,7 +28,10 @@ function overwrite(file: string, position: number, bytes: Uint8Array): void {
 
 it.each<[string, (file: string) => void]>([
   ['a torn head', (file) => overwrite(file, 0, new Uint8Array(100).fill(0xff))],
-  ['text in its place', (file) => writeFileSync(file, 'not a database, but long enough to be one. '.repeat(100))],
+  [
+    'text instead of a database',
+    (file) => writeFileSync(file, 'not a database, but long enough to be one. '.repeat(100)),
+  ],
   ['a size that is no whole page', (file) => truncateSync(file, 100)],
   ['the rows of another run', (file) => copyFileSync(leaveSpool(join(file, '..', '..', 'other'), 99), file)],
   ['a database of another program', (file) => writeForeignDatabase(file)],
@@ -113,7 +106,7 @@ it.each([
   await owner.kill('SIGCONT')
   await owner.printed(2)
   await adopter.kill('SIGCONT')
-  expect(await adopter.exited()).toBe(0)
+  expect(await adopter.exited()).toMatchObject({ code: 0 })
   expect(adopter.lines.slice(1)).toEqual([])
   expect(existsSync(file)).toBe(firstFileStays)
   await owner.kill('SIGKILL')

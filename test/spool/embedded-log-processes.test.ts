@@ -1,8 +1,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from '@agent-audit/spool'
 import { expect, it } from 'vitest'
-import { makeTempDirectory, startChild } from './support.ts'
-import type { Child } from './support.ts'
+import { startChild } from './support.ts'
+import type { Child } from '../support/printing-program.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const ALL = 2 ** 40
 
@@ -24,7 +25,7 @@ function acknowledged(children: readonly Child[]): Map<number, string> {
 it('gives several processes that append at once offsets without gap or repeat, and times that never fall', async () => {
   const directory = makeTempDirectory()
   const children = [0, 1, 2].map((number) => startChild(['log-append', directory, number, 300]))
-  for (const child of children) expect(await child.exited()).toBe(0)
+  for (const child of children) expect(await child.exited()).toMatchObject({ code: 0 })
   const expected = acknowledged(children)
   const log = openEmbeddedLog({ directory })
   const found = log.read('events', 0, 0, ALL)
@@ -69,7 +70,7 @@ it('can be opened for reading only after its last writer was killed', async () =
 it('is made once, though two processes open a new directory at the same moment', async () => {
   const directory = makeTempDirectory()
   const children = [0, 1].map((number) => startChild(['open-logs-together', directory, number, 100]))
-  for (const child of children) expect(await child.exited()).toBe(0)
+  for (const child of children) expect(await child.exited()).toMatchObject({ code: 0 })
   expect(new Set(children[0]?.lines).size).toBe(100)
   expect(children[1]?.lines).toEqual(children[0]?.lines)
 })

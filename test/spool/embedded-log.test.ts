@@ -3,7 +3,7 @@ import { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader } from '@agent-
 import type { EmbeddedLog, LogAppend } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const ALL = 2 ** 40
 const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' })

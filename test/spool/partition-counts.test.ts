@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { adoptSpools, lastPartitions, rememberPartitions } from '@agent-audit/spool'
 import { expect, it } from 'vitest'
-import { makeTempDirectory } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 it('remembers the last count of each topic, beside the spools', () => {
   const directory = join(makeTempDirectory(), 'new')

@@ -4,7 +4,8 @@ import { adoptSpools, openRunSpool } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, RunSpool, StoredChunk } from '@agent-audit/spool'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { chunkOf, makeTempDirectory, partitionsOf, plain, runIdOf, startChild, TOPIC, unassigned } from './support.ts'
+import { chunkOf, partitionsOf, plain, runIdOf, startChild, TOPIC, unassigned } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const ALL = 2 ** 40
 

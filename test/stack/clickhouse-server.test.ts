@@ -8,7 +8,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
-import { ask, expectGone, makeDirectory, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
+import { ask, expectGone, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec
 const WAIT = { timeout: 30_000, interval: 2 }
@@ -78,7 +79,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('attaches to the live server of a data directory, and leaves it alone', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const owner = await start(dataDir)
     await makeNotes(owner)
     await addNote(owner, 1)
@@ -91,21 +92,21 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('lets one of several starters at once win, and attaches the others', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const servers = await Promise.all([start(dataDir), start(dataDir), start(dataDir)])
     expect(servers.filter((server) => !server.attached)).toHaveLength(1)
     expect(new Set(servers.map((server) => server.url)).size).toBe(1)
   })
 
   it('names the user that the live server lacks', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     await start(dataDir)
     const other = startClickHouse({ dataDir, users: [{ name: 'auditor', grants: [] }] })
     await expect(other).rejects.toThrow(/has no user auditor/)
   })
 
   it('keeps data, passwords and address over a stop and over a crash', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const first = await start(dataDir)
     await makeNotes(first)
     await addNote(first, 1)
@@ -121,7 +122,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('does not accept another server on the port of a dead server', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const dead = await start(dataDir)
     await dead.kill()
     const stranger = createServer((_, response) => response.end('Ok.'))
@@ -143,7 +144,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('keeps passwords from other users of the machine', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     await chmod(dataDir, 0o755)
     await start(dataDir)
     const home = join(dataDir, 'clickhouse')
@@ -170,7 +171,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('reports the output of its own server to a starter, though the next server has started meanwhile', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const { child, said } = spawnProgram('broken-clickhouse', dataDir)
     await expect.poll(() => existsSync(join(dataDir, 'clickhouse', 'owner.lock')), WAIT).toBe(true)
     child.kill('SIGSTOP')
@@ -193,7 +194,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('ends when its parent is killed, and the directory can be started at once', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const program = await startProgram('clickhouse', dataDir)
     process.kill(program.pid, 'SIGKILL')
     await expectGone(program.part.pids)
@@ -201,7 +202,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
   })
 
   it('takes over when the owner is killed while others wait to attach', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const program = await startProgram('clickhouse', dataDir)
     process.kill(program.pid, 'SIGKILL')
     // At once: the old server may still be ending, and its endpoint file still be there.

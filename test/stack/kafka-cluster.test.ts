@@ -7,7 +7,8 @@ import { isRunning } from '../support/is-running.ts'
 import { withAdmin } from '../support/kafka-topic.ts'
 import { SOON_BACK } from '../support/own-kafka.ts'
 import { clusterIdOf, connect, consume, makeTopic, produce, start } from './kafka-support.ts'
-import { expectGone, makeDirectory, NO_KAFKA, startProgram } from './support.ts'
+import { expectGone, NO_KAFKA, startProgram } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 /** SIGSTOP reaches the threads of a process one by one: until all are held, one may still answer. */
 async function untilHeld(pid: number): Promise<void> {
@@ -76,7 +77,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
   })
 
   it('keeps its data and its identity in a directory, which one cluster at a time may have', async () => {
-    const dataDir = await makeDirectory()
+    const dataDir = makeTempDirectory()
     const first = await start({ dataDir, properties: { 'num.partitions': '3' } })
     await expect(startKafka({ dataDir })).rejects.toThrow(/in use by another cluster/)
     await makeTopic(first, 'notes')

@@ -1,9 +1,6 @@
 /** Statements to the real servers, and programs that start servers and are killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@agent-audit/stack'
@@ -19,13 +16,6 @@ const kafka = kafkaAvailability()
 /** Why these tests cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : `(skipped: ${clickHouse.reason})`
 export const NO_KAFKA: string | undefined = kafka.available ? undefined : `(skipped: ${kafka.reason})`
-
-/** A directory that is removed after the test, once the servers of the test have been stopped. */
-export async function makeDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'agent-audit-test-'))
-  onTestFinished(() => rm(directory, { recursive: true, force: true }))
-  return directory
-}
 
 /** Runs a statement over HTTP. @returns The answer, or the server's refusal. */
 export async function ask(url: string, user: Credentials, statement: string): Promise<string> {

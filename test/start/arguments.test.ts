@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { makeDirectory, start, writeRecording } from './support.ts'
+import { start, writeRecording } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 it.each([
   [['--colour'], "Unknown option '--colour'"],
@@ -12,7 +13,7 @@ it.each([
   [['--replay'], "Option '--replay <value>' argument missing"],
   [['--replay', '--json'], "Option '--replay' needs a value"],
 ])('names the mistake in %j in one line, and starts nothing', async (args, message) => {
-  const dataDir = join(makeDirectory(), 'data')
+  const dataDir = join(makeTempDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, ...args])
   expect(run).toMatchObject({ exitCode: 2, stdout: '' })
   expect(run.stderr).toContain(message)

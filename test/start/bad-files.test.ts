@@ -4,7 +4,6 @@ import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, it } from 'vitest'
 import {
   lines,
-  makeDirectory,
   NO_CLICKHOUSE,
   openSharedDirectory,
   recordedSession,
@@ -12,6 +11,7 @@ import {
   summaryOf,
   writeRecording,
 } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const good = recordedSession('S1')
 /** Events of one such session, and the two events of the run. */
@@ -22,8 +22,8 @@ it.each([
   ['missing.jsonl', undefined, 'no such file'],
   ['plain.jsonl.gz', lines(good), 'not gzip, though its name ends in .gz'],
 ])('%s: one line, and nothing is started', async (name, text, message) => {
-  const file = text === undefined ? join(makeDirectory(), name) : writeRecording(name, text)
-  const dataDir = join(makeDirectory(), 'data')
+  const file = text === undefined ? join(makeTempDirectory(), name) : writeRecording(name, text)
+  const dataDir = join(makeTempDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, '--replay', file])
   expect(run).toMatchObject({ exitCode: 2, stdout: '', stderr: `npm start: ${file}: ${message}\n` })
   expect(existsSync(dataDir)).toBe(false)

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { command, makeDirectory, NO_CLICKHOUSE, start, summaryOf } from './support.ts'
+import { command, NO_CLICKHOUSE, start, summaryOf } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start with a simulated fleet ${NO_CLICKHOUSE ?? ''}`, () => {
   it('records, stores each event once and shows it; a second run adds to the same directory', async () => {
-    const dataDir = makeDirectory()
+    const dataDir = makeTempDirectory()
     const args = ['--data-dir', dataDir, '--sessions', '60', '--seed', '7', '--json']
     const first = await start(args)
     expect(first).toMatchObject({ exitCode: 0 })
@@ -33,7 +34,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start with a simulated fleet $
   })
 
   it('shows denied, blocked and failed actions, interventions, crossings, snapshots and timeouts', async () => {
-    const run = await start(['--data-dir', makeDirectory(), '--sessions', '200', '--seed', '1', '--json'])
+    const run = await start(['--data-dir', makeTempDirectory(), '--sessions', '200', '--seed', '1', '--json'])
     expect(run).toMatchObject({ exitCode: 0 })
     expect(Object.keys(summaryOf(run).by_type)).toEqual([
       'decision',

@@ -5,17 +5,8 @@ import type { TrailEvent } from '@agent-audit/analytics'
 import { openDataDir } from '@agent-audit/embedded'
 import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import {
-  command,
-  lines,
-  makeDirectory,
-  NO_CLICKHOUSE,
-  recordedSession,
-  start,
-  summaryOf,
-  trailOf,
-  writeRecording,
-} from './support.ts'
+import { command, lines, NO_CLICKHOUSE, recordedSession, start, summaryOf, trailOf, writeRecording } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const SESSIONS_FILE = process.env['AUDIT_SESSIONS_FILE'] ?? ''
 const NO_SESSIONS = existsSync(SESSIONS_FILE)
@@ -45,7 +36,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
     ['plain', 'sessions.jsonl', (text: string) => Buffer.from(text)],
     ['gzip', 'sessions', (text: string) => gzipSync(text)],
   ])('records a %s file as it was: calls paired with results, nothing made up', async (_, name, pack) => {
-    const dataDir = makeDirectory()
+    const dataDir = makeTempDirectory()
     const recorded = recordedSession('S1')
     const file = writeRecording(name, pack(lines(recorded, recordedSession('S2'))))
     const run = await start(['--data-dir', dataDir, '--replay', file, '--json'])
@@ -84,7 +75,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
     expect(second).toMatchObject({ parent_event_id: look?.event_id, tool_name: 'look', tool_output: 'second' })
     expect(answered).toMatchObject({ parent_event_id: second?.event_id, output_text: 'Found both.' })
     expect(thanks).toMatchObject({ content: { message: 'Thanks.' } })
-    expect(stray).toMatchObject({ tool_call_id: 'c9', tool_name: 'stray', tool_output: 'nobody called me' })
+    expect(stray).toMatchObject({ tool_call_id: 'c9', tool_name: 'stray', tool_output: 'no call has this id' })
     expect(output).toMatchObject({ parent_event_id: answered?.event_id, output_text: 'Found both.' })
     expect(ended).toMatchObject({ content: { reward: 0.5 } })
     for (const call of [asked, answered]) {
@@ -106,7 +97,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
   })
 
   it('takes parts, later system messages and unnamed tools, and leaves no message out', async () => {
-    const dataDir = makeDirectory()
+    const dataDir = makeTempDirectory()
     const messages = [
       { role: 'assistant', content: 'Hello!' },
       {
@@ -149,7 +140,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
   it.skipIf(NO_SESSIONS !== undefined)(
     `accounts for each of 2,526 recorded messages ${NO_SESSIONS ?? ''}`,
     async () => {
-      const dataDir = makeDirectory()
+      const dataDir = makeTempDirectory()
       const run = await start(['--data-dir', dataDir, '--replay', SESSIONS_FILE, '--json'])
       expect(run).toMatchObject({ exitCode: 0 })
       expect(summaryOf(run)).toMatchObject({ accepted: 3205, stored: 3205, sessions: 100, by_type: EXPECTED })
@@ -175,7 +166,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start --replay ${NO_CLICKHOUSE
   it.skipIf(NO_SESSIONS !== undefined || NO_KAFKA !== undefined)(
     `sends the same through a real Kafka ${NO_SESSIONS ?? ''} ${NO_KAFKA ?? ''}`,
     async () => {
-      const dataDir = makeDirectory()
+      const dataDir = makeTempDirectory()
       const args = ['--data-dir', dataDir, '--replay', SESSIONS_FILE, '--json', '--kafka']
       const run = await start(args)
       expect(run).toMatchObject({ exitCode: 0 })

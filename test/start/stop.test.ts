@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
-import { childrenOf, command, launch, makeDirectory, NO_CLICKHOUSE, start } from './support.ts'
+import { childrenOf, command, launch, NO_CLICKHOUSE, start } from './support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 /** More sessions than are recorded before the test stops it. */
 const ENDLESS = ['--sessions', '100000', '--json']
@@ -20,7 +21,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('ends in order on %s: accepted events are stored, no child runs on', async (signal, exitCode) => {
-    const dataDir = makeDirectory()
+    const dataDir = makeTempDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SLOW_CONSUMER)
     await running.said(/ [1-9][\d,]* stored/)
     const children = childrenOf(running.child.pid ?? 0)
@@ -34,7 +35,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
   })
 
   it('ends its children when it is killed, and the next run stores the rest', async () => {
-    const dataDir = makeDirectory()
+    const dataDir = makeTempDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
     await running.said(/ [1-9][\d,]* stored/)
     const children = childrenOf(running.child.pid ?? 0)
@@ -54,11 +55,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`npm start, stopped ${NO_CLICKHOUSE
   it.each([
     ['consumer', 1, /^npm start: the consumer has ended \(SIGKILL\)/m],
     ['ClickHouse', 0, /^npm start: ClickHouse at 127\.0\.0\.1:\d+ cannot be reached/m],
-  ])('fails when its %s is killed, and the next run stores the accepted events', async (_, place, message) => {
-    const dataDir = makeDirectory()
+  ])('fails when its %s is killed, and the next run stores the accepted events', async (_, index, message) => {
+    const dataDir = makeTempDirectory()
     const running = launch(['--data-dir', dataDir, ...ENDLESS], SHORT_LEASE)
     await running.said(/ [1-9][\d,]* stored/)
-    process.kill(childrenOf(running.child.pid ?? 0)[place] ?? 0, 'SIGKILL')
+    process.kill(childrenOf(running.child.pid ?? 0)[index] ?? 0, 'SIGKILL')
     const run = await running.ended
     expect(run).toMatchObject({ exitCode: 1 })
     expect(run.stderr).toMatch(message)

@@ -9,6 +9,7 @@ import type { TrailEvent } from '@agent-audit/analytics'
 import { openDataDir } from '@agent-audit/embedded'
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { afterAll, onTestFinished, vi } from 'vitest'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const START = fileURLToPath(new URL('../../start/src/main.ts', import.meta.url))
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
@@ -43,13 +44,6 @@ export interface RunningStart {
   /** Resolves once its standard error matches. */
   said(pattern: RegExp): Promise<void>
   readonly ended: Promise<Run>
-}
-
-/** A directory that is removed after the test. */
-export function makeDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'start-test-'))
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
-  return directory
 }
 
 /**
@@ -141,7 +135,7 @@ export function recordedSession(
       { role: 'tool', tool_call_id: 'c1', name: 'look', content: 'second' },
       { role: 'assistant', content: 'Found both.' },
       { role: 'user', content: 'Thanks.' },
-      { role: 'tool', tool_call_id: 'c9', name: 'stray', content: 'nobody called me' },
+      { role: 'tool', tool_call_id: 'c9', name: 'stray', content: 'no call has this id' },
     ],
     ...more,
   }
@@ -157,7 +151,7 @@ export function lines(...values: readonly unknown[]): string {
 
 /** Writes a recording; it is removed after the test. */
 export function writeRecording(name: string, data: string | Uint8Array): string {
-  const file = join(makeDirectory(), name)
+  const file = join(makeTempDirectory(), name)
   writeFileSync(file, data)
   return file
 }

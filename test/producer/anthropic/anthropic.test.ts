@@ -6,7 +6,8 @@ import { runAuditedAgent } from '@agent-audit/producer/anthropic'
 import { type AuditTrail, currentSession, type Ruling } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { type Answer, type ScriptedModel, scriptModel } from './messages-server.ts'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { NO_BROKER, openTrail, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const schema = { type: 'object', properties: { q: { type: 'string' } } } as const
 
@@ -147,7 +148,7 @@ describe.each([
   it.each([
     ['max_tokens', 'session_end error max_tokens'],
     ['refusal', 'session_end blocked refusal'],
-  ])('%s ends it, and says so', async (stop, end) => {
+  ])('the stop reason %s ends the session, and is recorded', async (stop, end) => {
     const cut = ask(['c1', 'search', { q: 'ha' }])
     const agent = await setUp({ ...cut, stop_reason: stop })
     const result = await agent.run({
@@ -183,7 +184,7 @@ describe.each([
   })
 })
 
-it('streams the text as it arrives, and records the text received before the connection was cut', async () => {
+it('runAuditedAgent streams the text as it arrives, and records the text received before the connection was cut', async () => {
   const agent = await setUp(say('Good day'), say('Good bye', { hang: true }))
   const heard: string[] = []
   await agent.run({ onText: (delta) => void heard.push(delta) })
@@ -201,7 +202,7 @@ it('an error of onText ends the loop', async () => {
   expect(outline(await agent.rows())).toEqual(['session_start', 'llm_call', 'error', 'session_end error'])
 })
 
-it('tools that the model asks for together run side by side', async () => {
+it('tools that the model asks for together run in parallel', async () => {
   const agent = await setUp(ask(['c1', 'meet', { q: 'a' }], ['c2', 'meet', { q: 'b' }]), say('Met.'))
   const both = Promise.withResolvers<void>()
   const here = new Set<string>()
@@ -278,7 +279,7 @@ it('after maxIterations the session times out', async () => {
   expect(outline(await agent.rows()).at(-1)).toBe('session_timeout error max_iterations_reached')
 })
 
-it('a signal between two calls ends the loop, which waits for tools that run', async () => {
+it('a signal between two calls ends the loop, which waits for running tools', async () => {
   const agent = await setUp(ask(['c1', 'slow', {}]), say('never said'))
   const abort = new AbortController()
   const slow = tool('slow', async () => {
@@ -301,13 +302,13 @@ it('the request has no prompt and no tools where the options have none', async (
   expect(Object.keys(agent.model.requests[0] ?? {}).toSorted()).toEqual(['max_tokens', 'messages', 'model'])
 })
 
-it('a paused turn is continued', async () => {
+it('the loop continues a paused turn', async () => {
   const agent = await setUp(say('Still at it.', { stop_reason: 'pause_turn' }), say('Done.'))
   expect(await agent.run()).toMatchObject({ stop: 'end_turn', output: 'Done.', steps: 2 })
   expect(agent.model.requests[1]?.messages.map(({ role }) => role)).toEqual(['user', 'assistant'])
 })
 
-it('all wrong options are named, and nothing is recorded', async () => {
+it('the error names all wrong options, and nothing is recorded', async () => {
   const agent = await setUp()
   const same = tool('same', () => 1)
   const wrong = {
@@ -327,10 +328,9 @@ it('all wrong options are named, and nothing is recorded', async () => {
   expect(await agent.rows()).toEqual([])
 })
 
-it('without a trail no tool runs and the loop ends', async () => {
+it('a tool whose call cannot be recorded does not run, and the loop ends', async () => {
   const { client, requests } = await scriptModel(ask(['c1', 'pay', {}]), say('never said'))
-  // No broker listens there.
-  const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir: makeTempDirectory(), onProblem: () => {} })
+  const trail = openTrail({ ...NO_BROKER, spoolDir: makeTempDirectory() })
   const pay = tool('pay', throwing('was not recorded'), { guard: { durability: 'broker', timeoutMs: 20 } })
   const run = runAuditedAgent({ trail, client, model: 'm', system: '', message: 'Hi', tools: [pay] })
   await expect(run).rejects.toMatchObject({ code: 'NOT_RECORDED' })
@@ -338,7 +338,7 @@ it('without a trail no tool runs and the loop ends', async () => {
   await trail.close({ timeoutMs: 0 })
 })
 
-it('examples/claude-agent.ts runs as it stands', async () => {
+it('examples/claude-agent.ts runs unchanged', async () => {
   const model = await scriptModel(
     ask(['c1', 'find_order', { number: '7' }], ['c2', 'cancel_order', {}]),
     say('On its way.'),

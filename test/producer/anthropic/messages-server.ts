@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net'
 import Anthropic from '@anthropic-ai/sdk'
 import { onTestFinished } from 'vitest'
 
-/** What the model says: parts of the answer, or how the request fails. */
+/** An answer of the model: its parts, or the failure of the request. */
 export interface Answer {
   readonly content?: readonly Block[]
   readonly stop_reason?: string
   readonly usage?: Readonly<Record<string, number>>
   /** HTTP status of a refusal. */
   readonly status?: number
-  /** Nothing is sent until the client goes away; a stream sends its first text before. */
+  /** The server does not finish the answer until the client disconnects; a stream sends its first text. */
   readonly hang?: boolean
 }
 
@@ -37,7 +37,7 @@ export interface ScriptedModel {
   cut(): void
 }
 
-/** Answers one request after the other from the script. The real SDK is pointed at it; both end with the test. */
+/** Starts a server that answers the requests in turn from the script, and a client of the real SDK. The test's end stops it. */
 export async function scriptModel(...script: readonly Answer[]): Promise<ScriptedModel> {
   const requests: MessagesRequest[] = []
   const server = createServer((request, response) => {

@@ -1,6 +1,6 @@
 /**
  * Loaded before the program, in each of its threads. Makes the delivery thread fail once in its own work right after the
- * embedded log has taken a batch: the next list that grows throws.
+ * embedded log has accepted a batch: the next `push` to an array throws.
  */
 import { DatabaseSync } from 'node:sqlite'
 import { isMainThread } from 'node:worker_threads'
@@ -20,7 +20,7 @@ if (!isMainThread) {
   let failed = false
   database.exec = function execAndFail(sql) {
     exec.call(this, sql)
-    // Of all files only the log has transactions of more than one statement, and its topic is there already.
+    // Only the log's file has transactions of more than one statement, and its topic exists already.
     if (sql === 'BEGIN IMMEDIATE') appending = true
     if (sql !== 'COMMIT' || !appending || failed) return
     failed = true

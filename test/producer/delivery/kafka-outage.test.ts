@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { whyNoOwnKafka } from '../../support/kafka-proxy.ts'
 import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
 import { SOON_BACK } from '../../support/own-kafka.ts'
-import { decodeRow, makeTempDirectory, openTrail, rowsOf } from '../support.ts'
+import { decodeRow, openTrail, rowsOf } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const PARTITIONS = 6
 const reason = whyNoOwnKafka()
@@ -25,7 +26,7 @@ describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, () => {
     return openTrail({ brokers: kafka.brokers, topic, spoolDir: makeTempDirectory(), ...options })
   }
 
-  it('a broker that dies and comes back loses nothing and changes no order', async () => {
+  it('no event is lost or out of order when a broker dies and comes back', async () => {
     const [node] = kafka.nodes
     if (node === undefined) throw new Error('a Kafka without nodes')
     const topic = await makeTopic(client, { numPartitions: PARTITIONS })
@@ -55,7 +56,7 @@ describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, () => {
     // A resend may have made duplicates: the consumer removes them by (run_id, run_seq).
     const seen = new Set<number>()
     const firsts = messages
-      .map(({ value, ...place }) => decodeRow(value, place))
+      .map(({ value, ...position }) => decodeRow(value, position))
       .filter((row) => row.session_id === 's1' && !seen.has(row.run_seq) && seen.add(row.run_seq))
     const decisions = firsts.slice(1)
     expect(decisions.map((row) => Number(row['reasoning']))).toEqual(
@@ -63,7 +64,7 @@ describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, () => {
     )
   })
 
-  it('a broker that is down at start gets everything once it is up', async () => {
+  it('a broker that is down at the start gets all events once it is up', async () => {
     const [node] = kafka.nodes
     if (node === undefined) throw new Error('a Kafka without nodes')
     const topic = await makeTopic(client, { numPartitions: PARTITIONS })

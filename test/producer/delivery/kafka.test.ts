@@ -11,23 +11,16 @@ import kafkajs, { type Kafka } from 'kafkajs'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages } from '../../support/kafka-topic.ts'
 import { type SharedKafka, sharedKafka } from '../../support/shared-kafka.ts'
-import {
-  decodeRow,
-  makeTempDirectory,
-  openTrail,
-  type Row,
-  rowsOf,
-  startApp,
-  startChild,
-  startChildWith,
-} from '../support.ts'
+import { startApp, startChild, startChildWith } from '../process/run-program.ts'
+import { decodeRow, openTrail, type Row, rowsOf } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const PARTITIONS = 6
 const availability = kafkaAvailability()
 const reason = availability.available ? '' : ` (skipped: ${availability.reason})`
 
-/** Every message has its session as key, and lies in the partition that kafkajs itself would choose. */
-function expectPlaces(topic: string, messages: readonly Message[]): void {
+/** Every message has its session as key, and is in the partition that kafkajs itself would choose. */
+function expectPositions(topic: string, messages: readonly Message[]): void {
   const partitionOf = kafkajs.Partitioners.DefaultPartitioner()
   const partitionMetadata = Array.from(
     { length: PARTITIONS },
@@ -54,7 +47,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     return openTrail({ brokers: kafka.brokers, topic, spoolDir: makeTempDirectory(), ...options })
   }
 
-  it('every record lands once, in order, keyed by its session, where every Kafka client would put it', async () => {
+  it('every record lands once, in order, keyed by its session, in the partition that every Kafka client would choose', async () => {
     const topic = await makeTestTopic()
     const trail = openKafkaTrail(topic)
     const sessions = Array.from({ length: 40 }, (_, index) => trail.startSession({ session_id: `sesión-${index}` }))
@@ -65,15 +58,15 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     const messages = await readMessages(client, topic, (read) => read.length >= 3042)
     const rows = rowsOf(messages)
     expect(rows.map((row) => row.run_seq)).toEqual(Array.from({ length: 3042 }, (_, seq) => seq))
-    expectPlaces(topic, messages)
-    const places = new Map(rows.map((row) => [row.event_id, row]))
+    expectPositions(topic, messages)
+    const positions = new Map(rows.map((row) => [row.event_id, row]))
     for (const receipt of receipts.slice(-100)) {
-      const { partition, offset } = places.get(receipt?.event_id ?? '') as Row
+      const { partition, offset } = positions.get(receipt?.event_id ?? '') as Row
       expect(await receipt?.acked).toEqual({ topic, partition, offset })
     }
   })
 
-  it('with a schema registry, its id stands in front of each record', async () => {
+  it('with a schema registry, each record begins with its schema id', async () => {
     const asked: string[] = []
     const registry = createServer((request, response) => {
       asked.push(`${request.method} ${request.url}`)
@@ -95,7 +88,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     }
   })
 
-  it('a separate program sends and ends, and writes nothing: kafkajs gives no warning', async () => {
+  it('a separate program sends its events, ends, and writes nothing to standard error: kafkajs gives no warning', async () => {
     const topic = await makeTestTopic()
     const child = startApp('common-js.cjs', makeTempDirectory(), kafka.brokers[0] ?? '', topic)
     expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
@@ -115,13 +108,12 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     expect(await acked).toMatchObject({ topic, partition: 0 })
   })
 
-  it('events that a killed process stored on a new directory without a broker arrive once and in order', async () => {
+  it('events that a killed process stored in a new directory without a broker arrive once and in order', async () => {
     const topic = await makeTestTopic()
     const directory = makeTempDirectory()
     const child = startChild('record-forever', directory, topic)
     await child.printed(300)
-    child.process.kill('SIGKILL')
-    await child.exited()
+    await child.kill('SIGKILL')
     const trail = openKafkaTrail(topic, { spoolDir: join(directory, 'spool') })
     const isThere = (read: readonly Message[]): boolean => {
       const ids = new Set(rowsOf(read).map((row) => row.event_id))
@@ -138,7 +130,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
         offsets: session.map(({ offset }) => offset).toSorted((one, other) => one - other),
       })
     }
-    expectPlaces(topic, messages)
+    expectPositions(topic, messages)
   })
 
   it.each([
@@ -146,14 +138,14 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     ['inline, where freed memory is overwritten', false],
   ])('a client that sends a rejected batch late sends the right records: %s', async (_, workers) => {
     const topic = await makeTopic(client, { numPartitions: 1 })
-    const preload = { module: 'delivery/late-client.ts', workers }
+    const preload = { module: new URL('late-client.ts', import.meta.url), workers }
     const child = startChildWith(preload, 'record-in-rounds', makeTempDirectory(), `${kafka.brokers[0]} ${topic}`)
     expect(await child.exited()).toMatchObject({ code: 0, signal: null })
     const late = Number(/^late (\d+)$/.exec(child.lines[0] ?? '')?.[1])
     const recorded = Number(/^recorded (\d+)$/.exec(child.lines[1] ?? '')?.[1])
     expect(late).toBeGreaterThan(0)
     const messages = await readMessages(client, topic, (read) => read.length >= recorded + late)
-    const copies = Map.groupBy(messages, ({ value, ...place }) => decodeRow(value, place).run_seq)
+    const copies = Map.groupBy(messages, ({ value, ...position }) => decodeRow(value, position).run_seq)
     expect([...copies.keys()].toSorted((one, other) => one - other)).toEqual(
       Array.from({ length: recorded }, (_value, seq) => seq),
     )

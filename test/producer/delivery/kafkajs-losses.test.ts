@@ -10,10 +10,11 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type KafkaProxy, PRODUCE, startProxiedKafka, whyNoOwnKafka } from '../../support/kafka-proxy.ts'
 import { connectKafka, makeTopic, readWholeTopic, withAdmin } from '../../support/kafka-topic.ts'
 import { draw, takeSeed } from '../../support/seed.ts'
-import { decodeRow, makeTempDirectory, openTrail } from '../support.ts'
+import { decodeRow, openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const reason = whyNoOwnKafka()
-/** The first fault may miss its moment: then it is tried again. */
+/** The first fault may miss its moment; the test then tries again. */
 const MOST_TRIES = 20
 
 async function openPlainProducer(kafka: Kafka): Promise<Producer> {
@@ -48,9 +49,9 @@ function openRecorder(
       }
       await last?.stored
     },
-    /** Of each session all decisions, in order of their first copies: a resend may have made duplicates. */
+    /** Expects all decisions of each session, in the order of their first copies: a resend may have made duplicates. */
     async expectKept(topic) {
-      const rows = (await readWholeTopic(kafka, topic)).map(({ value, ...place }) => decodeRow(value, place))
+      const rows = (await readWholeTopic(kafka, topic)).map(({ value, ...position }) => decodeRow(value, position))
       for (const { session, recorded } of sessions) {
         const own = rows.filter((row) => row.session_id === session.session_id && row.event_type === 'decision')
         const found = new Set(own.map((row) => String(row['reasoning'])))
@@ -73,7 +74,7 @@ describe.skipIf(reason !== '')(`an answer is lost on its way${reason}`, () => {
     kafka = connectKafka(cluster.brokers)
   })
 
-  it('kafkajs: of two sends at a time, both acknowledged, one is lost', async () => {
+  it('kafkajs loses one of two concurrent sends, though both are acknowledged', async () => {
     const topic = await makeTopic(kafka, { numPartitions: 1 })
     const producer = await openPlainProducer(kafka)
     const send = (value: string): Promise<unknown> => producer.send({ topic, messages: [{ value }] })
@@ -91,7 +92,7 @@ describe.skipIf(reason !== '')(`an answer is lost on its way${reason}`, () => {
     expect(lost.size).toBe(1)
   })
 
-  it('our producer: everything is there, in order', async () => {
+  it('our producer keeps every record, in order', async () => {
     const topic = await makeTopic(kafka, { numPartitions: 3 })
     const spoolDir = makeTempDirectory()
     const trail = openTrail({ brokers: cluster.brokers, topic, spoolDir, onProblem: () => {} })
@@ -144,7 +145,7 @@ describe.skipIf(reason !== '')(`a leader moves${reason}`, () => {
     })
   }
 
-  it('kafkajs: a send over two brokers resolves, and the message of the partition that moved was never sent', async () => {
+  it('kafkajs resolves a send over two brokers, and never sends the message of the partition that moved', async () => {
     const topic = await makeSplitTopic()
     const producer = await openPlainProducer(kafka)
     const send = (round: string): ReturnType<Producer['send']> =>
@@ -162,7 +163,7 @@ describe.skipIf(reason !== '')(`a leader moves${reason}`, () => {
     expect(await readValues(kafka, topic)).toEqual(new Set(['before 0', 'before 1', 'moved 0']))
   })
 
-  it('our producer: everything is there, in order, though the partition moves again and again', async () => {
+  it('our producer keeps every record, in order, though the partition moves again and again', async () => {
     const topic = await makeSplitTopic()
     const spoolDir = makeTempDirectory()
     const trail = openTrail({ brokers: cluster.brokers, topic, spoolDir, onProblem: () => {} })

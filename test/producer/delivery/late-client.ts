@@ -1,7 +1,7 @@
 /**
- * Loaded before the program, in each of its threads. Rejects one send of kafkajs, whose client keeps the records, and has
- * that client send them once many later sends were acknowledged, as a client may that was cut off in the middle of a send.
- * Prints the number of records that were sent late.
+ * Loaded before the program, in each of its threads. Rejects one send of kafkajs, whose client keeps the records.
+ * Once many later sends are acknowledged, a client sends the kept records: a client whose connection was cut in the middle
+ * of a send may do so. Prints the number of records that were sent late.
  */
 import { writeSync } from 'node:fs'
 import kafkajs, { type Producer, type ProducerRecord, type RecordMetadata } from 'kafkajs'

@@ -3,34 +3,37 @@ import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows, startChild, startChildWith } from '../support.ts'
-
-const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
+import { startChild, startChildWith } from '../process/run-program.ts'
+import { NO_BROKER, openTrail, readRows, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('a receipt', () => {
-  it.each([4, 600])('acked says where the record lies, of %i partitions', async (partitions) => {
-    const dataDir = makeTempDirectory()
-    const log = openEmbeddedLog({ directory: dataDir })
-    log.createTopic('audit.events', partitions)
-    log.close()
-    const trail = openTrail({ dataDir })
-    const sessions = Array.from({ length: partitions / 2 }, () => trail.startSession())
-    const receipts = Array.from({ length: 1200 }, (_, index) =>
-      sessions[index % sessions.length]?.decision({ reasoning: `${index}` }),
-    )
-    const places = await Promise.all(
-      receipts.map((receipt) => receipt?.acked ?? Promise.reject(new Error('no session'))),
-    )
-    const rows = new Map(readRows(dataDir).map((row) => [row.event_id, row]))
-    for (const [index, receipt] of receipts.entries()) {
-      const row = rows.get(receipt?.event_id ?? '')
-      expect(places[index]).toEqual({ topic: 'audit.events', partition: row?.partition, offset: row?.offset })
-    }
-  })
+  it.each([4, 600])(
+    'acked gives the topic, partition and offset of the record, with %i partitions',
+    async (partitions) => {
+      const dataDir = makeTempDirectory()
+      const log = openEmbeddedLog({ directory: dataDir })
+      log.createTopic('audit.events', partitions)
+      log.close()
+      const trail = openTrail({ dataDir })
+      const sessions = Array.from({ length: partitions / 2 }, () => trail.startSession())
+      const receipts = Array.from({ length: 1200 }, (_, index) =>
+        sessions[index % sessions.length]?.decision({ reasoning: `${index}` }),
+      )
+      const positions = await Promise.all(
+        receipts.map((receipt) => receipt?.acked ?? Promise.reject(new Error('no session'))),
+      )
+      const rows = new Map(readRows(dataDir).map((row) => [row.event_id, row]))
+      for (const [index, receipt] of receipts.entries()) {
+        const row = rows.get(receipt?.event_id ?? '')
+        expect(positions[index]).toEqual({ topic: 'audit.events', partition: row?.partition, offset: row?.offset })
+      }
+    },
+  )
 
-  it('stored resolves at the durability asked for: disk and memory without a broker, broker only with one', async () => {
+  it('stored resolves at the chosen durability: disk and memory without a broker, broker only with one', async () => {
     const spoolDir = makeTempDirectory()
-    const trail = openTrail({ ...NOWHERE, spoolDir })
+    const trail = openTrail({ ...NO_BROKER, spoolDir })
     const session = trail.startSession()
     await session.decision({ reasoning: 'disk' }).stored
     await session.decision({ reasoning: 'memory' }, { durability: 'memory' }).stored
@@ -43,20 +46,12 @@ describe('a receipt', () => {
     expect(await trail.close({ timeoutMs: 0 })).toMatchObject({ acked: 0, pending: 8, refused: 0 })
   })
 
-  it('is no promise: an event that nobody waits for cannot reject', () => {
+  it('is not a promise, so an ignored receipt cannot reject', () => {
     const trail = openTrail({ dataDir: makeTempDirectory() })
     expect(trail.startSession().decision({ reasoning: 'r' })).not.toHaveProperty('then')
   })
-})
 
-describe('a refused event that nobody waits for', () => {
-  it.each(['left', 'read'])('is no unhandled rejection: receipts %s', async (how) => {
-    const child = startChild('drop-receipts', makeTempDirectory(), how)
-    expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
-    expect(child.lines).toEqual(['refused, and alive'])
-  })
-
-  it('promises are made when they are read', async () => {
+  it('makes its promises when they are read', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const receipt = trail.startSession().decision({ reasoning: 'r' })
@@ -67,14 +62,21 @@ describe('a refused event that nobody waits for', () => {
   })
 })
 
-describe('what is stored', () => {
-  it('is delivered by the next trail on the directory, exactly as recorded, when the process is killed', async () => {
+describe('a refused event whose receipt is ignored', () => {
+  it.each(['unread', 'read'])('causes no unhandled rejection: promises %s', async (how) => {
+    const child = startChild('drop-receipts', makeTempDirectory(), how)
+    expect(await child.exited()).toEqual({ code: 0, signal: null, stderr: '' })
+    expect(child.lines).toEqual(['refused, and alive'])
+  })
+})
+
+describe('a stored event', () => {
+  it('is sent by the next trail on the directory, exactly as recorded, when its process is killed', async () => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
     const child = startChild('record-forever', dataDir)
     await child.printed(300)
-    child.process.kill('SIGKILL')
-    await child.exited()
+    await child.kill('SIGKILL')
     const trail = openTrail({ dataDir, spoolDir })
     const delivered = (): Set<string> => new Set(readRows(dataDir).map((row) => row.event_id))
     await vi.waitFor(() => expect(delivered()).toEqual(new Set([...delivered(), ...child.lines])), { timeout: 20_000 })
@@ -95,12 +97,12 @@ describe('what is stored', () => {
       (spoolDir: string) => rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4),
     ],
   ])(
-    'waits on disk while there is no broker, beyond what is kept in memory, and goes out in order: %s',
+    'waits on disk while there is no broker, also when memory is full, and goes out in order: %s',
     async (_known, prepare) => {
       const dataDir = makeTempDirectory()
       const spoolDir = join(dataDir, 'spool')
       prepare(spoolDir)
-      const trail = openTrail({ ...NOWHERE, spoolDir, maxRecordBytes: 2 ** 20 })
+      const trail = openTrail({ ...NO_BROKER, spoolDir, maxRecordBytes: 2 ** 20 })
       const session = trail.startSession({ session_id: 's1' })
       // 24 MB: three times what delivery keeps in memory.
       for (let index = 0; index < 240; index++) {
@@ -117,7 +119,7 @@ describe('what is stored', () => {
   )
 })
 
-describe('what is refused', () => {
+describe('an event that finds no room', () => {
   it('rejects with BUFFER_FULL when memory is full, and an events_lost event explains the gap', async () => {
     const dataDir = makeTempDirectory()
     const problems: TrailError[] = []
@@ -131,7 +133,7 @@ describe('what is refused', () => {
     const refused = outcomes.filter((outcome) => outcome.status === 'rejected')
     expect(refused.length).toBeGreaterThan(0)
     for (const { reason } of refused) expect(reason).toMatchObject({ code: 'BUFFER_FULL', retryable: true })
-    expect(problems.map((problem) => problem.code)).toEqual(['BUFFER_FULL']) // Said once a second, not thirty times.
+    expect(problems.map((problem) => problem.code)).toEqual(['BUFFER_FULL']) // Reported once a second, not thirty times.
     await trail.writable()
     await session.decision({ reasoning: 'there is room again' }).stored
     expect(await trail.close()).toMatchObject({ refused: refused.length, pending: 0 })
@@ -150,7 +152,7 @@ describe('what is refused', () => {
 
   it('rejects with SPOOL_FULL when the disk is full and the caller chose refuse', async () => {
     const spoolDir = makeTempDirectory()
-    const trail = openTrail({ ...NOWHERE, spoolDir, spoolMaxBytes: 2 ** 20, onFull: 'refuse' })
+    const trail = openTrail({ ...NO_BROKER, spoolDir, spoolMaxBytes: 2 ** 20, onFull: 'refuse' })
     const session = trail.startSession()
     const outcomes = []
     for (let index = 0; index < 15; index++) {
@@ -168,7 +170,7 @@ describe('what is refused', () => {
 
   it('waits when the disk is full and the caller chose wait, and is stored once there is room', async () => {
     const dataDir = makeTempDirectory()
-    // Somebody holds the embedded log, so nothing can be sent.
+    // A transaction holds the embedded log, so the trail cannot send.
     const blocker = openEmbeddedLog({ directory: dataDir })
     blocker.createTopic('audit.events', 1)
     const { DatabaseSync } = await import('node:sqlite')
@@ -190,12 +192,16 @@ describe('what is refused', () => {
   })
 })
 
-it('sends an acknowledged batch once, though delivery then fails in its bookkeeping: it stops with a problem', async () => {
+it('delivery sends an acknowledged batch once, also if its bookkeeping then fails: it stops with a problem', async () => {
   const dataDir = makeTempDirectory()
   const log = openEmbeddedLog({ directory: dataDir })
   log.createTopic('audit.events', 4)
   log.close()
-  const child = startChildWith({ module: 'delivery/fail-after-append.ts' }, 'fail-after-append', dataDir)
+  const child = startChildWith(
+    { module: new URL('fail-after-append.ts', import.meta.url) },
+    'fail-after-append',
+    dataDir,
+  )
   await child.exited()
   const acknowledged = readRows(dataDir).map((row) => row.run_seq)
   expect(acknowledged.length).toBeGreaterThan(0)
@@ -206,10 +212,10 @@ it('sends an acknowledged batch once, though delivery then fails in its bookkeep
   await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
 })
 
-it('sends the records of a spool to the topic that the file says', async () => {
+it('a trail sends the records of an adopted spool to the topic that the spool names', async () => {
   const dataDir = makeTempDirectory()
   const spoolDir = join(dataDir, 'spool')
-  const other = openTrail({ ...NOWHERE, spoolDir, topic: 'other.events' })
+  const other = openTrail({ ...NO_BROKER, spoolDir, topic: 'other.events' })
   await other.startSession().decision({ reasoning: 'elsewhere' }).stored
   await other.close({ timeoutMs: 0 })
   renameSync(join(spoolDir, 'other.events'), join(spoolDir, 'audit.events'))

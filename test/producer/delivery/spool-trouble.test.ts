@@ -6,20 +6,11 @@ import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it } from 'vitest'
-import {
-  makeTempDirectory,
-  NO_OWN_DISK,
-  openTrail,
-  readRows,
-  type Row,
-  sessionRows,
-  startChild,
-  startChildOnDisk,
-} from '../support.ts'
+import { NO_OWN_DISK, startChild, startChildOnDisk } from '../process/run-program.ts'
+import { NO_BROKER, openTrail, readRows, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
-/** Nothing listens there. */
-const NOWHERE = { brokers: ['127.0.0.1:1'], onProblem: () => {} }
 
 function makeSpoolDirectory(): string {
   const spoolDir = makeTempDirectory()
@@ -44,9 +35,9 @@ function explainedBy(rows: readonly Row[]): number[] {
 }
 
 describe('a full spool that refuses', () => {
-  const FULL: Partial<AuditTrailOptions> = { ...NOWHERE, spoolMaxBytes: 2 ** 20, onFull: 'refuse' }
+  const FULL: Partial<AuditTrailOptions> = { ...NO_BROKER, spoolMaxBytes: 2 ** 20, onFull: 'refuse' }
 
-  it('has room for what explains the refusals, also at the end, and holds back new work', async () => {
+  it('keeps room for the events that explain the refusals, also at close, and holds back new work', async () => {
     const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
     const trail = openTrail({ ...FULL, spoolDir })
     const session = trail.startSession({ session_id: 's1' })
@@ -60,7 +51,7 @@ describe('a full spool that refuses', () => {
     expect(room).toBe(false)
     const { recorded } = trail.stats()
     await trail.close({ timeoutMs: 0 })
-    // Its own events were not refused in turn, one after the other.
+    // The trail's own events were not refused in turn.
     expect(trail.stats().recorded).toBeLessThan(recorded + 5)
     const next = openTrail({ dataDir, spoolDir })
     await expect.poll(() => next.stats().spoolBytes === 0 && next.stats().adopted > 0, { timeout: 20_000 }).toBe(true)
@@ -71,14 +62,14 @@ describe('a full spool that refuses', () => {
   })
 })
 
-it('a full spool that waits: what it has no room for stays in memory, new work is held back, nothing is refused', async () => {
+it('a full spool that waits leaves further events in memory, holds back new work, and refuses none', async () => {
   const dataDir = join(makeTempDirectory(), 'log')
-  writeFileSync(dataDir, '') // Where the log's directory is to be: there is no log yet.
+  writeFileSync(dataDir, '') // A file at the path of the log's directory: there is no log yet.
   const trail = openTrail({ dataDir, spoolDir: makeSpoolDirectory(), spoolMaxBytes: 2 ** 20, onProblem: () => {} })
   const session = trail.startSession({ session_id: 's1' })
   const receipts = Array.from({ length: 30 }, () => session.decision({ reasoning: 'x'.repeat(100_000) }))
   await expect.poll(() => trail.stats().spoolBytes).toBeGreaterThan(0.85 * 2 ** 20)
-  // Less than half of the buffer: it is the spool that holds back.
+  // Less than half of the buffer is used: the spool holds back new work.
   expect(trail.stats()).toMatchObject({ refused: 0, bufferBytes: expect.toSatisfy((bytes) => bytes < 8 * 2 ** 20) })
   let room = false
   const writable = trail.writable().then(() => (room = true))
@@ -92,13 +83,13 @@ it('a full spool that waits: what it has no room for stays in memory, new work i
 })
 
 describe('a damaged spool', () => {
-  it('of the run itself: what it can no longer send is said, rejected and explained, and the run goes on', async () => {
+  it('of the run itself: the records that it cannot send are reported, rejected and explained; the run goes on', async () => {
     const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
     const release = holdEmbeddedLog(dataDir)
     const problems: TrailError[] = []
     const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
     const session = trail.startSession({ session_id: 's1' })
-    // The first 8 MiB wait in memory to be sent; what is beyond is only on disk.
+    // The first 8 MiB wait in memory to be sent; later records are only on disk.
     const receipts = Array.from({ length: 60 }, (_, index) =>
       session.decision({ reasoning: `decision ${index}. ${'x'.repeat(200_000)}` }),
     )
@@ -124,7 +115,7 @@ describe('a damaged spool', () => {
   })
 })
 
-/** Makes appends to an embedded log wait. @returns what lets them go on. */
+/** Makes appends to an embedded log wait. @returns A function that lets them go on. */
 function holdEmbeddedLog(dataDir: string): () => void {
   const log = openEmbeddedLog({ directory: dataDir })
   log.createTopic(TOPIC, 4)
@@ -136,7 +127,7 @@ function holdEmbeddedLog(dataDir: string): () => void {
   }
 }
 
-/** Changes a byte of the one file in a directory that holds a text. In a process of its own: see spool/src/database.ts. */
+/** Changes a byte of the file that contains a text, in a directory. A separate process does it: see spool/src/database.ts. */
 function damage(directory: string, text: string): void {
   const program = `
     const { openSync, readdirSync, readFileSync, writeSync } = require('node:fs')
@@ -149,26 +140,26 @@ function damage(directory: string, text: string): void {
   spawnSync(process.execPath, ['-e', program, directory, text])
 }
 
-it('a delivery thread that dies is said; nothing more is taken, and what was stored goes out with the next trail', async () => {
+it('the death of the delivery thread is reported; the trail takes no more events, the next trail sends the stored ones', async () => {
   const dataDir = makeTempDirectory()
   const child = startChild('lose-delivery', dataDir)
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
   expect(child.lines).toEqual([
     expect.stringMatching(/^SPOOL_UNAVAILABLE: delivery has stopped: .*exit code 1/),
     'SPOOL_UNAVAILABLE',
-    // trail_started, session_start and the first decision are safe, and no longer this trail's to send.
+    // trail_started, session_start and the first decision are stored; this trail no longer sends them.
     expect.stringMatching(/^\{"acked":0,"pending":\d,"refused":1\}$/),
     'adopted 3',
   ])
 })
 
 describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => {
-  it('that is full is said, refuses when memory is full too, and once there is room all that was not refused is stored and sent', async () => {
+  it('that is full is reported; events are refused once memory is full too; the others are sent once there is room', async () => {
     const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
     const child = startChildOnDisk({ directory, options: 'size=4m' }, 'fill-disk', dataDir)
     expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
     expect(child.lines[0]).toBe('SPOOL_UNAVAILABLE: database or disk is full')
-    const sent = Number(/^there (\d+)$/.exec(child.lines[1] ?? '')?.[1])
+    const sent = Number(/^sent (\d+)$/.exec(child.lines[1] ?? '')?.[1])
     const rows = readRows(join(dataDir, 'log'))
     expect(
       rows.filter(({ session_id, event_type }) => session_id === 'filling' && event_type === 'decision'),
@@ -177,7 +168,7 @@ describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => 
     for (const run of runs.values()) expect(explainedBy(run)).toEqual(gapsOf(run))
   })
 
-  it('that the spool itself has filled is given back once the log takes events again', async () => {
+  it('that the spool itself has filled is freed once the log accepts events again', async () => {
     const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
     const child = startChildOnDisk({ directory, options: 'size=24m' }, 'outgrow-disk', dataDir)
     expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
@@ -188,7 +179,7 @@ describe.skipIf(NO_OWN_DISK !== undefined)(`a disk ${NO_OWN_DISK ?? ''}`, () => 
     expect(explainedBy(rows)).toEqual(gapsOf(rows))
   })
 
-  it('that is read-only is said at once', async () => {
+  it('that is read-only is reported at once', async () => {
     const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
     const child = startChildOnDisk({ directory, options: 'ro' }, 'read-only-disk', dataDir)
     await child.exited()

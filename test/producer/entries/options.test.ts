@@ -2,11 +2,12 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import { afterEach, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows } from '../support.ts'
+import { openTrail, readRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
-it('names every wrong option at once', () => {
+it('createAuditTrail names every wrong option at once', () => {
   const options = {
     agentId: '',
     brokers: ['nohost'],
@@ -36,21 +37,21 @@ it('names every wrong option at once', () => {
   )
 })
 
-it('names options that contradict each other', () => {
+it('createAuditTrail names options that contradict each other', () => {
   const both = { agentId: 'a', brokers: ['localhost:9092'], dataDir: 'd' }
   expect(() => createAuditTrail(both)).toThrow(/dataDir/)
   const small = { agentId: 'a', dataDir: 'd', maxRecordBytes: 2 ** 20, maxBufferBytes: 2 ** 20 }
   expect(() => createAuditTrail(small)).toThrow(/maxBufferBytes: at least twice maxRecordBytes/)
 })
 
-it('never shows the password', () => {
+it('an error never shows the password', () => {
   const options = { agentId: 'a', sasl: { mechanism: 'magic', username: 'u', password: 'hunter2' } } as never
   expect(() => createAuditTrail(options)).toThrow(
     expect.objectContaining({ message: expect.not.stringContaining('hunter2') as string }),
   )
 })
 
-it('a spool directory that cannot be written is said at once', () => {
+it('createAuditTrail throws at once if the spool directory cannot be written', () => {
   const file = join(makeTempDirectory(), 'file')
   writeFileSync(file, '')
   expect(() => createAuditTrail({ agentId: 'a', dataDir: makeTempDirectory(), spoolDir: file })).toThrow(
@@ -58,7 +59,7 @@ it('a spool directory that cannot be written is said at once', () => {
   )
 })
 
-it('takes the data directory from AUDIT_DATA_DIR, and dataDir over KAFKA_BROKERS', async () => {
+it('a trail takes its data directory from AUDIT_DATA_DIR, and prefers dataDir to KAFKA_BROKERS', async () => {
   const [fromEnv, given] = [makeTempDirectory(), makeTempDirectory()]
   vi.stubEnv('AUDIT_DATA_DIR', fromEnv)
   vi.stubEnv('KAFKA_BROKERS', '')
@@ -69,7 +70,7 @@ it('takes the data directory from AUDIT_DATA_DIR, and dataDir over KAFKA_BROKERS
   expect(readRows(given)).toHaveLength(2)
 })
 
-it('broker and memory open no spool', async () => {
+it('a trail with durability broker opens no spool, and refuses durability disk', async () => {
   const dataDir = makeTempDirectory()
   const trail = openTrail({ dataDir, durability: 'broker' })
   const session = trail.startSession()

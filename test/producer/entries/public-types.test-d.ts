@@ -20,7 +20,7 @@ import type {
 import { describe, expectTypeOf, it } from 'vitest'
 
 describe('recording', () => {
-  it('gives a receipt, which is no promise: nobody has to wait for it', () => {
+  it('returns a receipt that is not a promise: the caller need not await it', () => {
     expectTypeOf<AuditSession['llmCall']>().returns.toEqualTypeOf<Receipt>()
     expectTypeOf<Receipt>().not.toHaveProperty('then')
     expectTypeOf<Receipt['stored']>().resolves.toEqualTypeOf<void>()
@@ -31,7 +31,7 @@ describe('recording', () => {
     }>()
   })
 
-  it('asks for what an event type needs', () => {
+  it('requires the fields that the event type needs', () => {
     expectTypeOf<{ input_messages: []; output_text: null }>().toExtend<LlmCall>()
     expectTypeOf<{ output_text: null }>().not.toExtend<LlmCall>()
     expectTypeOf<{ input_messages: [] }>().not.toExtend<LlmCall>()
@@ -39,7 +39,7 @@ describe('recording', () => {
     expectTypeOf<{ tool_name: string }>().not.toExtend<ToolCall>()
   })
 
-  it('takes null and undefined for what is not known, and no other type', () => {
+  it('takes null and undefined for an unknown value, and no other type', () => {
     expectTypeOf<LlmCall['input_tokens']>().toEqualTypeOf<number | null | undefined>()
     const base = { input_messages: [], output_text: 'x' }
     const known: LlmCall = { ...base, input_tokens: 1, latency_ms: undefined, provider: null }
@@ -50,21 +50,21 @@ describe('recording', () => {
     expectTypeOf([known, text, other]).items.toEqualTypeOf<LlmCall>()
   })
 
-  it('as data: the type decides the fields; own types have a dot; session events have their methods only', () => {
+  it('as data: the type decides the fields; custom types have a dot; session events have only their methods', () => {
     const decision: EventInput = { event_type: 'decision', reasoning: 'because' }
     const own: EventInput = { event_type: 'billing.refund', content: { amount: 1 } }
     // @ts-expect-error -- a decision without its reasoning
     const empty: EventInput = { event_type: 'decision' }
     // @ts-expect-error -- startSession makes it
     const start: EventInput = { event_type: 'session_start' }
-    // @ts-expect-error -- neither ours nor dotted
+    // @ts-expect-error -- neither a known type nor dotted
     const unknown: EventInput = { event_type: 'whatever' }
     expectTypeOf([decision, own, empty, start, unknown]).items.toExtend<{ event_type: string }>()
   })
 })
 
 describe('a trail', () => {
-  it('is made from options that name its agent, and no unknown ones', () => {
+  it('takes options that name its agent, and no unknown options', () => {
     expectTypeOf<typeof createAuditTrail>().returns.toEqualTypeOf<AuditTrail>()
     expectTypeOf<AuditTrailOptions['agentId']>().toEqualTypeOf<string>()
     expectTypeOf<Durability>().toEqualTypeOf<'disk' | 'broker' | 'memory'>()
@@ -76,14 +76,14 @@ describe('a trail', () => {
     expectTypeOf([environment, nameless, misspelt]).items.toEqualTypeOf<AuditTrailOptions>()
   })
 
-  it('is closed by `await using`; waiting says what is left', () => {
+  it('is closed by `await using`; flush and close return the counts of events', () => {
     expectTypeOf<AuditTrail>().toExtend<AsyncDisposable>()
     expectTypeOf<AuditTrail['flush']>().returns.resolves.toEqualTypeOf<DrainResult>()
     expectTypeOf<AuditTrail['close']>().returns.resolves.toEqualTypeOf<DrainResult>()
     expectTypeOf<AuditTrail['flush']>().parameter(0).toEqualTypeOf<{ timeoutMs?: number | undefined } | undefined>()
   })
 
-  it('gives the result of the work through, awaited', () => {
+  it('returns the awaited result of the work', () => {
     const trail = {} as AuditTrail
     expectTypeOf(trail.withSession({}, () => 7)).resolves.toEqualTypeOf<number>()
     expectTypeOf(trail.withSession({}, async () => 'x')).resolves.toEqualTypeOf<string>()
@@ -101,7 +101,7 @@ describe('a trail', () => {
 })
 
 describe('errors', () => {
-  it('are told apart by a code of a closed list, and by whether the same call may succeed later', () => {
+  it('have a code from a closed list, and say whether the same call may succeed later', () => {
     expectTypeOf<TrailError>().toExtend<Error>()
     expectTypeOf<TrailError['code']>().toEqualTypeOf<ErrorCode>()
     expectTypeOf<string>().not.toExtend<ErrorCode>()

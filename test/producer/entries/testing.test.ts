@@ -7,7 +7,7 @@ import { takeSeed } from '../../support/seed.ts'
 const payment = { tool_name: 'pay', tool_input: { eur: 1200 }, requires_approval: true } as const
 const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
 
-/** An agent that tries to refund an order some times; the policy allows the first refund only. */
+/** An agent that tries to refund an order `times` times; the policy allows only the first refund. */
 function refundAgent(trail: AuditTrail, times: number): Promise<void> {
   return trail.withSession({ user_message: 'refund order 7' }, async (session) => {
     for (let time = 0; time < times; time++) {
@@ -43,7 +43,7 @@ describe('createTestTrail', () => {
     expect(trail.events()[0]).toMatchObject({ event_type: 'trail_started', run_seq: 0 })
   })
 
-  it('checks as the producer does', () => {
+  it('checks options and events as the producer does', () => {
     expect(() => createTestTrail({ agentId: '' })).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
     const trail = createTestTrail()
     expect(() => trail.startSession().decision({ reasoning: '' })).toThrow(
@@ -80,7 +80,7 @@ describe('createTestTrail', () => {
     expect(trail.events({ event_type: 'events_lost' })).toHaveLength(how === 'full' ? 1 : 0)
   })
 
-  it('while the broker does not answer, only calls with durability broker are refused', async () => {
+  it('refuses only calls with durability broker while the broker does not answer', async () => {
     const trail = createTestTrail()
     const session = trail.startSession()
     trail.fail('broker')
@@ -169,7 +169,7 @@ describe('problems', () => {
   })
 })
 
-it('an intervention follows from the call that is still open, even if another under the same id has ended', async () => {
+it('the parent of an intervention is the call that is still open, also if another call with the same id has ended', async () => {
   const trail = createTestTrail()
   const session = trail.startSession()
   const gate = Promise.withResolvers<void>()
@@ -191,7 +191,7 @@ const plan = fc.record({
   nested: fc.boolean(),
 })
 
-it('however guarded calls overlap, each that ran has its own result, its own children, and nothing else ran', async () => {
+it('of overlapping guarded calls each that ran has its own result and its own children, and no other call ran', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(plan, { maxLength: 8 }), async (plans) => {
       const trail = createTestTrail()

@@ -1,7 +1,8 @@
-/** What the tests of approvals and overrides share: a payment, and what is recorded while it is asked for and made. */
+/** Shared by the tests of approvals and overrides: a payment, and the rows recorded while a session requests and makes it. */
 import type { AuditSession, AuditTrail, AuditTrailOptions, Verdict } from '@agent-audit/producer'
 import { vi } from 'vitest'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { openTrail, type Row, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 export const payment = { tool_name: 'pay', tool_input: { to: 'DE02', eur: 1200 }, requires_approval: true } as const
 export const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
@@ -11,13 +12,13 @@ interface Recorded {
   readonly run: ReturnType<typeof vi.fn<() => string>>
 }
 
-/** What is recorded while `work` uses a session, and the tool whose runs are counted. */
+/** Runs `work` on a session. @returns The rows that it recorded, and the tool, which counts its runs. */
 export async function recordOf(
   work: (session: AuditSession, trail: AuditTrail, run: Recorded['run']) => Promise<unknown>,
   options: Partial<AuditTrailOptions> = {},
 ): Promise<Recorded> {
   const dataDir = makeTempDirectory()
-  // A busy machine may take its time to start the delivery thread.
+  // A busy machine may need long to start the delivery thread.
   const trail = openTrail({ dataDir, guardTimeoutMs: 60_000, ...options })
   const run = vi.fn<() => string>().mockReturnValue('paid')
   await work(trail.startSession({ session_id: 's1' }), trail, run)
@@ -25,7 +26,7 @@ export async function recordOf(
   return { rows: sessionRows(dataDir).slice(1), run }
 }
 
-/** As it is carried between processes. */
+/** The value as another process receives it: written as JSON and read again. */
 export function carried<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T
 }

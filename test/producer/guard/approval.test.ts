@@ -1,10 +1,12 @@
 import type { ApprovalDecision, ApprovalRequest, AuditSession, AuditTrail, Verdict } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
 import { carried, payment, recordOf, yes } from './approval-support.ts'
-import { makeTempDirectory, openTrail, sessionRows, startChild } from '../support.ts'
+import { startChild } from '../process/run-program.ts'
+import { openTrail, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('an approval', () => {
-  it('is asked for, decided and used: three events with one id, one digest, and the person’s name', async () => {
+  it('is requested, decided and used: its three events carry one id and one digest', async () => {
     const { rows, run } = await recordOf(async (session, trail, pay) => {
       session.llmCall({ input_messages: [], output_text: null })
       const request = carried(await session.requestApproval({ ...payment, tool_call_id: 'c1' }, { reason: 'large' }))
@@ -34,7 +36,7 @@ describe('an approval', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  it('is for the same arguments, in whatever order they are written', async () => {
+  it('holds for the same arguments in any order of their keys', async () => {
     const { run } = await recordOf(async (session, trail, pay) => {
       const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
       await session.guard({ ...payment, tool_input: { eur: 1200, to: 'DE02', note: undefined } }, pay, { approval })
@@ -151,8 +153,8 @@ const REFUSALS: readonly Refusal[] = [
   },
 ]
 
-describe('an action that needs approval is not run', () => {
-  it.each(REFUSALS)('$what, and that is recorded', async ({ code, attempt }) => {
+describe('an action that needs approval does not run', () => {
+  it.each(REFUSALS)('$what, and the refusal is recorded', async ({ code, attempt }) => {
     let error: unknown
     const { rows, run } = await recordOf(async (session, trail, pay) => {
       const ask = (): Promise<ApprovalRequest> => session.requestApproval(payment)
@@ -165,7 +167,7 @@ describe('an action that needs approval is not run', () => {
     expect(error).toMatchObject({ name: 'ActionRefusedError', code, event_id: refused[0]?.event_id })
   })
 
-  it('a second time, not even side by side or through another trail', async () => {
+  it('a second time, neither in parallel nor through another trail', async () => {
     const { rows, run } = await recordOf(async (session, trail, pay) => {
       const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
       const other = openTrail({ dataDir: makeTempDirectory() }).resumeSession(session.ref)
@@ -180,7 +182,7 @@ describe('an action that needs approval is not run', () => {
     expect(calls.map((row) => row['outcome'])).toEqual(['allowed', 'denied'])
   })
 
-  it('a second time by another process on the same spool directory, nor by three at once', async () => {
+  it('a second time in another process on the same spool directory, also when three try at once', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const session = trail.startSession({ session_id: 's1' })
@@ -196,7 +198,7 @@ describe('an action that needs approval is not run', () => {
     expect(calls.map((row) => String(row['outcome'])).toSorted()).toEqual(['allowed', 'denied', 'denied', 'denied'])
   })
 
-  it('unless claimApproval says that this is its first use; what it cannot tell is not run either', async () => {
+  it('unless claimApproval confirms the first use; it does not run either when claimApproval fails', async () => {
     const claimApproval = vi.fn<(id: string) => boolean | Promise<boolean>>()
     claimApproval
       .mockResolvedValueOnce(false)
@@ -227,7 +229,7 @@ describe('an action that needs approval is not run', () => {
     expect(calls[1]?.['reason']).toBe('claimApproval failed: RangeError')
   })
 
-  it('when who decides fails, and that is recorded', async () => {
+  it('when the function that decides fails, and the failure is recorded', async () => {
     const deciders = [
       () => Promise.reject(new RangeError('the desk is closed')),
       () => ({ approval_status: 'approved', approver_id: '' }) as Verdict,
@@ -248,8 +250,8 @@ describe('an action that needs approval is not run', () => {
   })
 })
 
-describe('an approval that was not used', () => {
-  it('because its call could not be stored can be used again', async () => {
+describe('an approval whose call was not stored', () => {
+  it('can be used again', async () => {
     const { run } = await recordOf(
       async (session, trail, pay) => {
         const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
@@ -264,7 +266,7 @@ describe('an approval that was not used', () => {
   })
 })
 
-it('a decision that is none is wrong input', async () => {
+it('a malformed decision is wrong input', async () => {
   const { rows, run } = await recordOf(async (session, _, pay) => {
     const approval = { approval_status: 'approved', approver_id: 'kim' } as ApprovalDecision
     await expect(session.guard(payment, pay, { approval })).rejects.toMatchObject({ code: 'EVENT_INVALID' })

@@ -1,11 +1,12 @@
-/** What a person's word is checked for before it is recorded. */
+/** The checks of a person's verdict before it is recorded. */
 import type { ApprovalRequest, Verdict } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { payment, recordOf, yes } from './approval-support.ts'
-import { makeTempDirectory, openTrail } from '../support.ts'
+import { NO_BROKER, openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('decideApproval', () => {
-  it('refuses a request that is not what was asked any more, and records that', async () => {
+  it('refuses a request that differs from the recorded one, and records the refusal', async () => {
     const { rows } = await recordOf(async (session, trail) => {
       const request = await session.requestApproval(payment)
       const altered = { ...request, tool_input: { to: 'DE02', eur: 1 } }
@@ -22,11 +23,11 @@ describe('decideApproval', () => {
     })
   })
 
-  it('refuses a verdict of nobody, and a request that is none, naming every wrong field', async () => {
+  it('refuses a verdict without an approver and a malformed request, and names every wrong field', async () => {
     const { rows } = await recordOf(async (session, trail) => {
       const request = await session.requestApproval(payment)
-      const nobody = { approval_status: 'approved' } as Verdict
-      await expect(trail.decideApproval(request, nobody)).rejects.toMatchObject({
+      const anonymous = { approval_status: 'approved' } as Verdict
+      await expect(trail.decideApproval(request, anonymous)).rejects.toMatchObject({
         code: 'EVENT_INVALID',
         issues: [{ path: 'approver_id' }],
       })
@@ -37,12 +38,11 @@ describe('decideApproval', () => {
     expect(rows.map((row) => row.event_type)).toEqual(['approval_request'])
   })
 
-  it('rejects, like a request, when it cannot be stored', async () => {
+  it('rejects when the decision cannot be stored, as requestApproval does', async () => {
     const trail = openTrail({
-      brokers: ['127.0.0.1:1'],
+      ...NO_BROKER,
       durability: 'broker',
       guardTimeoutMs: 20,
-      onProblem: () => {},
     })
     const session = trail.startSession()
     await expect(session.requestApproval(payment)).rejects.toMatchObject({ code: 'NOT_RECORDED' })

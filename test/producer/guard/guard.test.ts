@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import {
   type AuditSession,
   type AuditTrail,
@@ -7,17 +6,18 @@ import {
   type ToolCall,
 } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, type Row, sessionRows } from '../support.ts'
+import { NO_BROKER, openTrail, type Row, sessionRows, sha256 } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const refund: ToolCall<{ order: number; eur: number }> = { tool_name: 'refund', tool_input: { order: 7, eur: 12 } }
 
-/** What a session recorded while `work` used it; `work` may end in an error. */
+/** Runs `work` on a session. @returns The rows that it recorded, and the error of `work`. */
 async function recordOf(
   work: (session: AuditSession, trail: AuditTrail) => Promise<unknown>,
   options: Partial<AuditTrailOptions> = {},
 ): Promise<{ rows: Row[]; error: unknown }> {
   const dataDir = makeTempDirectory()
-  // A busy machine may take its time to start the delivery thread.
+  // A busy machine may need long to start the delivery thread.
   const trail = openTrail({ dataDir, guardTimeoutMs: 60_000, ...options })
   const error: unknown = await work(trail.startSession({ session_id: 's1' }), trail).then(
     () => undefined,
@@ -27,12 +27,8 @@ async function recordOf(
   return { rows: sessionRows(dataDir).slice(1), error }
 }
 
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
-}
-
 describe('guard', () => {
-  it('records the call, runs the tool, records the result with its time, and returns what the tool returns', async () => {
+  it('records the call, runs the tool, records the result with its time, and returns the value of the tool', async () => {
     let returned: unknown
     const { rows } = await recordOf(async (session) => {
       returned = await session.guard({ ...refund, tool_call_id: 'c1' }, ({ eur }) => ({ refunded: eur }))
@@ -54,9 +50,9 @@ describe('guard', () => {
     expect(rows[1]?.['execution_time_ms']).toBeGreaterThanOrEqual(0)
   })
 
-  it('has the call stored before the tool runs', async () => {
+  it('stores the call before the tool runs', async () => {
     const spoolDir = makeTempDirectory()
-    const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir, onProblem: () => {} })
+    const trail = openTrail({ ...NO_BROKER, spoolDir })
     await trail.startSession().guard(refund, () => {
       expect(trail.stats()).toMatchObject({ recorded: 3, bufferBytes: 0, acked: 0 })
     })
@@ -79,7 +75,7 @@ describe('guard', () => {
     expect(rows[0]?.['tool_input']).toEqual(recorded)
   })
 
-  it('records what the tool throws, and throws the same', async () => {
+  it('records the error that the tool throws, and throws the same error', async () => {
     const thrown = Object.assign(new RangeError('too much'), { code: 'E_LIMIT' })
     const { rows, error } = await recordOf((session) => session.guard(refund, () => Promise.reject(thrown)))
     expect(error).toBe(thrown)
@@ -95,8 +91,8 @@ describe('guard', () => {
   it.each([
     ['undefined', undefined, 'undefined'],
     ['null', null, 'null'],
-    ['a text', 'no', 'no'],
-  ])('takes %s that is thrown for an error', async (_, thrown, recorded) => {
+    ['string', 'no', 'no'],
+  ])('treats a thrown %s as an error', async (_, thrown, recorded) => {
     const { rows, error } = await recordOf((session) =>
       session.guard(refund, () => {
         // oxlint-disable-next-line typescript/only-throw-error
@@ -107,7 +103,7 @@ describe('guard', () => {
     expect(rows[1]).toMatchObject({ outcome: 'error', error: recorded })
   })
 
-  it('returns what the tool returned, however little of it can be recorded', async () => {
+  it('returns the value of the tool, also if the value cannot be recorded', async () => {
     const cyclic: Record<string, unknown> = {}
     cyclic['self'] = cyclic
     const values = [10n, cyclic, undefined, () => 1]
@@ -125,14 +121,14 @@ describe('guard', () => {
     expect(notRecorded).toEqual(['EVENT_INVALID', 'EVENT_INVALID', undefined, 'EVENT_INVALID', 'TypeError'])
   })
 
-  it('records what `describe` makes of the value', async () => {
+  it('records the value that `describe` returns', async () => {
     const { rows } = await recordOf((session) =>
       session.guard(refund, () => Buffer.alloc(1000), { describe: (bytes) => ({ bytes: bytes.length }) }),
     )
     expect(rows[1]).toMatchObject({ tool_output: '{"bytes":1000}' })
   })
 
-  it('makes the session current, and the call the parent of what the tool records', async () => {
+  it('makes the session current, and the call the parent of the events that the tool records', async () => {
     const { rows } = await recordOf(async (session) => {
       session.llmCall({ input_messages: [], output_text: null })
       await session.guard({ ...refund, tool_call_id: 'outer' }, async () => {
@@ -173,7 +169,7 @@ describe('guard', () => {
     expect(rows.map((row) => row.step_number)).toEqual([1, 2, 2, 1])
   })
 
-  it('refuses wrong input before anything is recorded', async () => {
+  it('refuses wrong input, and records nothing', async () => {
     const run = vi.fn<() => void>()
     const { rows, error } = await recordOf((session) => session.guard({ tool_name: '', tool_input: 10n }, run))
     expect(error).toMatchObject({ code: 'EVENT_INVALID' })
@@ -193,7 +189,7 @@ describe('a policy', () => {
   it.each([
     ['denied', 'DENIED'],
     ['blocked', 'BLOCKED'],
-  ] as const)('that says %s: recorded, not run', async (outcome, code) => {
+  ] as const)('that answers %s stops the call, and the refusal is recorded', async (outcome, code) => {
     const run = vi.fn<() => void>()
     const { rows, error } = await recordOf(async (session) => {
       session.llmCall({ input_messages: [], output_text: null })
@@ -211,9 +207,9 @@ describe('a policy', () => {
 
   it.each([
     ['throws', () => Promise.reject(new TypeError('policy server is down')), 'check failed: TypeError'],
-    ['says nothing', () => undefined as never, 'check failed: EVENT_INVALID'],
+    ['returns nothing', () => undefined as never, 'check failed: EVENT_INVALID'],
     ['denies without a reason', () => ({ outcome: 'denied' }) as never, 'check failed: EVENT_INVALID'],
-  ])('that %s allows nothing', async (_, check, reason) => {
+  ])('that %s lets no call run', async (_, check, reason) => {
     const run = vi.fn<() => void>()
     const { rows, error } = await recordOf((session) => session.guard(refund, run, { check }))
     expect(run).not.toHaveBeenCalled()
@@ -221,7 +217,7 @@ describe('a policy', () => {
     expect(error).toBeInstanceOf(Error)
   })
 
-  it('that allows lets the tool run', async () => {
+  it('that allows the call lets the tool run', async () => {
     const { rows, error } = await recordOf((session) =>
       session.guard(refund, () => 1, { check: async () => ({ outcome: 'allowed' }) }),
     )
@@ -231,13 +227,12 @@ describe('a policy', () => {
 })
 
 describe('no record, no action', () => {
-  /** Nothing is ever acknowledged there. */
-  const NOWHERE = { brokers: ['127.0.0.1:1'], durability: 'broker', guardTimeoutMs: 20, onProblem: () => {} } as const
+  const UNSTORED = { ...NO_BROKER, durability: 'broker', guardTimeoutMs: 20 } as const
 
-  it('a call that is not stored in time is not run, and the refusal follows it', async () => {
+  it('a call that is not stored in time does not run, and a record of the refusal follows it', async () => {
     const run = vi.fn<() => void>()
     const spoolDir = makeTempDirectory()
-    const trail = openTrail({ ...NOWHERE, durability: 'disk', spoolDir })
+    const trail = openTrail({ ...UNSTORED, durability: 'disk', spoolDir })
     const session = trail.startSession({ session_id: 's1' })
     await expect(session.guard(refund, run, { durability: 'broker' })).rejects.toMatchObject({
       name: 'AuditUnavailableError',
@@ -246,7 +241,7 @@ describe('no record, no action', () => {
     })
     expect(run).not.toHaveBeenCalled()
     await trail.close({ timeoutMs: 0 })
-    // The broker is back: what was on its way arrives, and says of itself that it did not run.
+    // The broker is back: the record of the call arrives, and a record that the call did not run.
     const dataDir = makeTempDirectory()
     openTrail({ dataDir, spoolDir })
     await expect.poll(() => sessionRows(dataDir).length, { timeout: 20_000 }).toBe(3)
@@ -258,7 +253,7 @@ describe('no record, no action', () => {
     expect(rows[1]?.['reason']).toContain('not stored')
   })
 
-  it('a call that is refused for want of room is not run, and that is recorded once there is room', async () => {
+  it('a call that finds the memory full does not run, and the refusal is recorded once there is room', async () => {
     const run = vi.fn<() => void>()
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir, durability: 'broker', maxBufferBytes: 2 ** 20, onProblem: () => {} })
@@ -281,17 +276,17 @@ describe('no record, no action', () => {
     ['the tool', { onUnavailable: { refund: 'proceed', tool_call: 'refuse' } }, {}],
     ['the event type', { onUnavailable: { tool_call: 'proceed' } }, {}],
   ] as const)('proceeds where %s says so', async (_, ofTrail, ofCall) => {
-    const trail = openTrail({ ...NOWHERE, ...ofTrail })
+    const trail = openTrail({ ...UNSTORED, ...ofTrail })
     expect(await trail.startSession().guard(refund, () => 'ran', ofCall)).toBe('ran')
     await trail.close({ timeoutMs: 0 })
   })
 
   it.each([
-    ['the call', { onUnavailable: 'proceed' }, { onUnavailable: 'refuse' }],
-    ['the tool', { onUnavailable: { refund: 'refuse', tool_call: 'proceed' } }, {}],
-    ['nobody, whatever the tool is called,', { onUnavailable: { constructor: 'proceed' } }, {}],
-  ] as const)('refuses where %s says so', async (_, ofTrail, ofCall) => {
-    const trail = openTrail({ ...NOWHERE, ...ofTrail })
+    ['the call says so', { onUnavailable: 'proceed' }, { onUnavailable: 'refuse' }],
+    ['the tool says so', { onUnavailable: { refund: 'refuse', tool_call: 'proceed' } }, {}],
+    ['no option names it', { onUnavailable: { constructor: 'proceed' } }, {}],
+  ] as const)('refuses where %s', async (_, ofTrail, ofCall) => {
+    const trail = openTrail({ ...UNSTORED, ...ofTrail })
     await expect(trail.startSession().guard(refund, () => 'ran', ofCall)).rejects.toMatchObject({
       code: 'NOT_RECORDED',
     })

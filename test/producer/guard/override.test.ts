@@ -1,4 +1,4 @@
-/** A person's word against a refusal, and one that stops an action. */
+/** A person overrides a refusal, or stops an action. */
 import type { ApprovalRequest, AuditTrail, Ruling } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { carried, payment, recordOf, yes } from './approval-support.ts'
@@ -7,7 +7,7 @@ describe('an override', () => {
   const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'above the limit' }) }
   const kim = { approver_id: 'kim', reason: 'the payee called' }
 
-  it('lets a call run that the policy refuses: refusal, intervention and call follow each other, with one digest', async () => {
+  it('lets a call run that the policy refuses: refusal, intervention and call follow each other and carry one digest', async () => {
     const { rows, run } = await recordOf(async (session, _, pay) => {
       const call = { ...payment, requires_approval: false, tool_call_id: 'c1' }
       await expect(session.guard(call, pay, denied)).rejects.toMatchObject({ code: 'DENIED' })
@@ -87,25 +87,28 @@ describe('an override', () => {
     ['other arguments', 'APPROVAL_ALTERED', { arguments_sha256: '0'.repeat(64) }],
     ['another tool', 'APPROVAL_ALTERED', { tool_name: 'pay_abroad' }],
     ['another session', 'APPROVAL_ALTERED', { session_id: 's2' }],
-    ['a time that is over', 'APPROVAL_EXPIRED', { expires_at: new Date(0).toISOString() }],
-  ])('for %s lets nothing run, whether it is needed or not, and that is recorded', async (_, code, other) => {
-    const { rows, run } = await recordOf(async (session, _trail, pay) => {
-      const override = { ...(await session.override(payment, kim)), ...other }
-      for (const requires_approval of [true, false]) {
-        const refused = session.guard({ ...payment, requires_approval }, pay, { override })
-        await expect(refused).rejects.toMatchObject({ name: 'ActionRefusedError', code })
-      }
-    })
-    expect(run).not.toHaveBeenCalled()
-    const calls = rows.filter(({ event_type }) => event_type === 'tool_call')
-    expect(calls).toMatchObject([
-      { outcome: 'denied', approver_id: 'kim' },
-      { outcome: 'denied', approver_id: 'kim' },
-    ])
-    expect(calls[0]?.['reason']).toMatch(/^the override /)
-  })
+    ['an expired time', 'APPROVAL_EXPIRED', { expires_at: new Date(0).toISOString() }],
+  ])(
+    'for %s lets no call run, whether the call needs one or not, and the refusal is recorded',
+    async (_, code, other) => {
+      const { rows, run } = await recordOf(async (session, _trail, pay) => {
+        const override = { ...(await session.override(payment, kim)), ...other }
+        for (const requires_approval of [true, false]) {
+          const refused = session.guard({ ...payment, requires_approval }, pay, { override })
+          await expect(refused).rejects.toMatchObject({ name: 'ActionRefusedError', code })
+        }
+      })
+      expect(run).not.toHaveBeenCalled()
+      const calls = rows.filter(({ event_type }) => event_type === 'tool_call')
+      expect(calls).toMatchObject([
+        { outcome: 'denied', approver_id: 'kim' },
+        { outcome: 'denied', approver_id: 'kim' },
+      ])
+      expect(calls[0]?.['reason']).toMatch(/^the override /)
+    },
+  )
 
-  it('of nobody, or without a reason, is wrong input, and records nothing', async () => {
+  it('without an approver or a reason is wrong input, and is not recorded', async () => {
     const { rows } = await recordOf(async (session) => {
       await expect(session.override(payment, {} as never)).rejects.toMatchObject({
         code: 'EVENT_INVALID',
@@ -115,7 +118,7 @@ describe('an override', () => {
     expect(rows).toEqual([])
   })
 
-  it('that is not needed is not used up', async () => {
+  it('is not used up by a call that does not need it', async () => {
     const { rows, run } = await recordOf(async (session, _, pay) => {
       const call = { ...payment, requires_approval: false }
       const override = await session.override(call, kim)
@@ -128,7 +131,7 @@ describe('an override', () => {
   })
 })
 
-it('an intervention in words names the arguments it is about by their digest', async () => {
+it('humanIntervention names the arguments of its call by their digest', async () => {
   const { rows } = await recordOf(async (session) => {
     session.toolCall({ tool_name: 'pay', tool_input: { b: 1, a: 2 }, tool_call_id: 'c1', outcome: 'blocked' })
     const about = { tool_call_id: 'c1', tool_name: 'pay', tool_input: { a: 2, b: 1 } }

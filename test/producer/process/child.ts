@@ -1,32 +1,20 @@
-/** Programs that the tests run in processes of their own, to see how a trail meets the end of its process. */
-import { rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
+/** Commands that the tests run in separate processes: they end the process, fill its disk, or stop its delivery thread. */
+import { rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
-
-/** Written before the next step begins: what was printed has happened, whenever the process ends. */
-function print(line: string): void {
-  // The pipe may be full while a busy machine keeps the reader waiting.
-  for (;;) {
-    try {
-      writeSync(1, `${line}\n`)
-      return
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-    }
-  }
-}
+import { printLine } from '../../support/print-line.ts'
 
 const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
-/** Nothing listens there: what is recorded can only be kept. */
-const NOWHERE = ['127.0.0.1:1']
+/** No broker listens there: recorded events stay in the spool. */
+const UNREACHABLE = ['127.0.0.1:1']
 
 /** A trail whose records stay in its spool. */
 function openTrail(topic?: string): ReturnType<typeof createAuditTrail> {
   return createAuditTrail({
     agentId: 'child',
-    brokers: NOWHERE,
+    brokers: UNREACHABLE,
     topic,
     spoolDir: `${dataDir}/spool`,
     onProblem: () => {},
@@ -35,7 +23,7 @@ function openTrail(topic?: string): ReturnType<typeof createAuditTrail> {
 
 const SIGNALLED = new Set(['other-listener', 'once-listener', 'second-copy'])
 
-/** A process may hold the package twice: its own, and the one of something it uses. */
+/** A process may hold the package twice: the application's copy, and the copy of one of its dependencies. */
 async function openSecondCopy(): Promise<void> {
   registerHooks({
     resolve(specifier, context, next) {
@@ -52,7 +40,7 @@ async function openSecondCopy(): Promise<void> {
 }
 
 const commands: Record<string, () => void | Promise<void>> = {
-  /** Records for ever in sessions side by side, into the topic that `how` names; prints each event_id once it is stored. */
+  /** Records without end in five sessions, into the topic that `how` names; prints each event_id once the event is stored. */
   'record-forever': async () => {
     const trail = openTrail(how === '' ? undefined : how)
     const sessions = Array.from({ length: 5 }, (_, index) => trail.startSession({ session_id: `forever-${index}` }))
@@ -63,19 +51,19 @@ const commands: Record<string, () => void | Promise<void>> = {
       })
       for (const receipt of burst) {
         await receipt.stored
-        print(receipt.event_id)
+        printLine(receipt.event_id)
       }
     }
   },
   /** Records, and ends as `how` says, without a turn of the event loop in between. */
   'record-and-end': async () => {
-    // A listener of the program's own that works on after the signal, as servers do.
+    // The program's own listener works on after the signal, as a server does.
     if (how === 'once-listener') process.once('SIGTERM', () => setTimeout(() => process.exit(7), 100))
     if (how === 'second-copy') await openSecondCopy()
     const session = openTrail().startSession({ session_id: 'ending' })
     if (how === 'other-listener') process.on('SIGTERM', () => process.exit(7))
     for (let number = 0; number < 700; number++) session.decision({ reasoning: `decision ${number}` })
-    print('recorded')
+    printLine('recorded')
     if (how === 'exit') process.exit(3)
     if (how === 'throw') throw new Error('uncaught')
     if (how === 'SIGTERM' || how === 'SIGINT') process.kill(process.pid, how)
@@ -83,14 +71,15 @@ const commands: Record<string, () => void | Promise<void>> = {
     if (SIGNALLED.has(how) || how.startsWith('SIG')) setInterval(() => {}, 60_000)
   },
   /**
-   * On a small disk that another file fills, before there is a log: records until events are refused, lets the log come,
-   * then makes room, and waits until all others are there. Prints the problems, and how many events are there.
+   * Runs on a small disk that another file fills, and without a log at first. Records until events are refused, makes the
+   * log available, frees the disk, and waits until all other events are in the log. Prints the problems, and the number
+   * of events in the log.
    */
   'fill-disk': async () => {
     const [disk, filler] = [how, `${how}/filler`]
     const problems = new Set<string>()
     writeFileSync(filler, Buffer.alloc(2_500_000))
-    // A file where the log's directory is to be.
+    // A file at the path of the log's directory: the log cannot be opened.
     const logDir = `${dataDir}/log`
     writeFileSync(logDir, '')
     const trail = createAuditTrail({
@@ -107,21 +96,22 @@ const commands: Record<string, () => void | Promise<void>> = {
     while (trail.stats().refused === 0) {
       const receipt = session.decision({ reasoning: 'x'.repeat(10_000) })
       if (trail.stats().refused === 0) kept.push(receipt)
-      // One by one until the disk is full: memory is not to be full before it.
+      // One by one until the disk is full, so that memory is not full before the disk.
       const stored = receipt.stored.catch(() => {})
       while (problems.size === 0 && !(await Promise.race([stored.then(() => true), nextTurn(false)])));
     }
-    print([...problems].join())
+    printLine([...problems].join())
     rmSync(logDir)
     while (!trail.stats().connected) await sleep(20)
     rmSync(filler)
     await Promise.all(kept.map(({ acked }) => acked))
-    print(`there ${kept.length}`)
+    printLine(`sent ${kept.length}`)
     await trail.close()
   },
   /**
-   * Its spool fills a small disk with more than is kept in memory, in the end in small commits; then the log comes. Prints
-   * how many events are kept once all of them have arrived: the spool that fills the disk has made room by itself.
+   * The spool fills a small disk with more events than delivery keeps in memory, at the end in small commits; then the log
+   * becomes available. Prints the number of events once all of them are acknowledged: the spool that filled the disk has
+   * freed it by itself.
    */
   'outgrow-disk': async () => {
     const logDir = `${dataDir}/log`
@@ -143,11 +133,11 @@ const commands: Record<string, () => void | Promise<void>> = {
     rmSync(logDir)
     await Promise.all(kept.map(({ acked }) => acked))
     await trail.close()
-    print(`kept ${kept.length}`)
+    printLine(`kept ${kept.length}`)
   },
   /**
-   * Its delivery thread is ended while it has something on disk. Prints the problem, what becomes of the next event and
-   * of flush, and how many events a new trail in the same process takes over.
+   * Terminates the delivery thread while the spool holds events. Prints the problem, the outcomes of the next event and of
+   * flush, and the number of events that a new trail in the same process adopts.
    */
   'lose-delivery': async () => {
     const threads: Worker[] = []
@@ -163,28 +153,28 @@ const commands: Record<string, () => void | Promise<void>> = {
     const onProblem = ({ code, message }: Error & { code: string }): void => {
       if (code === 'SPOOL_UNAVAILABLE') problem.resolve(`${code}: ${message}`)
     }
-    const place = { agentId: 'child', spoolDir: `${dataDir}/spool` }
-    const trail = createAuditTrail({ ...place, brokers: NOWHERE, onProblem })
+    const options = { agentId: 'child', spoolDir: `${dataDir}/spool` }
+    const trail = createAuditTrail({ ...options, brokers: UNREACHABLE, onProblem })
     const session = trail.startSession({ session_id: 'losing' })
     await session.decision({ reasoning: 'stored before' }).stored
     await threads[0]?.terminate()
-    print(await problem.promise)
-    print(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
-    print(JSON.stringify(await trail.flush()))
+    printLine(await problem.promise)
+    printLine(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
+    printLine(JSON.stringify(await trail.flush()))
     await trail.close()
-    const next = createAuditTrail({ ...place, dataDir })
+    const next = createAuditTrail({ ...options, dataDir })
     while (next.stats().adopted === 0) await sleep(20)
-    print(`adopted ${next.stats().adopted}`)
+    printLine(`adopted ${next.stats().adopted}`)
     await next.close()
   },
   /**
-   * Records in rounds, of records that grow, and waits for each round to be acknowledged: memory is used again and again.
-   * `how` is a broker and a topic. Prints how many events it has recorded.
+   * Records in rounds, each with larger records than the one before, and waits until each round is acknowledged, so that
+   * memory is reused. `how` is a broker and a topic. Prints the number of recorded events.
    */
   'record-in-rounds': async () => {
     const [broker = '', topic] = how.split(' ')
-    const place = { brokers: [broker], topic, spoolDir: `${dataDir}/spool` }
-    const trail = createAuditTrail({ agentId: 'child', ...place, handleExit: false, onProblem: () => {} })
+    const destination = { brokers: [broker], topic, spoolDir: `${dataDir}/spool` }
+    const trail = createAuditTrail({ agentId: 'child', ...destination, handleExit: false, onProblem: () => {} })
     const session = trail.startSession({ session_id: 'rounds' })
     for (let round = 0; round < 40; round++) {
       const filler = 'x'.repeat(8000 + 111 * round)
@@ -192,14 +182,14 @@ const commands: Record<string, () => void | Promise<void>> = {
       await receipts.at(-1)?.acked
     }
     await trail.close()
-    print(`recorded ${trail.stats().recorded}`)
+    printLine(`recorded ${trail.stats().recorded}`)
   },
-  /** Its delivery thread fails as fail-after-append.ts has it. Prints what becomes of the last event. */
+  /** The delivery thread fails as fail-after-append.ts arranges. Prints the outcome of the last event. */
   'fail-after-append': async () => {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
     const session = trail.startSession({ session_id: 'failing' })
     const receipts = Array.from({ length: 50 }, (_, number) => session.decision({ reasoning: `decision ${number}` }))
-    print(
+    printLine(
       (await receipts.at(-1)?.acked.then(
         () => 'acknowledged',
         ({ message }: Error) => message,
@@ -207,7 +197,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     )
     await trail.close({ timeoutMs: 1000 })
   },
-  /** Its delivery thread takes longer to start than close waits for it: it is closed, and the process ends at once. */
+  /** The delivery thread takes longer to start than close waits. Closes the trail, and ends the process at once. */
   'slow-start': async () => {
     const Original = workerThreads.Worker
     const rest = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6500)'
@@ -222,22 +212,22 @@ const commands: Record<string, () => void | Promise<void>> = {
     await trail.close({ timeoutMs: 0 })
     process.exit(0)
   },
-  /** Prints what making a trail on a disk that cannot be written throws. */
+  /** Makes a trail on a disk that cannot be written, and prints the error. */
   'read-only-disk': () => {
     try {
-      createAuditTrail({ agentId: 'child', brokers: NOWHERE, spoolDir: `${how}/spool` })
+      createAuditTrail({ agentId: 'child', brokers: UNREACHABLE, spoolDir: `${how}/spool` })
     } catch (error) {
-      print(`${(error as { code: string }).code}: ${(error as Error).message}`)
+      printLine(`${(error as { code: string }).code}: ${(error as Error).message}`)
     }
   },
-  /** Uses the embedded log, never closes, and has nothing left to do. */
+  /** Records into the embedded log, never closes the trail, and runs out of work. */
   'run-out': () => {
     const trail = createAuditTrail({ agentId: 'child', dataDir })
     trail.startSession({ session_id: 'running-out' }).decision({ reasoning: 'the last one' })
   },
-  /** Events that are refused, and nobody waits for: receipts left alone, or whose promises were read and dropped. */
+  /** Events are refused. The program ignores their receipts, or reads the promises and drops them. */
   'drop-receipts': async () => {
-    const options = { agentId: 'child', brokers: NOWHERE, handleExit: false, onProblem: () => {} }
+    const options = { agentId: 'child', brokers: UNREACHABLE, handleExit: false, onProblem: () => {} }
     const trail = createAuditTrail({ ...options, durability: 'broker', maxBufferBytes: 2 ** 20 })
     const session = trail.startSession()
     for (let number = 0; number < 60; number++) {
@@ -245,18 +235,18 @@ const commands: Record<string, () => void | Promise<void>> = {
       if (how === 'read') void [receipt.stored, receipt.acked]
     }
     const { refused } = await trail.close({ timeoutMs: 0 })
-    // A turn of the event loop, in which Node would have ended the process for a rejection that nobody handles.
+    // A turn of the event loop, in which Node would have ended the process for an unhandled rejection.
     setImmediate(() => {
-      print(refused > 0 ? 'refused, and alive' : 'nothing was refused')
+      printLine(refused > 0 ? 'refused, and alive' : 'nothing was refused')
       process.exit(0)
     })
   },
-  /** Runs a guarded call, as `how` says it in JSON, in a session begun elsewhere; prints what it returned, or why not. */
+  /** Runs the guarded call that `how` gives as JSON, in another process's session; prints the returned value or the error code. */
   'run-approved': async () => {
     const { ref, call, options } = JSON.parse(how) as { ref: SessionRef; call: ToolCall; options: GuardOptions<string> }
     const trail = createAuditTrail({ agentId: 'child', dataDir, guardTimeoutMs: 60_000 })
     const outcome = trail.resumeSession(ref).guard(call, () => 'paid', options)
-    print(await outcome.catch(({ code }: { code: string }) => code))
+    printLine(await outcome.catch(({ code }: { code: string }) => code))
     await trail.close()
   },
   /** Waits for a receipt with nothing else to keep the process alive. */
@@ -264,7 +254,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false })
     const receipt = trail.startSession({}).decision({ reasoning: 'waited for' })
     await receipt.acked
-    print('acknowledged')
+    printLine('acknowledged')
   },
 }
 

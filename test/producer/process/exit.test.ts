@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, startChild, startChildWithoutWorkers } from '../support.ts'
+import { startChild, startChildWithoutWorkers } from './run-program.ts'
+import { openTrail, readRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 it.each([
   ['exit', { code: 3, signal: null }],
@@ -11,7 +13,7 @@ it.each([
   ['once-listener', { code: 7, signal: null }],
   ['second-copy', { code: null, signal: 'SIGTERM' }],
 ])(
-  'what was recorded right before the process ends by %s is on disk, and the exit is as without us',
+  'events recorded right before the process ends by %s are on disk, and it ends as it would without a trail',
   async (how, exit) => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
@@ -24,26 +26,26 @@ it.each([
   },
 )
 
-it('what was recorded is on disk when the process ends after a close that could not wait for delivery to start', async () => {
+it('recorded events are on disk when the process ends after a close that did not wait for delivery to start', async () => {
   const dataDir = makeTempDirectory()
   expect(await startChild('slow-start', dataDir).exited()).toMatchObject({ code: 0, stderr: '' })
   const trail = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
   await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(4)
 })
 
-it('a process with nothing left to do sends what it has recorded and ends', async () => {
+it('a process that runs out of work sends its recorded events and ends', async () => {
   const dataDir = makeTempDirectory()
   expect(await startChild('run-out', dataDir).exited()).toMatchObject({ code: 0, stderr: '' })
   expect(readRows(dataDir).map((row) => row.event_type)).toEqual(['trail_started', 'session_start', 'decision'])
 })
 
-it('a process that waits for a receipt lives until it is resolved, and then ends', async () => {
+it('a process that waits for a receipt lives until the receipt resolves, and then ends', async () => {
   const child = startChild('await-receipt', makeTempDirectory())
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
   expect(child.lines).toEqual(['acknowledged'])
 })
 
-it('without worker threads the same is recorded, on the one thread there is', async () => {
+it('without worker threads a trail records the same events on the only thread', async () => {
   const dataDir = makeTempDirectory()
   const child = startChildWithoutWorkers('await-receipt', dataDir)
   expect(await child.exited()).toMatchObject({ code: 0 })
@@ -51,7 +53,7 @@ it('without worker threads the same is recorded, on the one thread there is', as
   expect(readRows(dataDir).map((row) => row.event_type)).toEqual(['trail_started', 'session_start', 'decision'])
 })
 
-it('a broker that is out of reach keeps no finished process alive', async () => {
+it('an unreachable broker keeps no finished process alive', async () => {
   const dataDir = makeTempDirectory()
   const started = performance.now()
   const child = startChild('record-and-end', dataDir)
@@ -61,7 +63,7 @@ it('a broker that is out of reach keeps no finished process alive', async () => 
 
 const count = (): number => process.listenerCount('SIGTERM') + process.listenerCount('exit')
 
-it('listeners for signals are there while a trail is open, and gone afterwards', async () => {
+it('open trails share listeners for signals, and the last trail to close removes them', async () => {
   const before = count()
   const trails = [1, 2, 3].map(() => openTrail({ dataDir: makeTempDirectory(), handleExit: true }))
   expect(count()).toBe(before + 2)
@@ -69,7 +71,7 @@ it('listeners for signals are there while a trail is open, and gone afterwards',
   await vi.waitFor(() => expect(count()).toBe(before))
 })
 
-it('a thread that is too busy to see delivery end in its own time is told of no trouble', async () => {
+it('a busy thread that notices the end of delivery late gets no problem', async () => {
   const problems: unknown[] = []
   const trail = openTrail({ dataDir: makeTempDirectory(), onProblem: (problem) => problems.push(problem) })
   trail.startSession({ session_id: 's1' }).decision({ reasoning: 'the last one' })
@@ -78,7 +80,7 @@ it('a thread that is too busy to see delivery end in its own time is told of no 
   void closed.then(() => (state.closed = true))
   const idle = new Int32Array(new SharedArrayBuffer(4))
   while (!state.closed) {
-    // Delivery's last report and its exit come together then.
+    // Delivery's last report and its exit arrive together then.
     Atomics.wait(idle, 0, 0, 100)
     await new Promise((resolve) => setImmediate(resolve))
   }

@@ -1,6 +1,6 @@
-/** Texts on their way into a record: texts that UTF-8 cannot hold, texts that are too large, and thrown values. */
+/** The texts of a record: texts that UTF-8 cannot hold, texts that are too large, and thrown values. */
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from '../session-support.ts'
+import { record, sha256 } from '../support.ts'
 
 describe('text', () => {
   it('lone surrogates become U+FFFD and are noted, in text and in JSON', async () => {
@@ -35,7 +35,7 @@ describe('text', () => {
     expect(next).toMatchObject({ reasoning: 'whole' })
   })
 
-  it('keeps text up to the limit whole, however many bytes its characters take', async () => {
+  it('a record within the limit keeps its text whole, however many bytes a character takes', async () => {
     const reasoning = 'é'.repeat(3500)
     const rows = await record((session) => session.decision({ reasoning }), {
       maxRecordBytes: 8192,
@@ -44,7 +44,7 @@ describe('text', () => {
     expect(rows).toMatchObject([{ reasoning }])
   })
 
-  it('cuts several fields where one is not enough', async () => {
+  it('a record loses the ends of several fields where one is not enough', async () => {
     const text = 'x'.repeat(9000)
     const [row] = await record(
       (session) =>
@@ -54,7 +54,7 @@ describe('text', () => {
     expect(Object.keys(row?.['field_notes'] as object).length).toBeGreaterThan(1)
   })
 
-  it('refuses a record that is too large where the caller chose so, or where no text can be cut', async () => {
+  it('a session refuses a record that is too large if the caller chose so, or if no text can be cut', async () => {
     const tooLarge: unknown = expect.objectContaining({ code: 'RECORD_TOO_LARGE' })
     const large = 'x'.repeat(9000)
     await record((session) => expect(() => session.decision({ reasoning: large })).toThrow(tooLarge), {
@@ -66,7 +66,7 @@ describe('text', () => {
     })
   })
 
-  it('takes records far larger than its buffers', async () => {
+  it('a session takes records far larger than its buffers', async () => {
     const texts = ['small', 'y'.repeat(3_000_000), 'small again']
     const rows = await record((session) => texts.forEach((reasoning) => session.decision({ reasoning })), {
       maxRecordBytes: 8 * 2 ** 20,
@@ -75,7 +75,7 @@ describe('text', () => {
   })
 })
 
-it('any thrown value is described, and describing it never throws', async () => {
+it('a session describes any thrown value, and never throws while it does', async () => {
   const hostile = new Proxy(
     {},
     {

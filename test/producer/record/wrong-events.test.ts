@@ -1,10 +1,10 @@
-/** What a session refuses, and how it says so. */
+/** The events that a session refuses, and its errors. */
 import type { EventInput } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
-import { record } from '../session-support.ts'
+import { record } from '../support.ts'
 
 describe('a wrong event', () => {
-  it('throws naming every wrong field, is not recorded, and others go on', async () => {
+  it('throws an error that names every wrong field, and is not recorded; later events are', async () => {
     const rows = await record((session) => {
       session.decision({ reasoning: 'before' })
       const wrong = { input_messages: 'no list', output_text: 5, input_tokens: -1, nonsense: true } as never
@@ -23,7 +23,7 @@ describe('a wrong event', () => {
     expect(rows[1]?.run_seq).toBe((rows[0]?.run_seq ?? 0) + 1)
   })
 
-  it('names what JSON cannot hold, by path, in every field', async () => {
+  it('throws an error that names every value that JSON cannot hold, by its path', async () => {
     const cycle: Record<string, unknown> = {}
     cycle['self'] = { cycle }
     const thrower = {
@@ -39,7 +39,7 @@ describe('a wrong event', () => {
         content: { cycle, deep: { inf: -Infinity }, thrower },
       }
       expect(pathsOf(() => session.llmCall(wrong)).toSorted()).toEqual([
-        'content', // toJSON of something in it throws.
+        'content', // A toJSON method in it throws.
         'content.cycle.self.cycle',
         'content.deep.inf',
         'input_messages[0].a[1]',
@@ -69,7 +69,7 @@ describe('a wrong event', () => {
     })
   })
 
-  it('an event may say its type where a method does, but no other', async () => {
+  it('an event that is given to a method may name the type of the method, and no other', async () => {
     const rows = await record((session) => {
       const decision = { event_type: 'decision', reasoning: 'one' } as const
       session.decision(decision)
@@ -82,7 +82,7 @@ describe('a wrong event', () => {
     ])
   })
 
-  it('an ended session takes no more', async () => {
+  it('an ended session takes no more events', async () => {
     await record((session) => {
       session.end()
       expect(() => session.decision({ reasoning: 'late' })).toThrow(expect.objectContaining({ code: 'SESSION_ENDED' }))
@@ -90,7 +90,7 @@ describe('a wrong event', () => {
     })
   })
 
-  it('undefined is dropped, toJSON is respected, and the same object twice is no cycle', async () => {
+  it('undefined is left out, toJSON is respected, and the same object twice is no cycle', async () => {
     const twice = { a: undefined, b: new Date(0) }
     const rows = await record((session) => session.stateSnapshot([twice, twice]))
     expect(rows[0]?.['content']).toEqual({

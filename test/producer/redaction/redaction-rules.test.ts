@@ -1,12 +1,12 @@
-/** Redaction by rules of the caller; and in linear time, whatever the rules. */
+/** Redaction by rules of the caller; it takes linear time under all rules. */
 import { createAuditTrail } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { fake, inputOf, outputsOf } from './redaction-support.ts'
-import { record } from '../session-support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../support.ts'
+import { openTrail, record, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('rules of the caller', () => {
-  it('keys: whole names in any case, and patterns; in text too', async () => {
+  it('keys match whole names in any case, and patterns, also in text', async () => {
     const keys = ['customer_ssn', /^internal/g]
     const input = {
       CustomerSSN: 'a',
@@ -24,7 +24,7 @@ describe('rules of the caller', () => {
     expect(await outputsOf(['customer-ssn=12345'], { keys })).toEqual(['customer-ssn=[redacted:key]'])
   })
 
-  it('paths', async () => {
+  it('paths name whole fields, and values in fields of JSON', async () => {
     const paths = ['input_messages[*].content', 'content.*.name', 'reason', 'tool_output.rows[1]', 'user_id']
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir, redact: { paths } })
@@ -51,7 +51,7 @@ describe('rules of the caller', () => {
     })
   })
 
-  it('patterns: personal data, by form and check digits', async () => {
+  it('patterns find personal data by form and check digits', async () => {
     const pairs = [
       ['write to Ann.Lee+x@mail.example.co.uk, please', 'write to [redacted:email], please'],
       ['4111 1111 1111 1111 12/25', '[redacted:card] 12/25'],
@@ -75,7 +75,7 @@ describe('rules of the caller', () => {
   })
 
   it.each([/case-\d+/, /case-\d+/g, /case-\d+/y, /CASE-\d+/giu, /(case-\d+)?/])(
-    'a pattern with any flags: %s',
+    'a pattern may have any flags: %s',
     async (pattern) => {
       pattern.lastIndex = 3
       const redact = { patterns: [{ name: 'case', pattern }] }
@@ -146,7 +146,7 @@ describe('rules of the caller', () => {
   })
 })
 
-it('takes time in proportion to the text, whatever the text', async () => {
+it('redaction takes time in proportion to the length of the text, for any text', async () => {
   const units = {
     'one long word': 'a',
     operators: '=',

@@ -1,7 +1,6 @@
 /** Shared by the tests of redaction: the values recorded under given rules, and texts that look like secrets. */
 import type { Redact } from '@agent-audit/producer'
-import { record } from '../session-support.ts'
-import type { Row } from '../support.ts'
+import { record, type Row } from '../support.ts'
 
 /** The recorded texts of these outputs of a tool. */
 export async function outputsOf(texts: readonly string[], redact?: Redact): Promise<string[]> {

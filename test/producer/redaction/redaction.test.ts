@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { fake, inputOf, outputsOf } from './redaction-support.ts'
-import { record } from '../session-support.ts'
-import { makeTempDirectory, openTrail, readRows, sessionRows } from '../support.ts'
+import { openTrail, readRows, record, sessionRows, sha256 } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 /** The text itself, and twice with other text before it. */
 const wrap = (text: string): string[] => [text, `say ${text}`, `"\n${text}`]
@@ -49,7 +48,7 @@ describe("'secrets', the default", () => {
     // In JSON, where quotes and line breaks are escaped.
     const { tool_input: input } = await inputOf(inJson(pairs.map(([text]) => text)))
     expect(input).toEqual(inJson(pairs.map(([, left]) => left)))
-    // Each in a record of its own: no text is found with the help of its neighbours.
+    // Each in its own record: no text is found with the help of its neighbours.
     const rows = await record((session) => {
       for (const [text] of pairs) session.toolCall({ tool_name: 't', tool_input: inJson([text]) })
     })
@@ -78,7 +77,7 @@ describe("'secrets', the default", () => {
     const whole = 'token my_token MY_TOKEN pwd db_pass DB_PASS auth jwt cvv cvc'
     const secret = [...endings.split(' ').flatMap(spellings), ...whole.split(' ')]
     const rows = await record((session) => {
-      // Each in a record of its own, so that none is found with the help of another.
+      // Each in its own record, so that none is found with the help of another.
       for (const name of secret) session.toolCall({ tool_name: 't', tool_input: { a: 1, [name]: 'x1', z: 2 } })
       for (const name of secret)
         session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: `a ${name}=x1234` })
@@ -118,7 +117,7 @@ describe("'secrets', the default", () => {
     await trail.close()
     const row = sessionRows(dataDir)[1]
     const canonical = `{"10":"x","9":"y","a":1,"b":"${fake.github}"}`
-    expect(row?.['arguments_sha256']).toBe(createHash('sha256').update(canonical).digest('hex'))
+    expect(row?.['arguments_sha256']).toBe(sha256(canonical))
     expect(row?.['tool_input']).toEqual({ 10: 'x', 9: 'y', a: 1, b: '[redacted:github_token]' })
   })
 
@@ -139,7 +138,7 @@ describe("'secrets', the default", () => {
     expect(asked?.['tool_input']).toEqual({ token: '[redacted:key]' })
     expect(ran?.['tool_input']).toEqual({ token: '[redacted:key]' })
     expect(decided).toMatchObject({ approver_id: 'ann@example.com' })
-    const digest = createHash('sha256').update('{"token":"abc"}').digest('hex')
+    const digest = sha256('{"token":"abc"}')
     expect([asked, decided, ran].map((row) => row?.['arguments_sha256'])).toEqual(Array(3).fill(digest))
   })
 

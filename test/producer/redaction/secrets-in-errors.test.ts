@@ -3,7 +3,8 @@ import { inspect } from 'node:util'
 import { createAuditTrail, InvalidInputError, type Ruling } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
 import { fake } from './redaction-support.ts'
-import { makeTempDirectory, openTrail } from '../support.ts'
+import { openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 it('no error and no problem quotes a recorded value', async () => {
   const secret = fake.github

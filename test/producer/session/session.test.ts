@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from '../session-support.ts'
-import { makeTempDirectory, openTrail, sessionRows } from '../support.ts'
+import { openTrail, record, sessionRows, sha256 } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('each method records its row', () => {
   it('startSession', async () => {
@@ -92,13 +92,13 @@ describe('each method records its row', () => {
     expect(other).toMatchObject({ outcome: 'denied', reason: 'policy', requires_approval: false })
   })
 
-  it('toolCall without an id is known by its event_id', async () => {
+  it('toolCall without an id has its event_id as the id', async () => {
     let id = ''
     const [row] = await record((session) => (id = session.toolCall({ tool_name: 't', tool_input: null }).event_id))
     expect(row).toMatchObject({ tool_call_id: id, event_id: id, tool_input: null })
   })
 
-  it('an outcome of null is not known, which is not the usual one', async () => {
+  it('an outcome of null means unknown, not the usual outcome', async () => {
     const [result, end] = await record((session) => {
       session.toolResult({ tool_call_id: 'c1', tool_name: 'search', tool_output: 'found', outcome: null })
       session.end({ outcome: null })
@@ -107,7 +107,7 @@ describe('each method records its row', () => {
     expect([result?.['outcome'], end?.['outcome']]).toEqual([undefined, undefined]) // Nulls are left out of a row here.
   })
 
-  it('toolResult: text stays text, anything else is JSON, an error is its outcome', async () => {
+  it('toolResult keeps text as text, writes other values as JSON, and has outcome error for an error', async () => {
     const rows = await record((session) => {
       const call = { tool_call_id: 'c1', tool_name: 't' }
       session.toolResult({
@@ -135,7 +135,7 @@ describe('each method records its row', () => {
     expect(rows[1]).not.toHaveProperty('content')
   })
 
-  it('the others', async () => {
+  it('the other methods', async () => {
     const rows = await record((session) => {
       session.userMessage({ message: 'And now?', user_id: 'u2' })
       session.decision({ reasoning: 'because', content: {} })
@@ -180,7 +180,7 @@ describe('each method records its row', () => {
 })
 
 describe('parents and steps', () => {
-  it('result follows call, call follows model call, model call follows what it had read', async () => {
+  it('a result follows its call, a call its model call, and a model call the last event that it read', async () => {
     const rows = await record((session) => {
       session.llmCall({ input_messages: [], output_text: null })
       session.decision({ reasoning: 'two at once' })
@@ -201,7 +201,7 @@ describe('parents and steps', () => {
     expect(rows.map((row) => row.step_number)).toEqual([1, 1, 2, 3, 2, 3, 4, 4, 5, 5, 5])
   })
 
-  it('what the caller gives stands', async () => {
+  it('the session keeps the values that the caller gives', async () => {
     const parent = '0197a0b2-0000-7000-8000-000000000001'
     const when = new Date('2024-05-06T07:08:09.123Z')
     const rows = await record((session) => {
@@ -223,7 +223,7 @@ describe('parents and steps', () => {
 const message = (content: string): object => ({ role: 'user', content })
 
 describe('input_messages', () => {
-  it('holds what the session has not recorded yet, and the whole again after any mismatch', async () => {
+  it('holds the messages that the session has not recorded yet, and all messages again after a mismatch', async () => {
     const messages = [message('a'), message('b')]
     const rows = await record((session) => {
       const call = (): void => void session.llmCall({ input_messages: messages, output_text: null })
@@ -259,7 +259,7 @@ describe('input_messages', () => {
     expect(rows).toMatchObject([{ input_messages: messages, session_seq: 1, step_number: 1 }])
   })
 
-  it('holds all of them with inputMessages: full', async () => {
+  it('holds all messages with inputMessages: full', async () => {
     const messages = [message('a')]
     const rows = await record(
       (session) => {

@@ -1,6 +1,7 @@
 import { createAuditTrail, currentSession } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail, readRows, sessionRows } from '../support.ts'
+import { NO_BROKER, openTrail, readRows, sessionRows } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('a run', () => {
   it('begins with trail_started and ends with trail_stopped, both without secrets', async () => {
@@ -25,7 +26,7 @@ describe('a run', () => {
     expect(rows[3]).toMatchObject({ content: { recorded: 4, refused: 0 }, environment: 'tests' })
   })
 
-  it('numbers its records without a gap, with rising ids and timestamps, and each session on its own', async () => {
+  it('numbers its records without a gap, with rising ids and timestamps, and those of each session separately', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const sessions = [trail.startSession(), trail.startSession(), trail.startSession()]
@@ -62,7 +63,7 @@ describe('a run', () => {
     expect(ofRun).toBe((run >> 80n) & 0x3fffffffn)
   })
 
-  it('goes to the topic of its retention class', async () => {
+  it('sends its records to the topic of its retention class', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir, retentionClass: 'pci', topic: 'acme.events' })
     await trail.close()
@@ -71,7 +72,7 @@ describe('a run', () => {
 })
 
 describe('flush and close', () => {
-  it('flush covers all that was recorded before the call', async () => {
+  it('flush waits for all events that were recorded before the call', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const session = trail.startSession()
@@ -80,9 +81,9 @@ describe('flush and close', () => {
     expect(readRows(dataDir)).toHaveLength(1502)
   })
 
-  it('flush says what is left when time is up, without rejecting', async () => {
+  it('flush resolves with the number of pending events when its time is up', async () => {
     const dataDir = makeTempDirectory()
-    const trail = openTrail({ brokers: ['127.0.0.1:1'], spoolDir: dataDir, onProblem: () => {} })
+    const trail = openTrail({ ...NO_BROKER, spoolDir: dataDir })
     trail.startSession()
     expect(await trail.flush({ timeoutMs: 50 })).toEqual({ acked: 0, pending: 2, refused: 0 })
     await trail.close({ timeoutMs: 0 })
@@ -98,7 +99,7 @@ describe('flush and close', () => {
     expect(await closing).toMatchObject({ pending: 0 })
   })
 
-  it('await using closes', async () => {
+  it('await using closes the trail', async () => {
     const dataDir = makeTempDirectory()
     {
       await using trail = createAuditTrail({ agentId: 'agent-1', dataDir })
@@ -107,7 +108,7 @@ describe('flush and close', () => {
     expect(readRows(dataDir).at(-1)?.event_type).toBe('trail_stopped')
   })
 
-  it('stats tell what was recorded and acknowledged', async () => {
+  it('stats count recorded and acknowledged events', async () => {
     const trail = openTrail({ dataDir: makeTempDirectory() })
     const session = trail.startSession()
     session.decision({ reasoning: 'counted' })
@@ -120,7 +121,7 @@ describe('flush and close', () => {
 })
 
 describe('withSession', () => {
-  it('runs with the session as the current one, across awaits, and ends it', async () => {
+  it('runs the work with the session as the current one, across awaits, and ends the session', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const result = await trail.withSession({ session_id: 's1' }, async (session) => {
@@ -137,7 +138,7 @@ describe('withSession', () => {
     ])
   })
 
-  it('records what the work throws, ends with outcome error, and throws the same', async () => {
+  it('records the error that the work throws, ends with outcome error, and throws the same error', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const thrown = new RangeError('too far')
@@ -159,8 +160,8 @@ describe('withSession', () => {
   })
 })
 
-describe('sessions', () => {
-  it('goes on in another trail with the handle of a session', async () => {
+describe('a session', () => {
+  it('goes on in another trail that resumes its ref', async () => {
     const dataDir = makeTempDirectory()
     const first = openTrail({ dataDir, agentVersion: '1.0' })
     const session = first.startSession({ session_id: 's1', user_id: 'u1', system_prompt: 'Be brief.' })
@@ -185,7 +186,7 @@ describe('sessions', () => {
     expect(rows[1]?.['system_prompt_hash']).toBe(sessionRows(dataDir)[0]?.['system_prompt_hash'])
   })
 
-  it('refuses a handle that is not one, naming every wrong field', () => {
+  it('is not resumed from a malformed ref, and the error names every wrong field', () => {
     const trail = openTrail({ dataDir: makeTempDirectory() })
     const ref = { session_id: '', run_id: 'x', last_event_id: 'y', step_number: -1, trace_id: null, stamped: {} }
     expect(() => trail.resumeSession(ref)).toThrow(
@@ -198,7 +199,7 @@ describe('sessions', () => {
     )
   })
 
-  it('a child has a session of its own and the parent’s newest event as its parent', async () => {
+  it('starts a child with its own session id, whose parent is the newest event of the parent session', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const parent = trail.startSession({ session_id: 'parent' })
@@ -230,7 +231,7 @@ describe('sessions', () => {
     expect(rows.slice(0, 4).map((row) => row['system_prompt_hash'])).toEqual([digest, digest, digest, digest])
   })
 
-  it('stamps the trace of the moment, and records without it when the lookup throws', async () => {
+  it('stamps the current trace, and records without a trace when the lookup throws', async () => {
     const dataDir = makeTempDirectory()
     const traceContext = vi.fn<() => { traceId: string; spanId: string } | undefined>()
     traceContext.mockReturnValue({ traceId: 'A'.repeat(32), spanId: 'b'.repeat(16) })

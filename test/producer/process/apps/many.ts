@@ -1,6 +1,6 @@
 /**
- * One application in several processes or threads, each with a trail of its own on the one directory: `cluster` or
- * `threads`, how many beside the first, and how they end.
+ * One application in several processes or threads, each with its own trail on the shared directory. Arguments: `cluster` or
+ * `threads`, the number of members beside the first, the directory, how the members end, and a broker.
  */
 import cluster from 'node:cluster'
 import { isMainThread, threadId, Worker, workerData } from 'node:worker_threads'
@@ -15,8 +15,8 @@ interface Member {
 const EVENTS = 300
 
 async function work(name: string, { dataDir, brokers, end }: Member): Promise<void> {
-  const place = brokers === undefined ? { dataDir } : { brokers, spoolDir: `${dataDir}/spool` }
-  const trail = createAuditTrail({ agentId: name, ...place, onProblem: () => {} })
+  const destination = brokers === undefined ? { dataDir } : { brokers, spoolDir: `${dataDir}/spool` }
+  const trail = createAuditTrail({ agentId: name, ...destination, onProblem: () => {} })
   const session = trail.startSession({ session_id: name })
   for (let number = 0; number < EVENTS; number++) session.decision({ reasoning: `${number}` })
   if (end === 'close') await trail.close({ timeoutMs: brokers === undefined ? 10_000 : 0 })

@@ -1,4 +1,4 @@
-/** A function that is invoked at its start and by SIGUSR2: it records, flushes for a moment, and says what is left. */
+/** A function that is invoked at its start and by SIGUSR2: it records, flushes for a moment, and prints the result of flush. */
 import { createAuditTrail } from '@agent-audit/producer'
 
 const [dataDir = '', broker = ''] = process.argv.slice(2)
@@ -19,6 +19,6 @@ async function invoke(): Promise<void> {
 }
 
 process.on('SIGUSR2', () => void invoke())
-// Frozen between invocations, not ended.
+// The platform freezes the process between invocations, and does not end it.
 setInterval(() => {}, 60_000)
 await invoke()

@@ -1,4 +1,4 @@
-/** A thread with a trail, without a broker, is terminated; then the process opens a trail on its directory. */
+/** Terminates a thread whose trail has no broker; then the process opens a trail on the same directory. */
 import { once } from 'node:events'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { createAuditTrail } from '@agent-audit/producer'
@@ -17,8 +17,8 @@ async function begin(): Promise<void> {
   const [dataDir = '', broker = ''] = process.argv.slice(2)
   const spoolDir = `${dataDir}/spool`
   const thread = new Worker(new URL(import.meta.url), { workerData: { brokers: [broker], spoolDir } })
-  const [said] = (await once(thread, 'message')) as [string]
-  process.stdout.write(`${said}\n`)
+  const [message] = (await once(thread, 'message')) as [string]
+  process.stdout.write(`${message}\n`)
   await thread.terminate()
   await using trail = createAuditTrail({ agentId: 'next', dataDir, spoolDir })
   trail.startSession()

@@ -1,4 +1,4 @@
-/** A program whose trail is closed by leaving its scope, by a throw if so asked. */
+/** A program that leaves the scope of its trail, which closes the trail; with the argument `throw` it leaves by an error. */
 import { createAuditTrail } from '@agent-audit/producer'
 
 const [dataDir = '', how = ''] = process.argv.slice(2)

@@ -1,11 +1,11 @@
-/** Waiting for what has to come, with a deadline that says what did not. */
+/** Waits for an event with a deadline; the error names the event that did not come. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 20
 
 /**
  * Asks until there is an answer.
- * @param what - What is waited for, as the message of the failure says it.
+ * @param what - The event, as the error's message names it.
  */
 export async function until<T>(
   what: string,
