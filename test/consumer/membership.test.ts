@@ -11,10 +11,10 @@ import { accountOf, environmentOf, openOnKafka, openStore, runConsumer } from '.
 
 const kafka = kafkaAvailability()
 const reason = kafka.available ? '' : ` (skipped: ${kafka.reason})`
-const WAIT = { timeout: 40_000, interval: 50 }
+const WAIT = { timeout: 45_000, interval: 50 }
 /** Many batches of one fetch: all but the first wait while its insert does. */
 const BATCH_EVENTS = 50
-const EVENTS = 2000
+const EVENTS = 500
 
 describe.skipIf(!kafka.available)(`a consumer on Kafka${reason}`, async () => {
   if (!kafka.available) return

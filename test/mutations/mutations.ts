@@ -1,6 +1,6 @@
 /** The guards of the protocol, and how each is switched off: a text of the source, and its replacement. */
 
-/** How a switched-off guard is found: by a simulation, or by a test on the real parts. */
+/** How a switched-off guard is found: by a simulation, or by a test. */
 export type Finder = 'simulation' | { readonly file: string; readonly test: string }
 
 export interface Mutation {
@@ -46,6 +46,20 @@ export const MUTATIONS: readonly Mutation[] = [
     from: "if (answer === 'acknowledged')",
     to: "if (answer !== 'refused')",
     finder: 'simulation',
+  },
+  {
+    guard: 'a renewal ends the lease',
+    without: 'goes on inserting under the old lease after a failed renewal',
+    file: FENCE,
+    from: 'this.#lease = undefined\n    await this.#commit(next, `busy ${fencedAt}`)',
+    to: `const old = this.#lease
+    try {
+      await this.#commit(next, \`busy \${fencedAt}\`)
+    } catch (error) {
+      if (old !== undefined) return old
+      throw error
+    }`,
+    finder: { file: 'test/consumer/renewal.test.ts', test: 'sends no insert' },
   },
   {
     guard: 'clean ends the lease',
