@@ -1,7 +1,6 @@
 /** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
-import { readFileSync } from 'node:fs'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import { InvalidInputError } from '@agent-audit/schemas'
+import { InvalidInputError, type Issue, readSecret } from '@agent-audit/schemas'
 import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
 import type { Terminal } from './terminal.ts'
@@ -46,15 +45,13 @@ export function connectServer(env: Terminal['env']): Analytics {
   })
 }
 
-/** A secret from NAME, or from the file that NAME_FILE names. */
+/** A secret from NAME, or from the file that NAME_FILE names. @throws InvalidInputError `OPTIONS_INVALID`. */
 export function secretOf(env: Terminal['env'], name: string): string | undefined {
-  const file = env[`${name}_FILE`]
-  if (env[name] !== undefined || file === undefined) return env[name]
-  try {
-    return readFileSync(file, 'utf8').trimEnd()
-  } catch (cause) {
-    throw new InvalidInputError('OPTIONS_INVALID', `${name}_FILE: cannot read "${file}"`, { cause })
-  }
+  const issues: Issue[] = []
+  const secret = readSecret(env, name, issues)
+  const [issue] = issues
+  if (issue === undefined) return secret
+  throw new InvalidInputError('OPTIONS_INVALID', `${issue.path}: ${issue.expected}`, { issues })
 }
 
 /** The embedded ClickHouse is an optional peer dependency of the command: its library is large and runs on Linux x64 alone. */

@@ -1,11 +1,12 @@
 /** The consumer's settings, from the environment: checked once, at start, with every wrong one named. */
-import { type KafkaConnection, readKafkaEnvironment, readSecret } from '@agent-audit/kafka'
+import { type KafkaConnection, readKafkaEnvironment } from '@agent-audit/kafka'
 import {
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
   DEFAULT_TOPIC,
   InvalidInputError,
   type Issue,
+  readSecret,
 } from '@agent-audit/schemas'
 import { z } from 'zod'
 

@@ -2,9 +2,8 @@
  * Where Kafka is, and how a client secures its connections and identifies itself: the settings, their schemas, and the
  * environment variables that producer, consumer and command read alike.
  */
-import { readFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import type { Issue } from '@agent-audit/schemas'
+import { type Environment, type Issue, readSecret } from '@agent-audit/schemas'
 import { z } from 'zod'
 
 /** TLS with a private CA, and a client certificate with its key. */
@@ -67,8 +66,6 @@ export const KAFKA_VARIABLES = `KAFKA_BROKERS (host:port, comma separated); KAFK
 KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD. PEM texts and the
 password also from the file that the variable's name with _FILE names.`
 
-type Environment = Readonly<Record<string, string | undefined>>
-
 /** Settings that the caller has from elsewhere. The environment is not read for them. */
 export interface GivenConnection {
   readonly clientId: string
@@ -96,28 +93,6 @@ export function readKafkaEnvironment(env: Environment, given: GivenConnection): 
   const sasl = given.sasl ?? readSasl(env, issues)
   if (brokers === undefined || issues.length > 0) return { connection: undefined, issues }
   return { connection: { brokers, ssl, sasl, clientId: given.clientId }, issues }
-}
-
-/**
- * The value of the variable NAME, or the content of the file that NAME_FILE names, without white space at its end. Problems
- * are added to `issues`.
- */
-export function readSecret(env: Environment, name: string, issues: Issue[]): string | undefined {
-  const file = env[`${name}_FILE`] || undefined
-  const value = env[name] || undefined
-  if (file === undefined) return value
-  if (value !== undefined) {
-    issues.push({ path: name, expected: `expected either ${name} or ${name}_FILE, not both` })
-    return undefined
-  }
-  try {
-    return readFileSync(file, 'utf8').trimEnd()
-  } catch (error) {
-    // The path is not quoted: it may be the secret itself, in the wrong variable.
-    const { code } = error as NodeJS.ErrnoException
-    issues.push({ path: `${name}_FILE`, expected: `expected the path of a readable file (${code})` })
-    return undefined
-  }
 }
 
 function readBrokers(path: string, text: string | undefined, issues: Issue[]): readonly string[] | undefined {

@@ -8,7 +8,6 @@ export {
   type KafkaSasl,
   type KafkaTls,
   readKafkaEnvironment,
-  readSecret,
   saslSchema,
   sslSchema,
 } from './connection.ts'

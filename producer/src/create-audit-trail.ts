@@ -1,14 +1,7 @@
-/** Opening a trail on disk, threads and the clock of this machine. */
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { AuditUnavailableError } from '@agent-audit/schemas'
+/** The entry to the producer. Its declared type names the public contract alone, so that no internal type is published. */
 import type { AuditTrail } from './api/audit-trail.ts'
 import type { AuditTrailOptions } from './api/trail-options.ts'
-import { deadline } from './context/availability.ts'
-import { createClaims } from './context/used-approvals.ts'
-import { startDelivery } from './delivery/port.ts'
-import { resolveOptions } from './options/options.ts'
-import { Trail } from './session/trail.ts'
+import { openTrail } from './session/open-trail.ts'
 
 /**
  * Opens the spool, returns at once, and dials the broker in the background.
@@ -16,27 +9,3 @@ import { Trail } from './session/trail.ts'
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the spool's directory cannot be written.
  */
 export const createAuditTrail: (options: AuditTrailOptions) => AuditTrail = openTrail
-
-/** As {@link createAuditTrail}, for a caller that appends complete records. */
-export function openTrail(options: AuditTrailOptions): Trail {
-  const resolved = resolveOptions(options)
-  if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
-  return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, claims: createClaims(resolved), eager: false })
-}
-
-function checkDirectory(directory: string): void {
-  try {
-    // When a directory is missing on a read-only disk, mkdir says only that it is missing: its nearest parent says why.
-    accessSync(nearestOf(directory), constants.W_OK)
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    accessSync(directory, constants.W_OK)
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `spool directory ${directory}: ${why}`, { cause: error })
-  }
-}
-
-/** The directory, or the nearest of its parents that exists. */
-function nearestOf(directory: string): string {
-  return existsSync(directory) || dirname(directory) === directory ? directory : nearestOf(dirname(directory))
-}

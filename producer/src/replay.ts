@@ -6,11 +6,11 @@ import type { AuditRecord } from '@agent-audit/schemas'
 import type { DrainResult, WaitOptions } from './api/audit-trail.ts'
 import type { Receipt } from './api/receipt.ts'
 import type { AuditTrailOptions } from './api/trail-options.ts'
-import { openTrail } from './create-audit-trail.ts'
 import { resolveOptions } from './options/options.ts'
 import { EventRecord } from './record/event-record.ts'
 import { FieldNotes } from './record/field-writer.ts'
 import { fitRecord } from './record/fit-record.ts'
+import { openTrail } from './session/open-trail.ts'
 
 /** A run that replays dead letters. */
 export interface Replay {

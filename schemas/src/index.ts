@@ -78,3 +78,4 @@ export {
 } from './avro/record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
+export { type Environment, readSecret } from './environment.ts'

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { runCli } from '@agent-audit/cli'
+import { commitStartMark } from '@agent-audit/kafka/topics'
 import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs, { type Admin, type Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -14,6 +15,8 @@ import { sharedKafka } from '../support/shared-kafka.ts'
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const kafka = kafkaAvailability()
 const MISSING = NO_CLICKHOUSE ?? (kafka.available ? undefined : kafka.reason)
+
+const ignore = (): void => undefined
 
 describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () => {
   let tests: TestServer
@@ -33,6 +36,11 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     afterAll(() => admin.disconnect())
   })
 
+  const newGroup = (): string => {
+    const group = `writer-${randomBytes(4).toString('hex')}`
+    onTestFinished(() => admin.deleteGroups([group]).then(ignore, ignore))
+    return group
+  }
   const newTopic = (): string => {
     const topic = `audit.test-${randomBytes(4).toString('hex')}`
     onTestFinished(() => admin.deleteTopics({ topics: [topic] }).catch(() => undefined))
@@ -63,6 +71,13 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
   }
   const partitionsOf = async (topic: string): Promise<number> =>
     (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0]?.partitions.length ?? 0
+
+  /** The group's commits by partition, as "offset metadata"; -1 is no commit. */
+  const commitsOf = async (groupId: string, topic: string): Promise<string[]> => {
+    const [found] = await admin.fetchOffsets({ groupId, topics: [topic] })
+    const sorted = (found?.partitions ?? []).toSorted((one, other) => one.partition - other.partition)
+    return sorted.map(({ offset, metadata }) => `${offset} ${metadata ?? ''}`.trim())
+  }
 
   it('creates the topic, registers its log, and has nothing to do the second time', async () => {
     const topic = newTopic()
@@ -113,6 +128,29 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [SHIM, 'setup', '--topic', topic], { env })
     expect(stderr).toBe('')
     expect(stdout).toContain('created with 12 partitions')
+  })
+
+  it('marks a log clean when it registers it, and does not mark it again once the offsets of its group are lost', async () => {
+    const [topic, group] = [newTopic(), newGroup()]
+    await setup('--topic', topic, '--group', group, '--partitions', '2')
+    expect(await commitsOf(group, topic)).toEqual(['0 clean', '0 clean'])
+    await admin.deleteGroups([group])
+    expect(await commitsOf(group, topic)).toEqual(['-1', '-1'])
+    // A consumer may have written since, and its last insert may be under way: the next owner has to wait for it.
+    const again = await setup('--topic', topic, '--group', group, '--partitions', '2')
+    expect([again.code, again.out]).toEqual([0, expect.stringMatching(/nothing to do\n$/)])
+    expect(await commitsOf(group, topic)).toEqual(['-1', '-1'])
+  })
+
+  it('leaves what a consumer has committed, though the tables do not know the log', async () => {
+    const [topic, groupId] = [newTopic(), newGroup()]
+    await makeTopic(client, { topic, numPartitions: 1 })
+    const connection = { brokers, ssl: false, sasl: undefined, clientId: 'test' } as const
+    await commitStartMark(connection, { topic, groupId, metadata: 'busy 17' })
+    await admin.createPartitions({ topicPartitions: [{ topic, count: 2 }] })
+    const { out } = await setup('--topic', topic, '--group', groupId)
+    expect(out).toContain(`registered for consumer group ${groupId}`)
+    expect(await commitsOf(groupId, topic)).toEqual(['0 busy 17', '0 clean'])
   })
 
   it('refuses a second consumer group for a log', async () => {

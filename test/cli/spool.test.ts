@@ -1,5 +1,5 @@
 /** How an operator lists and sends the spools that producers left on a disk. */
-import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
 import { type AuditTrail, createAuditTrail } from '@agent-audit/producer'
@@ -8,6 +8,7 @@ import { openTrail, readRows } from '../producer/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
+const SEALS = 'audit.seals'
 /** No broker listens there: recorded events stay in the spool. */
 const NOWHERE = ['127.0.0.1:1']
 
@@ -23,13 +24,14 @@ async function run(...args: readonly string[]): Promise<{ code: number; out: str
   return { code: await runCli(['spool', ...args], terminal), out, err }
 }
 
-function openUnsent(spoolDir: string): AuditTrail {
-  return createAuditTrail({ agentId: 'agent-1', brokers: NOWHERE, spoolDir, handleExit: false, onProblem: () => {} })
+function openUnsent(spoolDir: string, topic = TOPIC): AuditTrail {
+  const options = { agentId: 'agent-1', brokers: NOWHERE, spoolDir, topic, handleExit: false }
+  return createAuditTrail({ ...options, onProblem: () => {} })
 }
 
 /** A run with `count` decisions, one a chunk, that ended without sending any. */
-async function leaveRun(spoolDir: string, count: number): Promise<string> {
-  const trail = openUnsent(spoolDir)
+async function leaveRun(spoolDir: string, count: number, topic = TOPIC): Promise<string> {
+  const trail = openUnsent(spoolDir, topic)
   const session = trail.startSession({ session_id: 's1' })
   for (let index = 0; index < count; index++) await session.decision({ reasoning: `decision ${index}.` }).stored
   await trail.close({ timeoutMs: 0 })
@@ -38,6 +40,13 @@ async function leaveRun(spoolDir: string, count: number): Promise<string> {
 
 function spoolFiles(spoolDir: string): string[] {
   return readdirSync(join(spoolDir, TOPIC)).filter((name) => name.startsWith('run-'))
+}
+
+/** How many records of each run are in a topic of the embedded log. */
+function countRuns(dataDir: string, topic: string): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { run_id } of readRows(dataDir, topic)) counts[String(run_id)] = (counts[String(run_id)] ?? 0) + 1
+  return counts
 }
 
 it('status lists dead runs with depth and oldest, and a live one as live', async () => {
@@ -77,6 +86,36 @@ it('drain sends the events of dead runs, in order and under their original run_i
   }
   expect(spoolFiles(spoolDir)).toEqual([])
   expect(await run('status', spoolDir)).toMatchObject({ code: 0, out: `no spools below ${spoolDir}\n` })
+})
+
+it('status lists the runs of two topics in one directory with their topics, and drain sends each run to its own', async () => {
+  const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
+  const events = await leaveRun(spoolDir, 3)
+  const seals = await leaveRun(spoolDir, 1, SEALS)
+  const { out } = await run('status', spoolDir, '--json')
+  // trail_started, session_start, the decisions, trail_stopped
+  expect(JSON.parse(out)).toMatchObject([
+    { topic: TOPIC, runId: events, state: 'waiting', records: 6 },
+    { topic: SEALS, runId: seals, state: 'waiting', records: 4 },
+  ])
+  expect((await run('drain', spoolDir, '--data-dir', dataDir)).code).toBe(0)
+  expect(countRuns(dataDir, TOPIC)).toMatchObject({ [events]: 6 })
+  expect(countRuns(dataDir, TOPIC)).not.toHaveProperty(seals)
+  expect(countRuns(dataDir, SEALS)).toMatchObject({ [seals]: 4 })
+  expect(countRuns(dataDir, SEALS)).not.toHaveProperty(events)
+})
+
+it('a trail sends the spool that it adopts to the topic that the file names, not to its own', async () => {
+  const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
+  const dead = await leaveRun(spoolDir, 3)
+  // An operator has renamed the topic's directory: the trail of another topic finds the file in its own.
+  renameSync(join(spoolDir, TOPIC), join(spoolDir, SEALS))
+  const adopter = openTrail({ dataDir, spoolDir, topic: SEALS })
+  adopter.startSession()
+  await adopter.flush()
+  expect(countRuns(dataDir, TOPIC)).toEqual({ [dead]: 6 })
+  // trail_started, session_start
+  expect(countRuns(dataDir, SEALS)).toEqual({ [adopter.runId]: 2 })
 })
 
 it('drain reports the events that it could not send, and leaves them', async () => {

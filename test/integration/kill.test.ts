@@ -11,6 +11,7 @@ import {
   openOnKafka,
   openStore,
   type OpenLog,
+  patientEnvironmentOf,
 } from '../consumer/support.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 import { openGate } from '../support/gate.ts'
@@ -94,13 +95,8 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
 
   it('drains on SIGTERM with exit code 0, and the next one need not wait for its lease', async () => {
     const log = await openLog(store)
-    const environment = {
-      ...environmentOf(store, log),
-      ...QUICK,
-      LEASE_MS: '1000000',
-      SESSION_TIMEOUT_MS: sessionTimeoutMs,
-      LOG_LEVEL: 'info',
-    }
+    // The lease outlasts the test. Inserts and heartbeats may take long: one late answer would be a wait for that lease.
+    const environment = { ...patientEnvironmentOf(store, log), BATCH_MAX_EVENTS: '50', LOG_LEVEL: 'info' }
     const run = `${name} drained`
     await log.append(0, encodeRun(run, 0, 299))
     const first = startConsumerProcess(environment)
@@ -124,9 +120,7 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
     await log.append(1, [...records.slice(100), Buffer.from(MARKER), null])
     const gate = await openGate(store.dataDir.writer.url)
     const consumer = startConsumerProcess({
-      ...environmentOf(store, log),
-      INSERT_TIMEOUT_MS: QUICK.INSERT_TIMEOUT_MS,
-      SESSION_TIMEOUT_MS: sessionTimeoutMs,
+      ...patientEnvironmentOf(store, log),
       CLICKHOUSE_URL: gate.url,
       LOG_LEVEL: 'trace',
     })

@@ -31,7 +31,7 @@ try {
   const tarballs = pack()
   const linted = await Promise.all(tarballs.map(lint))
   const folder = install(tarballs)
-  const findings = [...linted.flat(), ...measure(folder), ...loads(folder)]
+  const findings = [...linted.flat(), ...measure(folder), types(folder), ...loads(folder)]
   for (const { what, found, ok, timed } of findings) {
     process.stdout.write(`${ok ? 'ok   ' : timed ? 'SLOW ' : 'WRONG'} ${what}: ${found}\n`)
   }
@@ -121,6 +121,36 @@ function loads(folder: string): Finding[] {
     { what: 'require from CommonJS', found: required, ok: required === 'function' },
     { what: 'events recorded without kafkajs', found: recorded, ok: recorded === '4 false' },
   ]
+}
+
+/** A user's compiler reads every declaration file that the entries reach: none may be missing from the package. */
+function types(folder: string): Finding {
+  const entries = ['', '/replay', '/testing'].map((entry) => `import '@agent-audit/producer${entry}'`)
+  writeFileSync(join(directory, 'user.ts'), `${entries.join('\n')}\n`)
+  const options = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2024',
+    '--lib',
+    'es2024,esnext.disposable',
+  ]
+  const program = [
+    ...options,
+    '--typeRoots',
+    join(ROOT, 'node_modules/@types'),
+    '--types',
+    'node',
+    join(directory, 'user.ts'),
+  ]
+  const run = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), program, { cwd: join(folder, '..'), encoding: 'utf8' })
+  return {
+    what: 'types, without skipLibCheck',
+    found: run.status === 0 ? 'complete' : run.stdout,
+    ok: run.status === 0,
+  }
 }
 
 function node(folder: string, ...args: string[]): string {

@@ -67,6 +67,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
     expect(columns.slice(expected.length).map(({ name }) => name)).toEqual(PIPELINE)
   })
 
+  it.each([EVENTS_TABLE, SKIPPED_TABLE])('%s is ordered by the position in the log, its primary key', async (table) => {
+    const keys = await admin.rows(
+      `SELECT sorting_key, primary_key FROM system.tables WHERE database = {database:String} AND name = '${table}'`,
+    )
+    const position = 'log_id, log_partition, log_offset'
+    expect(keys).toEqual([{ sorting_key: position, primary_key: position }])
+  })
+
   describe.each([EVENTS_TABLE, SKIPPED_TABLE])('an insert into %s', (table) => {
     it('is stored before its deadline', async () => {
       expect(await refusalOf(table, await lease(server))).toBe('stored')

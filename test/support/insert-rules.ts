@@ -62,6 +62,17 @@ export function cutInBody(afterBytes: number, onCut: () => void): ProxyRule {
   }
 }
 
+/** No insert reaches the server: each one waits on its open connection for an answer that does not come. */
+export function holdInserts(): ProxyRule {
+  const held = new Set<ProxyConnection>()
+  return {
+    request(bytes, connection) {
+      if (isInsert(bytes)) held.add(connection)
+      return held.has(connection) ? undefined : bytes
+    },
+  }
+}
+
 /** The server itself refuses: inserts carry a setting that makes it refuse, such as `readonly=2`. */
 export function addSetting(setting: string): ProxyRule {
   return {

@@ -48,9 +48,9 @@ export interface WriterParts {
 }
 
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
-const REFUSED_REST_MS = { first: 250, longest: 10_000 }
+const REFUSED_PAUSE_MS = { first: 250, longest: 10_000 }
 /** Pause before a stopped partition checks its next record again, milliseconds. */
-const STOPPED_REST_MS = 30_000
+const STOPPED_PAUSE_MS = 30_000
 
 /** Why writing batch after batch ended. */
 type Ending = Exclude<Written | Bisected, { kind: 'stored' }>
@@ -106,7 +106,7 @@ class PartitionWriter {
     } else if (ending.kind === 'stopped') {
       await this.#leaveClean()
       observer.stopped(ending, this.#at.deadInARow)
-      await this.#sleep(STOPPED_REST_MS)
+      await this.#sleep(STOPPED_PAUSE_MS)
     } else if (ending.kind === 'bad-data') {
       const bisected = await this.#bisect(ending)
       if (bisected.kind !== 'stored') return bisected
@@ -229,7 +229,7 @@ class PartitionWriter {
     // One token for all sends: a proxy may have sent the POST twice, so that one copy is refused and the other lands after all.
     // Without the token the next send would land too.
     const token = nextId()
-    for (let restMs = REFUSED_REST_MS.first; ; restMs = Math.min(restMs * 2, REFUSED_REST_MS.longest)) {
+    for (let pauseMs = REFUSED_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, REFUSED_PAUSE_MS.longest)) {
       const lease = await this.#fence.hold(batch.first)
       const startedAt = clock.now()
       const answer = await sink.insert({ table, body, queryId: nextId(), token, ...lease })
@@ -245,7 +245,7 @@ class PartitionWriter {
       }
       // No insert is in flight: a drain now can leave the partition clean, unless the batch is half stored.
       const half = table === 'audit_skipped' && batch.block.count > 0
-      await this.#sleep(restMs).catch(async (error: unknown) => {
+      await this.#sleep(pauseMs).catch(async (error: unknown) => {
         if (!half) await this.#leaveClean()
         throw error
       })

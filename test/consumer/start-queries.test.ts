@@ -1,0 +1,111 @@
+/** What the consumer asks the tables at a start costs the rows of its own partition, however many rows there are. */
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { readSettings } from '@agent-audit/consumer'
+import { composeParts, type LogPartition, type Sink } from '@agent-audit/consumer/pipeline'
+import { beforeAll, expect, it, onTestFinished } from 'vitest'
+import { environmentOf, openEmbedded, openStore, type Store } from './support.ts'
+
+/** Rows of a mark of the primary key: index_granularity of the tables. */
+const GRANULE = 8192
+const PARTITIONS = 8
+/** Rows of a partition of the log in each table. */
+const ROWS = 4 * GRANULE
+/** A range of the key begins and ends within a granule, and all of both is read. */
+const EDGES = 2 * GRANULE
+
+const LOG_ID = Buffer.from('start---')
+const RUN = '5e'.repeat(16)
+const LOG_PARTITION: LogPartition = { logId: LOG_ID, topic: 'audit.events', partition: 5 }
+
+const store = await openStore()
+
+beforeAll(async () => {
+  const now = Date.now()
+  const settings = { log_comment: `${now} ${now + 60_000}`, max_insert_threads: '1' }
+  const placeOf = (offset: string): string => `'${LOG_ID.toString()}', intDiv(number, ${ROWS}), ${offset}, now64(3)`
+  const seq = `number % ${ROWS}`
+  const from = `FROM numbers(${PARTITIONS * ROWS})`
+  const events = `INSERT INTO audit_events (run_id, run_seq, log_id, log_partition, log_offset, log_time, session_id)
+    SELECT unhex('${RUN}'), ${seq}, ${placeOf(`2 * (${seq})`)}, toString(cityHash64(number)) ${from}`
+  const skipped = `INSERT INTO audit_skipped (kind, reason, log_id, log_partition, log_offset, log_time)
+    SELECT 'dead', toString(cityHash64(number)), ${placeOf(`2 * (${seq}) + 1`)} ${from}`
+  for (const statement of [events, skipped]) {
+    const answer = await store.send(statement, store.dataDir.admin, settings)
+    if (answer !== '') throw new Error(answer)
+  }
+})
+
+interface Query {
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+/** A sink whose queries are noted on their way to ClickHouse. */
+async function openSink(): Promise<{ readonly sink: Sink; readonly queries: Query[] }> {
+  const queries: Query[] = []
+  const server = createServer((request, response) => {
+    void (async () => {
+      const query = { path: request.url ?? '', headers: request.headers, body: await text(request) }
+      queries.push(query)
+      response.end(await send(store, query))
+    })()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const environment = environmentOf(store, await openEmbedded(store))
+  const { sink } = composeParts(readSettings({ ...environment, CLICKHOUSE_URL: url }))
+  onTestFinished(async () => {
+    await sink.close()
+    server.close()
+  })
+  return { sink, queries }
+}
+
+async function send({ dataDir }: Store, { path, headers, body }: Query): Promise<string> {
+  const { authorization = '' } = headers
+  const response = await fetch(new URL(path, dataDir.writer.url), { method: 'POST', headers: { authorization }, body })
+  if (!response.ok) throw new Error(await response.text())
+  return response.text()
+}
+
+/** Rows that ClickHouse reads for a query: only its format JSON says so. */
+async function rowsRead(query: Query): Promise<number> {
+  const body = query.body.replace('FORMAT JSONEachRow', 'FORMAT JSON')
+  const answer = JSON.parse(await send(store, { ...query, body })) as { statistics: { rows_read: number } }
+  return answer.statistics.rows_read
+}
+
+/** Events have the even offsets, skipped rows the odd ones. */
+const END = 2 * ROWS
+const NEWEST = { runId: RUN, runSeq: ROWS - 1 }
+
+it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
+  [
+    'offsets accounted for',
+    (sink) => sink.accounted(LOG_PARTITION, END - 10),
+    [{ first: END - 10, last: END - 1 }],
+    2 * EDGES,
+  ],
+  ['record at an offset', (sink) => sink.identityAt(LOG_PARTITION, END - 2), NEWEST, EDGES],
+  ['record at a skipped offset', (sink) => sink.identityAt(LOG_PARTITION, END - 1), undefined, EDGES],
+  ['highest run_seq', (sink) => sink.highestSeqs(LOG_PARTITION, [RUN]), new Map([[RUN, ROWS - 1]]), ROWS + EDGES],
+  ['records stored already', (sink) => sink.stored(LOG_PARTITION, [NEWEST]), [NEWEST], ROWS + EDGES],
+  // Two tables, and the rows of the dead letters themselves.
+  ['dead letters in a row', (sink) => sink.deadInARow(LOG_PARTITION, END, 5), 1, 2 * (ROWS + EDGES)],
+])('the query for the %s reads no more than a range of the primary key', async (_what, ask, answer, most) => {
+  const { sink, queries } = await openSink()
+  expect(await ask(sink)).toEqual(answer)
+  expect(queries.length).toBeGreaterThan(0)
+  for (const query of queries) {
+    const read = await rowsRead(query)
+    expect(read).toBeGreaterThan(0)
+    expect(read).toBeLessThanOrEqual(most)
+  }
+  // Or a query that reads everything would pass.
+  expect(most).toBeLessThan((PARTITIONS * ROWS) / 2)
+})
