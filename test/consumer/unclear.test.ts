@@ -1,4 +1,4 @@
-/** An insert that landed without an answer: what the consumer then looks up, and what it must not forget. */
+/** An insert that landed without an answer: the look-ups of the consumer afterwards, and the state that it must keep. */
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { loseAnswer } from '../support/insert-rules.ts'

@@ -1,4 +1,4 @@
-/** The examples do what they say: on the real producer, and the payment from process to process into the real table. */
+/** The examples behave as they describe: on the real producer, and the payment from process to process into the real table. */
 import { execFile } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -39,7 +39,7 @@ it('loop.ts records each answer of the model and each tool call', async () => {
     'session_end success',
   ])
   expect(trail.problems()).toEqual([])
-  // The assistant's message, then the result of its call: what a real API asks for, and what the session had not recorded.
+  // The assistant's message, then the result of its call: a real API requires both, and the session had recorded neither.
   const [, second] = trail.events({ event_type: 'llm_call' })
   expect(second?.['input_messages']).toEqual([CALL, RESULT])
 })
@@ -51,7 +51,7 @@ it.each<[string, Message[]]>([
   await expect(callModel([{ role: 'user', content: 'Where is order 7?' }, ...messages])).rejects.toThrow(/^400 .* c1$/)
 })
 
-it('serverless.ts has everything acknowledged before it answers', async () => {
+it('serverless.ts waits until all events are acknowledged before it answers', async () => {
   const dataDir = makeTempDirectory()
   vi.stubEnv('AUDIT_DATA_DIR', dataDir)
   onTestFinished(() => void vi.unstubAllEnvs())
@@ -92,7 +92,7 @@ describe('fleet.ts', () => {
     expect(new Set(ends.map(({ session_id }) => session_id)).size).toBe(source.taken)
   })
 
-  it('without a record reads a page, and sends no mail', async () => {
+  it('reads a page whose call is not recorded, and sends no mail whose call is not recorded', async () => {
     const trail = createTestTrail(FLEET)
     expect(await runFleet(trail, [{ id: 'recorded', url: 'https://shop.example/1', to: 'ann' }])).toBe(0)
     trail.fail('full')
@@ -104,7 +104,7 @@ describe('fleet.ts', () => {
 
 const PAYMENT = fileURLToPath(new URL('../../examples/payment.ts', import.meta.url))
 
-/** Runs a command of payment.ts in a process of its own. */
+/** Runs a command of payment.ts in a separate process. */
 async function payment(dataDir: string, ...args: string[]): Promise<string> {
   const command = ['--conditions=agent-audit-source', PAYMENT, ...args]
   const env = { ...process.env, KAFKA_BROKERS: '', AUDIT_DATA_DIR: dataDir }
@@ -117,7 +117,7 @@ const missing = clickHouse.available ? undefined : clickHouse.reason
 const store: Store | undefined = clickHouse.available ? await openStore() : undefined
 
 describe.skipIf(missing !== undefined)(`on a real ClickHouse ${missing ?? ''}`, () => {
-  it('payment.ts: asked, approved and paid in four processes, and all of it is in the table', async () => {
+  it('payment.ts requests, approves and pays in four processes, and the table has all events', async () => {
     if (store === undefined) return
     const log = await openEmbedded(store)
     const dataDir = log.environment['AUDIT_DATA_DIR'] ?? ''

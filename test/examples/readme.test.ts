@@ -1,4 +1,4 @@
-/** The program in README.md is complete: it compiles as it is printed, runs, and records what it says. */
+/** The program in README.md is complete: it compiles as it is printed, runs, and records the events that it names. */
 import { execFile } from 'node:child_process'
 import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -10,7 +10,7 @@ export interface ChildOptions {
   readonly argument?: string
   /** Added to this process's environment, without its variables that name other servers or directories. */
   readonly environment?: Readonly<Record<string, string>>
-  /** Where its standard error goes, appended. */
+  /** The file to which its standard error is appended. */
   readonly logFile: string
 }
 
@@ -23,7 +23,7 @@ export function startChild({ script, argument, environment = {}, logFile }: Chil
   try {
     return spawn(process.execPath, ['--conditions=agent-audit-source', path, ...(argument ? [argument] : [])], {
       env: { ...Object.fromEntries(inherited), ...environment },
-      // Its own process group: Ctrl-C in the terminal is ours to handle.
+      // Its own process group: this process handles Ctrl-C in the terminal.
       detached: true,
       stdio: ['ignore', 'pipe', log, 'ipc'],
     })

@@ -36,7 +36,7 @@ function inWords(step: Step): string {
   return step === 'insert sent' || step === 'insert answered' ? `with its ${step}` : step
 }
 
-/** One that works on partitions: nothing is struck in one that has none. */
+/** A consumer that works on partitions: a consumer without partitions reaches no step. */
 export async function aWorkingMember({ fleet, random }: Scene): Promise<Member> {
   return until('a consumer with partitions', () => {
     const working = fleet.members.filter((member) => member.isAlive && member.partitions.length > 0)
@@ -57,7 +57,7 @@ async function kill(scene: Scene, step: Step): Promise<Injected> {
   return struck
 }
 
-/** It wakes when its partitions are another's, and by chance before or after that one has begun to write. */
+/** The held consumer wakes when another one owns its partitions, by chance before or after that one has begun to write. */
 async function hold(scene: Scene, step: Step): Promise<Injected> {
   const { random, trail, timing } = scene
   const member = await aWorkingMember(scene)

@@ -1,7 +1,7 @@
 /**
- * The real consumer, able to be struck at a step of its work: everything is as in `npm run consumer`, but its source and
- * sink are watched, and at the step it was told over IPC (a {@link Strike}, until `forget`) it sends itself a signal. On standard output
- * it says what it does, a {@link Sign} a line, written before anything else happens; its log is on standard error.
+ * The real consumer, which can be struck at a step of its work. It runs as by `npm run consumer`, but its source and sink are
+ * watched: at the step that an IPC message names (a {@link Strike}, until `forget`) it sends itself a signal. It prints its
+ * steps to standard output, a {@link Sign} a line, each before the next step begins; its log is on standard error.
  */
 import { writeSync } from 'node:fs'
 import net from 'node:net'
@@ -20,7 +20,7 @@ export const STEPS = [
 ] as const
 export type Step = (typeof STEPS)[number]
 
-/** What happens when the process reaches a step the next time. */
+/** The signal that the process sends itself when it next reaches a step. */
 export interface Strike {
   readonly step: Step
   readonly signal: 'SIGKILL' | 'SIGSTOP'
@@ -28,7 +28,7 @@ export interface Strike {
   readonly delayMs: number
 }
 
-/** What the consumer says; `at` is milliseconds since 1970, and `lagMs` the age of the oldest record just stored. */
+/** A line that the consumer prints; `at` is milliseconds since 1970, and `lagMs` the age of the oldest record just stored. */
 export type Sign =
   | { readonly kind: 'claimed' | 'released'; readonly partition: number }
   | { readonly kind: 'forgotten' }
@@ -77,7 +77,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** kafkajs goes where the brokers say they are, so what stands between is put into the calls that connect. */
+/** kafkajs connects to the addresses that the brokers advertise, so the proxies are put into the calls that connect. */
 function reroute(routes: Readonly<Record<string, number>>): void {
   const connect = net.connect.bind(net) as (options: net.TcpNetConnectOpts, onConnect?: () => void) => net.Socket
   net.connect = ((options: net.TcpNetConnectOpts, onConnect?: () => void) =>
@@ -171,7 +171,7 @@ function sayStored({ partition, first }: Batch): void {
   say({ kind: 'stored', partition, at, lagMs: at - (slices[0]?.[1] ?? at) })
 }
 
-/** The object, its calls in {@link calls} until they settle. */
+/** Wraps the object: each of its calls is in {@link calls} until it settles. */
 function noteCalls<T extends object>(target: T, name: string): T {
   return new Proxy(target, {
     get(object, key) {
@@ -188,7 +188,7 @@ function noteCalls<T extends object>(target: T, name: string): T {
   })
 }
 
-/** The object with some of its members replaced; the others stay its own, private state included. */
+/** Wraps the object: some members are replaced; the others remain, private state included. */
 function override<T extends object>(target: T, changes: Partial<T>): T {
   return new Proxy(target, {
     get(object, name) {

@@ -1,4 +1,4 @@
-/** What a fault is. Each kind says when it struck and which partitions it stopped; then they have to flow again. */
+/** A fault. Each kind reports when it struck and the partitions that it stopped; these then have to flow again. */
 import type { Fleet } from './fleet.ts'
 import type { Servers } from './servers.ts'
 import type { Trail } from './trail.ts'
@@ -10,7 +10,7 @@ export interface Timing {
   readonly marginMs: number
 }
 
-/** Everything that can be broken. */
+/** All parts that faults can break. */
 export interface Scene {
   readonly servers: Servers
   readonly trail: Trail
@@ -30,11 +30,11 @@ export interface Injected {
 
 export interface Fault {
   readonly kind: string
-  /** What it breaks: two at once are two of different targets, or one would undo the other. */
+  /** The part that it breaks: two faults at once have different targets, or one would undo the other. */
   readonly target: 'consumer' | 'group' | 'store' | 'link to the store' | 'brokers' | 'link to the brokers'
   /** Resolves when the fault has struck and its cause has ended: killed processes run again. */
   inject(scene: Scene): Promise<Injected>
-  /** Why this fault cannot be had here. */
+  /** Why this fault is not available on this machine. */
   unavailable?(servers: Servers): string | undefined
 }
 

@@ -87,7 +87,7 @@ export class Member {
     })
   }
 
-  /** @throws Error if it has ended without being made to. */
+  /** @throws Error if it has ended by itself. */
   check(): void {
     if (this.#mayEnd || this.#child === undefined || this.isAlive) return
     const how = this.#child.signalCode ?? `exit code ${this.#child.exitCode}`
@@ -96,7 +96,7 @@ export class Member {
 
   /**
    * Lets the consumer strike itself at its next such step.
-   * @returns When it did, and the partitions it had; undefined if it did not come there in time.
+   * @returns The time of the strike and its partitions then; undefined if it did not reach the step in time.
    */
   async strike(strike: Strike): Promise<{ step: Step; at: number; partitions: number[] } | undefined> {
     this.#struck = undefined
@@ -114,7 +114,7 @@ export class Member {
     return { step: struck.step, at: struck.at, partitions }
   }
 
-  /** Else it would strike at some later time. @returns What it says if it has struck meanwhile. */
+  /** Takes the strike back: else it would strike at some later time. @returns The strike if it has happened meanwhile. */
   async #takeBack(): Promise<Struck | undefined> {
     this.#forget()
     await until('the strike taken back', () => this.#forgotten || this.#struck !== undefined || undefined)
@@ -199,7 +199,7 @@ export class Fleet {
     await this.abandon()
   }
 
-  /** Ends all of them as they are. */
+  /** Ends all of them at once. */
   async abandon(): Promise<void> {
     await Promise.all(this.members.map((member) => member.kill()))
     const proxies = this.members.flatMap((member) => [member.toStore, ...member.toBrokers])

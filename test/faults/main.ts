@@ -26,7 +26,7 @@ import { Trail } from './trail.ts'
 
 /** After so many rounds a new topic and empty tables, so that the last round costs what the first one did. */
 const ROUNDS_OF_TRAIL = 12
-/** Then the rest is not worth its time. */
+/** After so many broken rounds the run ends: further rounds would show little. */
 const MAX_BROKEN = 10
 const PARTITIONS = 4
 process.exitCode = await main()
@@ -153,7 +153,7 @@ async function playTrail(
     }
   }
   if (!broken && !(await endInOrder(fleet))) {
-    // The last round's: it left them as they are.
+    // The last round left them so: its result is replaced by the failure.
     results.pop()
     broken = true
   }

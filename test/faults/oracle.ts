@@ -1,4 +1,4 @@
-/** What has to hold after every round: asked of the tables and of the log alone, never of the consumer. */
+/** Checks the promises after every round, by the tables and the log alone, never by the consumer. */
 import { completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Servers } from './servers.ts'
@@ -7,7 +7,7 @@ import { until } from '../support/wait.ts'
 
 const STORED_TIMEOUT_MS = 90_000
 const POLL_MS = 100
-/** What the producer records by itself, with no receipt. */
+/** Types of the events that the producer records by itself, without a receipt. */
 const OWN_TYPES = new Set(['trail_started', 'session_start', 'trail_stopped'])
 const SHOWN = 5
 

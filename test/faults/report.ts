@@ -1,4 +1,4 @@
-/** What a run has shown, for people and as one line of JSON. */
+/** The report of a run, as text for people and as one line of JSON. */
 import type { Timing } from './fault.ts'
 import type { RoundResult } from './round.ts'
 

@@ -1,4 +1,4 @@
-/** One round: load, faults, everything flows again, the load ends, and the oracle looks. */
+/** One round: load, faults, everything flows again, the load ends, and the oracle checks. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { between, type Injected, type Scene } from './fault.ts'
@@ -45,7 +45,7 @@ export async function playRound(round: Round, scene: Scene, oracle: Oracle): Pro
   for (const member of fleet.members) member.start()
   await servers.inSync()
   await servers.storeUp()
-  // Also one that others have taken the partitions from.
+  // Also a consumer that has lost all its partitions to others.
   for (const member of fleet.members) await member.answers()
   const acknowledged = await trail.pause()
   const look = (): Promise<Verdict> => oracle.check(acknowledged, check)

@@ -16,7 +16,7 @@ const DISK_MB = 1024
 const ISR_POLL_MS = 200
 const SUPERVISE_MS = 500
 const LAST_LINES = 12
-/** What ClickHouse's process has to say, below its data directory. */
+/** The standard error of ClickHouse's process, below its data directory. */
 const ERRORS_FILE = join('clickhouse', 'server.err')
 const TABLES = [EVENTS_TABLE, SKIPPED_TABLE]
 
@@ -58,7 +58,7 @@ export class Servers implements AsyncDisposable {
     const [kafka, dataDir] = await Promise.all([
       startKafka({
         brokers: 3,
-        // One that is ours: of a temporary one a node's files go with its orderly end.
+        // Not a temporary one, from which a node that ends in order removes its files.
         dataDir: join(directory, 'kafka'),
         properties: {
           'min.insync.replicas': '2',
@@ -76,7 +76,7 @@ export class Servers implements AsyncDisposable {
     return servers
   }
 
-  /** What a supervisor does: a ClickHouse that has ended by itself is one more fault, and is started again. */
+  /** Acts as a supervisor: notes a ClickHouse that has ended by itself as one more fault, and starts it again. */
   async #supervise(): Promise<void> {
     const { signal } = this.#closed
     while (!signal.aborted) {
@@ -134,10 +134,10 @@ export class Servers implements AsyncDisposable {
     for (const table of TABLES) await this.#admin.command(`TRUNCATE TABLE {database:Identifier}.${table}`)
   }
 
-  /** Fills the disk under ClickHouse to its last byte. @returns What makes room again. */
+  /** Fills the disk under ClickHouse to its last byte. @returns A function that makes room again. */
   async fillDisk(): Promise<() => Promise<void>> {
     // A merge that meets a full disk here may leave a damaged part in place of good ones (ClickHouse 26.7: an empty marks
-    // file); that is ClickHouse's to lose, and no consumer can help it.
+    // file); ClickHouse then loses rows, and no consumer can prevent it.
     await this.#admin.command('SYSTEM STOP MERGES')
     await until('merges stopped', async () => {
       const [row] = await this.#admin.rows<{ running: number }>(
@@ -178,7 +178,7 @@ export class Servers implements AsyncDisposable {
     }
   }
 
-  /** Waits until every partition of a topic, or of all, is on all brokers: what comes next may kill any one of them. */
+  /** Waits until every partition of a topic, or of all, is on all brokers: the next fault may kill any one of them. */
   async inSync(topic?: string): Promise<void> {
     const brokers = this.kafka.nodes.length
     const look = async (): Promise<true | undefined> => {

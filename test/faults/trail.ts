@@ -1,4 +1,4 @@
-/** One log under load: a topic with its group, the real producer at full speed, and what no agent would send. */
+/** One log under load: a topic with its group, the real producer at full speed, and messages that no agent would send. */
 import { type ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
@@ -144,7 +144,7 @@ export class Trail {
         const seqs = [...Array.from({ length: NOISE_RECORDS }, (_, index) => seq + index), seq, again]
         const values = [...seqs.map((number) => encodeRecord(makeRecord(run, number))), null]
         const messages = values.map((value) => ({ key: run, value, partition }))
-        // Sent until it is acknowledged: what comes twice is what the consumer has to find.
+        // Sent until it is acknowledged: the consumer has to find the events that come twice.
         for (;;) {
           producer ??= await this.#connect().catch(() => undefined)
           if (await this.#send(producer, messages)) break

@@ -1,4 +1,4 @@
-/** The .avsc alone says what the fields of the record hold: tests of its attributes, and of all that must agree with them. */
+/** Only the .avsc describes the fields of the record: tests of its attributes, and of all lists that must agree with them. */
 import { readFileSync } from 'node:fs'
 import {
   type AuditRecord,

@@ -29,7 +29,7 @@ export function findFault(store: ModelStore, log: ModelPartition, world: World):
     const wrong = row === undefined ? 'has no row' : compare(row, value, events, world)
     if (wrong !== undefined) return `offset ${offset} of partition ${log.partition} ${wrong}`
   }
-  return rows.size === log.end ? undefined : `partition ${log.partition} has rows of offsets that never were`
+  return rows.size === log.end ? undefined : `partition ${log.partition} has rows of offsets that the log does not have`
 }
 
 function compare(

@@ -12,7 +12,7 @@ const SEEDS_A_TEST = 50
 const firstSeeds = Array.from({ length: SEEDS / SEEDS_A_TEST }, (_, index) => 1 + index * SEEDS_A_TEST)
 const struck = new Set<Fault>()
 
-describe('whatever fails', () => {
+describe('under faults of every kind', () => {
   it.each(firstSeeds)(
     `every record is stored once, no consumer stops or waits for ever: ${SEEDS_A_TEST} seeds from %i`,
     async (first) => {
@@ -24,7 +24,7 @@ describe('whatever fails', () => {
     },
   )
 
-  it('has had every kind of fault', () => {
+  it('every kind of fault has struck', () => {
     expect([...struck].toSorted()).toEqual([...CALL_FAULTS, ...EVENT_FAULTS, ...LASTING_FAULTS].toSorted())
   })
 })

@@ -36,8 +36,8 @@ export class World {
   }
 
   /** Notes an action. The text is made only if a history is kept. */
-  tell(who: string, what: () => string): void {
-    this.history?.push(`${this.kernel.now.toFixed(1).padStart(9)}  ${who.padEnd(7)} ${what()}`)
+  tell(actor: string, describe: () => string): void {
+    this.history?.push(`${this.kernel.now.toFixed(1).padStart(9)}  ${actor.padEnd(7)} ${describe()}`)
   }
 
   /** Notes a violation, and ends the run. */

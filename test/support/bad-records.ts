@@ -1,6 +1,6 @@
 /**
- * Messages that are surely no audit record, generated. What a random change makes of a record may by chance be a record
- * again, so each is judged here by other means than the checker under test: avsc decodes it, and the bytes must come back.
+ * Generates messages that are certainly not audit records. A random change of a record may by chance give a record again, so
+ * each message is judged by other means than the checker under test: avsc decodes it, and the bytes must come back.
  */
 import { isUtf8 } from 'node:buffer'
 import { type AuditRecord, NEWEST_SCHEMA, SINGLE_OBJECT_BYTES, singleObjectHeader } from '@agent-audit/schemas'
@@ -127,7 +127,7 @@ const kinds: Record<BadMessage['kind'], fc.Arbitrary<Buffer | null>> = {
   'empty value': fc.constant(Buffer.alloc(0)),
 }
 
-/** All kinds, the plain ones less often. */
+/** All kinds, the two without content less often. */
 export const badMessages: fc.Arbitrary<BadMessage> = fc.oneof(
   ...BAD_KINDS.map((kind) => ({
     weight: kind === 'tombstone' || kind === 'empty value' ? 1 : 3,

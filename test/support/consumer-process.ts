@@ -10,7 +10,7 @@ export interface ConsumerProcess {
   readonly stderr: string
   /** Its exit code, or the signal that ended it. */
   readonly exited: Promise<number | NodeJS.Signals>
-  /** Where it serves health and metrics; waits until it says so. */
+  /** The URL of health and metrics; waits until the consumer prints it. */
   url(): Promise<string>
   kill(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>
 }
@@ -20,7 +20,7 @@ const MAIN = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url
 const LIFELINE = `data:text/javascript,process.once('disconnect',()=>process.exit(9));process.channel.unref()`
 /** As `npm run consumer` has them. */
 const NODE_OPTIONS = ['--max-semi-space-size=4', '--conditions=agent-audit-source']
-const OURS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
+const SETTINGS = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
 const START_TIMEOUT_MS = 20_000
 
 /**
@@ -28,7 +28,7 @@ const START_TIMEOUT_MS = 20_000
  * @param imported - Modules that the process loads first.
  */
 export function startConsumerProcess(environment: Record<string, string>, ...imported: URL[]): ConsumerProcess {
-  const inherited = Object.entries(process.env).filter(([name]) => !OURS.test(name))
+  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS.test(name))
   const imports = [LIFELINE, ...imported.map(({ href }) => href)].flatMap((url) => ['--import', url])
   const child = spawn(process.execPath, [...NODE_OPTIONS, ...imports, MAIN], {
     env: { ...Object.fromEntries(inherited), HTTP_PORT: '0', ...environment },

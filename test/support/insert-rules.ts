@@ -8,7 +8,7 @@ function isInsert(bytes: Buffer): boolean {
   return INSERT.test(bytes.toString('latin1'))
 }
 
-/** Tells of the first insert, once it is sent or answered, and changes nothing. */
+/** Calls `onInsert` once the first insert is sent or answered, and changes nothing. */
 export function watchInsert(when: 'sent' | 'answered', onInsert: () => void): ProxyRule {
   let inserting: ProxyConnection | undefined
   return {
@@ -73,7 +73,7 @@ export function holdInserts(): ProxyRule {
   }
 }
 
-/** The server refuses by itself: inserts carry a setting that makes it, such as `readonly=2`. */
+/** The server itself refuses: inserts carry a setting that makes it refuse, such as `readonly=2`. */
 export function addSetting(setting: string): ProxyRule {
   return {
     request: (bytes) =>

@@ -15,7 +15,7 @@ export const JOIN_GROUP = 11
 export const HEARTBEAT = 12
 
 export interface KafkaProxy {
-  /** Where clients find the broker: `host:port`. */
+  /** The address at which clients reach the broker: `host:port`. */
   readonly address: string
   /** Answers withheld so far. */
   readonly withheld: number
@@ -26,7 +26,7 @@ export interface KafkaProxy {
   withholdAnswers(kind: number, count: number): void
   /** Answers the next request of a kind with this body, which follows the correlation id. The broker does not get the request. */
   answerNext(kind: number, body: Buffer): void
-  /** Keeps back the answers to requests of a kind, and all behind them on their connection, until `release` resolves. */
+  /** Keeps back the answers to requests of a kind, and all later answers on their connection, until `release` resolves. */
   holdAnswers(kind: number, release: Promise<unknown>): void
   /** Resolves once the next answer to a request of a kind has been passed on. */
   answered(kind: number): Promise<void>

@@ -57,7 +57,7 @@ async function hasLeaders(admin: Admin, topic: string): Promise<boolean> {
   }
 }
 
-/** Reads a topic from its start until `enough` says so. */
+/** Reads a topic from its start until `enough` returns true. */
 export async function readMessages(
   kafka: Kafka,
   topic: string,

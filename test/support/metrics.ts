@@ -1,4 +1,4 @@
-/** Reads what a consumer serves at /metrics. */
+/** Reads the metrics that a consumer serves. */
 
 /** Sums the samples of a metric over those of its labels that are not asked for; undefined if there are none. */
 export function readMetric(text: string, name: string, label = ''): number | undefined {

@@ -1,4 +1,4 @@
-/** A Kafka that a test has for itself, to kill it or to hold it: how it comes back soon, and how it ends soon. */
+/** For tests that start their own Kafka, to kill it or to hold it: settings for a quick return, and a quick end. */
 import type { KafkaCluster } from '@agent-audit/stack'
 
 /** A killed broker may come back once its old session has expired: after 2 s, not after the 5 s of other clusters. */

@@ -15,7 +15,7 @@ const PROPERTIES = { 'group.min.session.timeout.ms': '1500' }
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where a file asks for the run's Kafka; see `shared-kafka.ts`. */
+    /** The URL at which a file asks for the run's Kafka; see `shared-kafka.ts`. */
     readonly runKafkaUrl: string
   }
 }

@@ -8,7 +8,7 @@ export interface SharedKafka {
   readonly attached: boolean
 }
 
-/** Starts the run's Kafka, unless another file has done so. It goes on after this file. */
+/** Starts the run's Kafka, unless another file has done so. It runs on after this file. */
 export async function sharedKafka(): Promise<SharedKafka> {
   const response = await fetch(inject('runKafkaUrl'))
   if (!response.ok) throw new Error(await response.text())

@@ -140,7 +140,7 @@ function damage(directory: string, text: string): void {
   spawnSync(process.execPath, ['-e', program, directory, text])
 }
 
-it('the death of the delivery thread is reported; the trail takes no more events, the next trail sends the stored ones', async () => {
+it('the death of the delivery thread is reported: the trail takes no more events, the next one sends those stored', async () => {
   const dataDir = makeTempDirectory()
   const child = startChild('lose-delivery', dataDir)
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
