@@ -4,6 +4,9 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
+/** The exit code of a command that could not complete (src/terminal.ts). */
+const NOT_COMPLETED = 3
+
 const [major, minor] = process.versions.node.split('.').map(Number)
 const source = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
@@ -11,7 +14,7 @@ if (major < 22 || (major === 22 && minor < 15)) {
   process.stderr.write(
     `agent-audit: needs Node.js 22.15 or newer, this is ${process.versions.node}; inside the repository run it as: npx agent-audit\n`,
   )
-  process.exitCode = 2
+  process.exitCode = NOT_COMPLETED
 } else if (existsSync(source)) {
   runSource()
 } else {
@@ -26,10 +29,10 @@ function runSource() {
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
     process.stderr.write(`agent-audit: cannot start ${process.execPath}: ${error.message}\n`)
-    process.exitCode = 3
+    process.exitCode = NOT_COMPLETED
   })
   child.on('exit', (code, signal) => {
-    if (signal === null) process.exitCode = code ?? 3
+    if (signal === null) process.exitCode = code ?? NOT_COMPLETED
     else endBy(signal)
   })
 }

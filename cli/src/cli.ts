@@ -20,12 +20,12 @@ The trail:
   CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit)
   or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
-Exit codes: 0 done, 1 a finding (verify: repeated), 2 wrong use (verify: gaps), 3 the command could not complete`
+Exit codes: 0 done, 1 a finding (verify: repeated), 2 gaps (verify only), 3 the command could not complete, 64 wrong use`
 
 /**
  * Runs one command.
  * @param args - Without `node` and the script, such as `['trail', 'S1', '--json']`.
- * @returns The exit code: 0 done, 1 finding, 2 wrong use, 3 could not complete; `verify` has another meaning for 1 and 2.
+ * @returns The exit code: 0 done, 1 finding, 3 could not complete, 64 wrong use; `verify` adds 2 for gaps. Rejects at a crash.
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done

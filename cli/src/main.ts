@@ -1,14 +1,23 @@
 /** The `agent-audit` process. */
-import { runCli } from './cli.ts'
+import { inspect } from 'node:util'
+import { EXIT } from './terminal.ts'
+
+process.on('uncaughtException', (error) => {
+  // Node.js would end with 1, which says that the command found something.
+  process.stderr.write(`${inspect(error)}\n`)
+  process.exit(EXIT.notCompleted)
+})
 
 // A reader such as `agent-audit trail S | head` closes the pipe early: that is no error, and further output has no reader.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
-    process.exit(process.exitCode ?? 0)
+    process.exit(process.exitCode ?? EXIT.done)
   })
 }
 
+// Loaded only now: an installation that misses a package must not end with 1 either.
+const { runCli } = await import('./cli.ts')
 process.exitCode = await runCli(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -7,5 +7,8 @@ export interface Terminal {
   readonly colors: boolean
 }
 
-/** Exit codes, the same for every command. */
-export const EXIT = { done: 0, finding: 1, wrongUse: 2, notCompleted: 3 } as const
+/**
+ * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps: wrong use is 64, as in sysexits.h, so that a script
+ * never takes a missing variable for a loss.
+ */
+export const EXIT = { done: 0, finding: 1, wrongUse: 64, notCompleted: 3 } as const

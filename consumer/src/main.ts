@@ -1,13 +1,21 @@
 /**
  * The consumer's process: `npm run consumer`, configured by the environment (settings.ts). On SIGTERM and SIGINT it drains:
- * it writes its fetched records, leaves its partitions clean, and leaves the group. Exit codes: 0 drained, 2 wrong settings,
- * 1 an error that an operator must look at.
+ * it writes its fetched records, leaves its partitions clean, and leaves the group. Exit codes: 0 drained, 1 an error
+ * that an operator must look at, 3 a crash, 64 wrong settings.
  */
+import { inspect } from 'node:util'
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { type Logger, pino } from 'pino'
 import { createConsumer } from './consumer.ts'
 import { serveHttp } from './http.ts'
 import { readSettings, type Settings } from './settings.ts'
+
+const EXIT = { drained: 0, stopped: 1, crashed: 3, wrongSettings: 64 } as const
+
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${inspect(error)}\n`)
+  process.exit(EXIT.crashed)
+})
 
 // A kafkajs client that could not be closed in order may have left a timer or a socket behind.
 process.exit(await main())
@@ -19,7 +27,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error
     process.stderr.write(`${error.message}\n`)
-    return 2
+    return EXIT.wrongSettings
   }
   const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL })
   const drain = drainOnSignal(log, settings.SHUTDOWN_TIMEOUT_MS)
@@ -29,11 +37,11 @@ async function main(): Promise<number> {
   try {
     await consumer.run(drain)
     log.info('drained')
-    return 0
+    return EXIT.drained
   } catch (error) {
     if (!(error instanceof TrailError)) throw error
     log.fatal({ code: error.code }, error.message)
-    return 1
+    return EXIT.stopped
   } finally {
     http.close()
   }
@@ -48,7 +56,7 @@ function drainOnSignal(log: Logger, timeoutMs: number): AbortSignal {
     // A partition that is not drained by then is left "busy": its next owner waits out the lease.
     setTimeout(() => {
       log.error({ timeoutMs }, 'not drained in time: exiting')
-      process.exit(1)
+      process.exit(EXIT.stopped)
     }, timeoutMs).unref()
   }
   process.on('SIGTERM', onSignal)

@@ -27,7 +27,8 @@ Records agents' sessions through the producer, runs the consumer that writes the
   --json          the last line of the output is one JSON object
   --help          show this
 
-Exit codes: 0 every accepted event is stored once; 1 some are not; 2 wrong use, or a file that cannot be read to its end
+Exit codes: 0 every accepted event is stored once; 1 some are not; 3 npm start crashed; 64 wrong use, or a file that cannot
+be read to its end
 `
 
 const OPTIONS = {

@@ -2,6 +2,7 @@
  * `npm start`, the main job from end to end: open the deployment, start the consumer, record, wait until every event is
  * stored, show the result, stop. Each step is a file beside this one.
  */
+import { inspect } from 'node:util'
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { stopAll } from '@agent-audit/stack'
 import { readArguments, type StartOptions, USAGE } from './arguments.ts'
@@ -13,7 +14,13 @@ import { createProgress } from './progress.ts'
 import { recordAndStore } from './run/main-job.ts'
 import { showResult } from './result/show-result.ts'
 
-const EXIT = { complete: 0, incomplete: 1, wrongInput: 2 } as const
+const EXIT = { complete: 0, incomplete: 1, crashed: 3, wrongInput: 64 } as const
+
+process.on('uncaughtException', (error) => {
+  // Node.js would end with 1, which says that events are not stored.
+  process.stderr.write(`${inspect(error)}\n`)
+  process.exit(EXIT.crashed)
+})
 
 for (const stream of [process.stdout, process.stderr]) {
   // A reader such as `npm start | head` closes the pipe early; the events still have to be stored.

@@ -79,11 +79,11 @@ describe('without a server', () => {
     [['sessions'], /CLICKHOUSE_URL.*--data-dir/],
     [['verify'], /--completeness/],
     [['sessions', '--data-dir', '/nowhere'], /no trail in "\/nowhere"/],
-  ])('wrong use %j: one line on stderr, exit 2', async (args, message) => {
+  ])('wrong use %j: one line on stderr, exit 64', async (args, message) => {
     const { code, out, err } = await run(args)
     expect(err).toMatch(message)
     expect(err).toMatch(/^agent-audit: [^\n]+\n$/)
-    expect([code, out]).toEqual([2, ''])
+    expect([code, out]).toEqual([64, ''])
   })
 
   it('help names every command and explains the exit codes', async () => {
@@ -102,7 +102,7 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated or altered, 2 gaps, 3 could not check',
+      '0 complete, 1 repeated or altered, 2 gaps, 3 could not check, 64 wrong use',
     )
   })
 
@@ -240,7 +240,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     const { CLICKHOUSE_PASSWORD: _, ...rest } = env
     expect((await run(['sessions'], { ...rest, CLICKHOUSE_PASSWORD_FILE: join(directory, 'secret') })).code).toBe(0)
     const missing = await run(['sessions'], { ...rest, CLICKHOUSE_PASSWORD_FILE: join(directory, 'none') })
-    expect([missing.code, missing.err]).toEqual([2, expect.stringContaining('CLICKHOUSE_PASSWORD_FILE')])
+    expect([missing.code, missing.err]).toEqual([64, expect.stringContaining('CLICKHOUSE_PASSWORD_FILE')])
   })
 })
 
@@ -272,7 +272,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined || process.env['CLICKHOUSE_URL'] !==
 describe('the agent-audit executable', () => {
   it('runs from source, passes on arguments and exit code, and prints no colours into a pipe', async () => {
     const wrong = await runShim(['sessions', '--since', 'never'])
-    expect([wrong.code, wrong.out]).toEqual([2, ''])
+    expect([wrong.code, wrong.out]).toEqual([64, ''])
     expect(wrong.err).toMatch(/^agent-audit: [^\n]+\n$/)
     const help = await runShim(['--help'], { FORCE_COLOR: '1' })
     expect(help.code).toBe(0)

@@ -156,10 +156,10 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
   })
 })
 
-it('ends with exit code 2 for wrong settings, and names every one', async () => {
+it('ends with exit code 64 for wrong settings, and names every one', async () => {
   const wrong = { KAFKA_BROKERS: 'kafka', CLICKHOUSE_URL: 'here', BATCH_MAX_EVENTS: 'many', LOG_LEVEL: 'loud' }
   const consumer = startConsumerProcess(wrong)
-  expect(await consumer.exited).toBe(2)
+  expect(await consumer.exited).toBe(64)
   for (const setting of Object.keys(wrong)) expect(consumer.stderr).toContain(`${setting}: `)
   expect(consumer.stderr).not.toContain('    at ')
   expect(consumer.stdout).toBe('')

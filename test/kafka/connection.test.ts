@@ -79,7 +79,7 @@ const ROLES: readonly Role[] = [
     connect: drain,
     refusal: async (env) => {
       const { code, err } = await drain(env)
-      return code === 2 ? err : `exit code ${code}: ${err}`
+      return code === 64 ? err : `exit code ${code}: ${err}`
     },
   },
 ]

@@ -68,7 +68,7 @@ function run(args: readonly string[], expected: { readonly exitCode: number; rea
 function runWithoutEmbedded(): boolean {
   const folder = join(installed, '@agent-audit/embedded')
   renameSync(folder, join(directory, 'embedded'))
-  const ok = run(['sessions'], { exitCode: 2, says: /npm install @agent-audit\/embedded/ })
+  const ok = run(['sessions'], { exitCode: 64, says: /npm install @agent-audit\/embedded/ })
   renameSync(join(directory, 'embedded'), folder)
   return ok
 }

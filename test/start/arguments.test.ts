@@ -15,7 +15,7 @@ it.each([
 ])('names the mistake in %j in one line, and starts nothing', async (args, message) => {
   const dataDir = join(makeTempDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, ...args])
-  expect(run).toMatchObject({ exitCode: 2, stdout: '' })
+  expect(run).toMatchObject({ exitCode: 64, stdout: '' })
   expect(run.stderr).toContain(message)
   expect(run.stderr.trimEnd().split('\n')).toHaveLength(1)
   expect(existsSync(dataDir)).toBe(false)

@@ -25,7 +25,7 @@ it.each([
   const file = text === undefined ? join(makeTempDirectory(), name) : writeRecording(name, text)
   const dataDir = join(makeTempDirectory(), 'data')
   const run = await start(['--data-dir', dataDir, '--replay', file])
-  expect(run).toMatchObject({ exitCode: 2, stdout: '', stderr: `npm start: ${file}: ${message}\n` })
+  expect(run).toMatchObject({ exitCode: 64, stdout: '', stderr: `npm start: ${file}: ${message}\n` })
   expect(existsSync(dataDir)).toBe(false)
 })
 
@@ -75,7 +75,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a file that cannot be read to its 
   ])('%s: names the line, and stores and counts the sessions before it', async (_, data, line, message, sessions) => {
     const file = writeRecording('bad', data)
     const run = await start(['--data-dir', dataDir, '--replay', file, '--json'])
-    expect(run.exitCode).toBe(2)
+    expect(run.exitCode).toBe(64)
     const told = run.stderr.split('\n').filter((text) => text.startsWith('npm start: '))
     expect(told).toHaveLength(1)
     expect(told[0]).toContain(`npm start: ${file} line ${line}: `)

@@ -36,7 +36,7 @@ dead letter. A dead letter that cannot be read as an event, or was replayed befo
 The log: --brokers or KAFKA_BROKERS (with KAFKA_SSL, KAFKA_SASL_*), else the embedded log in AUDIT_DATA_DIR or of --data-dir.
 SCHEMA_REGISTRY_URL: for records in the Confluent wire format.
 
-Exit codes: 0 all replayed, 1 some refused, 2 wrong use, 3 could not complete`
+Exit codes: 0 all replayed, 1 some refused, 3 could not complete, 64 wrong use`
 
 export function addDeadLetters(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const group = program

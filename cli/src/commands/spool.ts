@@ -37,7 +37,10 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     .command('status <dir>')
     .description('list the spools below a spool directory: runs, events, oldest event')
     .option('--json', 'one JSON array; records and oldest of a live run are null: only its process knows them')
-    .addHelpText('after', '\nExit codes: 0 done, 1 a damaged spool was found, 3 the directory cannot be read')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 a damaged spool was found, 3 the directory cannot be read, 64 wrong use',
+    )
     .action(async (directory: string, { json }: { json?: boolean }) => {
       const { spoolStatus } = await import('@agent-audit/producer')
       const found = spoolStatus(directory)
@@ -55,7 +58,7 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left`,
+      `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
     )
     .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
 }

@@ -20,7 +20,7 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .description('check that no event is missing and none is stored twice')
     .option('--completeness', 'check every offset of every log partition, and every number of every run')
     .option('--json', 'one JSON object')
-    .addHelpText('after', '\nExit codes: 0 complete, 1 repeated or altered, 2 gaps, 3 could not check')
+    .addHelpText('after', '\nExit codes: 0 complete, 1 repeated or altered, 2 gaps, 3 could not check, 64 wrong use')
   connectable(command).action(async (options: Options) => {
     if (options.completeness !== true) {
       throw new InvalidInputError('OPTIONS_INVALID', 'verify: say what to check: --completeness')
