@@ -12,6 +12,7 @@ import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
+import { BATCH_DECODERS } from './log/batch-decoders.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
@@ -127,7 +128,7 @@ function composeSource(settings: Settings, memory: BufferMemory): Source {
     sessionTimeoutMs: settings.SESSION_TIMEOUT_MS,
   }
   if (settings.kafka === undefined) return createEmbeddedSource({ ...group, directory: settings.AUDIT_DATA_DIR })
-  return createKafkaSource({ ...group, ...settings.kafka, memory })
+  return createKafkaSource({ ...group, ...settings.kafka, memory, decoders: BATCH_DECODERS })
 }
 
 function writerOptions(settings: Settings, pace: Pace): WriterOptions {

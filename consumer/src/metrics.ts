@@ -52,7 +52,7 @@ export function createMetrics(): Metrics {
     }),
     stopped: new Gauge({
       name: 'audit_partition_stopped',
-      help: '1 while a partition is stopped, after too many dead letters in a row.',
+      help: '1 while a partition is stopped: too many dead letters in a row, or a batch that cannot be unpacked.',
       labelNames,
       registers,
     }),
@@ -134,10 +134,16 @@ function createObserver(
     },
     committed: (answer) => meters.commits.inc({ ...labels, answer }),
     recovering: () => log.info(labels, 'recovering the partition'),
-    stopped({ offset, reason }, deadInARow) {
+    stopped(at, deadInARow) {
+      meters.stopped.set(labels, 1)
+      if (at.kind === 'unreadable') {
+        stopped.set(`${topic}/${partition}`, at.error.message)
+        log.fatal({ ...labels, code: at.error.code }, `partition stopped: ${at.error.message}`)
+        return
+      }
+      const { offset, reason } = at
       const why = `${deadInARow} dead letters in a row, and the record at offset ${offset} is also bad: ${reason}`
       stopped.set(`${topic}/${partition}`, why)
-      meters.stopped.set(labels, 1)
       log.fatal({ ...labels, offset, deadInARow, reason }, 'partition stopped: too many dead letters in a row')
     },
     ended: markRunning,

@@ -2,6 +2,7 @@
  * The consumer without its process, for simulations, fault tests and benchmarks: its composition over any source, sink and
  * clock, and the interfaces that these implement.
  */
+export { BATCH_DECODERS } from './log/batch-decoders.ts'
 export { copyRecord } from './pipeline/batch.ts'
 export { BufferMemory } from './pipeline/buffer-memory.ts'
 export { CLEAN, readFence } from './pipeline/fence.ts'

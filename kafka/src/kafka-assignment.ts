@@ -1,7 +1,7 @@
 /** A Kafka partition assigned to this member: unpacks the fetched batches, and pauses fetching while the pipeline takes none. */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { PackedBatch, UnpackedBatch } from './patches/record-batch.ts'
-import type { Assignment, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
+import type { Assignment, BatchDecoders, CommitAnswer, Committed, FetchMemory, LogRecord, LogSlice } from './source.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
 /** The group member, as its assignment sees it. */
@@ -46,6 +46,7 @@ export class KafkaAssignment implements Assignment {
   readonly draining: AbortSignal
   readonly #kafka: KafkaPartition
   readonly #memory: FetchMemory
+  readonly #decoders: BatchDecoders
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
   /** Whether the member fetches this partition. Every partition begins paused. */
@@ -58,7 +59,7 @@ export class KafkaAssignment implements Assignment {
   constructor(
     given: Pick<Assignment, 'logId' | 'topic' | 'partition' | 'ended' | 'draining'>,
     kafka: KafkaPartition,
-    memory: FetchMemory,
+    { memory, decoders }: { readonly memory: FetchMemory; readonly decoders: BatchDecoders },
   ) {
     this.logId = given.logId
     this.topic = given.topic
@@ -67,6 +68,7 @@ export class KafkaAssignment implements Assignment {
     this.draining = given.draining
     this.#kafka = kafka
     this.#memory = memory
+    this.#decoders = decoders
   }
 
   async position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
@@ -152,13 +154,19 @@ export class KafkaAssignment implements Assignment {
     } while (batches.length > 0 && !stop.aborted)
   }
 
-  /** Unpacks at least one batch, if one is left. */
+  /** Unpacks at least one batch, if one is left. @throws if the first one cannot be unpacked. */
   async #unpack(left: PackedBatch[], firstOffset: number): Promise<{ value: Unpacked; bytes: number }> {
     const records: LogRecord[] = []
     const done: (() => void)[] = []
     let bytes = 0
     for (let batch = left.shift(); batch !== undefined; batch = bytes < SLICE_BYTES ? left.shift() : undefined) {
-      const unpacked = await this.#unpackBatch(batch)
+      const unpacked = await this.#unpackBatch(batch).catch((error: unknown) => error as Error)
+      if (unpacked instanceof Error) {
+        if (done.length === 0) throw unpacked
+        // The records before it come first: the next slice begins with this batch, and throws.
+        left.unshift(batch)
+        break
+      }
       // The first batch of a fetch may begin below the offset that was asked for.
       for (const record of unpacked.records) if (record.offset >= firstOffset) records.push(record)
       done.push(unpacked.free)
@@ -174,11 +182,11 @@ export class KafkaAssignment implements Assignment {
 
   async #unpackBatch(batch: PackedBatch): Promise<UnpackedBatch> {
     try {
-      return await batch.unpack()
+      return await batch.unpack(this.#decoders)
     } catch (error) {
       const where = `offsets ${batch.firstOffset} to ${batch.lastOffset} of ${this.topic}/${this.partition}`
       const message = `${where} cannot be unpacked: ${error instanceof Error ? error.message : String(error)}`
-      throw new AuditUnavailableError('BROKER_UNAVAILABLE', message, { cause: error })
+      throw new IntegrityError('BATCH_UNREADABLE', message, { cause: error })
     }
   }
 

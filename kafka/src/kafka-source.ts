@@ -16,7 +16,7 @@ import type { KafkaConnection } from './connection.ts'
 import { KafkaAssignment } from './kafka-assignment.ts'
 import { FetchedBatches } from './patches/fetch-reader.ts'
 import { onRejoin } from './patches/rejoin.ts'
-import type { Assignment, CommitAnswer, FetchMemory, Source } from './source.ts'
+import type { Assignment, BatchDecoders, CommitAnswer, FetchMemory, Source } from './source.ts'
 import { positionOf } from './topics.ts'
 import { within } from './within.ts'
 
@@ -26,6 +26,7 @@ export interface KafkaSourceOptions extends KafkaConnection {
   readonly sessionTimeoutMs: number
   /** Records fetched ahead count into it. */
   readonly memory: FetchMemory
+  readonly decoders: BatchDecoders
 }
 
 /** Longest waits for a member to leave, and for an admin client to close, milliseconds: a drain has 10 s. */
@@ -207,11 +208,8 @@ class GroupMember {
       this.#consumer.pause([{ topic, partitions }])
       for (const partition of partitions) {
         const logPartition = { logId, topic, partition, ended: this.#epoch.signal, draining }
-        const assignment = new KafkaAssignment(
-          logPartition,
-          this.#partition(topic, partition),
-          this.#parts.options.memory,
-        )
+        const kafka = this.#partition(topic, partition)
+        const assignment = new KafkaAssignment(logPartition, kafka, this.#parts.options)
         this.#assignments.set(keyOf(assignment), assignment)
         const { signal: handingOver } = this.#handingOver
         const working = work(assignment).catch((error: unknown) => {

@@ -55,7 +55,8 @@ export interface Assignment extends LogPartition {
   /**
    * Reads from an offset on, until the assignment ends, the consumer drains or `until` is aborted; one reader at a time.
    * A slice is valid until the next one is requested: then its records may be gone. Fetching pauses while no slice is taken.
-   * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset.
+   * @throws IntegrityError `LOG_TRUNCATED` if the log does not hold the offset, `BATCH_UNREADABLE` if records cannot be
+   * unpacked. All records before them have been yielded by then.
    */
   read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void>
   /** Sends one commit with this epoch's generation, once: never repeated, never from an epoch that has ended. */
@@ -91,4 +92,16 @@ export interface FetchMemory {
     stop: AbortSignal,
     take: () => Promise<{ value: T; bytes: number }>,
   ): Promise<{ readonly value: T; release(): void } | undefined>
+}
+
+/**
+ * Unpacks the content of a record batch of Kafka.
+ * @throws Error if it is corrupt, or more than `maxBytes`.
+ */
+export type BatchDecoder = (packed: Buffer, maxBytes: number) => Buffer
+
+/** The codecs that Node lacks. A batch of a codec without a decoder cannot be read. */
+export interface BatchDecoders {
+  readonly snappy?: BatchDecoder
+  readonly lz4?: BatchDecoder
 }

@@ -25,6 +25,8 @@ export interface TopicReport {
   readonly partitions: number
   /** Settings that were changed: `retention.ms from 1000 to 604800000`. */
   readonly altered: readonly string[]
+  /** Sentences about settings that the brokers decide: one that they keep as it was, or one of theirs that the topic overrides. */
+  readonly notes: readonly string[]
 }
 
 const TOPIC = kafkajs.ConfigResourceTypes.TOPIC
@@ -33,6 +35,12 @@ const LEADER_START_MS = 20_000
 const LEADER_POLL_MS = 200
 /** Set on the topic itself, by AlterConfigs. */
 const DYNAMIC_TOPIC_CONFIG = kafkajs.ConfigSource.TOPIC_CONFIG
+/** Set on the brokers, by whatever means; not Kafka's own default. */
+const BROKER_CONFIGS: ReadonlySet<number> = new Set([
+  kafkajs.ConfigSource.DYNAMIC_BROKER_CONFIG,
+  kafkajs.ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG,
+  kafkajs.ConfigSource.STATIC_BROKER_CONFIG,
+])
 
 /**
  * Creates the topic, or changes the settings of an existing one as planned. Idempotent. Never adds partitions, since that
@@ -64,16 +72,21 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   })
   const altered = created ? [] : await alter(admin, topic, wanted)
   const metadata = await whenLed(() => admin.fetchTopicMetadata({ topics: [topic] }))
-  return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered }
+  const notes = await whenLed(() => noteBrokers(admin, topic, wanted))
+  return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered, notes }
 }
 
-/** LogAppendTime: log_time and the lease arithmetic rest on the broker's clock, not on the producer's. */
+/**
+ * LogAppendTime: log_time and the lease arithmetic rest on the broker's clock, not on the producer's. The compression of the
+ * producer: with any other the broker unpacks each batch and packs it anew, with a codec that other readers may not have.
+ */
 function settingsOf(plan: TopicPlan): Record<string, string> {
   return {
     'message.timestamp.type': 'LogAppendTime',
     'cleanup.policy': 'delete',
     'retention.ms': String(plan.retentionMs),
     'retention.bytes': '-1',
+    'compression.type': 'producer',
     'max.message.bytes': String(plan.maxMessageBytes),
   }
 }
@@ -90,6 +103,21 @@ async function alter(admin: Admin, topic: string, wanted: Readonly<Record<string
   const configEntries = Object.entries(all).map(([name, value]) => ({ name, value }))
   await admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name: topic, configEntries }] })
   return differing.map(([name, value]) => `${name} from ${present.get(name) ?? 'unset'} to ${value}`)
+}
+
+/** Reads the settings once more: brokers of a service may accept a setting and keep their own. */
+async function noteBrokers(admin: Admin, topic: string, wanted: Readonly<Record<string, string>>): Promise<string[]> {
+  const described = await admin.describeConfigs({ includeSynonyms: true, resources: [{ type: TOPIC, name: topic }] })
+  const notes: string[] = []
+  for (const { configName, configValue, configSynonyms } of described.resources[0]?.configEntries ?? []) {
+    const value = wanted[configName]
+    if (value === undefined) continue
+    if (configValue !== value) notes.push(`the brokers force ${configName} ${configValue}, not ${value}`)
+    const theirs = configSynonyms.find(({ configSource }) => BROKER_CONFIGS.has(configSource))?.configValue
+    if (configName !== 'compression.type' || configValue !== value || theirs === undefined || theirs === value) continue
+    notes.push(`the brokers' own ${configName} is ${theirs}: the topic overrides it`)
+  }
+  return notes
 }
 
 /** The group's committed offset for a partition, undefined if none; the log's first offset, and the one behind its last. */

@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'LOG_INVALID'
   | 'LOG_REPLACED'
   | 'LOG_TRUNCATED'
+  | 'BATCH_UNREADABLE'
   | 'ACCESS_DENIED'
   | 'GRANTS_TOO_WIDE'
   | 'STORE_UNFIT'

@@ -22,6 +22,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     '@agent-audit/schemas',
     '@agent-audit/spool',
     '@clickhouse/client',
+    '@platformatic/wasm-utils',
     'pino',
     'prom-client',
     'zod',

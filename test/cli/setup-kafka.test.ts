@@ -91,6 +91,7 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
       'retention.ms': String(2 * 86_400_000),
       'max.message.bytes': '10485760',
       'cleanup.policy': 'delete',
+      'compression.type': 'producer',
     })
     const second = await setup('--topic', topic, '--partitions', '3', '--retention-days', '2')
     expect(second.out).toMatch(/nothing to do\n$/)
@@ -101,14 +102,17 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     const configEntries = [
       { name: 'message.timestamp.type', value: 'CreateTime' },
       { name: 'segment.ms', value: '123456789' },
+      { name: 'compression.type', value: 'snappy' },
     ]
     await makeTopic(client, { topic, numPartitions: 2, configEntries })
     const { out } = await setup('--topic', topic, '--partitions', '6')
     expect(out).toContain(`2 partitions, not 6: left unchanged`)
     expect(out).toContain('message.timestamp.type from CreateTime to LogAppendTime')
+    expect(out).toContain('compression.type from snappy to producer')
     expect(await partitionsOf(topic)).toBe(2)
     expect(await settingsOf(topic)).toMatchObject({
       'message.timestamp.type': 'LogAppendTime',
+      'compression.type': 'producer',
       'segment.ms': '123456789',
     })
     expect((await setup('--topic', topic, '--partitions', '2')).out).toMatch(/nothing to do\n$/)

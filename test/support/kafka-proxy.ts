@@ -11,6 +11,7 @@ import { endCluster } from './own-kafka.ts'
 
 /** Kinds of requests: their numbers in the protocol. */
 export const PRODUCE = 0
+export const FETCH = 1
 export const JOIN_GROUP = 11
 export const HEARTBEAT = 12
 
@@ -28,6 +29,8 @@ export interface KafkaProxy {
   answerNext(kind: number, body: Buffer): void
   /** Keeps back the answers to requests of a kind, and all later answers on their connection, until `release` resolves. */
   holdAnswers(kind: number, release: Promise<unknown>): void
+  /** Changes the bytes of answers to requests of a kind, in place; undefined: no longer. */
+  changeAnswers(kind: number, change: ((answer: Buffer) => void) | undefined): void
   /** Resolves once the next answer to a request of a kind has been passed on. */
   answered(kind: number): Promise<void>
   /** From here on no answer is passed on; connections stay open. */
@@ -41,6 +44,7 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
   const toWithhold = new Map<number, number>()
   const toAnswer = new Map<number, Buffer>()
   const toHold = new Map<number, Promise<unknown>>()
+  const toChange = new Map<number, ((answer: Buffer) => void) | undefined>()
   const toTell = new Map<number, PromiseWithResolvers<void>>()
   let withheld = 0
   let silent = false
@@ -64,6 +68,7 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
       client.destroy()
       return
     }
+    toChange.get(kind)?.(frame)
     client.write(frame)
     toTell.get(kind)?.resolve()
     toTell.delete(kind)
@@ -107,6 +112,7 @@ async function openKafkaProxy(target: string): Promise<KafkaProxy> {
     },
     withholdAnswers: (kind, count) => void toWithhold.set(kind, (toWithhold.get(kind) ?? 0) + count),
     answerNext: (kind, body) => void toAnswer.set(kind, body),
+    changeAnswers: (kind, change) => void toChange.set(kind, change),
     holdAnswers: (kind, release) => void toHold.set(kind, release),
     answered(kind) {
       const told = toTell.get(kind) ?? Promise.withResolvers<void>()

@@ -123,14 +123,19 @@ function tablesStep(what: string, { applied, present }: MigrationReport): Step {
 
 function topicStep(topic: string, wanted: number, found: TopicReport): Step {
   const what = `topic ${topic}`
+  const notes = found.notes.map((note) => `; ${note}`).join('')
   if (found.created)
-    return { what, changed: true, detail: `created with ${counted(found.partitions, 'partition')}, LogAppendTime` }
+    return {
+      what,
+      changed: true,
+      detail: `created with ${counted(found.partitions, 'partition')}, LogAppendTime${notes}`,
+    }
   const partitions =
     found.partitions === wanted
       ? counted(found.partitions, 'partition')
       : `${counted(found.partitions, 'partition')}, not ${wanted}: left unchanged (new partitions would move sessions)`
   const settings = found.altered.length === 0 ? 'settings correct' : `set ${found.altered.join(', ')}`
-  return { what, changed: found.altered.length > 0, detail: `${partitions}; ${settings}` }
+  return { what, changed: found.altered.length > 0, detail: `${partitions}; ${settings}${notes}` }
 }
 
 function report(steps: readonly Step[], terminal: Terminal): string {

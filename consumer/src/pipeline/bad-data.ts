@@ -15,7 +15,7 @@ import { decodeRecord, readIdentity } from '@agent-audit/schemas'
 import { type Batch, copyRecord } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
-import type { DeadStop } from './cut.ts'
+import { type Stop, unreadable } from './cut.ts'
 
 /** A refused range `[first, next)`, and the server's reason. */
 export interface BadData {
@@ -34,21 +34,18 @@ export interface BisectParts {
   /** Records that are read again count into it. */
   readonly memory: BufferMemory
   /** Cuts a slice into batches. */
-  readonly cut: (slice: LogSlice, check: RecordCheck) => AsyncGenerator<Batch, DeadStop | undefined, void>
+  readonly cut: (slice: LogSlice, check: RecordCheck) => AsyncGenerator<Batch, Stop | undefined, void>
   readonly write: (batch: Batch) => Promise<Written>
 }
 
 type Range = Pick<BadData, 'first' | 'next'>
-export type Bisected =
-  | { readonly kind: 'stored' }
-  | { readonly kind: 'unclear' }
-  | { readonly kind: 'drained' }
-  | ({ readonly kind: 'stopped' } & DeadStop)
+export type Bisected = { readonly kind: 'stored' } | { readonly kind: 'unclear' } | { readonly kind: 'drained' } | Stop
 
 /** Writes a refused range, its offenders as dead letters. `drained`: reading ended before the whole range came; no insert is pending. */
 export async function bisect(refused: BadData, parts: BisectParts): Promise<Bisected> {
-  const slice = await readAgain(parts.assignment, refused)
+  const slice = await readAgain(parts.assignment, refused).catch(unreadable)
   if (slice === undefined) return { kind: 'drained' }
+  if ('kind' in slice) return slice
   const bytes = slice.records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
   parts.memory.reserve(bytes)
   try {
@@ -80,7 +77,7 @@ async function writePart(
   try {
     for (;;) {
       const { value, done } = await batches.next()
-      if (done === true) return value === undefined ? { kind: 'stored' } : { kind: 'stopped', ...value }
+      if (done === true) return value ?? { kind: 'stored' }
       const written = await write(value)
       if (written.kind !== 'stored') return written
     }

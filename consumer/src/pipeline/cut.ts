@@ -1,6 +1,6 @@
 /** Stage: cuts the log of one partition into batches. */
 import type { LogPartition, LogRecord, LogSlice } from '@agent-audit/kafka'
-import { AuditUnavailableError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
@@ -19,9 +19,26 @@ export interface BatchLimits {
 
 /** The record that cutting stopped at: it would be one dead letter too many in a row. */
 export interface DeadStop {
+  readonly kind: 'stopped'
   readonly offset: number
   /** Why the record cannot be stored. */
   readonly reason: string
+}
+
+/** The log holds a batch that cannot be unpacked. Every record before it was cut. */
+export interface Unreadable {
+  readonly kind: 'unreadable'
+  /** `BATCH_UNREADABLE`, with the offsets and the reason. */
+  readonly error: IntegrityError
+}
+
+/** Why cutting stopped. */
+export type Stop = DeadStop | Unreadable
+
+/** @throws any other error */
+export function unreadable(error: unknown): Unreadable {
+  if (error instanceof IntegrityError && error.code === 'BATCH_UNREADABLE') return { kind: 'unreadable', error }
+  throw error
 }
 
 /** The cutter's view of an assignment: its partition, its records, and the offsets that are accounted for already. */
@@ -41,9 +58,9 @@ export interface CutInput {
 /**
  * Yields whole batches: the offsets of each follow on the previous batch, except those in `above`. The caller releases each
  * batch.
- * @returns undefined once the slices end, else the record that cutting stopped at.
+ * @returns undefined once the slices end, else why cutting stopped.
  */
-export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadStop | undefined, void> {
+export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, Stop | undefined, void> {
   const { logPartition, clock } = input
   const cursor = new Cursor(input)
   let batch = new Batch(logPartition, input.next, input)
@@ -56,11 +73,12 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, DeadSt
   let pending = input.slices.next()
   try {
     for (;;) {
-      const slice = await orTimeIsUp(pending, batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs(), clock)
-      if (slice === TIME_IS_UP || slice.done === true) {
+      const leftMs = batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs()
+      const slice = await orTimeIsUp(pending, leftMs, clock).catch(unreadable)
+      if (slice === TIME_IS_UP || 'kind' in slice || slice.done === true) {
         if (!batch.isEmpty) yield handOver()
-        if (slice !== TIME_IS_UP) return undefined
-        continue
+        if (slice === TIME_IS_UP) continue
+        return 'kind' in slice ? slice : undefined
       }
       await input.check.prepare(slice.value.records)
       cursor.take(slice.value)
@@ -157,7 +175,7 @@ class Cursor {
     const verdict = this.#input.check.check(record)
     const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
     if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
-      this.stop = { offset, reason: verdict.reason }
+      this.stop = { kind: 'stopped', offset, reason: verdict.reason }
       return false
     }
     if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false

@@ -15,6 +15,7 @@
  *   bad data   nothing landed: bisect to find the offenders (bad-data.ts), make them dead letters, go on
  *   stopped    too many dead letters in a row point to a broken deployment, not to bad records: leave the partition clean,
  *              take no record, and check from time to time whether the next one has become good
+ *   unreadable the log holds a batch that cannot be unpacked: store what precedes it, then as for stopped
  */
 import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
@@ -25,7 +26,7 @@ import { encodeSkipped } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
-import { type BatchLimits, cutBatches, type DeadStop } from './cut.ts'
+import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { Fence, type FenceOptions } from './fence.ts'
 import type { PartitionObserver } from './observer.ts'
@@ -49,7 +50,7 @@ export interface WriterParts {
 
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
 const REFUSED_PAUSE_MS = { first: 250, longest: 10_000 }
-/** Pause before a stopped partition checks its next record again, milliseconds. */
+/** Pause before a stopped partition checks its next record or batch again, milliseconds. */
 const STOPPED_PAUSE_MS = 30_000
 
 /** Why writing batch after batch ended. */
@@ -103,7 +104,7 @@ class PartitionWriter {
     if (ending.kind === 'unclear') {
       observer.recovering()
       await this.#recover()
-    } else if (ending.kind === 'stopped') {
+    } else if (ending.kind === 'stopped' || ending.kind === 'unreadable') {
       await this.#leaveClean()
       observer.stopped(ending, this.#at.deadInARow)
       await this.#sleep(STOPPED_PAUSE_MS)
@@ -124,7 +125,7 @@ class PartitionWriter {
       for (;;) {
         following ??= batches.next()
         const cut = await this.#nextOrIdle(following)
-        if (cut.done === true) return cut.value === undefined ? { kind: 'drained' } : { kind: 'stopped', ...cut.value }
+        if (cut.done === true) return cut.value ?? { kind: 'drained' }
         // Fill the next batch while this one is inserted, unless memory is short: then one larger batch in the memory of two
         // smaller ones costs the server less, and other partitions fill theirs meanwhile.
         following = this.#parts.memory.roomy ? batches.next() : undefined
@@ -151,7 +152,7 @@ class PartitionWriter {
   #cut(
     slices: AsyncGenerator<LogSlice, void, void>,
     check = this.#parts.check,
-  ): AsyncGenerator<Batch, DeadStop | undefined, void> {
+  ): AsyncGenerator<Batch, Stop | undefined, void> {
     const { clock, memory, options } = this.#parts
     return cutBatches({
       logPartition: this.#assignment,

@@ -1,7 +1,12 @@
-/** kafkajs compresses and decompresses gzip alone: this gives it zstd, from `node:zlib`. */
+/**
+ * The codecs of record batches. kafkajs compresses and decompresses gzip alone: `registerZstd` gives it zstd, from `node:zlib`.
+ * The consumer unpacks the batches of all four codecs with {@link unpackContent}. Node has no snappy and no LZ4: the caller
+ * passes their decoders, so that a producer, which needs neither, does not install them.
+ */
 import { promisify } from 'node:util'
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
+import { constants, gunzip, zstdCompress, zstdDecompress } from 'node:zlib'
 import type { CompressionCodecs, CompressionTypes } from 'kafkajs'
+import type { BatchDecoders } from '../source.ts'
 
 const ZSTD_LEVEL = 1
 /** Text compresses to about a quarter. The result should come in one chunk, as with decompression. */
@@ -13,9 +18,17 @@ const LEAST_COMPRESS_CHUNK_BYTES = 1024
 const GUESS = { factor: 256, leastBytes: 64 * 1024, mostBytes: 4 * 2 ** 20 }
 /** A content size above it is not trusted. */
 const MAX_CHUNK_BYTES = 32 * 2 ** 20
+/**
+ * Largest content of a batch, bytes: six times the largest packed batch that `agent-audit setup` allows by default. A batch
+ * of more is not unpacked: a few kilobytes can become gigabytes, and the process would die of them, with all its partitions.
+ */
+export const MAX_CONTENT_BYTES: number = 64 * 2 ** 20
+/** Codecs by their number in the attributes of a batch. */
+const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
 
 const compress = promisify(zstdCompress)
-const decompress = promisify(zstdDecompress)
+const ungzip = promisify(gunzip)
+const unzstd = promisify(zstdDecompress)
 
 /** The parts of kafkajs that a codec is registered with. */
 interface Compression {
@@ -31,8 +44,29 @@ export function registerZstd({ CompressionCodecs: codecs, CompressionTypes: type
         params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
         chunkSize: Math.max(LEAST_COMPRESS_CHUNK_BYTES, buffer.length >> 2),
       }),
-    decompress: (bytes: Buffer) => decompress(bytes, { chunkSize: chunkSizeFor(bytes) }),
+    decompress: (bytes: Buffer) => unzstd(bytes, { chunkSize: chunkSizeFor(bytes) }),
   })
+}
+
+/**
+ * @param codec - Its number in the attributes of the batch, 1 to 7.
+ * @throws Error if the codec is unknown or has no decoder, the data is corrupt, or its content is above
+ * {@link MAX_CONTENT_BYTES}.
+ */
+export async function unpackContent(codec: number, packed: Buffer, decoders: BatchDecoders): Promise<Buffer> {
+  const maxOutputLength = MAX_CONTENT_BYTES
+  const name = CODECS[codec]
+  try {
+    if (name === 'gzip') return await ungzip(packed, { maxOutputLength })
+    if (name === 'zstd') return await unzstd(packed, { chunkSize: chunkSizeFor(packed), maxOutputLength })
+    const decode = name === 'snappy' || name === 'lz4' ? decoders[name] : undefined
+    if (decode !== undefined) return decode(packed, maxOutputLength)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'ERR_BUFFER_TOO_LARGE' ? `its content is above ${maxOutputLength} bytes` : message
+    throw new Error(`${name}: ${reason}`, { cause: error })
+  }
+  throw new Error(`no decoder for codec ${name ?? codec}`)
 }
 
 /**

@@ -6,7 +6,7 @@
  * Format: FetchResponse version 11, which every broker since 2.3 speaks; https://kafka.apache.org/protocol.
  */
 import { createRequire } from 'node:module'
-import { PackedBatch } from './record-batch.ts'
+import { LEAST_BATCH_BYTES, PackedBatch } from './record-batch.ts'
 
 /** kafkajs's own reader, used for the fields around the records. */
 interface Decoder {
@@ -76,15 +76,18 @@ function readPartition(decoder: Decoder): unknown {
 }
 
 /** Positions in a record batch, bytes from its start. The length field counts the bytes behind it. */
-const [LENGTH, LENGTH_END, HEAD_BYTES] = [8, 12, 61]
+const [LENGTH, LENGTH_END] = [8, 12]
 
+/** A faulty batch is the last one: its length may be wrong. It stops its own partition, once the pipeline comes to it. */
 function readRecordBatches(bytes: Buffer): PackedBatch[] {
   const batches: PackedBatch[] = []
   // The last batch may be cut off at the size limit of the fetch. The next fetch brings it whole.
-  for (let start = 0; start + HEAD_BYTES <= bytes.length;) {
+  for (let start = 0; start + LEAST_BATCH_BYTES <= bytes.length;) {
     const end = start + LENGTH_END + bytes.readInt32BE(start + LENGTH)
     if (end > bytes.length) break
-    batches.push(new PackedBatch(bytes.subarray(start, end)))
+    const batch = new PackedBatch(bytes.subarray(start, Math.max(end, start + LEAST_BATCH_BYTES)))
+    batches.push(batch)
+    if (batch.fault !== undefined) break
     start = end
   }
   return batches

@@ -2,17 +2,15 @@
  * Record batches of Kafka and their records, read from the bytes that the broker stores: RecordBatch with magic 2, the only
  * one that brokers since 4.0 store; https://kafka.apache.org/documentation/#recordbatch.
  */
-import { createRequire } from 'node:module'
-import type { LogRecord } from '../source.ts'
-
-const load = createRequire(import.meta.url)
-const compression = load('kafkajs/src/protocol/message/compression') as {
-  lookupCodecByAttributes(attributes: number): { decompress(bytes: Buffer): Promise<Buffer> } | null
-}
+import type { BatchDecoders, LogRecord } from '../source.ts'
+import { unpackContent } from './codecs.ts'
+import { crc32c } from './crc32c.ts'
 
 /** Positions in a record batch, bytes from its start. */
 const AT = {
   magic: 16,
+  crc: 17,
+  /** From here on the CRC counts. */
   attributes: 21,
   lastOffsetDelta: 23,
   firstTimestamp: 27,
@@ -21,6 +19,8 @@ const AT = {
   count: 57,
 }
 const HEAD_BYTES = 61
+/** Up to the magic: what every format begins with. */
+export const LEAST_BATCH_BYTES: number = AT.magic + 1
 const [COMPRESSED, LOG_APPEND_TIME, IN_TRANSACTION, CONTROL] = [0x07, 0x08, 0x10, 0x20]
 
 /** Fields that the records of a batch share. */
@@ -85,20 +85,25 @@ export class PackedBatch {
   readonly isControl: boolean
   readonly inTransaction: boolean
   readonly producerId: bigint
+  /** Why no field but `firstOffset` can be trusted: another format, or a wrong CRC. Then `unpack` throws it. */
+  readonly fault: string | undefined
   readonly #bytes: Buffer
   readonly #attributes: number
 
-  /** @param bytes - Kept as a view if they are most of their buffer, else copied: a view retains the whole buffer. */
+  /**
+   * @param bytes - At least {@link LEAST_BATCH_BYTES}. Kept as a view if they are most of their buffer, else copied: a view
+   * retains the whole buffer.
+   */
   constructor(bytes: Buffer) {
-    const magic = bytes.readInt8(AT.magic)
-    if (magic !== 2) throw new Error(`record batch of magic ${magic}: expected 2, which brokers since 0.11 write`)
+    this.fault = faultOf(bytes)
+    const sound = this.fault === undefined
     this.#bytes = 2 * bytes.length > bytes.buffer.byteLength ? bytes : Buffer.from(bytes)
-    this.#attributes = bytes.readInt16BE(AT.attributes)
+    this.#attributes = sound ? bytes.readInt16BE(AT.attributes) : 0
     this.firstOffset = Number(bytes.readBigInt64BE(0))
-    this.lastOffset = this.firstOffset + bytes.readInt32BE(AT.lastOffsetDelta)
+    this.lastOffset = this.firstOffset + (sound ? bytes.readInt32BE(AT.lastOffsetDelta) : 0)
     this.isControl = (this.#attributes & CONTROL) !== 0
     this.inTransaction = (this.#attributes & IN_TRANSACTION) !== 0
-    this.producerId = bytes.readBigInt64BE(AT.producerId)
+    this.producerId = sound ? bytes.readBigInt64BE(AT.producerId) : -1n
   }
 
   /** Bytes that it retains while it waits. */
@@ -112,11 +117,13 @@ export class PackedBatch {
     return key?.readInt16BE(2) === 0
   }
 
-  async unpack(): Promise<UnpackedBatch> {
+  /** @throws Error that names the reason if the batch cannot be unpacked. */
+  async unpack(decoders: BatchDecoders): Promise<UnpackedBatch> {
+    if (this.fault !== undefined) throw new Error(this.fault)
     const packed = this.#bytes.subarray(HEAD_BYTES)
-    const codec = (this.#attributes & COMPRESSED) === 0 ? null : compression.lookupCodecByAttributes(this.#attributes)
-    if (codec === null) return unpackedBatch(this.#read(packed), 0, () => undefined)
-    const unpacked = await codec.decompress(packed)
+    const codec = this.#attributes & COMPRESSED
+    if (codec === 0) return unpackedBatch(this.#read(packed), 0, () => undefined)
+    const unpacked = await unpackContent(codec, packed, decoders)
     return unpackedBatch(this.#read(unpacked), unpacked.length, () => freeNow(unpacked))
   }
 
@@ -140,8 +147,21 @@ export class PackedBatch {
       reader.position++
       records.push(new FetchedRecord(batch, reader))
     }
+    if (end < unpacked.length) throw new RangeError('record batch goes on behind its last record')
     return records
   }
+}
+
+function faultOf(bytes: Buffer): string | undefined {
+  const magic = bytes.readInt8(AT.magic)
+  if (magic !== 2) return `record batch of magic ${magic}: expected 2, which brokers since 0.11 write`
+  if (bytes.length < HEAD_BYTES) return `record batch of ${bytes.length} bytes: expected at least ${HEAD_BYTES}`
+  const [stored, actual] = [bytes.readUInt32BE(AT.crc), crc32c(bytes.subarray(AT.attributes))]
+  return stored === actual ? undefined : `its CRC-32C is ${hex(actual)}, expected ${hex(stored)}`
+}
+
+function hex(crc: number): string {
+  return crc.toString(16).padStart(8, '0')
 }
 
 /** The unpacked records of a batch. */
