@@ -2,8 +2,8 @@
  * Delivery: takes chunks from the recorder, stores them, sends them, and reports. Runs in a worker thread, or inline.
  *
  * Each record's partition is chosen once. With durability `disk` the chunk is committed to the spool, and sent from memory
- * if it is next and there is room, else read back later. The spools that dead runs left in this directory go first, under
- * their own run_ids. While the number of partitions is unknown, a chunk waits: on disk, without partitions, until its spool
+ * if it is next and there is room, else read back later. The spools that dead runs left in this directory are sent beside it,
+ * under their own run_ids. While the number of partitions is unknown, a chunk waits: on disk, without partitions, until its spool
  * is given the number; with another durability in memory, and nothing counts as stored.
  *
  * A chunk is stored as soon as it arrives. The rest happens in turns: the outbox only lists acknowledged chunks, and a turn
@@ -15,7 +15,7 @@ import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/s
 import type { Chunk } from '@agent-audit/spool'
 import { createEmbeddedSender } from './embedded-sender.ts'
 import { Backlog } from './backlog.ts'
-import { backoffMs, Connection } from './connection.ts'
+import { backoffMs, Connections } from './connection.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
@@ -31,7 +31,7 @@ const RESERVE_BYTES = 64 * 1024
 export class Delivery {
   readonly #settings: DeliverySettings
   readonly #reporter: Reporter
-  readonly #connection: Connection
+  readonly #connections: Connections
   readonly #outbox: Outbox
   readonly #backlog: Backlog
   /** Chunks not stored yet, in order; the first may have its partitions already. */
@@ -50,25 +50,27 @@ export class Delivery {
     this.#settings = settings
     const wake = (): void => this.#wake()
     this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
-    this.#connection = new Connection({
+    this.#connections = new Connections({
       create: () => createSender(settings),
-      // The spools of dead runs say their topics.
-      topics: () => [...new Set([settings.topic, ...this.#backlog.spools.map(({ topic }) => topic)])],
-      onConnected: (partitions) => this.#onConnected(partitions),
+      onConnected: (topic, partitions) => this.#onConnected(topic, partitions),
       onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
     })
     // Without a spool the recorder's own limit bounds the memory.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
-    this.#outbox = new Outbox({ connection: this.#connection, windowBytes, wake })
-    this.#backlog = new Backlog({ outbox: this.#outbox, reporter: this.#reporter, wake })
+    this.#outbox = new Outbox({ connections: this.#connections, windowBytes, wake })
+    this.#backlog = new Backlog({
+      outbox: this.#outbox,
+      reporter: this.#reporter,
+      // The spools of dead runs say their topics.
+      connect: (topic) => void this.#connections.of(topic),
+      wake,
+    })
     if (settings.durability === 'disk') {
       this.#partitions = lastPartitions(settings.spoolDir, settings.topic)
       this.#backlog.adopt(settings.spoolDir)
       this.#openSpool()
     }
-    this.#connection.sender().catch((error: unknown) => {
-      if (!this.#connection.closed) throw error
-    })
+    this.#connections.of(settings.topic)
   }
 
   handle(message: ToDelivery): void {
@@ -100,7 +102,7 @@ export class Delivery {
     if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId) this.#adopted += chunk.ends.length
     else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges })
     if (stored === undefined) this.#reporter.settle()
-    else this.#backlog.acknowledge(stored)
+    else this.#backlog.acknowledge(stored, chunk.bytes.length)
     if (!sendRejected) this.#free(chunk)
   }
 
@@ -109,10 +111,11 @@ export class Delivery {
     this.#reporter.freed(bytes.buffer as ArrayBuffer)
   }
 
-  #onConnected(partitions: ReadonlyMap<string, number>): void {
+  #onConnected(connected: string, count: number): void {
     const { durability, spoolDir, topic } = this.#settings
-    const count = partitions.get(topic)
-    if (durability === 'disk' && count !== undefined && count !== this.#partitions) {
+    this.#backlog.connected(connected, count)
+    if (connected !== topic) return
+    if (durability === 'disk' && count !== this.#partitions) {
       try {
         rememberPartitions(spoolDir, topic, count)
       } catch (error) {
@@ -120,7 +123,6 @@ export class Delivery {
       }
     }
     this.#partitions = count
-    this.#backlog.connected(partitions)
   }
 
   #openSpool(): void {
@@ -194,7 +196,7 @@ export class Delivery {
   async #close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#retry)
-    await this.#connection.close()
+    await this.#connections.close()
     for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
     this.#backlog.close()
     this.#reporter.post(true)
@@ -207,7 +209,7 @@ export class Delivery {
       spoolOldestMs: oldestMs,
       spoolFull: !this.#closed && this.#isFull(),
       adopted: this.#adopted,
-      connected: this.#connection.connected,
+      connected: this.#connections.of(this.#settings.topic).connected,
     }
   }
 

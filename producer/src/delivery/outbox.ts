@@ -5,7 +5,7 @@
 import type { TopicPartition } from '@agent-audit/kafka'
 import { TrailError } from '@agent-audit/schemas'
 import type { Chunk } from '@agent-audit/spool'
-import type { Connection } from './connection.ts'
+import type { Connections } from './connection.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import type { Batch, LoadedChunk } from './partition-queue.ts'
 import type { SpoolEntry } from './spool-feed.ts'
@@ -15,7 +15,7 @@ const SEND_RECORDS = 1000
 const SEND_BYTES = 900 * 1024
 
 export interface OutboxOptions {
-  readonly connection: Connection
+  readonly connections: Connections
   /** Bytes of chunks in memory, beyond which nothing should be added. */
   readonly windowBytes: number
   /** Called when chunks are acknowledged. */
@@ -23,23 +23,23 @@ export interface OutboxOptions {
 }
 
 export class Outbox {
-  readonly #connection: Connection
-  readonly #windowBytes: number
+  readonly #connections: Connections
+  readonly windowBytes: number
   readonly #wake: () => void
   readonly #queues: Map<string, Map<number, PartitionQueue>> = new Map<string, Map<number, PartitionQueue>>()
   readonly #sending: Set<PartitionQueue> = new Set<PartitionQueue>()
   #acknowledged: LoadedChunk[] = []
   #bytes = 0
 
-  constructor({ connection, windowBytes, wake }: OutboxOptions) {
-    this.#connection = connection
-    this.#windowBytes = windowBytes
+  constructor({ connections, windowBytes, wake }: OutboxOptions) {
+    this.#connections = connections
+    this.windowBytes = windowBytes
     this.#wake = wake
   }
 
   /** Bytes that may still be added. */
   get room(): number {
-    return this.#windowBytes - this.#bytes
+    return this.windowBytes - this.#bytes
   }
 
   /**
@@ -74,7 +74,7 @@ export class Outbox {
       }
     } catch (error) {
       // Only closing ends the retries. The spool keeps the records that are not acknowledged.
-      if (!this.#connection.closed) throw error
+      if (!this.#connections.of(queue.to.topic).closed) throw error
     } finally {
       this.#sending.delete(queue)
     }
@@ -85,18 +85,19 @@ export class Outbox {
    * which the consumer removes; skipping it could lose it.
    */
   async #deliver(to: TopicPartition, batch: Batch): Promise<void> {
+    const connection = this.#connections.of(to.topic)
     for (let failures = 0; ; failures++) {
-      const current = this.#connection.sender()
+      const current = connection.sender()
       const sender = await current
       let baseOffset: number
       try {
         ;({ baseOffset } = await sender.send(to, batch.records))
       } catch (error) {
-        if (this.#connection.closed) throw error
+        if (connection.closed) throw error
         for (const { loaded } of batch.parts) loaded.sendRejected = true
-        this.#connection.discard(sender, current, error)
+        connection.discard(sender, current, error)
         if (isTooLarge(error) && batch.records.length > 1) return this.#deliverOneByOne(to, batch)
-        await this.#connection.pause(failures)
+        await connection.pause(failures)
         continue
       }
       // Outside of the try: an error of our own from here on must not send an acknowledged batch again.

@@ -11,6 +11,10 @@ export interface SpoolEntry {
 /** The same for the spool of this run and for that of a dead run. */
 export class SpoolFeed {
   readonly spool: AdoptedSpool
+  /** Whether it is the spool of an earlier owner, not the one that this run appends to. */
+  readonly adopted: boolean
+  /** Reads in a row that the disk refused. */
+  failures = 0
   #readTo = 0
   #ackedTo = 0
   #trimmedTo = 0
@@ -20,8 +24,9 @@ export class SpoolFeed {
   readonly #open: { id: number; acked: boolean }[] = []
   readonly #byId: Map<number, { acked: boolean }> = new Map<number, { acked: boolean }>()
 
-  constructor(spool: AdoptedSpool) {
+  constructor(spool: AdoptedSpool, adopted: boolean) {
     this.spool = spool
+    this.adopted = adopted
   }
 
   /** Whether every chunk read so far is acknowledged. */
@@ -54,6 +59,7 @@ export class SpoolFeed {
   read(maxBytes: number): StoredChunk[] {
     const chunks = this.spool.read(this.#readTo, maxBytes)
     for (const { id, chunk } of chunks) this.pass(id, chunk)
+    this.failures = 0
     return chunks
   }
 
@@ -73,6 +79,15 @@ export class SpoolFeed {
     if (this.#trimmedTo === this.#ackedTo) return
     this.spool.trim(this.#ackedTo)
     this.#trimmedTo = this.#ackedTo
+  }
+
+  /** Bytes not trimmed, and when the oldest chunk was appended, milliseconds since 1970. */
+  stats(): { bytes: number; oldestMs: number | null } {
+    try {
+      return this.spool.stats()
+    } catch {
+      return { bytes: 0, oldestMs: null } // Reads and trims report trouble with the disk.
+    }
   }
 
   /** Closes the spool, whose file is removed if all its chunks are acknowledged: on a full disk a trim alone fails. */
