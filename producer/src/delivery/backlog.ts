@@ -71,7 +71,7 @@ export class Backlog {
         this.#connect(spool.topic)
       }
       for (const { file, runId, reason } of damaged) {
-        this.#reportLoss({ runId, first: null, last: null, file, reason })
+        this.#reportLoss({ runId, first: null, last: null, file, code: 'SPOOL_CORRUPT', reason })
       }
       for (const { file, reason } of skipped) {
         this.#problem(new AuditUnavailableError('SPOOL_UNAVAILABLE', `left ${file}: ${reason}`))
@@ -250,7 +250,8 @@ export class Backlog {
   /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */
   #giveUp(feed: SpoolFeed, reason: string): void {
     this.#drop(feed)
-    this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file: this.#setAside(feed.spool), reason })
+    const file = this.#setAside(feed.spool)
+    this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file, code: 'SPOOL_CORRUPT', reason })
   }
 
   #setAside(spool: AdoptedSpool): string {

@@ -80,13 +80,14 @@ export class Connection {
   /**
    * Discards a client after a rejected send. Closing it rejects the sends of other partitions on the same client; they
    * discard it again, which does nothing.
+   * @param error - Reported. Undefined: the caller reports it.
    */
-  discard(sender: Sender, current: Promise<Sender>, error: unknown): void {
+  discard(sender: Sender, current: Promise<Sender>, error?: unknown): void {
     if (this.#sender !== current) return
     this.#sender = undefined
     this.#connected = false
     void sender.close()
-    this.#options.onFailure(error)
+    if (error !== undefined) this.#options.onFailure(error)
   }
 
   /** Waits before a retry. @throws AbortError when the connection is closed meanwhile. */

@@ -21,12 +21,14 @@ import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import type { ChunkAck, DeliverySettings, EncodedChunk, Gauges, Report, ToDelivery } from './protocol.ts'
 import { toProblem } from './protocol.ts'
-import { Reporter } from './reporter.ts'
+import { lossesOf, Reporter } from './reporter.ts'
 
 /** Bytes of stored chunks kept in memory for sending. Chunks beyond that wait on disk. */
 export const WINDOW_BYTES: number = 8 * 1024 * 1024
 /** Kept free in the spool for the trail's own events: a full spool must not refuse the events that explain its refusals. */
 const RESERVE_BYTES = 64 * 1024
+/** Pause before records that the broker does not take are set aside again, after the disk has refused. */
+const KEEP_RETRY_MS = 1000
 
 export class Delivery {
   readonly #settings: DeliverySettings
@@ -43,6 +45,8 @@ export class Delivery {
   #failures = 0
   #retry: NodeJS.Timeout | undefined
   #adopted = 0
+  /** Chunks with rejected records that the disk has not let be set aside. */
+  #unkept: LoadedChunk[] = []
   #turnAhead = false
   #closed = false
 
@@ -90,7 +94,7 @@ export class Delivery {
 
   /** Reports the facts since the last turn, then trims the spools, reads on, and stores the chunks that had no room. */
   #turn(): void {
-    for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
+    for (const loaded of [...this.#unkept.splice(0), ...this.#outbox.takeAcknowledged()]) this.#onAcknowledged(loaded)
     // First: receipts do not wait for the disk.
     this.#reporter.post()
     if (this.#closed || !this.#backlog.advance()) return
@@ -98,12 +102,39 @@ export class Delivery {
     if (this.#waiting.length > 0) this.#admit()
   }
 
-  #onAcknowledged({ chunk, stored, ranges, sendRejected }: LoadedChunk): void {
-    if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId) this.#adopted += chunk.ends.length
-    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges })
+  #onAcknowledged(loaded: LoadedChunk): void {
+    const { chunk, stored, ranges, rejected, sendRejected } = loaded
+    if (rejected.length > 0 && !this.#setAside(loaded)) return
+    if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId)
+      this.#adopted += chunk.ends.length - rejected.length
+    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges, rejected })
     if (stored === undefined) this.#reporter.settle()
     else this.#backlog.acknowledge(stored, chunk.bytes.length)
     if (!sendRejected) this.#free(chunk)
+  }
+
+  /**
+   * Keeps the rejected records of a chunk in a file, where there is a spool, and reports them. Only then the spool forgets the
+   * chunk.
+   * @returns false when the disk refuses: a later turn tries again.
+   */
+  #setAside(loaded: LoadedChunk): boolean {
+    const { chunk, stored, rejected } = loaded
+    const runId = stored?.feed.spool.runId ?? this.#settings.runId
+    try {
+      const file =
+        stored?.feed.setAside(
+          chunk,
+          rejected.map(({ index }) => index),
+        ) ?? null
+      for (const loss of lossesOf({ runId, file, firstSeq: chunk.firstSeq, rejected })) this.#reporter.undelivered(loss)
+      return true
+    } catch (error) {
+      this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+      this.#unkept.push(loaded)
+      setTimeout(() => this.#wake(), KEEP_RETRY_MS).unref()
+      return false
+    }
   }
 
   /** Gives a chunk's memory back to the agent's thread. No code of this thread may read it from here on. */

@@ -1,5 +1,6 @@
 /** Reads a spool in order as far as there is room in memory, and trims it as its chunks are acknowledged. */
 import { IntegrityError } from '@agent-audit/schemas'
+import { keepUndelivered } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, StoredChunk } from '@agent-audit/spool'
 
 /** One chunk of a spool. */
@@ -13,6 +14,8 @@ export class SpoolFeed {
   readonly spool: AdoptedSpool
   /** Whether it is the spool of an earlier owner, not the one that this run appends to. */
   readonly adopted: boolean
+  /** Where the records of this spool are kept that the broker will never take. */
+  #undelivered: string | undefined
   /** Reads in a row that the disk refused. */
   failures = 0
   #readTo = 0
@@ -72,6 +75,12 @@ export class SpoolFeed {
       this.#byId.delete(done)
       this.#ackedTo = done
     }
+  }
+
+  /** Keeps records that the broker will never take. @returns the path of the file. @throws as `keepUndelivered`. */
+  setAside(chunk: Chunk, indexes: readonly number[]): string {
+    this.#undelivered = keepUndelivered({ spool: this.spool, chunk, indexes, present: this.#undelivered })
+    return this.#undelivered
   }
 
   /** Deletes the acknowledged chunks from the oldest up to the first gap. @throws as `AdoptedSpool.trim`; then call it again. */
