@@ -22,7 +22,7 @@ export interface Adoption {
   readonly spools: AdoptedSpool[]
   /** Damaged files, with their new path and the reason. An operator should look at them. */
   readonly damaged: { readonly file: string; readonly runId: string; readonly reason: string }[]
-  /** Files left as they are because they cannot be read now: rights, a full disk, another release's format. */
+  /** Files left as they are because they cannot be read now, to be tried again: rights, a full disk, another release's format. */
   readonly skipped: { readonly file: string; readonly reason: string }[]
 }
 

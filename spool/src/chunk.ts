@@ -61,6 +61,20 @@ export function assignPartitions(chunk: Chunk, count: number): Chunk {
   return { ...chunk, partitions: chunk.partitions.map((complement) => ~complement % count) }
 }
 
+/** A chunk of one record of another chunk. */
+export function chunkOfRecord(chunk: Chunk, index: number): Chunk {
+  const start = index === 0 ? 0 : (chunk.ends[index - 1] ?? 0)
+  const bytes = chunk.bytes.slice(start, chunk.ends[index])
+  return {
+    bytes,
+    ends: Uint32Array.of(bytes.length),
+    keyStarts: Uint32Array.of((chunk.keyStarts[index] ?? 0) - start),
+    keyLengths: chunk.keyLengths.slice(index, index + 1),
+    partitions: chunk.partitions.slice(index, index + 1),
+    firstSeq: chunk.firstSeq + index,
+  }
+}
+
 /** The four tables of a chunk as one blob, 16 bytes per record, in this machine's byte order: the file stays on it. */
 export function packLayout(chunk: Chunk): Uint8Array {
   const count = chunk.ends.length

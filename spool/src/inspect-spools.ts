@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { Database, isBusy } from './database.ts'
-import { damagedRunIdOf, listNames, runIdOf, SPOOL } from './spool-file.ts'
+import { listNames, runIdOf, setAsideRunIdOf, SPOOL } from './spool-file.ts'
 import { isEmptySpool, SpoolTable } from './spool-table.ts'
 
 export interface SpoolReport {
@@ -12,8 +12,8 @@ export interface SpoolReport {
   readonly file: string
   /**
    * live: its process holds it. waiting: its process is dead; the next producer on the directory or `spool drain` sends
-   * it. damaged: it cannot be read, and an adopter will set it aside. set-aside: it was damaged, and is kept for an operator
-   * to look at. unreadable: it cannot be read now.
+   * it. damaged: it cannot be read, and an adopter will set it aside. set-aside: it was damaged, or holds records that the
+   * broker does not take, and is kept for an operator to look at. unreadable: it cannot be read now.
    */
   readonly state: 'live' | 'waiting' | 'damaged' | 'set-aside' | 'unreadable'
   /** Size of the file and its write-ahead log, bytes. */
@@ -37,8 +37,8 @@ export function inspectSpools(directory: string): SpoolReport[] {
       const file = join(directory, name)
       const runId = runIdOf(name)
       if (runId !== undefined) return inspect(file, runId)
-      const damaged = damagedRunIdOf(name)
-      return damaged === undefined ? [] : report({ runId: damaged, file }, 'set-aside')
+      const aside = setAsideRunIdOf(name)
+      return aside === undefined ? [] : report({ runId: aside, file }, 'set-aside')
     })
 }
 

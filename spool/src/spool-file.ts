@@ -36,7 +36,7 @@ export function checkTopic(topic: string): void {
 /** A run_id as file names contain it. */
 export const RUN_ID: RegExp = /^[0-9a-f]{32}$/
 const SPOOL_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool$/
-const DAMAGED_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool\.damaged-\w+\.\w+$/
+const SET_ASIDE_NAME = /^run-([0-9a-f]{32})(?:-[0-9a-f]{8})?\.spool\.(?:damaged|undelivered)-\w+\.\w+$/
 
 /**
  * A path for a spool of a run, different at each call. A name used twice would mix up two files: an adopter that removes
@@ -51,9 +51,18 @@ export function runIdOf(name: string): string | undefined {
   return SPOOL_NAME.exec(name)?.[1]
 }
 
-/** The run_id in the name of a spool that was set aside. */
-export function damagedRunIdOf(name: string): string | undefined {
-  return DAMAGED_NAME.exec(name)?.[1]
+/** The run_id in the name of a file that was set aside: a damaged spool, or records that the broker does not take. */
+export function setAsideRunIdOf(name: string): string | undefined {
+  return SET_ASIDE_NAME.exec(name)?.[1]
+}
+
+/** A path for records that the broker does not take: a spool under a name that no adopter opens. */
+export function newUndeliveredFile(directory: string, runId: string): string {
+  return `${newSpoolFile(directory, runId)}.undelivered-${timeInName()}`
+}
+
+function timeInName(): string {
+  return new Date().toISOString().replaceAll(/[-:]/g, '')
 }
 
 /** Beside a spool whose records have no partitions yet. */
@@ -83,7 +92,7 @@ export function freeReserve(file: string): void {
  * @returns The new path; undefined when another process has removed the file in the meantime.
  */
 export function setAside(file: string, db: Database | undefined, log = `${file}-wal`): string | undefined {
-  const aside = `${file}.damaged-${new Date().toISOString().replaceAll(/[-:]/g, '')}`
+  const aside = `${file}.damaged-${timeInName()}`
   try {
     // Renamed before closing: SQLite then neither writes into the file nor deletes its write-ahead log.
     if (!existsSync(file)) return undefined

@@ -1,6 +1,11 @@
 /**
- * The chunks on disk that are not acknowledged: the spools to send from, in order, dead runs' first, then this run's own.
- * Reads them as far as there is room in memory, trims acknowledged chunks, and removes empty spools.
+ * The chunks on disk that are not acknowledged: the spools to send from, those of dead runs and this run's own. Reads them as
+ * far as there is room in memory, trims acknowledged chunks, and removes empty spools.
+ *
+ * Dead runs' spools are sent one after the other, the oldest run first, beside this run's own. Each side has half of the
+ * memory while both have something to send, so that neither waits for the other. A run's chunks stay in order; runs need no
+ * order between them, since the consumer tells records apart by (run_id, run_seq). A spool that the disk does not let be
+ * read, or whose topic is not there, is left out until it is tried again.
  */
 import { adoptSpools, isUnassigned } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, RunSpool } from '@agent-audit/spool'
@@ -12,13 +17,16 @@ import type { Reporter } from './reporter.ts'
 import { SpoolFeed } from './spool-feed.ts'
 import type { SpoolEntry } from './spool-feed.ts'
 
-/** Pause before a spool that could not be read or trimmed is tried again. */
+/** Pause before this run's spool is tried again, and the first one before a dead run's: each failure doubles the latter. */
 const RETRY_MS = 1000
+const LONGEST_RETRY_MS = 60_000
 
 export interface BacklogOptions {
   readonly outbox: Outbox
   /** Takes problems and losses. */
   readonly reporter: Reporter
+  /** Called with the topic of each dead run's spool: {@link Backlog.connected} is called once it can be sent to. */
+  readonly connect: (topic: string) => void
   /** Called when {@link Backlog.advance} has work. */
   readonly wake: () => void
 }
@@ -26,45 +34,59 @@ export interface BacklogOptions {
 export class Backlog {
   readonly #outbox: Outbox
   readonly #reporter: Reporter
+  readonly #connect: (topic: string) => void
   readonly #wake: () => void
-  #feeds: SpoolFeed[] = []
-  /** This run's own spool, and its feed: the last one, which never reaches its end. */
+  /** Dead runs' spools that are not read to their end, the oldest run first. */
+  #dead: SpoolFeed[] = []
+  /** This run's own spool, and its feed, which never reaches its end. */
   #own: { readonly spool: RunSpool; readonly feed: SpoolFeed } | undefined
   /** Dead runs' spools that were read to their end and are not acknowledged yet. */
   readonly #draining: Set<SpoolFeed> = new Set<SpoolFeed>()
+  /** Feeds that the disk did not let be read: not tried before their pause is over. */
+  readonly #paused: Set<SpoolFeed> = new Set<SpoolFeed>()
   /** Partition counts by topic, once connected. */
-  #partitions: ReadonlyMap<string, number> = new Map<string, number>()
+  readonly #partitions: Map<string, number> = new Map<string, number>()
+  /** Bytes of dead runs' chunks in the outbox. */
+  #deadBytes = 0
+  /** Scans of the directory that had to leave a file. */
+  #scans = 0
   /** Whether there is something to trim or to read. */
   #due = false
+  #closed = false
 
-  constructor({ outbox, reporter, wake }: BacklogOptions) {
+  constructor({ outbox, reporter, connect, wake }: BacklogOptions) {
     this.#outbox = outbox
     this.#reporter = reporter
+    this.#connect = connect
     this.#wake = wake
   }
 
-  /** Takes the spools of dead runs in a directory. */
+  /** Takes the spools of dead runs in a directory. Looks again later for files that cannot be read now. */
   adopt(directory: string): void {
+    let complete = false
     try {
       const { spools, damaged, skipped } = adoptSpools({ directory })
-      for (const spool of spools) this.#feeds.push(new SpoolFeed(spool))
+      for (const spool of spools) {
+        this.#dead.push(new SpoolFeed(spool, true))
+        this.#connect(spool.topic)
+      }
       for (const { file, runId, reason } of damaged) {
-        this.#reportLoss({ runId, first: null, last: null, file, reason })
+        this.#reportLoss({ runId, first: null, last: null, file, code: 'SPOOL_CORRUPT', reason })
       }
       for (const { file, reason } of skipped) {
         this.#problem(new AuditUnavailableError('SPOOL_UNAVAILABLE', `left ${file}: ${reason}`))
       }
+      complete = skipped.length === 0
     } catch (error) {
       this.#problem(error)
     }
+    if (!complete) this.#later(() => this.adopt(directory), retryMs(this.#scans++))
     this.#request()
   }
 
-  /** Takes this run's own spool, after all others. */
+  /** Takes this run's own spool. */
   use(spool: RunSpool): void {
-    const feed = new SpoolFeed(spool)
-    this.#own = { spool, feed }
-    this.#feeds.push(feed)
+    this.#own = { spool, feed: new SpoolFeed(spool, false) }
   }
 
   /** This run's own spool; undefined before there is one, and once it had to be closed: damaged, or on a full disk. */
@@ -72,9 +94,9 @@ export class Backlog {
     return this.#own?.spool
   }
 
-  /** The partition counts are known: unassigned records can be sent. */
-  connected(partitions: ReadonlyMap<string, number>): void {
-    this.#partitions = partitions
+  /** A topic can be sent to, and has so many partitions. */
+  connected(topic: string, partitions: number): void {
+    this.#partitions.set(topic, partitions)
     this.#request()
   }
 
@@ -84,7 +106,7 @@ export class Backlog {
    */
   appended(chunk: Chunk, id: number): boolean {
     const own = this.#own?.feed
-    if (own === undefined || this.#feeds[0] !== own || !own.isNext(id) || this.#outbox.room <= 0) return false
+    if (own === undefined || !own.isNext(id) || this.#mustWait(own) || this.#roomFor(own) <= 0) return false
     if (isUnassigned(chunk)) {
       // The count may have arrived since the chunk was made: without this request nothing would read the chunk.
       if (this.#partitions.has(own.spool.topic)) this.#request()
@@ -96,14 +118,16 @@ export class Backlog {
   }
 
   /** All records of a chunk are acknowledged. */
-  acknowledge({ feed, id }: SpoolEntry): void {
+  acknowledge({ feed, id }: SpoolEntry, bytes: number): void {
     feed.acknowledge(id)
+    if (feed.adopted) this.#deadBytes -= bytes
     this.#request()
   }
 
-  /** The spools that are not empty yet. */
-  get spools(): AdoptedSpool[] {
-    return [...this.#draining, ...this.#feeds].map((feed) => feed.spool)
+  /** The feeds whose spools are not empty yet. */
+  get #feeds(): SpoolFeed[] {
+    const own = this.#own === undefined ? [] : [this.#own.feed]
+    return [...this.#draining, ...this.#dead, ...own]
   }
 
   #request(): void {
@@ -111,7 +135,14 @@ export class Backlog {
     this.#wake()
   }
 
+  #later(work: () => void, ms: number): void {
+    setTimeout(() => {
+      if (!this.#closed) work()
+    }, ms).unref()
+  }
+
   #send(feed: SpoolFeed, id: number, chunk: Chunk): void {
+    if (feed.adopted) this.#deadBytes += chunk.bytes.length
     this.#outbox.add(chunk, feed.spool.topic, { feed, id })
   }
 
@@ -120,31 +151,50 @@ export class Backlog {
     if (!this.#due) return false
     this.#due = false
     for (const feed of this.#draining) this.#guard(feed, () => this.#finish(feed))
-    let feed: SpoolFeed | undefined
-    do {
-      feed = this.#feeds[0]
-      const first = feed
-      if (first !== undefined) this.#guard(first, () => this.#sendFrom(first))
-    } while (this.#feeds[0] !== feed)
+    for (const feed of this.#dead) if (this.#canSend(feed)) this.#guard(feed, () => this.#sendFrom(feed))
+    const own = this.#own?.feed
+    if (own !== undefined && !this.#paused.has(own)) this.#guard(own, () => this.#sendFrom(own))
     return true
+  }
+
+  #canSend(feed: SpoolFeed): boolean {
+    return !this.#paused.has(feed) && this.#partitions.has(feed.spool.topic) && !this.#mustWait(feed)
+  }
+
+  /**
+   * Whether an older file of the same run is still to be read. One that cannot be read is passed by: the consumer takes the
+   * records of a run out of order as well, at the cost of a look-up.
+   */
+  #mustWait(feed: SpoolFeed): boolean {
+    const { runId } = feed.spool
+    const older = this.#dead.find(({ spool }) => spool.runId === runId)
+    return older !== undefined && older !== feed && !this.#paused.has(older)
+  }
+
+  /** Bytes that may be read from a feed: half of the memory while the other side has something to send. */
+  #roomFor(feed: SpoolFeed): number {
+    const { room, windowBytes } = this.#outbox
+    const leftToDead = windowBytes / 2 - this.#deadBytes
+    if (feed.adopted) return Math.min(room, leftToDead)
+    return this.#dead.some((dead) => this.#canSend(dead)) ? room - leftToDead : room
   }
 
   #sendFrom(feed: SpoolFeed): void {
     this.#trim(feed)
+    if (!this.#feeds.includes(feed) || this.#mustWait(feed) || this.#roomFor(feed) <= 0) return
     if (feed.spool.unassigned) {
       const partitions = this.#partitions.get(feed.spool.topic)
       if (partitions === undefined) return
       feed.spool.setPartitionCount(partitions)
     }
-    // In order: a later feed is not read before the feeds in front of it have been read to their ends.
-    while (this.#feeds[0] === feed && this.#outbox.room > 0) {
-      const chunks = feed.read(this.#outbox.room)
+    for (let room = this.#roomFor(feed); room > 0; room = this.#roomFor(feed)) {
+      const chunks = feed.read(room)
       for (const { id, chunk } of chunks) this.#send(feed, id, chunk)
       if (chunks.length > 0) continue
-      if (feed === this.#own?.feed) return
-      this.#feeds.shift()
+      if (!feed.adopted) return
+      this.#dead = this.#dead.filter((other) => other !== feed)
       this.#draining.add(feed)
-      this.#finish(feed)
+      return this.#finish(feed)
     }
   }
 
@@ -166,7 +216,7 @@ export class Backlog {
   }
 
   #drop(feed: SpoolFeed): void {
-    this.#feeds = this.#feeds.filter((other) => other !== feed)
+    this.#dead = this.#dead.filter((other) => other !== feed)
     this.#draining.delete(feed)
     if (feed === this.#own?.feed) this.#own = undefined
   }
@@ -184,14 +234,24 @@ export class Backlog {
     } catch (error) {
       this.#problem(error)
       if (error instanceof IntegrityError) this.#giveUp(feed, error.message)
-      else setTimeout(() => this.#request(), RETRY_MS).unref()
+      else this.#pause(feed)
     }
+  }
+
+  #pause(feed: SpoolFeed): void {
+    this.#paused.add(feed)
+    const resume = (): void => {
+      this.#paused.delete(feed)
+      this.#request()
+    }
+    this.#later(resume, feed.adopted ? retryMs(feed.failures++) : RETRY_MS)
   }
 
   /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */
   #giveUp(feed: SpoolFeed, reason: string): void {
     this.#drop(feed)
-    this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file: this.#setAside(feed.spool), reason })
+    const file = this.#setAside(feed.spool)
+    this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file, code: 'SPOOL_CORRUPT', reason })
   }
 
   #setAside(spool: AdoptedSpool): string {
@@ -217,8 +277,8 @@ export class Backlog {
   stats(): { bytes: number; oldestMs: number | null } {
     let bytes = 0
     let oldestMs: number | null = null
-    for (const spool of this.spools) {
-      const stats = statsOf(spool)
+    for (const feed of this.#feeds) {
+      const stats = feed.stats()
       bytes += stats.bytes
       if (stats.oldestMs !== null) oldestMs = Math.min(oldestMs ?? stats.oldestMs, stats.oldestMs)
     }
@@ -227,16 +287,11 @@ export class Backlog {
 
   /** Trims and closes all spools; the next owner adopts those that are not empty. */
   close(): void {
-    for (const feed of [...this.#draining, ...this.#feeds]) {
-      this.#guard(feed, () => feed.close())
-    }
+    this.#closed = true
+    for (const feed of this.#feeds) this.#guard(feed, () => feed.close())
   }
 }
 
-function statsOf(spool: AdoptedSpool): { bytes: number; oldestMs: number | null } {
-  try {
-    return spool.stats()
-  } catch {
-    return { bytes: 0, oldestMs: null } // Reads and trims report trouble with the disk.
-  }
+function retryMs(failures: number): number {
+  return Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** Math.min(failures, 16))
 }

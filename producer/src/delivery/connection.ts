@@ -1,6 +1,10 @@
-/** Keeps one connected client at a time, and reconnects until it is closed. */
+/**
+ * Keeps one connected client a topic at a time, and reconnects until it is closed. Each topic has its own client: a topic
+ * that is missing on the cluster, or that refuses its records, interrupts no send to another topic.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sender } from '@agent-audit/kafka'
+import { AuditUnavailableError } from '@agent-audit/schemas'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5000
@@ -8,10 +12,8 @@ const LONGEST_PAUSE_MS = 5000
 export interface ConnectionOptions {
   /** Makes a client that is not connected yet. */
   readonly create: () => Sender
-  /** The topics to send to, asked for at each connect. */
-  readonly topics: () => readonly string[]
-  /** A client is connected; these are the partition counts of the topics. */
-  readonly onConnected: (partitions: ReadonlyMap<string, number>) => void
+  /** A client is connected; this is the topic's number of partitions. */
+  readonly onConnected: (topic: string, partitions: number) => void
   /** A client failed, and another one will be tried. */
   readonly onFailure: (error: unknown) => void
 }
@@ -23,12 +25,14 @@ export function backoffMs(failures: number): number {
 }
 
 export class Connection {
+  readonly #topic: string
   readonly #options: ConnectionOptions
   readonly #closing: AbortController = new AbortController()
   #sender: Promise<Sender> | undefined
   #connected = false
 
-  constructor(options: ConnectionOptions) {
+  constructor(topic: string, options: ConnectionOptions) {
+    this.#topic = topic
     this.#options = options
   }
 
@@ -50,9 +54,9 @@ export class Connection {
     for (let failures = 0; ; failures++) {
       this.#closing.signal.throwIfAborted()
       const sender = this.#options.create()
-      let partitions: ReadonlyMap<string, number>
+      let partitions: number
       try {
-        partitions = await sender.connect(this.#options.topics())
+        partitions = await this.#connect(sender)
         this.#closing.signal.throwIfAborted()
       } catch (error) {
         await sender.close()
@@ -62,21 +66,28 @@ export class Connection {
         continue
       }
       this.#connected = true
-      this.#options.onConnected(partitions)
+      this.#options.onConnected(this.#topic, partitions)
       return sender
     }
+  }
+
+  async #connect(sender: Sender): Promise<number> {
+    const partitions = (await sender.connect([this.#topic])).get(this.#topic)
+    if (partitions !== undefined) return partitions
+    throw new AuditUnavailableError('BROKER_UNAVAILABLE', `the cluster says nothing about topic ${this.#topic}`)
   }
 
   /**
    * Discards a client after a rejected send. Closing it rejects the sends of other partitions on the same client; they
    * discard it again, which does nothing.
+   * @param error - Reported. Undefined: the caller reports it.
    */
-  discard(sender: Sender, current: Promise<Sender>, error: unknown): void {
+  discard(sender: Sender, current: Promise<Sender>, error?: unknown): void {
     if (this.#sender !== current) return
     this.#sender = undefined
     this.#connected = false
     void sender.close()
-    this.#options.onFailure(error)
+    if (error !== undefined) this.#options.onFailure(error)
   }
 
   /** Waits before a retry. @throws AbortError when the connection is closed meanwhile. */
@@ -89,5 +100,31 @@ export class Connection {
     const sender = await this.#sender?.catch(() => undefined)
     await sender?.close()
     this.#connected = false
+  }
+}
+
+/** The connections of a trail: that of its own topic, and those of the topics of dead runs' spools. */
+export class Connections {
+  readonly #options: ConnectionOptions
+  readonly #byTopic: Map<string, Connection> = new Map<string, Connection>()
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+  }
+
+  /** The connection of a topic; the first call starts to connect. */
+  of(topic: string): Connection {
+    const present = this.#byTopic.get(topic)
+    if (present !== undefined) return present
+    const connection = new Connection(topic, this.#options)
+    this.#byTopic.set(topic, connection)
+    connection.sender().catch((error: unknown) => {
+      if (!connection.closed) throw error
+    })
+    return connection
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#byTopic.values()].map((connection) => connection.close()))
   }
 }

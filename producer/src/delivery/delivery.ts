@@ -2,8 +2,8 @@
  * Delivery: takes chunks from the recorder, stores them, sends them, and reports. Runs in a worker thread, or inline.
  *
  * Each record's partition is chosen once. With durability `disk` the chunk is committed to the spool, and sent from memory
- * if it is next and there is room, else read back later. The spools that dead runs left in this directory go first, under
- * their own run_ids. While the number of partitions is unknown, a chunk waits: on disk, without partitions, until its spool
+ * if it is next and there is room, else read back later. The spools that dead runs left in this directory are sent beside it,
+ * under their own run_ids. While the number of partitions is unknown, a chunk waits: on disk, without partitions, until its spool
  * is given the number; with another durability in memory, and nothing counts as stored.
  *
  * A chunk is stored as soon as it arrives. The rest happens in turns: the outbox only lists acknowledged chunks, and a turn
@@ -15,23 +15,25 @@ import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/s
 import type { Chunk } from '@agent-audit/spool'
 import { createEmbeddedSender } from './embedded-sender.ts'
 import { Backlog } from './backlog.ts'
-import { backoffMs, Connection } from './connection.ts'
+import { backoffMs, Connections } from './connection.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import type { ChunkAck, DeliverySettings, EncodedChunk, Gauges, Report, ToDelivery } from './protocol.ts'
 import { toProblem } from './protocol.ts'
-import { Reporter } from './reporter.ts'
+import { lossesOf, Reporter } from './reporter.ts'
 
 /** Bytes of stored chunks kept in memory for sending. Chunks beyond that wait on disk. */
 export const WINDOW_BYTES: number = 8 * 1024 * 1024
 /** Kept free in the spool for the trail's own events: a full spool must not refuse the events that explain its refusals. */
 const RESERVE_BYTES = 64 * 1024
+/** Pause before records that the broker does not take are set aside again, after the disk has refused. */
+const KEEP_RETRY_MS = 1000
 
 export class Delivery {
   readonly #settings: DeliverySettings
   readonly #reporter: Reporter
-  readonly #connection: Connection
+  readonly #connections: Connections
   readonly #outbox: Outbox
   readonly #backlog: Backlog
   /** Chunks not stored yet, in order; the first may have its partitions already. */
@@ -43,6 +45,8 @@ export class Delivery {
   #failures = 0
   #retry: NodeJS.Timeout | undefined
   #adopted = 0
+  /** Chunks with rejected records that the disk has not let be set aside. */
+  #unkept: LoadedChunk[] = []
   #turnAhead = false
   #closed = false
 
@@ -50,25 +54,27 @@ export class Delivery {
     this.#settings = settings
     const wake = (): void => this.#wake()
     this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
-    this.#connection = new Connection({
+    this.#connections = new Connections({
       create: () => createSender(settings),
-      // The spools of dead runs say their topics.
-      topics: () => [...new Set([settings.topic, ...this.#backlog.spools.map(({ topic }) => topic)])],
-      onConnected: (partitions) => this.#onConnected(partitions),
+      onConnected: (topic, partitions) => this.#onConnected(topic, partitions),
       onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
     })
     // Without a spool the recorder's own limit bounds the memory.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
-    this.#outbox = new Outbox({ connection: this.#connection, windowBytes, wake })
-    this.#backlog = new Backlog({ outbox: this.#outbox, reporter: this.#reporter, wake })
+    this.#outbox = new Outbox({ connections: this.#connections, windowBytes, wake })
+    this.#backlog = new Backlog({
+      outbox: this.#outbox,
+      reporter: this.#reporter,
+      // The spools of dead runs say their topics.
+      connect: (topic) => void this.#connections.of(topic),
+      wake,
+    })
     if (settings.durability === 'disk') {
       this.#partitions = lastPartitions(settings.spoolDir, settings.topic)
       this.#backlog.adopt(settings.spoolDir)
       this.#openSpool()
     }
-    this.#connection.sender().catch((error: unknown) => {
-      if (!this.#connection.closed) throw error
-    })
+    this.#connections.of(settings.topic)
   }
 
   handle(message: ToDelivery): void {
@@ -88,7 +94,7 @@ export class Delivery {
 
   /** Reports the facts since the last turn, then trims the spools, reads on, and stores the chunks that had no room. */
   #turn(): void {
-    for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
+    for (const loaded of [...this.#unkept.splice(0), ...this.#outbox.takeAcknowledged()]) this.#onAcknowledged(loaded)
     // First: receipts do not wait for the disk.
     this.#reporter.post()
     if (this.#closed || !this.#backlog.advance()) return
@@ -96,12 +102,39 @@ export class Delivery {
     if (this.#waiting.length > 0) this.#admit()
   }
 
-  #onAcknowledged({ chunk, stored, ranges, sendRejected }: LoadedChunk): void {
-    if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId) this.#adopted += chunk.ends.length
-    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges })
+  #onAcknowledged(loaded: LoadedChunk): void {
+    const { chunk, stored, ranges, rejected, sendRejected } = loaded
+    if (rejected.length > 0 && !this.#setAside(loaded)) return
+    if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId)
+      this.#adopted += chunk.ends.length - rejected.length
+    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges, rejected })
     if (stored === undefined) this.#reporter.settle()
-    else this.#backlog.acknowledge(stored)
+    else this.#backlog.acknowledge(stored, chunk.bytes.length)
     if (!sendRejected) this.#free(chunk)
+  }
+
+  /**
+   * Keeps the rejected records of a chunk in a file, where there is a spool, and reports them. Only then the spool forgets the
+   * chunk.
+   * @returns false when the disk refuses: a later turn tries again.
+   */
+  #setAside(loaded: LoadedChunk): boolean {
+    const { chunk, stored, rejected } = loaded
+    const runId = stored?.feed.spool.runId ?? this.#settings.runId
+    try {
+      const file =
+        stored?.feed.setAside(
+          chunk,
+          rejected.map(({ index }) => index),
+        ) ?? null
+      for (const loss of lossesOf({ runId, file, firstSeq: chunk.firstSeq, rejected })) this.#reporter.undelivered(loss)
+      return true
+    } catch (error) {
+      this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
+      this.#unkept.push(loaded)
+      setTimeout(() => this.#wake(), KEEP_RETRY_MS).unref()
+      return false
+    }
   }
 
   /** Gives a chunk's memory back to the agent's thread. No code of this thread may read it from here on. */
@@ -109,10 +142,11 @@ export class Delivery {
     this.#reporter.freed(bytes.buffer as ArrayBuffer)
   }
 
-  #onConnected(partitions: ReadonlyMap<string, number>): void {
+  #onConnected(connected: string, count: number): void {
     const { durability, spoolDir, topic } = this.#settings
-    const count = partitions.get(topic)
-    if (durability === 'disk' && count !== undefined && count !== this.#partitions) {
+    this.#backlog.connected(connected, count)
+    if (connected !== topic) return
+    if (durability === 'disk' && count !== this.#partitions) {
       try {
         rememberPartitions(spoolDir, topic, count)
       } catch (error) {
@@ -120,7 +154,6 @@ export class Delivery {
       }
     }
     this.#partitions = count
-    this.#backlog.connected(partitions)
   }
 
   #openSpool(): void {
@@ -194,7 +227,7 @@ export class Delivery {
   async #close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#retry)
-    await this.#connection.close()
+    await this.#connections.close()
     for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
     this.#backlog.close()
     this.#reporter.post(true)
@@ -207,7 +240,7 @@ export class Delivery {
       spoolOldestMs: oldestMs,
       spoolFull: !this.#closed && this.#isFull(),
       adopted: this.#adopted,
-      connected: this.#connection.connected,
+      connected: this.#connections.of(this.#settings.topic).connected,
     }
   }
 

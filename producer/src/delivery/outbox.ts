@@ -1,13 +1,16 @@
 /**
  * Sends the chunks in memory: one ordered queue per partition, one send in flight for each, repeated until it succeeds.
- * Chunks whose records are all acknowledged are listed until delivery takes them in its next turn.
+ * A single record that the broker will never take is rejected, and the rest goes on. Chunks whose records all have an answer
+ * are listed until delivery takes them in its next turn.
  */
 import type { TopicPartition } from '@agent-audit/kafka'
 import { TrailError } from '@agent-audit/schemas'
 import type { Chunk } from '@agent-audit/spool'
-import type { Connection } from './connection.ts'
+import type { Connections } from './connection.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import type { Batch, LoadedChunk } from './partition-queue.ts'
+import { toProblem } from './protocol.ts'
+import type { Problem } from './protocol.ts'
 import type { SpoolEntry } from './spool-feed.ts'
 
 /** One send: large enough that its cost is shared, small enough to be below a broker's limit before compression. */
@@ -15,7 +18,7 @@ const SEND_RECORDS = 1000
 const SEND_BYTES = 900 * 1024
 
 export interface OutboxOptions {
-  readonly connection: Connection
+  readonly connections: Connections
   /** Bytes of chunks in memory, beyond which nothing should be added. */
   readonly windowBytes: number
   /** Called when chunks are acknowledged. */
@@ -23,23 +26,23 @@ export interface OutboxOptions {
 }
 
 export class Outbox {
-  readonly #connection: Connection
-  readonly #windowBytes: number
+  readonly #connections: Connections
+  readonly windowBytes: number
   readonly #wake: () => void
   readonly #queues: Map<string, Map<number, PartitionQueue>> = new Map<string, Map<number, PartitionQueue>>()
   readonly #sending: Set<PartitionQueue> = new Set<PartitionQueue>()
   #acknowledged: LoadedChunk[] = []
   #bytes = 0
 
-  constructor({ connection, windowBytes, wake }: OutboxOptions) {
-    this.#connection = connection
-    this.#windowBytes = windowBytes
+  constructor({ connections, windowBytes, wake }: OutboxOptions) {
+    this.#connections = connections
+    this.windowBytes = windowBytes
     this.#wake = wake
   }
 
   /** Bytes that may still be added. */
   get room(): number {
-    return this.#windowBytes - this.#bytes
+    return this.windowBytes - this.#bytes
   }
 
   /**
@@ -48,7 +51,8 @@ export class Outbox {
    */
   add(chunk: Chunk, topic: string, stored?: SpoolEntry): void {
     this.#bytes += chunk.bytes.length
-    const loaded: LoadedChunk = { chunk, stored, ranges: [], unacknowledged: chunk.ends.length, sendRejected: false }
+    const unacknowledged = chunk.ends.length
+    const loaded: LoadedChunk = { chunk, stored, ranges: [], rejected: [], unacknowledged, sendRejected: false }
     for (const [partition, indexes] of groupByPartition(chunk)) {
       const queue = this.#queue(topic, partition)
       queue.add(loaded, indexes)
@@ -74,29 +78,32 @@ export class Outbox {
       }
     } catch (error) {
       // Only closing ends the retries. The spool keeps the records that are not acknowledged.
-      if (!this.#connection.closed) throw error
+      if (!this.#connections.of(queue.to.topic).closed) throw error
     } finally {
       this.#sending.delete(queue)
     }
   }
 
   /**
-   * Sends until it succeeds. The broker may have appended a send that was rejected: sending it again can make duplicates,
+   * Sends until it succeeds, or until the broker has refused a single record for its size. The broker may have appended a send that was rejected: sending it again can make duplicates,
    * which the consumer removes; skipping it could lose it.
    */
   async #deliver(to: TopicPartition, batch: Batch): Promise<void> {
+    const connection = this.#connections.of(to.topic)
     for (let failures = 0; ; failures++) {
-      const current = this.#connection.sender()
+      const current = connection.sender()
       const sender = await current
       let baseOffset: number
       try {
         ;({ baseOffset } = await sender.send(to, batch.records))
       } catch (error) {
-        if (this.#connection.closed) throw error
+        if (connection.closed) throw error
         for (const { loaded } of batch.parts) loaded.sendRejected = true
-        this.#connection.discard(sender, current, error)
-        if (isTooLarge(error) && batch.records.length > 1) return this.#deliverOneByOne(to, batch)
-        await this.#connection.pause(failures)
+        const tooLarge = isTooLarge(error)
+        connection.discard(sender, current, tooLarge ? undefined : error)
+        if (tooLarge && batch.records.length > 1) return this.#deliverOneByOne(to, batch)
+        if (tooLarge) return this.#reject(batch, toProblem(error, 'RECORD_TOO_LARGE'))
+        await connection.pause(failures)
         continue
       }
       // Outside of the try: an error of our own from here on must not send an acknowledged batch again.
@@ -120,15 +127,30 @@ export class Outbox {
     for (const { loaded, indexes } of batch.parts) {
       loaded.ranges.push({ partition, firstOffset, count: indexes.length })
       firstOffset += indexes.length
+    }
+    this.#answered(batch)
+  }
+
+  /** Notes that the broker will never take these records. */
+  #reject(batch: Batch, problem: Problem): void {
+    for (const { loaded, indexes } of batch.parts) {
+      for (const index of indexes) loaded.rejected.push({ index, problem })
+    }
+    this.#answered(batch)
+  }
+
+  #answered({ parts }: Batch): void {
+    for (const { loaded, indexes } of parts) {
       loaded.unacknowledged -= indexes.length
       if (loaded.unacknowledged > 0) continue
       this.#bytes -= loaded.chunk.bytes.length
+      loaded.rejected.sort((one, other) => one.index - other.index)
       this.#acknowledged.push(loaded)
     }
     if (this.#acknowledged.length > 0) this.#wake()
   }
 
-  /** The chunks whose records were all acknowledged since the last call. */
+  /** The chunks whose records were all acknowledged, or rejected, since the last call. */
   takeAcknowledged(): LoadedChunk[] {
     const taken = this.#acknowledged
     if (taken.length > 0) this.#acknowledged = []

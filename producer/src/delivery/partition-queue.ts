@@ -1,7 +1,7 @@
 /** The records that wait for one partition, in order. Pure: no I/O. */
 import type { OutgoingRecord, TopicPartition } from '@agent-audit/kafka'
 import type { Chunk } from '@agent-audit/spool'
-import type { OffsetRange } from './protocol.ts'
+import type { OffsetRange, RecordRejection } from './protocol.ts'
 import type { SpoolEntry } from './spool-feed.ts'
 
 /** A record of a chunk, as chunk and index: thousands wait at a time. */
@@ -47,7 +47,9 @@ export interface LoadedChunk {
   readonly stored: SpoolEntry | undefined
   /** Offsets of the records acknowledged so far. */
   readonly ranges: OffsetRange[]
-  /** Number of records not acknowledged yet. */
+  /** Records that the broker will never take. */
+  readonly rejected: RecordRejection[]
+  /** Number of records neither acknowledged nor rejected yet. */
   unacknowledged: number
   /** A send of it was rejected: that client may still read its memory, so the memory is never reused (docs/memory.md). */
   sendRejected: boolean

@@ -60,13 +60,25 @@ export interface ChunkAck {
   readonly partitions: Uint8Array | Uint16Array | Int32Array
   /** Those of one partition are in the order of its records. */
   readonly ranges: readonly OffsetRange[]
+  /** The records that the broker will never take, by rising index; `ranges` counts none of them. */
+  readonly rejected?: readonly RecordRejection[] | undefined
+}
+
+/** A record of a chunk that is not in the topic, and never will be as it is. */
+export interface RecordRejection {
+  readonly index: number
+  readonly problem: Problem
 }
 
 /** The position of one record of an acknowledged chunk. */
-export function positionOf({ partitions, ranges }: ChunkAck, index: number): { partition: number; offset: number } {
+export function positionOf(
+  { partitions, ranges, rejected = [] }: ChunkAck,
+  index: number,
+): { partition: number; offset: number } {
   const partition = partitions[index] ?? -1
   let nth = 0
   for (let before = 0; before < index; before++) if (partitions[before] === partition) nth++
+  for (const { index: before } of rejected) if (before < index && partitions[before] === partition) nth--
   for (const range of ranges) {
     if (range.partition !== partition) continue
     if (nth < range.count) return { partition, offset: range.firstOffset + nth }
@@ -80,15 +92,16 @@ export interface ChunkRefusal {
   readonly problem: Problem
 }
 
-/** Events that were stored and will not be delivered, because their spool is damaged. */
+/** Events that will not be delivered: their spool is damaged, or the broker will never take them. */
 export interface Loss {
   /** 32 hex digits: this run, or a dead one. */
   readonly runId: string
   /** Their run_seqs, inclusive; null when the file cannot be read. */
   readonly first: number | null
   readonly last: number | null
-  /** Path of the damaged file now. */
-  readonly file: string
+  /** Path of the file that is kept: the damaged spool, or the records that the broker does not take. Null without a spool. */
+  readonly file: string | null
+  readonly code: ErrorCode
   readonly reason: string
 }
 

@@ -1,5 +1,5 @@
 /** Collects the facts of delivery until its next turn reports them to the agent's thread. */
-import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, Report } from './protocol.ts'
+import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, RecordRejection, Report } from './protocol.ts'
 
 export interface ReporterOptions {
   readonly post: (report: Report) => void
@@ -52,6 +52,15 @@ export class Reporter {
     this.changed()
   }
 
+  /** Records that the broker will never take are set aside. */
+  undelivered(loss: Loss): void {
+    const { code, runId, first, last, file, reason } = loss
+    const kept = file === null ? '' : `, set aside as ${file}`
+    const message = `run_seq ${first} to ${last} of run ${runId} not delivered${kept}: ${reason}`
+    this.problem({ kind: 'invalid', code, message })
+    this.lost(loss)
+  }
+
   problem(problem: Problem): void {
     this.#problems.push(problem)
     this.changed()
@@ -89,4 +98,24 @@ export class Reporter {
     this.#freed = []
     this.#options.post(report)
   }
+}
+
+/** The rejected records of a chunk as ranges of run_seq, each of one reason. */
+export function lossesOf(of: {
+  runId: string
+  file: string | null
+  firstSeq: number
+  rejected: readonly RecordRejection[]
+}): Loss[] {
+  const losses: (Loss & { last: number })[] = []
+  for (const { index, problem } of of.rejected) {
+    const seq = of.firstSeq + index
+    const newest = losses.at(-1)
+    if (newest?.last === seq - 1 && newest.code === problem.code) losses[losses.length - 1] = { ...newest, last: seq }
+    else {
+      const { code, message: reason } = problem
+      losses.push({ runId: of.runId, file: of.file, first: seq, last: seq, code, reason })
+    }
+  }
+  return losses
 }

@@ -1,5 +1,6 @@
 /** Reads a spool in order as far as there is room in memory, and trims it as its chunks are acknowledged. */
 import { IntegrityError } from '@agent-audit/schemas'
+import { keepUndelivered } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, StoredChunk } from '@agent-audit/spool'
 
 /** One chunk of a spool. */
@@ -11,6 +12,12 @@ export interface SpoolEntry {
 /** The same for the spool of this run and for that of a dead run. */
 export class SpoolFeed {
   readonly spool: AdoptedSpool
+  /** Whether it is the spool of an earlier owner, not the one that this run appends to. */
+  readonly adopted: boolean
+  /** Where the records of this spool are kept that the broker will never take. */
+  #undelivered: string | undefined
+  /** Reads in a row that the disk refused. */
+  failures = 0
   #readTo = 0
   #ackedTo = 0
   #trimmedTo = 0
@@ -20,8 +27,9 @@ export class SpoolFeed {
   readonly #open: { id: number; acked: boolean }[] = []
   readonly #byId: Map<number, { acked: boolean }> = new Map<number, { acked: boolean }>()
 
-  constructor(spool: AdoptedSpool) {
+  constructor(spool: AdoptedSpool, adopted: boolean) {
     this.spool = spool
+    this.adopted = adopted
   }
 
   /** Whether every chunk read so far is acknowledged. */
@@ -54,6 +62,7 @@ export class SpoolFeed {
   read(maxBytes: number): StoredChunk[] {
     const chunks = this.spool.read(this.#readTo, maxBytes)
     for (const { id, chunk } of chunks) this.pass(id, chunk)
+    this.failures = 0
     return chunks
   }
 
@@ -68,11 +77,26 @@ export class SpoolFeed {
     }
   }
 
+  /** Keeps records that the broker will never take. @returns the path of the file. @throws as `keepUndelivered`. */
+  setAside(chunk: Chunk, indexes: readonly number[]): string {
+    this.#undelivered = keepUndelivered({ spool: this.spool, chunk, indexes, present: this.#undelivered })
+    return this.#undelivered
+  }
+
   /** Deletes the acknowledged chunks from the oldest up to the first gap. @throws as `AdoptedSpool.trim`; then call it again. */
   trim(): void {
     if (this.#trimmedTo === this.#ackedTo) return
     this.spool.trim(this.#ackedTo)
     this.#trimmedTo = this.#ackedTo
+  }
+
+  /** Bytes not trimmed, and when the oldest chunk was appended, milliseconds since 1970. */
+  stats(): { bytes: number; oldestMs: number | null } {
+    try {
+      return this.spool.stats()
+    } catch {
+      return { bytes: 0, oldestMs: null } // Reads and trims report trouble with the disk.
+    }
   }
 
   /** Closes the spool, whose file is removed if all its chunks are acknowledged: on a full disk a trim alone fails. */

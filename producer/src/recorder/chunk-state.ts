@@ -1,7 +1,7 @@
 /** The state of a chunk, and the receipts of its records. */
 import type { TrailError } from '@agent-audit/schemas'
 import type { Acknowledgement, Receipt } from '../api/receipt.ts'
-import { positionOf } from '../delivery/protocol.ts'
+import { fromProblem, positionOf } from '../delivery/protocol.ts'
 import type { ChunkAck } from '../delivery/protocol.ts'
 import type { Durability } from '../api/trail-options.ts'
 
@@ -108,12 +108,21 @@ export class RecordReceipt implements Receipt {
   get stored(): Promise<void> {
     const { chunk, durability } = this.#record
     if (durability === 'disk') return chunk.whenStored()
-    if (durability === 'broker') return quiet(chunk.whenAcked().then(() => undefined))
+    if (durability === 'broker') return quiet(this.#whenDelivered().then(() => undefined))
     return chunk.failed ? chunk.whenStored() : Promise.resolve()
   }
 
   get acked(): Promise<Acknowledgement> {
-    const { chunk, index, topic } = this.#record
-    return quiet(chunk.whenAcked().then((ack) => ({ topic, ...positionOf(ack, index) })))
+    const { index, topic } = this.#record
+    return quiet(this.#whenDelivered().then((ack) => ({ topic, ...positionOf(ack, index) })))
+  }
+
+  /** Rejects when the broker took the rest of the chunk, and will never take this record. */
+  async #whenDelivered(): Promise<ChunkAck> {
+    const { chunk, index } = this.#record
+    const ack = await chunk.whenAcked()
+    const rejection = ack.rejected?.find((rejected) => rejected.index === index)
+    if (rejection !== undefined) throw fromProblem(rejection.problem)
+    return ack
   }
 }

@@ -7,7 +7,7 @@ export interface LostRange {
   /** Inclusive. */
   readonly last: number | null
   readonly reason: ErrorCode
-  /** A damaged spool: the run whose events were in it, 32 hex digits, and the path of the file now. */
+  /** The run whose events they are, 32 hex digits, and the path of the file that is kept: a damaged spool, or the events alone. */
   readonly spool?: { readonly runId: string; readonly file: string } | undefined
 }
 
@@ -34,6 +34,6 @@ export class LostEvents {
 }
 
 function follows(newest: LostRange, range: LostRange): boolean {
-  if (newest.reason !== range.reason || newest.spool !== undefined || range.spool !== undefined) return false
+  if (newest.reason !== range.reason || newest.spool?.file !== range.spool?.file) return false
   return newest.last !== null && newest.last + 1 === range.first
 }

@@ -55,7 +55,9 @@ export class OutstandingChunks {
     const state = this.#unacked.get(ack.firstSeq)
     if (state === undefined) return
     this.#unacked.delete(ack.firstSeq)
-    this.acked += state.count
+    const rejected = ack.rejected?.length ?? 0
+    this.acked += state.count - rejected
+    this.refused += rejected
     if (!this.#onDisk) this.bytes -= state.bytes
     state.acknowledge(ack)
   }

@@ -163,16 +163,16 @@ export class Recorder {
     for (const { firstSeq, problem } of report.refused) this.#outstanding.refuse(firstSeq, fromProblem(problem))
     const stored = this.#outstanding.storeTo(report.storedTo)
     for (const ack of report.acked) this.#outstanding.acknowledge(ack)
-    for (const loss of report.lost) this.#onDamaged(loss)
+    for (const loss of report.lost) this.#onLoss(loss)
     for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
     if (report.closed) this.#waits.closed()
     this.#afterProgress(stored || report.acked.length > 0)
   }
 
-  /** Stored events of a damaged spool will not be delivered. */
-  #onDamaged({ runId, first, last, file }: Loss): void {
-    this.#lost.add({ first, last, reason: 'SPOOL_CORRUPT', spool: { runId, file } })
-    if (runId !== this.identity.runIdHex || first === null || last === null) return
+  /** Events will not be delivered. The acknowledgement of their chunk says so of rejected ones, but not of a damaged spool. */
+  #onLoss({ runId, first, last, file, code }: Loss): void {
+    this.#lost.add({ first, last, reason: code, spool: file === null ? undefined : { runId, file } })
+    if (code !== 'SPOOL_CORRUPT' || runId !== this.identity.runIdHex || first === null || last === null) return
     const error = new IntegrityError('SPOOL_CORRUPT', `not delivered: the spool is damaged, and set aside as ${file}`)
     this.#outstanding.damage(first, last, error)
   }

@@ -184,6 +184,20 @@ const commands: Record<string, () => void | Promise<void>> = {
     await trail.close()
     printLine(`recorded ${trail.stats().recorded}`)
   },
+  /** Beside a spool that cannot be read, as unreadable-spool.ts has it, until its own event is acknowledged. */
+  'beside-unreadable': async () => {
+    const problems: string[] = []
+    const onProblem = ({ message }: Error): void => void problems.push(message)
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem })
+    await trail.startSession({ session_id: 'own' }).decision({ reasoning: 'own' }).acked
+    while (problems.length === 0) await sleep(20)
+    printLine(`${problems[0]}`)
+    printLine(`adopted ${trail.stats().adopted}`)
+    rmSync(`${dataDir}/spool/audit.events/unreadable`)
+    while (trail.stats().spoolBytes > 0) await sleep(20)
+    printLine(`adopted ${trail.stats().adopted}`)
+    await trail.close()
+  },
   /** The delivery thread fails as fail-after-append.ts arranges. Prints the outcome of the last event. */
   'fail-after-append': async () => {
     const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
