@@ -25,6 +25,7 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
     const { username, password } = server.credentials.writer
     const { sink } = composeParts(
       readSettings({
+        AUDIT_DATA_DIR: 'not read: the test has the sink alone',
         CLICKHOUSE_URL: server.url,
         CLICKHOUSE_DATABASE: database,
         CLICKHOUSE_USER: username,
