@@ -70,7 +70,10 @@ export interface AuditTrailOptions {
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
   maxRecordBytes?: number | undefined
-  /** Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. @defaultValue 'cut' */
+  /**
+   * Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. The text of an error (`error`) is cut in both
+   * cases: it never replaces the error with `RECORD_TOO_LARGE`. @defaultValue 'cut'
+   */
   onOversize?: 'cut' | 'refuse' | undefined
   /**
    * Redaction of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and tokens
