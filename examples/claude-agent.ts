@@ -1,7 +1,8 @@
 /**
  * An agent on Claude. The trail records every answer of the model, and every tool call before the tool runs.
- * Needs ANTHROPIC_API_KEY.
+ * Needs ANTHROPIC_API_KEY, and a destination: KAFKA_BROKERS, or AUDIT_DATA_DIR for the embedded log.
  *
+ *   export AUDIT_DATA_DIR=.audit-data
  *   node --conditions=agent-audit-source examples/claude-agent.ts "Where is order 7?"
  *   npx agent-audit trail SESSION --data-dir .audit-data
  */

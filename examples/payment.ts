@@ -1,6 +1,8 @@
 /**
- * A payment that a person approves in another process. Each command is a process of its own, and may run on another day:
+ * A payment that a person approves in another process. Each command is a process of its own, and may run on another day.
+ * All of them need the same destination: KAFKA_BROKERS, or AUDIT_DATA_DIR for the embedded log.
  *
+ *   export AUDIT_DATA_DIR=.audit-data
  *   node --conditions=agent-audit-source examples/payment.ts ask 1200 request.json
  *   node --conditions=agent-audit-source examples/payment.ts review kim request.json decision.json
  *   node --conditions=agent-audit-source examples/payment.ts pay 1200 request.json decision.json

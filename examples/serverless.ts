@@ -1,4 +1,4 @@
-/** Serverless: the disk does not last, and the process is frozen between two calls. An event counts once the broker has it. */
+/** Serverless: the disk does not last, and the process is frozen between two calls. An event counts once the broker has it: KAFKA_BROKERS names it. */
 import { createAuditTrail } from '@agent-audit/producer'
 import { answer } from './loop.ts'
 

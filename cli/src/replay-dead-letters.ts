@@ -108,13 +108,13 @@ async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay
 }
 
 function openRun(topic: string, destination: Destination): Replay {
-  // No spool: this command waits for the log, and reports the events that it does not acknowledge.
+  // No spool: this command waits for `acked` of each receipt, which every log gives, and reports the events without it.
   return openReplay({
     ...destination,
     agentId: 'agent-audit',
     producerId: 'agent-audit dead-letters replay',
     topic,
-    durability: 'broker',
+    durability: 'memory',
     maxRecordBytes: MAX_RECORD_BYTES,
     onProblem: () => undefined,
   })

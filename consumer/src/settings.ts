@@ -16,6 +16,7 @@ export interface Settings {
   kafka?: KafkaConnection | undefined
   /** Needed for records in the Confluent wire format. */
   SCHEMA_REGISTRY_URL?: string | undefined
+  /** Directory of the embedded log; empty where KAFKA_BROKERS names the log. One of the two must be set. */
   AUDIT_DATA_DIR: string
   AUDIT_TOPICS: string[]
   AUDIT_GROUP_ID: string
@@ -53,7 +54,7 @@ const whole = (low: number, high: number): z.ZodType<number> =>
 
 const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<Settings[Name]> } = {
   SCHEMA_REGISTRY_URL: z.url().optional(),
-  AUDIT_DATA_DIR: z.string().min(1).default('./.audit-data'),
+  AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
     .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
     .default([DEFAULT_TOPIC]),
@@ -96,6 +97,12 @@ function findContradictions(value: Partial<Settings>): Issue[] {
 type NumericSetting = { [Name in keyof Settings]: Settings[Name] extends number ? Name : never }[keyof Settings] &
   string
 
+/** There is no default: an embedded log in the working directory would be a new one, and empty. */
+const NO_LOG: Issue = {
+  path: 'KAFKA_BROKERS',
+  expected: 'expected brokers, or for the embedded log its directory in AUDIT_DATA_DIR',
+}
+
 /** Name of the consumer's Kafka clients. */
 const CLIENT_ID = 'agent-audit'
 
@@ -109,6 +116,7 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   given['CLICKHOUSE_PASSWORD'] = readSecret(given, 'CLICKHOUSE_PASSWORD', issues)
   const kafka = readKafkaEnvironment(given, { clientId: CLIENT_ID })
   issues.push(...kafka.issues)
+  if (given['KAFKA_BROKERS'] === undefined && given['AUDIT_DATA_DIR'] === undefined) issues.push(NO_LOG)
   const values: Record<string, unknown> = { kafka: kafka.connection }
   for (const [name, field] of Object.entries(FIELDS)) {
     const { success, data, error } = field.safeParse(given[name])

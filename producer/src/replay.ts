@@ -34,7 +34,7 @@ export interface Replay {
 export function openReplay(options: AuditTrailOptions): Replay {
   const trail = openTrail(options)
   const { maxRecordBytes, producerId } = resolveOptions(options)
-  const limit = { maxBytes: maxRecordBytes, onOversize: 'refuse' } as const
+  const limit = { maxBytes: maxRecordBytes, onOversize: 'whole' } as const
   const nextSessionSeqs = new Map<string, number>()
   return {
     runId: trail.runId,

@@ -1,14 +1,30 @@
 import { readSettings } from '@agent-audit/consumer'
 import { expect, it } from 'vitest'
 
-it('has a default for everything', () => {
-  expect(readSettings({})).toMatchObject({
+it('has a default for everything but the log', () => {
+  expect(readSettings({ AUDIT_DATA_DIR: 'data' })).toMatchObject({
+    kafka: undefined,
+    AUDIT_DATA_DIR: 'data',
     CLICKHOUSE_URL: 'http://localhost:8123',
     CLICKHOUSE_USER: 'audit_writer',
     BATCH_MAX_EVENTS: 50_000,
     LEASE_MS: 20_000,
   })
 })
+
+it.each([[{}], [{ KAFKA_BROKERS: '', AUDIT_DATA_DIR: '' }]])(
+  'reads no log that the environment %j does not name, and says both ways to name one',
+  (environment) => {
+    expect(() => readSettings(environment)).toThrow(
+      expect.objectContaining({
+        code: 'OPTIONS_INVALID',
+        message:
+          'wrong settings:\n  KAFKA_BROKERS: expected brokers, or for the embedded log its directory in AUDIT_DATA_DIR',
+      }),
+    )
+    expect(readSettings({ ...environment, KAFKA_BROKERS: 'kafka:9092' })).toMatchObject({ AUDIT_DATA_DIR: '' })
+  },
+)
 
 it('names every wrong setting at once', () => {
   const wrong = {

@@ -7,6 +7,7 @@ import { writerGrants } from '@agent-audit/schemas'
 import { startClickHouse } from '@agent-audit/stack'
 import { expect, it } from 'vitest'
 import { NO_CLICKHOUSE } from '../analytics/support.ts'
+import { makeTempDirectory } from '../support/temp-directory.ts'
 import { encodeRecord, encodeRun, makeRecord } from '../support/records.ts'
 import { insertsOf } from './blocks.ts'
 
@@ -25,6 +26,7 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
     const { username, password } = server.credentials.writer
     const { sink } = composeParts(
       readSettings({
+        AUDIT_DATA_DIR: makeTempDirectory(),
         CLICKHOUSE_URL: server.url,
         CLICKHOUSE_DATABASE: database,
         CLICKHOUSE_USER: username,

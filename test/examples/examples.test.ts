@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { connectAnalytics, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
+import * as producer from '@agent-audit/producer'
 import { createTestTrail } from '@agent-audit/producer/testing'
 import { clickHouseAvailability } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -52,12 +53,15 @@ it.each<[string, Message[]]>([
 })
 
 it('serverless.ts waits until all events are acknowledged before it answers', async () => {
-  const dataDir = makeTempDirectory()
-  vi.stubEnv('AUDIT_DATA_DIR', dataDir)
-  onTestFinished(() => void vi.unstubAllEnvs())
+  const trail = createTestTrail()
+  const createAuditTrail = vi.fn<typeof producer.createAuditTrail>().mockReturnValue(trail)
+  vi.doMock('@agent-audit/producer', () => ({ ...producer, createAuditTrail }))
+  onTestFinished(() => vi.doUnmock('@agent-audit/producer'))
   const { handler } = await import('../../examples/serverless.ts')
+  expect(createAuditTrail).toHaveBeenCalledWith({ agentId: 'faq', durability: 'broker', handleExit: false })
   expect(await handler({ text: 'Where is order 7?' })).toBe('It is on its way.')
-  expect(sessionRows(dataDir).at(-1)).toMatchObject({ event_type: 'session_end', agent_id: 'faq' })
+  expect(trail.stats()).toMatchObject({ recorded: 7, acked: 7, pending: 0 })
+  expect(trail.outline().at(-1)).toBe('session_end success')
 })
 
 describe('fleet.ts', () => {

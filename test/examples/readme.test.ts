@@ -40,12 +40,15 @@ it.each(programs)('the program of README.md compiles, with no undeclared name', 
 
 it.each(programs)('the program of README.md runs, and records the call before its result', async (program) => {
   const project = makeProject(program)
-  const dataDir = join(project, 'data')
-  const env = { ...process.env, AUDIT_DATA_DIR: dataDir, KAFKA_BROKERS: '' }
+  const env = { ...process.env, AUDIT_DATA_DIR: '', KAFKA_BROKERS: '' }
   const flags = ['--conditions=agent-audit-source', '--disable-warning=ExperimentalWarning']
   const { stdout } = await run(process.execPath, [...flags, 'readme.ts'], { cwd: project, env })
   expect(stdout).toBe('Order 7 is on its way.\n')
-  const recorded = readRows(dataDir).map(({ event_type, tool_name, outcome }) => [event_type, tool_name, outcome])
+  const recorded = readRows(join(project, '.audit-data')).map(({ event_type, tool_name, outcome }) => [
+    event_type,
+    tool_name,
+    outcome,
+  ])
   expect(recorded.map((parts) => parts.filter(Boolean).join(' '))).toEqual([
     'trail_started',
     'session_start',

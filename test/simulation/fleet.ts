@@ -136,6 +136,7 @@ export class Fleet {
 
 function drawSettings({ random, timing }: World): Settings {
   return readSettings({
+    AUDIT_DATA_DIR: 'not opened: the source is a model',
     AUDIT_TOPICS: TOPIC,
     AUDIT_GROUP_ID: GROUP_ID,
     BATCH_MAX_EVENTS: String(random.pick([1, 3, 10])),

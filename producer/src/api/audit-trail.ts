@@ -45,11 +45,16 @@ export interface AuditTrail extends AsyncDisposable {
   /** How many events are recorded, acknowledged, pending and refused so far. */
   stats(): TrailStats
   /**
-   * Records session_start. A session may live for days, in any number of async contexts.
+   * Records session_start. A session may live for days, in any number of async contexts. A session_id may be started again:
+   * session_seq goes on counting, within a run, while a session object of the id is in use, and for the 10,000 ids that were
+   * started, ended or referred to last. Beyond them it counts from 0 again.
    * @throws InvalidInputError `EVENT_INVALID` naming every wrong field, `TRAIL_CLOSED`.
    */
   startSession(start?: SessionStart): AuditSession
-  /** Goes on with a session that another process began, and records session_resumed. Earlier writers may still write. */
+  /**
+   * Goes on with a session that another process began, or this one, and records session_resumed. Earlier writers may still
+   * write. session_seq as for {@link startSession}.
+   */
   resumeSession(ref: SessionRef): AuditSession
   /**
    * Records an approver's verdict in the asking session, from any process, and resolves once it is stored.

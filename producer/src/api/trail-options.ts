@@ -4,11 +4,11 @@ import type { TrailError } from '@agent-audit/schemas'
 
 /**
  * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
- * `broker`: acknowledged by all in-sync replicas, survives the loss of the host. `memory`: buffered, survives nothing.
+ * `broker`: acknowledged by all in-sync replicas, survives the loss of the host; not on the embedded log. `memory`: buffered, survives nothing.
  */
 export type Durability = 'disk' | 'broker' | 'memory'
 
-/** Only `agentId` is required. Every wrong option is named at once: `OPTIONS_INVALID`. */
+/** `agentId` is required, and a destination: brokers or `dataDir`, here or in the environment. Every wrong option is named at once: `OPTIONS_INVALID`. */
 export interface AuditTrailOptions {
   /** Stamped on every event; a session may say otherwise. */
   agentId: string
@@ -26,15 +26,18 @@ export interface AuditTrailOptions {
   topic?: string | undefined
   /** Confluent Schema Registry API; unset: Avro single-object encoding. */
   schemaRegistryUrl?: string | undefined
-  /** `host:port`, or `[::1]:9092`. @defaultValue env KAFKA_BROKERS, comma separated; with neither: the embedded log in `dataDir` */
+  /** `host:port`, or `[::1]:9092`. @defaultValue env KAFKA_BROKERS, comma separated */
   brokers?: readonly string[] | undefined
-  /** Directory of the embedded log. If given, it is used whether KAFKA_BROKERS is set or not. @defaultValue env AUDIT_DATA_DIR, else './.audit-data' */
+  /**
+   * Directory of the embedded log, which stands in for brokers on one host. If given, it is used whether KAFKA_BROKERS is set
+   * or not. @defaultValue without brokers: env AUDIT_DATA_DIR. With none of the four: `OPTIONS_INVALID`
+   */
   dataDir?: string | undefined
   /** TLS to the brokers. @defaultValue false; for brokers of the environment KAFKA_SSL, KAFKA_SSL_CA, _CERT and _KEY */
   ssl?: boolean | KafkaTls | undefined
   /** SASL credentials. Unset: no authentication; for brokers of the environment KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD. */
   sasl?: KafkaSasl | undefined
-  /** 'broker' and 'memory' open no spool. @defaultValue 'disk' */
+  /** 'broker' and 'memory' open no spool. The embedded log cannot give 'broker': `OPTIONS_INVALID`. @defaultValue 'disk' */
   durability?: Durability | undefined
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */
   fsync?: boolean | undefined
@@ -67,7 +70,10 @@ export interface AuditTrailOptions {
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
   maxRecordBytes?: number | undefined
-  /** Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. @defaultValue 'cut' */
+  /**
+   * Larger events: cut the longest field and note it, or throw `RECORD_TOO_LARGE`. The text of an error (`error`) is cut in both
+   * cases: it never replaces the error with `RECORD_TOO_LARGE`. @defaultValue 'cut'
+   */
   onOversize?: 'cut' | 'refuse' | undefined
   /**
    * Redaction of an event's texts before it is encoded. 'secrets': values under the built-in key names, and keys and tokens

@@ -3,6 +3,7 @@ import { invalidEvent, InvalidInputError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { Receipt } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
+import { NO_BROKER } from '../options/options.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import type { RecordRules } from '../record/complete-record.ts'
 import type { RunStamps } from '../record/event-record.ts'
@@ -84,6 +85,9 @@ export class TrailContext {
   /** @throws InvalidInputError `EVENT_INVALID` when the trail cannot give this durability. */
   checkDurability(durability: Durability | undefined): void {
     if (durability === undefined || durability === this.options.durability) return
+    if (durability === 'broker' && this.options.destination.kind === 'embedded') {
+      throw invalidEvent('event', [{ path: 'durability', expected: NO_BROKER }])
+    }
     if (durability === 'disk') {
       const expected = `expected broker or memory: the trail's durability is ${this.options.durability}, it has no spool`
       throw invalidEvent('event', [{ path: 'durability', expected }])

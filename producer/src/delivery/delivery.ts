@@ -256,9 +256,9 @@ export class Delivery {
 /** Makes a client that is not connected yet. */
 function createSender(settings: DeliverySettings): Sender {
   const { destination } = settings
-  return destination.kind === 'kafka'
-    ? createKafkaSender(settings, destination)
-    : createEmbeddedSender(settings, destination)
+  if (destination.kind === 'kafka') return createKafkaSender(settings, destination)
+  if (destination.kind === 'embedded') return createEmbeddedSender(settings, destination)
+  throw new Error('a trail in memory has no sender')
 }
 
 /**

@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { type KafkaConnection, readKafkaEnvironment } from '@agent-audit/kafka'
 import type { Issue } from '@agent-audit/schemas'
 
-/** Brokers, or the embedded log of a data directory. */
+/** Brokers, the embedded log of a data directory, or the memory of a test trail. */
 export type Destination =
   | ({ readonly kind: 'kafka' } & KafkaConnection)
   | { readonly kind: 'embedded'; readonly dataDir: string; readonly fsync: boolean }
+  | { readonly kind: 'memory' }
 
 /** The options that say where records go. */
 export interface DestinationOptions {
@@ -19,31 +20,43 @@ export interface DestinationOptions {
   readonly fsync?: boolean | undefined
 }
 
-/**
- * Brokers that are named, in the options or the environment; else the embedded log. With brokers of the environment, TLS
- * and SASL come from there too, unless the options give them.
- * @returns every wrong variable of the environment beside it.
- */
-export function chooseDestination(options: DestinationOptions): { destination: Destination; issues: readonly Issue[] } {
-  const { brokers, ssl, sasl } = options
-  const clientId = options.producerId ?? options.agentId
-  if (brokers !== undefined && brokers.length > 0) {
-    return { destination: { kind: 'kafka', brokers, ssl: ssl ?? false, sasl, clientId }, issues: [] }
-  }
-  if (options.dataDir === undefined && process.env['KAFKA_BROKERS']) {
-    const { connection, issues } = readKafkaEnvironment(process.env, { ssl, sasl, clientId })
-    if (connection !== undefined) return { destination: { kind: 'kafka', ...connection }, issues }
-    return { destination: embedded(options), issues }
-  }
-  return { destination: embedded(options), issues: [] }
+export interface ChosenDestination {
+  /** undefined: `issues` is not empty. */
+  readonly destination: Destination | undefined
+  readonly issues: readonly Issue[]
 }
 
-function embedded({ dataDir, fsync }: DestinationOptions): Destination {
-  return {
-    kind: 'embedded',
-    dataDir: dataDir ?? (process.env['AUDIT_DATA_DIR'] || './.audit-data'),
-    fsync: fsync ?? false,
+/**
+ * Brokers or a data directory that the caller names, in the options before the environment. With brokers of the environment,
+ * TLS and SASL come from there too, unless the options give them. There is no default: records that land in
+ * the working directory without being asked for there are read by no consumer, and count as stored.
+ * @param unnamed - Destination where the options name none; then the environment is not read. Undefined: the environment.
+ * @returns every wrong variable of the environment beside it.
+ */
+export function chooseDestination(options: DestinationOptions, unnamed: Destination | undefined): ChosenDestination {
+  const { brokers, ssl, sasl, dataDir } = options
+  const clientId = options.producerId ?? options.agentId
+  if (brokers !== undefined) {
+    return { destination: { kind: 'kafka', brokers, ssl: ssl ?? false, sasl, clientId }, issues: [] }
   }
+  if (dataDir !== undefined) return { destination: embedded(dataDir, options), issues: [] }
+  if (unnamed !== undefined) return { destination: unnamed, issues: [] }
+  if (process.env['KAFKA_BROKERS']) {
+    const { connection, issues } = readKafkaEnvironment(process.env, { ssl, sasl, clientId })
+    return { destination: connection === undefined ? undefined : { kind: 'kafka', ...connection }, issues }
+  }
+  const named = process.env['AUDIT_DATA_DIR']
+  if (named) return { destination: embedded(named, options), issues: [] }
+  return { destination: undefined, issues: [NO_DESTINATION] }
+}
+
+const NO_DESTINATION: Issue = {
+  path: 'brokers',
+  expected: 'expected brokers (or KAFKA_BROKERS), or for the embedded log its directory in dataDir (or AUDIT_DATA_DIR)',
+}
+
+function embedded(dataDir: string, { fsync }: DestinationOptions): Destination {
+  return { kind: 'embedded', dataDir, fsync: fsync ?? false }
 }
 
 /** Where spools lie unless the options say. */

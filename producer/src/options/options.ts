@@ -8,7 +8,7 @@ import {
   InvalidInputError,
   topicOfClass,
 } from '@agent-audit/schemas'
-import type { TrailError } from '@agent-audit/schemas'
+import type { Issue, TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
 import type { AuditTrailOptions, Durability, Redact } from '../api/trail-options.ts'
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
@@ -82,6 +82,10 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   onProblem: aFunction<(problem: TrailError) => void>().optional(),
 })
 
+/** Why the embedded log refuses the durability `broker`. */
+export const NO_BROKER =
+  'expected disk or memory: the embedded log is a file of this host, and broker promises to survive the loss of the host'
+
 /** Options with everything filled in. */
 export interface ResolvedOptions {
   readonly agentId: string
@@ -115,13 +119,19 @@ export interface ResolvedOptions {
   readonly onProblem: AuditTrailOptions['onProblem']
 }
 
-/** Fills in defaults, once. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong option. */
-export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
+/**
+ * Fills in defaults, once.
+ * @param unnamed - Destination where the options name none. Undefined: the one that the environment names.
+ * @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong option.
+ */
+export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination): ResolvedOptions {
   const result = schema.safeParse(options)
-  const { destination, issues: inEnvironment } = chooseDestination({ ...options })
-  const inOptions = result.success ? findContradictions(options) : result.error.issues.flatMap(describeIssue)
+  const { destination, issues: inEnvironment } = chooseDestination({ ...options }, unnamed)
+  const inOptions = result.success
+    ? findContradictions(options, destination)
+    : result.error.issues.flatMap(describeIssue)
   const issues = [...inOptions, ...inEnvironment]
-  if (issues.length > 0) {
+  if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
   }
@@ -158,14 +168,17 @@ export function resolveOptions(options: AuditTrailOptions): ResolvedOptions {
   }
 }
 
-function findContradictions(options: AuditTrailOptions): { path: string; expected: string }[] {
-  const issues: { path: string; expected: string }[] = []
+function findContradictions(options: AuditTrailOptions, destination: Destination | undefined): Issue[] {
+  const issues: Issue[] = []
   const record = options.maxRecordBytes ?? DEFAULT_RECORD_BYTES
   if (options.brokers !== undefined && options.dataDir !== undefined) {
     issues.push({
       path: 'dataDir',
       expected: 'not together with brokers: the embedded log stands in for them',
     })
+  }
+  if (options.durability === 'broker' && destination?.kind === 'embedded') {
+    issues.push({ path: 'durability', expected: NO_BROKER })
   }
   for (const option of ['maxBufferBytes', 'spoolMaxBytes'] as const) {
     if ((options[option] ?? DEFAULT_BUFFER_BYTES) >= 2 * record) continue

@@ -111,9 +111,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
   custom(record, input, fields) {
     fillModelCall(record, input, fields)
-    if (input.tool_input !== undefined) fillToolCall(record, input, fields)
-    record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
-    record.tool_name = fields.text('tool_name', input.tool_name)
+    fillToolCall(record, input, fields)
     record.approver_id = fields.text('approver_id', input.approver_id)
     const code = fillToolResult(record, input, fields)
     const { source, untrusted } = input
@@ -141,7 +139,8 @@ function fillToolCall(record: EventRecord, input: Loose<AllInputs['tool_call']>,
   record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
   record.tool_name = fields.text('tool_name', input.tool_name)
   record.requires_approval = input.requires_approval ?? false
-  fillArguments(record, input.tool_input, fields)
+  // A tool_call always has it; a custom event may be about a call without its arguments.
+  if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
 }
 
 function fillArguments(record: EventRecord, given: unknown, fields: FieldWriter): void {

@@ -4,16 +4,29 @@ import { CUT_FIELDS, InvalidInputError, maxRecordBytes, SINGLE_OBJECT_BYTES } fr
 import type { AuditRecord } from '@agent-audit/schemas'
 import type { FieldNotes } from './field-writer.ts'
 
+/**
+ * With onOversize 'refuse' too, the text of an error is cut: the caller of a failed call did not write that text and cannot
+ * shorten it, and RECORD_TOO_LARGE would take the place of the caller's own error.
+ */
+const FIELDS_TO_CUT: { readonly [Choice in FitOptions['onOversize']]: readonly CutField[] } = {
+  cut: CUT_FIELDS,
+  refuse: ['error'],
+  whole: [],
+}
+
 /** Room for a field's note: its name, the digest, and the length. */
 const NOTE_BYTES = 160
 
+type CutField = (typeof CUT_FIELDS)[number]
+
 export interface FitOptions {
   readonly maxBytes: number
-  readonly onOversize: 'cut' | 'refuse'
+  /** The option of the trail; `whole`: no text is cut, since the record stands for one that exists already. */
+  readonly onOversize: 'cut' | 'refuse' | 'whole'
 }
 
 /**
- * Writes field_notes, and cuts the record if it is too large.
+ * Writes field_notes, and cuts the record if it is too large; with 'refuse' only its error.
  * @returns An upper bound of its encoded bytes.
  * @throws InvalidInputError `RECORD_TOO_LARGE` when the record is too large, and cutting is not allowed or not enough.
  */
@@ -23,10 +36,11 @@ export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOp
   if (quick <= options.maxBytes) return quick
   let bytes = boundBytes(record)
   if (bytes <= options.maxBytes) return bytes
-  if (options.onOversize === 'refuse') throw tooLarge(record, bytes, options.maxBytes)
+  const fields = FIELDS_TO_CUT[options.onOversize]
   for (let round = 0; bytes > options.maxBytes; round++) {
-    if (round === CUT_FIELDS.length) throw tooLarge(record, bytes, options.maxBytes)
-    cutLongest(record, notes, bytes - options.maxBytes)
+    const longest = round < fields.length ? longestOf(record, fields) : undefined
+    if (longest === undefined) throw tooLarge(record, bytes, options.maxBytes)
+    cut(record, notes, { field: longest, excess: bytes - options.maxBytes })
     record.field_notes = notes.text()
     bytes = boundBytes(record)
   }
@@ -42,14 +56,21 @@ function boundBytes(record: AuditRecord): number {
   return SINGLE_OBJECT_BYTES + maxRecordBytes(record) - spare
 }
 
-function cutLongest(record: AuditRecord, notes: FieldNotes, excess: number): void {
-  let longest: (typeof CUT_FIELDS)[number] = 'content'
-  for (const field of CUT_FIELDS) {
-    if ((record[field]?.length ?? 0) > (record[longest]?.length ?? 0)) longest = field
+/** Undefined: none of the fields has a text. */
+function longestOf(record: AuditRecord, fields: readonly CutField[]): CutField | undefined {
+  let longest: CutField | undefined
+  let length = 0
+  for (const field of fields) {
+    const own = record[field]?.length ?? 0
+    if (own > length) [longest, length] = [field, own]
   }
-  const bytes = Buffer.from(record[longest] ?? '')
-  notes.add(longest, 'cut', { bytes: bytes.length, sha256: hash('sha256', bytes, 'hex') })
-  record[longest] = bytes.toString('utf8', 0, boundaryBelow(bytes, bytes.length - excess - NOTE_BYTES))
+  return longest
+}
+
+function cut(record: AuditRecord, notes: FieldNotes, { field, excess }: { field: CutField; excess: number }): void {
+  const bytes = Buffer.from(record[field] ?? '')
+  notes.add(field, 'cut', { bytes: bytes.length, sha256: hash('sha256', bytes, 'hex') })
+  record[field] = bytes.toString('utf8', 0, boundaryBelow(bytes, bytes.length - excess - NOTE_BYTES))
 }
 
 /** The end of the last whole character that ends at or before `end`. */

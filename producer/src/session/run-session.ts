@@ -69,13 +69,13 @@ function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
     claimApproval: claimApproval !== undefined,
     schemaRegistry: schemaRegistryUrl !== undefined,
     destination:
-      destination.kind === 'embedded'
-        ? destination
-        : {
+      destination.kind === 'kafka'
+        ? {
             kind: 'kafka',
             brokers: destination.brokers,
             ssl: destination.ssl !== false,
             sasl: destination.sasl?.mechanism ?? null,
-          },
+          }
+        : destination,
   }
 }

@@ -23,6 +23,7 @@ import type { Receipt, RecordOptions } from '../api/receipt.ts'
 import type { SessionRef } from '../api/session-ref.ts'
 import type { AuditSession } from '../api/session.ts'
 import { currentCause, runInSession } from '../context/current-session.ts'
+import type { Sequence } from '../context/session-sequences.ts'
 import type { TrailContext } from '../context/trail-context.ts'
 import { askApproval, recordOverride } from '../guard/approval-events.ts'
 import { checkApprovalOptions, checkOverrideOptions } from '../guard/check-approvals.ts'
@@ -49,6 +50,7 @@ const SESSION_TYPES = new Set<string>(['session_start', 'session_end', 'session_
 export class Session implements RecordingSession {
   readonly #trail: TrailContext
   readonly #state: SessionState
+  readonly #sequence: Sequence
   readonly #startChild: SessionSetup['startChild']
   #traceId: string | null = null
   #ended = false
@@ -56,12 +58,13 @@ export class Session implements RecordingSession {
   constructor(trail: TrailContext, { stamps, causes, startChild }: SessionSetup) {
     this.#trail = trail
     this.#startChild = startChild
+    this.#sequence = trail.sequences.of(stamps.session_id)
     this.#state = {
       run: trail.stamps,
       session: stamps,
       causes,
       history: new MessageHistory(),
-      sequence: trail.sequences.of(stamps.session_id),
+      sequence: this.#sequence,
       rules: trail.rules,
     }
   }
@@ -79,8 +82,8 @@ export class Session implements RecordingSession {
   }
 
   get ref(): SessionRef {
-    const { session, sequence, causes } = this.#state
-    this.#trail.sequences.keep(this.session_id, sequence)
+    const { session, causes } = this.#state
+    this.#trail.sequences.keep(this.session_id, this.#sequence)
     const { session_id, system_prompt_hash, ...texts } = session
     const stamped: Record<string, string> = {}
     for (const [field, value] of Object.entries(texts)) if (value !== null) stamped[field] = value
@@ -183,6 +186,7 @@ export class Session implements RecordingSession {
   #finish<Type extends keyof SessionInputs>(type: Type, event: BuiltIn[Type], options?: RecordOptions): Receipt {
     const receipt = this.#record(type, event, options)
     this.#ended = true
+    this.#trail.sequences.ended(this.session_id, this.#sequence)
     return receipt
   }
 

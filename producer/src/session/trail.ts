@@ -165,20 +165,23 @@ export class Trail implements AuditTrail {
     const session = this.#start(start, undefined)
     try {
       const result = await session.run(() => work(session))
-      this.#endQuietly(session, () => session.end())
+      this.#quietly(session, () => session.end())
       return result
     } catch (error) {
-      this.#endQuietly(session, () => {
-        session.error(error)
-        session.end({ outcome: 'error' })
-      })
+      this.#quietly(session, () => session.error(error))
+      this.#quietly(session, () => session.end({ outcome: 'error' }))
       throw error
     }
   }
 
-  /** The caller gets the work's own outcome, not an error about a trail that was closed meanwhile. */
-  #endQuietly(session: Session, record: () => void): void {
-    if (!session.ended && !this.#context.closed) record()
+  /** The caller gets the work's own outcome, not an error about a trail that was closed meanwhile, or about this record. */
+  #quietly(session: Session, record: () => void): void {
+    if (session.ended || this.#context.closed) return
+    try {
+      record()
+    } catch (problem) {
+      this.#context.report(problem)
+    }
   }
 
   stats(): TrailStats {

@@ -37,11 +37,11 @@ export type TestTrailOptions = Partial<AuditTrailOptions> & { now?: (() => Date)
 
 /**
  * The whole producer over memory: the same checks and the same bytes, encoded and decoded again, without disk, broker, thread
- * or timer.
+ * or timer. Without `brokers` and `dataDir` it needs neither KAFKA_BROKERS nor AUDIT_DATA_DIR, and reads neither.
  * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
  */
 export function createTestTrail({ now, ...options }: TestTrailOptions = {}): TestTrail {
-  const resolved = resolveOptions({ agentId: 'test-agent', ...options, handleExit: false })
+  const resolved = resolveOptions({ agentId: 'test-agent', ...options, handleExit: false }, { kind: 'memory' })
   const memory = new MemoryDelivery()
   const nowMs = now === undefined ? Date.now : (): number => now().getTime()
   const trail = new Trail(resolved, {

@@ -9,7 +9,9 @@ import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, vi } from 'vitest'
 import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
 import { sharedKafka } from '../../support/shared-kafka.ts'
-import { makeTempDirectory, openTrail, readRows, rowsOf, startChildWith } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { startChildWith } from '../process/run-program.ts'
+import { openTrail, readRows, rowsOf } from '../support.ts'
 
 const TOPIC = 'audit.events'
 /** Nothing listens there. */
@@ -86,7 +88,11 @@ describe('a spool of a dead run that cannot be read', () => {
     const directory = join(spoolDir, TOPIC)
     vi.stubEnv('UNREADABLE_SPOOLS', directory)
     writeFileSync(join(directory, 'unreadable'), '')
-    const child = startChildWith({ module: 'delivery/unreadable-spool.ts' }, 'beside-unreadable', dataDir)
+    const child = startChildWith(
+      { module: new URL('unreadable-spool.ts', import.meta.url) },
+      'beside-unreadable',
+      dataDir,
+    )
     await child.exited()
     expect(child.lines).toEqual([expect.stringContaining('disk I/O error'), 'adopted 0', 'adopted 8'])
   })

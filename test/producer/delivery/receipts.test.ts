@@ -124,7 +124,7 @@ describe('an event that finds no room', () => {
     const dataDir = makeTempDirectory()
     const problems: TrailError[] = []
     const onProblem = (problem: TrailError): void => void problems.push(problem)
-    const trail = openTrail({ dataDir, durability: 'broker', maxBufferBytes: 2 ** 20, onProblem })
+    const trail = openTrail({ dataDir, durability: 'memory', maxBufferBytes: 2 ** 20, onProblem })
     const session = trail.startSession()
     const receipts = Array.from({ length: 30 }, (_, index) =>
       session.decision({ reasoning: `${index} ${'x'.repeat(60_000)}` }),

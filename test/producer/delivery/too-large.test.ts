@@ -9,7 +9,8 @@ import kafkajs, { type Kafka } from 'kafkajs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { connectKafka, makeTopic, type Message, readMessages, withAdmin } from '../../support/kafka-topic.ts'
 import { sharedKafka } from '../../support/shared-kafka.ts'
-import { makeTempDirectory, openTrail, type Row, rowsOf } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { openTrail, type Row, rowsOf } from '../support.ts'
 
 const MAX_MESSAGE_BYTES = 20_000
 /** Letters at random: zstd does not bring them below the topic's limit. */

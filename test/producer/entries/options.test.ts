@@ -1,8 +1,9 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
-import { afterEach, expect, it, vi } from 'vitest'
-import { openTrail, readRows } from '../support.ts'
+import { createTestTrail } from '@agent-audit/producer/testing'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { openTrail, readRows, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 afterEach(() => vi.unstubAllEnvs())
@@ -59,7 +60,78 @@ it('createAuditTrail throws at once if the spool directory cannot be written', (
   )
 })
 
-it('a trail takes its data directory from AUDIT_DATA_DIR, and prefers dataDir to KAFKA_BROKERS', async () => {
+function stub(environment: Record<string, string>): void {
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
+}
+
+describe('where records go', () => {
+  const NEITHER = { KAFKA_BROKERS: '', AUDIT_DATA_DIR: '' }
+  const BROKERS = { KAFKA_BROKERS: '127.0.0.1:1', AUDIT_DATA_DIR: '' }
+
+  it.each(['disk', 'broker', 'memory'] as const)('must be named, with durability %s too', (durability) => {
+    stub(NEITHER)
+    const directory = makeTempDirectory()
+    const before = process.cwd()
+    process.chdir(directory)
+    onTestFinished(() => process.chdir(before))
+    expect(() => createAuditTrail({ agentId: 'a', durability })).toThrow(
+      expect.objectContaining({
+        code: 'OPTIONS_INVALID',
+        message: expect.stringMatching(
+          /brokers: expected brokers \(or KAFKA_BROKERS\), or for the embedded log .* dataDir \(or AUDIT_DATA_DIR\)$/,
+        ) as string,
+      }),
+    )
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it.each([
+    ['dataDir', NEITHER, { dataDir: 'd' }],
+    ['AUDIT_DATA_DIR', { ...NEITHER, AUDIT_DATA_DIR: 'd' }, {}],
+    ['dataDir beside KAFKA_BROKERS', BROKERS, { dataDir: 'd' }],
+  ])('durability broker is refused on the embedded log of %s', (_, environment, options) => {
+    stub(environment)
+    expect(() => createAuditTrail({ agentId: 'a', durability: 'broker', ...options })).toThrow(
+      expect.objectContaining({
+        code: 'OPTIONS_INVALID',
+        issues: [{ path: 'durability', expected: expect.stringMatching(/embedded log/) as string }],
+      }),
+    )
+  })
+
+  it('durability broker is refused on the embedded log for one event too, and no guarded action runs on it', async () => {
+    const refusal = { code: 'EVENT_INVALID', issues: [{ path: 'durability' }] }
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir })
+    const session = trail.startSession()
+    const record = (): unknown => session.decision({ reasoning: 'r' }, { durability: 'broker' })
+    expect(record).toThrow(expect.objectContaining({ message: expect.stringMatching(/durability: .*embedded log/) }))
+    const run = vi.fn<() => void>()
+    const guarded = session.guard({ tool_name: 't', tool_input: {} }, run, { durability: 'broker' })
+    await expect(guarded).rejects.toMatchObject(refusal)
+    expect(run).not.toHaveBeenCalled()
+    await trail.close()
+    expect(sessionRows(dataDir).map((row) => row.event_type)).toEqual(['session_start'])
+  })
+
+  it.each([[NEITHER], [BROKERS], [{ ...NEITHER, AUDIT_DATA_DIR: 'd' }]])(
+    'is memory for a test trail, whatever its durability and the environment %j',
+    async (environment) => {
+      stub(environment)
+      const trail = createTestTrail({ durability: 'broker' })
+      const run = vi.fn<() => string>().mockReturnValue('ran')
+      const session = trail.startSession()
+      expect(await session.guard({ tool_name: 't', tool_input: {} }, run, { durability: 'broker' })).toBe('ran')
+      expect(trail.events()[0]).toMatchObject({ content: { options: { destination: { kind: 'memory' } } } } as never)
+    },
+  )
+
+  it('is checked in a test trail whose options name it', () => {
+    expect(() => createTestTrail({ durability: 'broker', dataDir: 'd' })).toThrow(/durability: .*embedded log/)
+  })
+})
+
+it('takes the data directory from AUDIT_DATA_DIR, and dataDir over KAFKA_BROKERS', async () => {
   const [fromEnv, given] = [makeTempDirectory(), makeTempDirectory()]
   vi.stubEnv('AUDIT_DATA_DIR', fromEnv)
   vi.stubEnv('KAFKA_BROKERS', '')
@@ -70,12 +142,20 @@ it('a trail takes its data directory from AUDIT_DATA_DIR, and prefers dataDir to
   expect(readRows(given)).toHaveLength(2)
 })
 
-it('a trail with durability broker opens no spool, and refuses durability disk', async () => {
-  const dataDir = makeTempDirectory()
-  const trail = openTrail({ dataDir, durability: 'broker' })
+it.each([
+  ['broker', { brokers: ['127.0.0.1:1'] }],
+  ['memory', {}],
+] as const)('%s opens no spool', async (durability, brokers) => {
+  const directory = makeTempDirectory()
+  vi.stubEnv('AUDIT_SPOOL_DIR', join(directory, 'spool'))
+  const place = 'brokers' in brokers ? brokers : { dataDir: directory }
+  const trail = openTrail({ ...place, durability, onProblem: () => {} })
   const session = trail.startSession()
-  await session.decision({ reasoning: 'r' }).stored
-  expect(readRows(dataDir)).toHaveLength(3)
-  expect(existsSync(join(dataDir, 'spool'))).toBe(false)
+  const receipt = session.decision({ reasoning: 'r' })
+  if (durability === 'memory') {
+    await receipt.acked
+    expect(readRows(directory)).toHaveLength(3)
+  }
+  expect(existsSync(join(directory, 'spool'))).toBe(false)
   expect(() => session.decision({ reasoning: 'r' }, { durability: 'disk' })).toThrow(/durability/)
 })

@@ -260,7 +260,7 @@ describe('an approval whose call was not stored', () => {
         await trail.flush()
         expect(await session.guard(payment, pay, { approval })).toBe('paid')
       },
-      { durability: 'broker', maxBufferBytes: 2 ** 20, onProblem: () => {} },
+      { durability: 'memory', maxBufferBytes: 2 ** 20, onProblem: () => {} },
     )
     expect(run).toHaveBeenCalledTimes(1)
   })

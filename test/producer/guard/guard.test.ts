@@ -256,7 +256,7 @@ describe('no record, no action', () => {
   it('a call that finds the memory full does not run, and the refusal is recorded once there is room', async () => {
     const run = vi.fn<() => void>()
     const dataDir = makeTempDirectory()
-    const trail = openTrail({ dataDir, durability: 'broker', maxBufferBytes: 2 ** 20, onProblem: () => {} })
+    const trail = openTrail({ dataDir, durability: 'memory', maxBufferBytes: 2 ** 20, onProblem: () => {} })
     const session = trail.startSession({ session_id: 's1' })
     for (let index = 0; index < 30; index++) session.decision({ reasoning: 'x'.repeat(60_000) })
     await expect(session.guard({ ...refund, tool_call_id: 'c1' }, run)).rejects.toMatchObject({

@@ -1,6 +1,8 @@
 /** The texts of a record: texts that UTF-8 cannot hold, texts that are too large, and thrown values. */
+import { createTestTrail } from '@agent-audit/producer/testing'
 import { describe, expect, it } from 'vitest'
-import { record, sha256 } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { openTrail, record, sessionRows, sha256 } from '../support.ts'
 
 describe('text', () => {
   it('lone surrogates become U+FFFD and are noted, in text and in JSON', async () => {
@@ -96,4 +98,87 @@ it('a session describes any thrown value, and never throws while it does', async
     ['{"reason":"no message"}', 'Object'],
     ['42', 'bigint'],
   ])
+})
+
+const huge = (): Error => new RangeError('m'.repeat(100_000))
+
+describe('a huge error', () => {
+  const SMALL = { maxRecordBytes: 4096, onOversize: 'refuse' } as const
+
+  it('is what withSession throws, and its record has less text', async () => {
+    const dataDir = makeTempDirectory()
+    const problems: unknown[] = []
+    const trail = openTrail({ dataDir, ...SMALL, onProblem: (problem) => problems.push(problem) })
+    const error = huge()
+    await expect(trail.withSession({}, () => Promise.reject(error))).rejects.toBe(error)
+    await trail.close()
+    const [, failed, ended] = sessionRows(dataDir)
+    expect(failed).toMatchObject({
+      event_type: 'error',
+      error_type: 'RangeError',
+      field_notes: { error: { cut: { bytes: 100_000, sha256: sha256(error.message) } } },
+    })
+    expect(failed?.['error']).toMatch(/^m{3000,}$/)
+    expect(ended).toMatchObject({ event_type: 'session_end', outcome: 'error' })
+    expect(problems).toEqual([])
+  })
+
+  it('is what a guard throws, and its result is recorded with less text', async () => {
+    const error = huge()
+    let thrown: unknown
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir, ...SMALL, guardTimeoutMs: 60_000 })
+    const work = (): never => {
+      throw error
+    }
+    const session = trail.startSession()
+    await session.guard({ tool_name: 't', tool_input: {} }, work).catch((caught: unknown) => (thrown = caught))
+    expect(thrown).toBe(error)
+    await trail.close()
+    expect(sessionRows(dataDir).at(-1)).toMatchObject({
+      event_type: 'tool_result',
+      outcome: 'error',
+      error: expect.stringMatching(/^m{3000,}$/) as unknown,
+      field_notes: { error: { cut: { bytes: 100_000 } } },
+    })
+  })
+
+  it.each(['refuse', 'cut'] as const)(
+    'with a huge name and code too is recorded: onOversize %s',
+    async (onOversize) => {
+      const long = 'n'.repeat(100_000)
+      const [row] = await record(
+        (session) => session.error(Object.assign(new TypeError('short'), { name: long, code: long })),
+        { ...SMALL, onOversize },
+      )
+      expect(row).toMatchObject({ error: 'short', error_type: 'TypeError' })
+      expect(row).not.toHaveProperty('content')
+    },
+  )
+
+  it('does not let another text of its event be cut', async () => {
+    await record((session) => {
+      const call = { tool_call_id: 'c1', tool_name: 't', tool_output: 'o'.repeat(9000), error: huge() }
+      expect(() => session.toolResult(call)).toThrow(expect.objectContaining({ code: 'RECORD_TOO_LARGE' }))
+    }, SMALL)
+  })
+
+  it('withSession throws what its work throws, and returns what it returns, when nothing can be recorded', async () => {
+    const problems: { code: string }[] = []
+    const trail = createTestTrail({ ...SMALL, onProblem: (problem) => problems.push(problem) })
+    const start = { session_id: 's1', agent_id: 'a'.repeat(SMALL.maxRecordBytes) }
+    const fits = (): boolean => {
+      try {
+        return trail.startSession(start).session_id === 's1'
+      } catch {
+        return false
+      }
+    }
+    while (!fits()) start.agent_id = start.agent_id.slice(1)
+    const error = new Error('own')
+    // The first event just fits: the next one carries a reference to it too, and does not fit.
+    await expect(trail.withSession(start, () => Promise.reject(error))).rejects.toBe(error)
+    expect(await trail.withSession(start, () => 'done')).toBe('done')
+    expect(problems.map(({ code }) => code)).toContain('RECORD_TOO_LARGE')
+  })
 })

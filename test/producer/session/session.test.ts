@@ -135,6 +135,21 @@ describe('each method records its row', () => {
     expect(rows[1]).not.toHaveProperty('content')
   })
 
+  it('a custom event keeps requires_approval, with the arguments of the call and without them', async () => {
+    const rows = await record((session) => {
+      const about = { event_type: 'acme.queued', tool_name: 'pay', tool_call_id: 'c1' } as const
+      session.record({ ...about, requires_approval: true })
+      session.record({ ...about, requires_approval: true, tool_input: { eur: 5 } })
+      session.record(about)
+    })
+    expect(rows).toMatchObject([
+      { requires_approval: true, tool_name: 'pay', tool_call_id: 'c1' },
+      { requires_approval: true, tool_input: { eur: 5 }, arguments_sha256: sha256('{"eur":5}') },
+      { requires_approval: false },
+    ])
+    expect(rows[0]).not.toHaveProperty('arguments_sha256')
+  })
+
   it('the other methods', async () => {
     const rows = await record((session) => {
       session.userMessage({ message: 'And now?', user_id: 'u2' })
