@@ -11,6 +11,7 @@ import { BufferMemory } from './pipeline/buffer-memory.ts'
 import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
+import { createDurabilityCheck } from './log/durability.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
 import { BATCH_DECODERS } from './log/batch-decoders.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -52,11 +53,13 @@ export function createConsumer(
     metrics.watchMemory(parts.memory)
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings, pace)
+    const checkDurability = createDurabilityCheck(settings, log)
     let pause = BACK_OFF_MS.first
     try {
       while (!drain.aborted) {
         try {
           await checkStart(parts, settings)
+          await checkDurability()
           status = { ready: true, reason: 'consuming' }
           pause = BACK_OFF_MS.first
           await watchParts(parts, pace, () =>

@@ -16,7 +16,6 @@ import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
 import { kafkaConfig } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
-import { stopIdlePolling } from './patches/idle-polling.ts'
 import type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
@@ -159,8 +158,9 @@ async function openKafka(connection: KafkaConnection): Promise<Kafka> {
   registerZstd(module)
   // Patch the delivery thread's copy only: an agent may use kafkajs itself.
   if (!isMainThread) {
-    stopIdlePolling()
+    const { stopIdlePolling } = await import('./patches/idle-polling.ts')
     const { replaceProduceWriter } = await import('./patches/produce-writer.ts')
+    stopIdlePolling()
     replaceProduceWriter()
   }
   return new module.Kafka(kafkaConfig(connection, RETRY))

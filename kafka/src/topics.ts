@@ -3,15 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs, { type Admin } from 'kafkajs'
 import { createKafka, describeKafkaError } from './client.ts'
 import type { KafkaConnection } from './connection.ts'
+import { durabilityOf } from './durability-check.ts'
 import type { Committed } from './source.ts'
+
+export { findWeakDurability, type WeakSetting } from './durability-check.ts'
 
 /** The settings that a topic must have. */
 export interface TopicPlan {
   readonly topic: string
   /** How many consumers can share the work. Kafka can add partitions later, and cannot remove any. */
   readonly partitions: number
-  /** -1: the brokers' default. */
-  readonly replicationFactor: number
+  /** Brokers that hold a copy of each record. @defaultValue 3, or as many as there are where there are fewer */
+  readonly replicationFactor?: number | undefined
   /** How long the log keeps records for the consumer, milliseconds; -1 for ever. */
   readonly retentionMs: number
   /** Largest batch of records, compressed. */
@@ -60,10 +63,11 @@ export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan):
 }
 
 async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
-  const { clusterId } = await admin.describeCluster()
+  const { clusterId, brokers } = await admin.describeCluster()
   const wanted = settingsOf(plan)
-  const { topic, partitions, replicationFactor } = plan
-  const configEntries = Object.entries(wanted).map(([name, value]) => ({ name, value }))
+  const { topic, partitions } = plan
+  const { replicationFactor, settings } = durabilityOf(brokers.length, plan.replicationFactor)
+  const configEntries = Object.entries({ ...wanted, ...settings }).map(([name, value]) => ({ name, value }))
   // False if the topic exists, also if another setup made it a moment ago.
   const created = await admin.createTopics({
     // kafkajs's own wait gives up on a broker that does not know the topic yet.

@@ -1,5 +1,6 @@
 /** The contract is documented, and a published version never changes. */
 import { readdirSync } from 'node:fs'
+import { SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'
 import { readText, ROOT } from './sources.ts'
 
@@ -38,6 +39,11 @@ it('each number has a unit', () => {
 
 it('audit-event.avsc is the newest version of the history', () => {
   expect(newest).toBe(readText(`${HISTORY}/${versions.at(-1) ?? ''}`))
+})
+
+it('the compiled-in schemas are those of the history: else run `npm run generate --workspace schemas`', () => {
+  const texts = versions.map((file) => JSON.stringify(JSON.parse(readText(`${HISTORY}/${file}`))))
+  expect(SCHEMA_VERSIONS.map(({ text }) => text)).toEqual(texts)
 })
 
 it('versions are numbered from 1 without a gap', () => {

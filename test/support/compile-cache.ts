@@ -15,7 +15,7 @@ const SOURCES = [
   'kafka/src/kafka-sender.ts',
   'kafka/src/patches/produce-writer.ts',
   'producer/src/delivery/embedded-sender.ts',
-  'producer/src/delivery/worker.ts',
+  'producer/src/delivery/agent-audit-delivery.ts',
 ]
 
 export function setup({ config }: TestProject): void {

@@ -1,8 +1,8 @@
 /**
  * After its first response kafkajs looks for pending requests every millisecond for ever, with a negative timeout that
- * Node 24 warns of (tulios/kafkajs#1751).
+ * Node 24 warns of (tulios/kafkajs#1751). This file loads a part of kafkajs: import it only where kafkajs is needed.
  */
-import { createRequire } from 'node:module'
+import requestQueue from 'kafkajs/src/network/requestQueue/index.js'
 
 interface RequestQueue {
   readonly pending: readonly unknown[]
@@ -12,8 +12,7 @@ interface RequestQueue {
 
 /** Lets a request queue with nothing pending rest. Patches this thread's copy of kafkajs, once however often it is called. */
 export function stopIdlePolling(): void {
-  const load = createRequire(import.meta.url)
-  const { prototype } = load('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & { patched?: boolean } }
+  const { prototype } = requestQueue as { prototype: RequestQueue & { patched?: boolean } }
   if (prototype.patched === true) return
   // oxlint-disable-next-line typescript/unbound-method -- called on its queue below
   const schedule = prototype.scheduleCheckPendingRequests

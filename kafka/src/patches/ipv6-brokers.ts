@@ -3,7 +3,6 @@
  * address goes to kafkajs as a host name without colons, which is turned back where the socket is opened. Both are options
  * of kafkajs: nothing is patched. The addresses that brokers report of themselves come as host and port, and are not split.
  */
-import { createRequire } from 'node:module'
 import type { ISocketFactory } from 'kafkajs'
 
 /** A top-level domain that no host has (RFC 2606). */
@@ -15,10 +14,19 @@ export function hostWithoutColons(broker: string): string {
   return address === undefined ? broker : `${Buffer.from(address).toString('hex')}${MARK}:${port}`
 }
 
-/** Opens a socket as kafkajs does by itself. */
-export const connectBroker: ISocketFactory = ({ host, ...rest }) => {
-  const load = createRequire(import.meta.url)
-  const createFactory = load('kafkajs/src/network/socketFactory') as () => ISocketFactory
-  const real = host.endsWith(MARK) ? Buffer.from(host.slice(0, -MARK.length), 'hex').toString() : host
-  return createFactory()({ host: real, ...rest })
+const KEEP_ALIVE_DELAY_MS = 60_000
+
+/** Opens a socket as kafkajs does by itself (src/network/socketFactory.js), which a bundle cannot load by its path. */
+export const connectBroker: ISocketFactory = ({ host: name, port, ssl, onConnect }) => {
+  const host = name.endsWith(MARK) ? Buffer.from(name.slice(0, -MARK.length), 'hex').toString() : name
+  // Not imported: an agent that writes into the embedded log would load both at its start.
+  const net = process.getBuiltinModule('node:net')
+  const serverName = net.isIP(host) === 0 ? { servername: host } : {}
+  // kafkajs passes false or undefined where the connection has no TLS, whatever its types say.
+  const tls = ssl as typeof ssl | false | undefined
+  const socket = tls
+    ? process.getBuiltinModule('node:tls').connect({ host, port, ...serverName, ...tls }, onConnect)
+    : net.connect({ host, port }, onConnect)
+  socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
+  return socket
 }

@@ -5,8 +5,13 @@
  * Formats: ProduceRequest version 7, which every broker since 2.1 takes and kafkajs chooses then, and RecordBatch with
  * magic 2; https://kafka.apache.org/protocol and https://kafka.apache.org/documentation/#recordbatch.
  */
-import { createRequire } from 'node:module'
 import { varintBytes, writeLong } from '@agent-audit/schemas'
+// Imports, not calls of require: a bundler follows them, and puts in the copy of kafkajs that the sender uses.
+import encoderModule from 'kafkajs/src/protocol/encoder.js'
+import compressionModule from 'kafkajs/src/protocol/message/compression/index.js'
+import crc32CModule from 'kafkajs/src/protocol/recordBatch/crc32C/index.js'
+import requestsModule from 'kafkajs/src/protocol/requests/produce/index.js'
+import response from 'kafkajs/src/protocol/requests/produce/v7/response.js'
 import type { OutgoingRecord } from '../sender.ts'
 
 const VERSION = 7
@@ -45,14 +50,10 @@ interface Codec {
 
 type ProduceRequests = { protocol(choice: { version: number }): (order: ProduceOrder) => unknown }
 
-const require = createRequire(import.meta.url)
-const KafkajsEncoder = require('kafkajs/src/protocol/encoder') as new (bytes: number) => Encoder
-const compression = require('kafkajs/src/protocol/message/compression') as {
-  lookupCodec(type: number): Codec | null
-}
-const crc32C = require('kafkajs/src/protocol/recordBatch/crc32C') as (bytes: Buffer) => number
-const response: unknown = require('kafkajs/src/protocol/requests/produce/v7/response')
-const requests = require('kafkajs/src/protocol/requests/produce') as ProduceRequests & { replaced?: boolean }
+const KafkajsEncoder = encoderModule as new (bytes: number) => Encoder
+const compression = compressionModule as { lookupCodec(type: number): Codec | null }
+const crc32C = crc32CModule as (bytes: Buffer) => number
+const requests = requestsModule as ProduceRequests & { replaced?: boolean }
 
 /** Makes every kafkajs producer of this thread write records in this way: with a key and a value, without headers. */
 export function replaceProduceWriter(): void {

@@ -1,5 +1,6 @@
 /** Runs delivery in a worker thread, or in this thread where there are no workers. The messages are the same. */
 import { existsSync } from 'node:fs'
+import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { Delivery } from './delivery.ts'
@@ -25,9 +26,6 @@ export interface DeliveryPort {
   release(): void
 }
 
-// In the sources .ts, which Node runs directly; in the package .js.
-const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
-
 /**
  * Three semi-spaces of 4 MB: in smaller ones V8 promotes the objects of a send to the old generation, where they stay long.
  * Without a limit V8 lets this thread's garbage grow to 128 MB under load, and saves no CPU by it.
@@ -37,20 +35,38 @@ const RELEASE_TIMEOUT_MS = 10_000
 /** On a busy machine a thread may take seconds to start: that says nothing about the disk. */
 const START_TIMEOUT_MS = 10_000
 
+/**
+ * The worker's entry beside this file, or beside the bundle that this file is part of, with the same extension: .ts in the
+ * sources, .js in the package, .mjs or .cjs of a bundle. The name is long because an agent's bundle may have a worker.js of
+ * its own beside it. A bundler that writes CommonJS leaves `import.meta` empty.
+ */
+function workerEntry(): string {
+  const { url } = import.meta as { url?: string }
+  const self = url === undefined ? __filename : fileURLToPath(url)
+  return join(dirname(self), `agent-audit-delivery${extname(self)}`)
+}
+
 /** Starts delivery. Falls back to this thread where workers are forbidden, or where a bundler has left out the entry file. */
 export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
   const settled = new Int32Array(settings.settled)
   try {
-    if (existsSync(fileURLToPath(ENTRY))) return startWorker(settings, settled, hooks)
+    const entry = workerEntry()
+    if (existsSync(entry)) return startWorker(entry, { settings, settled, hooks })
   } catch {
-    // ERR_ACCESS_DENIED of the permission model, or a host without threads.
+    // ERR_ACCESS_DENIED of the permission model, a host without threads, or code that came from no file.
   }
-  return startInline(settings, settled, hooks)
+  return startInline({ settings, settled, hooks })
 }
 
-function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
+interface Start {
+  readonly settings: DeliverySettings
+  readonly settled: Int32Array
+  readonly hooks: DeliveryHooks
+}
+
+function startWorker(entry: string, { settings, settled, hooks }: Start): DeliveryPort {
   const started = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
-  const worker = new Worker(ENTRY, {
+  const worker = new Worker(entry, {
     name: 'agent-audit-delivery',
     workerData: { settings, started },
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
@@ -99,7 +115,7 @@ function startWorker(settings: DeliverySettings, settled: Int32Array, hooks: Del
 
 const KEEP_ALIVE_MS = 60_000
 
-function startInline(settings: DeliverySettings, settled: Int32Array, hooks: DeliveryHooks): DeliveryPort {
+function startInline({ settings, settled, hooks }: Start): DeliveryPort {
   const delivery = new Delivery(settings, (report) => hooks.onReport(report))
   let keepAlive: NodeJS.Timeout | undefined
   return {

@@ -1,5 +1,4 @@
 /** The trail's own session, `trail:<runId>`: its events open and close the run, and explain its gaps. */
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { NEWEST_SCHEMA } from '@agent-audit/schemas'
 import type { DrainResult } from '../api/audit-trail.ts'
@@ -9,6 +8,9 @@ import type { LostRange } from '../recorder/lost-events.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import { describeRules } from '../redaction/rules.ts'
 import { Session } from './session.ts'
+
+/** That of package.json, which a bundled agent does not have; a test compares the two. */
+const PRODUCER_VERSION = '0.1.0'
 
 export class RunSession {
   readonly #session: Session
@@ -27,7 +29,7 @@ export class RunSession {
   /** The first record of the run. */
   started(options: ResolvedOptions): void {
     const content = {
-      versions: { producer: producerVersion(), schema: NEWEST_SCHEMA.version, node: process.versions.node },
+      versions: { producer: PRODUCER_VERSION, schema: NEWEST_SCHEMA.version, node: process.versions.node },
       host: hostname(),
       pid: process.pid,
       options: withoutSecrets(options),
@@ -49,11 +51,6 @@ export class RunSession {
   stopped(counts: DrainResult & { recorded: number }): void {
     this.#session.recordChecked('trail_stopped', { content: { ...counts } }, { always: true })
   }
-}
-
-function producerVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 /** The options that shape the records, and their destination; no password, key, prompt or function. */

@@ -1,10 +1,11 @@
 /**
  * Versions of the audit record's Avro schema, their fingerprints, and the flat list of fields that the encoder and the
  * checker are made from. Versions live in avro/history and are never edited; avro/audit-event.avsc is the newest of them.
+ * The texts are compiled in (history.generated.ts): a bundled agent has no .avsc file beside it.
  */
-import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type avsc from 'avsc'
+import { HISTORY_TEXTS } from './history.generated.ts'
 
 /** The form of a field on the wire, beyond its Avro type: the checker also checks the characters of a UUID. */
 export type FieldKind = 'string' | 'uuid' | 'long' | 'double' | 'boolean' | 'fixed'
@@ -68,8 +69,6 @@ interface FieldDeclaration extends Partial<Pick<RecordField, 'doc' | 'unit' | 'h
 const EMPTY = 0xc15d213aa4d7a795n
 const FINGERPRINT_TABLE: BigUint64Array = makeFingerprintTable()
 
-const HISTORY = new URL('../../avro/history/', import.meta.url)
-
 /** All versions ever published, oldest first. */
 export const SCHEMA_VERSIONS: readonly SchemaVersion[] = loadVersions()
 /** The version that producers write. */
@@ -118,19 +117,15 @@ export function loadAvsc(): typeof avsc {
 }
 
 function loadVersions(): SchemaVersion[] {
-  const files = readdirSync(HISTORY)
-    .filter((file) => file.endsWith('.avsc'))
-    .toSorted()
-  const texts = files.map((file) => readFileSync(new URL(file, HISTORY), 'utf8'))
-  const newestFields = (JSON.parse(texts.at(-1) ?? '{"fields":[]}') as { fields: unknown[] }).fields.length
-  return texts.map((text, index) => {
+  const newestFields = (JSON.parse(HISTORY_TEXTS.at(-1) ?? '{"fields":[]}') as { fields: unknown[] }).fields.length
+  return HISTORY_TEXTS.map((text, index) => {
     const schema = JSON.parse(text) as RecordDeclaration
     const fields = schema.fields.map(describeField)
     let avroType: avsc.Type | undefined
     return {
       version: index + 1,
       fingerprint: fingerprint64(canonicalForm(schema)),
-      text: JSON.stringify(schema),
+      text,
       fields,
       missingFields: newestFields - fields.length,
       get avroType() {

@@ -13,13 +13,13 @@ export interface Migration {
   readonly sha256: string
 }
 
-const FOLDER = new URL('../../clickhouse/', import.meta.url)
-
 /** Reads all migrations. Statements end with a semicolon at the end of a line. */
 export function readMigrations(): Migration[] {
-  const files = readdirSync(FOLDER).filter((file) => /^\d{4}_.+\.sql$/.test(file))
+  // Not at import: a bundled agent, which never migrates, has no such folder, nor an import.meta.url in a CommonJS bundle.
+  const folder = new URL('../../clickhouse/', import.meta.url)
+  const files = readdirSync(folder).filter((file) => /^\d{4}_.+\.sql$/.test(file))
   return files.toSorted().map((name) => {
-    const text = readFileSync(new URL(name, FOLDER), 'utf8')
+    const text = readFileSync(new URL(name, folder), 'utf8')
     const statements = text.split(/;\s*$/m).map((statement) => statement.trim())
     return {
       number: Number(name.slice(0, 4)),
