@@ -8,6 +8,9 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5000
+/** How long a topic must lack a partition until it counts: a broker may be late to hear of partitions that were added. */
+const LACK_MS = 10_000
+const LACK_POLL_MS = 1000
 
 export interface ConnectionOptions {
   /** Makes a client that is not connected yet. */
@@ -30,6 +33,9 @@ export class Connection {
   readonly #closing: AbortController = new AbortController()
   #sender: Promise<Sender> | undefined
   #connected = false
+  /** The number of partitions last seen, and since when it was the same at each look. */
+  #seen = { partitions: 0, sinceMs: 0 }
+  #looking: Promise<number | undefined> | undefined
 
   constructor(topic: string, options: ConnectionOptions) {
     this.#topic = topic
@@ -66,8 +72,48 @@ export class Connection {
         continue
       }
       this.#connected = true
-      this.#options.onConnected(this.#topic, partitions)
+      this.#saw(partitions)
       return sender
+    }
+  }
+
+  #saw(partitions: number): void {
+    if (partitions !== this.#seen.partitions) this.#seen = { partitions, sinceMs: performance.now() }
+    this.#options.onConnected(this.#topic, partitions)
+  }
+
+  /** The number of partitions last seen; 0 before the first connect. */
+  get partitions(): number {
+    return this.#seen.partitions
+  }
+
+  /**
+   * Whether the topic lacks a partition: its number was too small at each look for {@link LACK_MS}. It may have been made anew.
+   * @throws AbortError when the connection is closed meanwhile.
+   */
+  async lacks(partition: number): Promise<boolean> {
+    let certain = true
+    while (partition >= this.#seen.partitions) {
+      if (certain && performance.now() - this.#seen.sinceMs >= LACK_MS) return true
+      await sleep(LACK_POLL_MS, undefined, { signal: this.#closing.signal, ref: false })
+      this.#looking ??= this.#look()
+      certain = (await this.#looking) !== undefined
+    }
+    return false
+  }
+
+  /** Asks for the number of partitions with a client of its own, which interrupts no send. Undefined without an answer. */
+  async #look(): Promise<number | undefined> {
+    const sender = this.#options.create()
+    try {
+      const partitions = await this.#connect(sender)
+      if (!this.closed) this.#saw(partitions)
+      return partitions
+    } catch {
+      return undefined // The connection itself reports what is wrong.
+    } finally {
+      this.#looking = undefined
+      await sender.close()
     }
   }
 

@@ -85,7 +85,7 @@ export class Outbox {
   }
 
   /**
-   * Sends until it succeeds, or until the broker has refused a single record for its size. The broker may have appended a send that was rejected: sending it again can make duplicates,
+   * Sends until it succeeds, or until the broker has refused a single record for its size, or lacks the partition. The broker may have appended a send that was rejected: sending it again can make duplicates,
    * which the consumer removes; skipping it could lose it.
    */
   async #deliver(to: TopicPartition, batch: Batch): Promise<void> {
@@ -93,6 +93,10 @@ export class Outbox {
     for (let failures = 0; ; failures++) {
       const current = connection.sender()
       const sender = await current
+      if (to.partition >= connection.partitions) {
+        if (await connection.lacks(to.partition)) return this.#reject(batch, lacking(to, connection.partitions))
+        continue
+      }
       let baseOffset: number
       try {
         ;({ baseOffset } = await sender.send(to, batch.records))
@@ -156,6 +160,11 @@ export class Outbox {
     if (taken.length > 0) this.#acknowledged = []
     return taken
   }
+}
+
+function lacking({ topic, partition }: TopicPartition, partitions: number): Problem {
+  const message = `topic ${topic} has ${partitions} partitions, and no partition ${partition}: it was made anew with fewer`
+  return { kind: 'integrity', code: 'LOG_REPLACED', message }
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -57,7 +57,7 @@ export class Reporter {
     const { code, runId, first, last, file, reason } = loss
     const kept = file === null ? '' : `, set aside as ${file}`
     const message = `run_seq ${first} to ${last} of run ${runId} not delivered${kept}: ${reason}`
-    this.problem({ kind: 'invalid', code, message })
+    this.problem({ kind: code === 'RECORD_TOO_LARGE' ? 'invalid' : 'integrity', code, message })
     this.lost(loss)
   }
 

@@ -1,10 +1,10 @@
 /** The spools of dead runs beside this run's own events: large ones, unreadable ones, and those of a missing topic. */
 import { randomUUID } from 'node:crypto'
-import { readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
-import { openEmbeddedLog } from '@agent-audit/spool'
+import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, vi } from 'vitest'
 import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
@@ -138,4 +138,39 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
     const messages = await readMessages(client, missing, (read) => read.length >= 8)
     expect(rowsOf(messages).map((row) => row['run_id'])).toEqual(Array(8).fill(dead))
   })
+})
+
+it('a topic with fewer partitions than records name: what it has a partition for is sent, the rest is set aside and named', async () => {
+  const dataDir = makeTempDirectory()
+  const spoolDir = join(dataDir, 'spool')
+  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 64)
+  const dead = openTrail({ ...NOWHERE, spoolDir })
+  for (let index = 0; index < 100; index++) dead.startSession().decision({ reasoning: `${index}` })
+  expect(await dead.close({ timeoutMs: 0 })).toMatchObject({ pending: 202 })
+  const log = openEmbeddedLog({ directory: dataDir })
+  log.createTopic(TOPIC, 32)
+  log.close()
+  const problems: TrailError[] = []
+  const next = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
+  const session = next.startSession()
+  await next.writable()
+  await expect.poll(() => next.stats().connected).toBe(true)
+  await session.decision({ reasoning: 'not held up' }).acked
+  await expect.poll(() => next.stats().spoolBytes, { timeout: 30_000 }).toBe(0)
+  expect(problems).toContainEqual(expect.objectContaining({ code: 'LOG_REPLACED', retryable: false }))
+  await next.close()
+  const rows = readRows(dataDir)
+  const lost = rows
+    .filter(({ event_type, ...row }) => event_type === 'events_lost' && row['reason'] === 'LOG_REPLACED')
+    .map((row) => row['content'] as { run_id: string; first_run_seq: number; count: number; set_aside: string })
+    .filter(({ run_id }) => run_id === dead.runId)
+  const explained = lost.flatMap(({ first_run_seq, count }) =>
+    Array.from({ length: count }, (_, at) => first_run_seq + at),
+  )
+  const sent = rows.filter((row) => row['run_id'] === dead.runId).map(({ run_seq }) => run_seq)
+  expect(sent.length).toBeGreaterThan(50)
+  expect([...sent, ...explained].toSorted((one, other) => one - other)).toEqual(
+    Array.from({ length: 202 }, (_, seq) => seq),
+  )
+  for (const { set_aside } of lost) expect(existsSync(set_aside)).toBe(true)
 })
