@@ -12,6 +12,7 @@ import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
+import { followLog } from './lag.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
@@ -53,24 +54,22 @@ export function createConsumer(
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings, pace)
     const backOff = new BackOff(parts.clock)
+    const endLag = followLog(metrics.lag, { ...parts, log })
     try {
       while (!drain.aborted) {
         try {
           await checkStart(parts, settings)
           status = { ready: true, reason: 'consuming' }
           await watchParts(parts, pace, () =>
-            parts.source.run(
-              (assignment) =>
-                pace.during(() => {
-                  backOff.noteWork()
-                  return work(assignment, parts, options)
-                }),
-              drain,
-            ),
+            parts.source.run((assignment) => {
+              backOff.noteWork()
+              return pace.during(() => work(assignment, parts, options))
+            }, drain),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
           status = { ready: false, reason: error.message }
+          metrics.lag.loseMembership()
           const pause = backOff.next()
           log.warn({ code: error.code, retryInMs: pause }, error.message)
           await parts.clock.sleep(pause, drain)
@@ -78,6 +77,7 @@ export function createConsumer(
       }
     } finally {
       status = { ready: false, reason: 'stopped' }
+      endLag()
       await Promise.allSettled([parts.source.close(), parts.sink.close()])
     }
   }
@@ -87,6 +87,9 @@ export function createConsumer(
     const observer = metrics.observe(assignment, log)
     try {
       await writePartition(assignment, { ...parts, observer, options })
+    } catch (error) {
+      metrics.lag.loseMembership()
+      throw error
     } finally {
       observer.ended()
     }

@@ -12,4 +12,13 @@ export {
   sslSchema,
 } from './connection.ts'
 export type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
-export type { Assignment, CommitAnswer, Committed, LogPartition, LogRecord, LogSlice, Source } from './source.ts'
+export type {
+  Assignment,
+  CommitAnswer,
+  Committed,
+  LogPartition,
+  LogPosition,
+  LogRecord,
+  LogSlice,
+  Source,
+} from './source.ts'

@@ -1,7 +1,7 @@
 /** The source on the embedded log. One member at a time owns all partitions, fenced by epoch, as in a group of one. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Assignment, LogSlice, Source } from '@agent-audit/kafka'
+import type { Assignment, LogPosition, LogSlice, Source } from '@agent-audit/kafka'
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
 
@@ -27,6 +27,7 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
   return {
     run: (work, draining) => runMember(log, { ...options, member }, work, draining),
     sourceId: () => Promise.resolve(log.id),
+    positions: async () => options.topics.flatMap((topic) => positionsIn(log, options.groupId, topic)),
     close: () => Promise.resolve(log.close()),
   }
 }
@@ -112,6 +113,13 @@ async function join(
     await sleep(100, undefined, { signal: draining }).catch(() => undefined)
   }
   return undefined
+}
+
+function positionsIn(log: EmbeddedLog, groupId: string, topic: string): LogPosition[] {
+  return Array.from({ length: log.partitions(topic) ?? 0 }, (_, partition) => {
+    const committed = log.committed(groupId, topic, partition)?.offset
+    return { topic, partition, committed, ...log.bounds(topic, partition) }
+  })
 }
 
 interface Membership {

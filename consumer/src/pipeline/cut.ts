@@ -20,6 +20,7 @@ export interface BatchLimits {
 /** The record that cutting stopped at: it would be one dead letter too many in a row. */
 export interface DeadStop {
   readonly offset: number
+  readonly logTimeMs: number
   /** Why the record cannot be stored. */
   readonly reason: string
 }
@@ -157,7 +158,7 @@ class Cursor {
     const verdict = this.#input.check.check(record)
     const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
     if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
-      this.stop = { offset, reason: verdict.reason }
+      this.stop = { offset, logTimeMs, reason: verdict.reason }
       return false
     }
     if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false
