@@ -14,6 +14,7 @@ import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createDurabilityCheck } from './log/durability.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
 import { BATCH_DECODERS } from './log/batch-decoders.ts'
+import { followLog } from './lag.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
@@ -34,6 +35,7 @@ export interface Consumer {
 const MAX_RENEW_MS = 5000
 /** How often the server's part counts are polled, milliseconds. */
 const PARTS_POLL_MS = 5000
+/** Pauses after a failure, milliseconds. Each is twice as long as the one before, until the work has lasted for the longest. */
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 
 /**
@@ -54,27 +56,32 @@ export function createConsumer(
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings, pace)
     const checkDurability = createDurabilityCheck(settings, log)
-    let pause = BACK_OFF_MS.first
+    const backOff = new BackOff(parts.clock)
+    const endLag = followLog(metrics.lag, { ...parts, log })
     try {
       while (!drain.aborted) {
         try {
           await checkStart(parts, settings)
           await checkDurability()
           status = { ready: true, reason: 'consuming' }
-          pause = BACK_OFF_MS.first
           await watchParts(parts, pace, () =>
-            parts.source.run((assignment) => pace.during(() => work(assignment, parts, options)), drain),
+            parts.source.run((assignment) => {
+              backOff.noteWork()
+              return pace.during(() => work(assignment, parts, options))
+            }, drain),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
           status = { ready: false, reason: error.message }
+          metrics.lag.loseMembership()
+          const pause = backOff.next()
           log.warn({ code: error.code, retryInMs: pause }, error.message)
           await parts.clock.sleep(pause, drain)
-          pause = Math.min(pause * 2, BACK_OFF_MS.longest)
         }
       }
     } finally {
       status = { ready: false, reason: 'stopped' }
+      endLag()
       await Promise.allSettled([parts.source.close(), parts.sink.close()])
     }
   }
@@ -84,6 +91,9 @@ export function createConsumer(
     const observer = metrics.observe(assignment, log)
     try {
       await writePartition(assignment, { ...parts, observer, options })
+    } catch (error) {
+      metrics.lag.loseMembership()
+      throw error
     } finally {
       observer.ended()
     }
@@ -97,6 +107,36 @@ export function createConsumer(
       const reasons = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
       return { ready: false, reason: reasons.join('\n') }
     },
+  }
+}
+
+/**
+ * The pauses between tries. A good start check does not make them short again: the work itself may fail at once, each time,
+ * and a stored batch does not either: one partition may store while another one fails. Only work that has lasted does.
+ */
+class BackOff {
+  readonly #clock: Clock
+  #pauseMs = BACK_OFF_MS.first
+  /** When the work of this try began; undefined: it has no partition yet. */
+  #startedAt: number | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Work on a partition begins. */
+  noteWork(): void {
+    this.#startedAt ??= this.#clock.now()
+  }
+
+  /** The try has failed. @returns The pause before the next one, milliseconds. */
+  next(): number {
+    const lastedMs = this.#startedAt === undefined ? 0 : this.#clock.now() - this.#startedAt
+    this.#startedAt = undefined
+    if (lastedMs >= BACK_OFF_MS.longest) this.#pauseMs = BACK_OFF_MS.first
+    const pauseMs = this.#pauseMs
+    this.#pauseMs = Math.min(pauseMs * 2, BACK_OFF_MS.longest)
+    return pauseMs
   }
 }
 

@@ -1,4 +1,7 @@
-/** Health and metrics over HTTP: /healthz (the process runs), /readyz (it consumes, else 503 and the reason), /metrics. */
+/**
+ * Health and metrics over HTTP. /healthz: the process runs. /readyz: the last start check passed and no partition is stopped,
+ * else 503 and the reason; it says nothing about lag, which /metrics tells.
+ */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Consumer } from './consumer.ts'

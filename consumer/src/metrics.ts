@@ -2,6 +2,7 @@
 import type { LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
+import { Lag, type LagSample, type PartitionLag } from './lag.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { PartitionObserver } from './pipeline/observer.ts'
 import type { InsertAnswer } from './pipeline/sink.ts'
@@ -10,6 +11,8 @@ export interface Metrics {
   readonly registry: Registry
   /** Stopped partitions, and why each stopped, by `topic/partition`. */
   readonly stopped: ReadonlyMap<string, string>
+  /** The lag of every partition: {@link observe} adds them. */
+  readonly lag: Lag
   observe(logPartition: LogPartition, log: Logger): PartitionObserver
   /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
@@ -28,12 +31,6 @@ export function createMetrics(): Metrics {
       name: 'audit_records_skipped_total',
       help: 'Offsets that became no event, by kind: duplicate, dead or hole.',
       labelNames: [...labelNames, 'kind'] as const,
-      registers,
-    }),
-    lag: new Gauge({
-      name: 'audit_lag_records',
-      help: 'Records in the log that are not in the table yet.',
-      labelNames,
       registers,
     }),
     batch: new Histogram({ name: 'audit_batch_events', help: 'Events in a batch.', buckets: EVENTS, registers }),
@@ -64,6 +61,21 @@ export function createMetrics(): Metrics {
     }),
   }
   const stopped = new Map<string, string>()
+  const lag = new Lag()
+  const lagGauge = (name: string, help: string, read: (of: LagSample) => number): Gauge =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset()
+        for (const of of lag.samples(Date.now())) this.set({ topic: of.topic, partition: of.partition }, read(of))
+      },
+    })
+  lagGauge('audit_lag_records', 'Offsets in the log that have no row in the tables yet.', (of) => of.records)
+  const oldest = 'Since the oldest record without a row was appended to the log, seconds; 0 if there is none.'
+  lagGauge('audit_oldest_record_age_seconds', oldest, (of) => of.oldestAgeMs / 1000)
   let memory: BufferMemory | undefined
   const gauge = (name: string, help: string, read: (of: BufferMemory) => number): Gauge =>
     new Gauge({
@@ -79,7 +91,8 @@ export function createMetrics(): Metrics {
   return {
     registry,
     stopped,
-    observe: (logPartition, log) => createObserver(meters, stopped, logPartition, log),
+    lag,
+    observe: (logPartition, log) => createObserver({ meters, stopped, lag: lag.own(logPartition) }, logPartition, log),
     watchMemory: (watched) => (memory = watched),
   }
 }
@@ -87,7 +100,6 @@ export function createMetrics(): Metrics {
 type Meters = {
   stored: Counter<'topic' | 'partition'>
   skipped: Counter<'topic' | 'partition' | 'kind'>
-  lag: Gauge<'topic' | 'partition'>
   batch: Histogram
   insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
@@ -102,9 +114,14 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
   unclear: 'insert without a clear answer: reading the tables',
 }
 
+interface ObserverParts {
+  readonly meters: Meters
+  readonly stopped: Map<string, string>
+  readonly lag: PartitionLag
+}
+
 function createObserver(
-  meters: Meters,
-  stopped: Map<string, string>,
+  { meters, stopped, lag }: ObserverParts,
   { topic, partition }: LogPartition,
   log: Logger,
 ): PartitionObserver {
@@ -115,11 +132,13 @@ function createObserver(
   }
   markRunning()
   return {
+    recovered: (next) => lag.recovered(next),
+    writing: (batch) => lag.noteOldest(batch.firstLogTimeMs),
     written(batch) {
       markRunning()
       meters.stored.inc(labels, batch.block.count)
       meters.batch.observe(batch.block.count)
-      meters.lag.set(labels, Math.max(0, batch.logEnd - batch.next))
+      lag.stored(batch.next, batch.logEnd, batch.lastLogTimeMs)
       for (const row of batch.skipped) meters.skipped.inc({ ...labels, kind: row.kind })
       const dead = batch.skipped.filter((row) => row.kind === 'dead')
       if (dead.length > 0)
@@ -141,11 +160,16 @@ function createObserver(
         log.fatal({ ...labels, code: at.error.code }, `partition stopped: ${at.error.message}`)
         return
       }
-      const { offset, reason } = at
+      const { offset, logTimeMs, reason } = at
+      lag.noteOldest(logTimeMs)
       const why = `${deadInARow} dead letters in a row, and the record at offset ${offset} is also bad: ${reason}`
       stopped.set(`${topic}/${partition}`, why)
       log.fatal({ ...labels, offset, deadInARow, reason }, 'partition stopped: too many dead letters in a row')
     },
-    ended: markRunning,
+    ended() {
+      lag.owned = false
+      stopped.delete(`${topic}/${partition}`)
+      meters.stopped.remove(labels)
+    },
   }
 }

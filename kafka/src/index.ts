@@ -19,6 +19,7 @@ export type {
   CommitAnswer,
   Committed,
   LogPartition,
+  LogPosition,
   LogRecord,
   LogSlice,
   Source,

@@ -14,6 +14,7 @@ import { createKafka, describeKafkaError, isKafkaJsError } from './client.ts'
 import { REQUEST_TIMEOUT_MS } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { KafkaAssignment } from './kafka-assignment.ts'
+import { positionsOf } from './log-ends.ts'
 import { FetchedBatches } from './patches/fetch-reader.ts'
 import { onRejoin } from './patches/rejoin.ts'
 import type { Assignment, BatchDecoders, CommitAnswer, FetchMemory, Source } from './source.ts'
@@ -61,6 +62,7 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
   }
   return {
     sourceId: () => withAdmin((_, clusterId) => Promise.resolve(clusterId)),
+    positions: () => withAdmin((admin) => positionsOf(admin, options)),
     run: (work, draining) =>
       withAdmin((admin, clusterId) => new GroupMember({ kafka, admin, clusterId, options, work, draining }).run()),
     close: () => Promise.resolve(),

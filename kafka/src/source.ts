@@ -63,6 +63,17 @@ export interface Assignment extends LogPartition {
   commit(offset: number, metadata: string): Promise<CommitAnswer>
 }
 
+/** What a log and the group say of one partition, at about the same moment. */
+export interface LogPosition {
+  readonly topic: string
+  readonly partition: number
+  /** The group's committed offset, if any. */
+  readonly committed: number | undefined
+  /** The offsets that the log holds: `[start, end)`. */
+  readonly start: number
+  readonly end: number
+}
+
 export interface Source {
   /**
    * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
@@ -72,6 +83,11 @@ export interface Source {
   run(work: (assignment: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
+  /**
+   * The positions of all partitions of all topics, whichever member owns them.
+   * @throws AuditUnavailableError if broker or log are out of reach.
+   */
+  positions(): Promise<LogPosition[]>
   close(): Promise<void>
 }
 

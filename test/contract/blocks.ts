@@ -57,6 +57,8 @@ export async function insertsOf(
     memory: new BufferMemory(2 ** 24),
     check: createRecordCheck(undefined),
     observer: {
+      recovered: nothing,
+      writing: nothing,
       written: nothing,
       inserted: nothing,
       notInserted: nothing,

@@ -105,6 +105,20 @@ function offsetsOf(slices: readonly LogSlice[]): number[] {
 }
 
 describe.each(kinds)('the source of $name', ({ open, shared }) => {
+  it('tells the positions of all partitions, also while it is no member', async () => {
+    const broker = await open(2)
+    await broker.append(1, encodeRun('a', 0, 4))
+    const source = broker.source()
+    onTestFinished(() => source.close())
+    const positions = async (): Promise<unknown[]> =>
+      (await source.positions()).toSorted((one, other) => one.partition - other.partition)
+    const none = { topic: expect.any(String), committed: undefined, start: 0 }
+    await expect.poll(positions, WAIT).toEqual([
+      { ...none, partition: 0, end: 0 },
+      { ...none, partition: 1, end: 5 },
+    ])
+  })
+
   it('gives an assignment for each partition, with the offsets that the log holds', async () => {
     const broker = await open(2)
     await broker.append(1, encodeRun('a', 0, 2))

@@ -29,6 +29,11 @@ export function createModelSource(parts: SourceParts): Source {
   let members = 0
   return {
     sourceId: () => ask(parts, 'cluster id', () => CLUSTER_ID),
+    // Only the metrics ask: no fault of this call can break the protocol.
+    positions: async () =>
+      parts.group.partitions.map(({ partition, committed, start, end }) => {
+        return { topic: TOPIC, partition, committed: committed?.offset, start, end }
+      }),
     run: (work, draining) => new Member(parts, `${parts.process.name}.${++members}`, work, draining).run(),
     close: () => Promise.resolve(),
   }

@@ -9,6 +9,8 @@ export interface Gate {
   /** Connections cut so far. */
   readonly cut: number
   open(): void
+  /** Cuts all connections, and those to come, until {@link open}. */
+  shut(): void
   /** Holds all bytes back, as a server that has stopped answering, until {@link open}. */
   stall(): void
 }
@@ -49,6 +51,10 @@ export async function openGate(target: string): Promise<Gate> {
     open: () => {
       isOpen = true
       for (const socket of sockets) socket.resume()
+    },
+    shut: () => {
+      isOpen = false
+      for (const socket of sockets) socket.destroy()
     },
     stall: () => {
       for (const socket of sockets) socket.pause()

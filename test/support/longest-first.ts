@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. A name without a file is an error. */
 const LONG = [
+  'test/consumer/lag.test.ts',
   'test/integration/kill.test.ts',
   'test/start/recordings.test.ts',
   'test/start/stop.test.ts',
@@ -26,6 +27,7 @@ const LONG = [
   'test/stack/clickhouse-server.test.ts',
   'test/cli/dead-letters.test.ts',
   'test/integration/stop.test.ts',
+  'test/integration/busy-log.test.ts',
   'test/contract/source.test.ts',
   'test/kill/kill.test.ts',
 ]

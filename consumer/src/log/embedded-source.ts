@@ -1,8 +1,8 @@
 /** The source on the embedded log. One member at a time owns all partitions, fenced by epoch, as in a group of one. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Assignment, LogSlice, Source } from '@agent-audit/kafka'
-import { AuditUnavailableError, logIdOf } from '@agent-audit/schemas'
+import type { Assignment, LogPosition, LogSlice, Source } from '@agent-audit/kafka'
+import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
 
 export interface EmbeddedSourceOptions {
@@ -12,6 +12,9 @@ export interface EmbeddedSourceOptions {
   readonly sessionTimeoutMs: number
 }
 
+/** With the member's name, unique to this source. */
+type MemberOptions = EmbeddedSourceOptions & { readonly member: string }
+
 /** Pause of a reader at the end of the log before its next read, milliseconds. */
 const POLL_MS = 10
 /** Bytes of one read from a partition. */
@@ -19,45 +22,89 @@ const READ_BYTES = 2 * 2 ** 20
 
 export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
   const log = openEmbeddedLog({ directory: options.directory })
+  // One name for all memberships of this source, so that it rejoins at once where it could not leave.
+  const member = randomUUID()
   return {
-    run: (work, draining) => runMember(log, options, work, draining),
+    run: (work, draining) => runMember(log, { ...options, member }, work, draining),
     sourceId: () => Promise.resolve(log.id),
+    positions: async () => options.topics.flatMap((topic) => positionsIn(log, options.groupId, topic)),
     close: () => Promise.resolve(log.close()),
   }
 }
 
 async function runMember(
   log: EmbeddedLog,
-  options: EmbeddedSourceOptions,
+  options: MemberOptions,
   work: (assignment: Assignment) => Promise<void>,
   draining: AbortSignal,
 ): Promise<void> {
-  const member = randomUUID()
-  const epoch = await join(log, options, member, draining)
+  const epoch = await join(log, options, draining)
   if (epoch === undefined) return
-  const ended = new AbortController()
-  const heart = setInterval(() => {
-    if (!log.heartbeat(options.groupId, epoch)) ended.abort()
-  }, options.sessionTimeoutMs / 10)
+  const heart = startHeartbeats(log, options, epoch)
   try {
     const assignments = options.topics.flatMap((topic) =>
-      assignTopic(log, { ...options, topic, epoch }, ended.signal, draining),
+      assignTopic(log, { ...options, topic, epoch }, heart.ended, draining),
     )
     await Promise.all(assignments.map((assignment) => work(assignment)))
+    if (heart.fault !== undefined) throw heart.fault.error
     if (!draining.aborted)
       throw new AuditUnavailableError('LOG_UNAVAILABLE', `lost the group ${options.groupId}: rejoining`)
   } finally {
-    clearInterval(heart)
+    heart.stop()
+    // A log that takes no heartbeat takes no leave either, and would block this thread again until it is known to be busy. The
+    // membership expires.
+    if (heart.fault === undefined) leave(log, options.groupId, epoch)
+  }
+}
+
+interface Heart {
+  /** Aborted when the epoch is over. */
+  readonly ended: AbortSignal
+  /** The error of a heartbeat: the disk is full, or another process holds the log too long. */
+  readonly fault: { readonly error: unknown } | undefined
+  /** Stops the heartbeats, and ends the epoch. */
+  stop(): void
+}
+
+/** Heartbeats until the member is fenced, or a heartbeat fails: a member that cannot show that it lives must not go on. */
+function startHeartbeats(log: EmbeddedLog, { groupId, sessionTimeoutMs }: MemberOptions, epoch: number): Heart {
+  const ended = new AbortController()
+  let fault: Heart['fault']
+  const stop = (): void => {
+    clearInterval(timer)
     ended.abort()
-    log.leave(options.groupId, epoch)
+  }
+  const timer = setInterval(() => {
+    try {
+      if (!log.heartbeat(groupId, epoch)) stop()
+    } catch (error) {
+      // Thrown out of a timer, it would end the process.
+      fault = { error }
+      stop()
+    }
+  }, sessionTimeoutMs / 10)
+  return {
+    ended: ended.signal,
+    get fault() {
+      return fault
+    },
+    stop,
+  }
+}
+
+// Its failure must not replace the error that ended the work. The membership expires with the session timeout.
+function leave(log: EmbeddedLog, groupId: string, epoch: number): void {
+  try {
+    log.leave(groupId, epoch)
+  } catch (error) {
+    if (!(error instanceof TrailError)) throw error
   }
 }
 
 // Stands by while another member lives. The membership of a dead one expires with the session timeout.
 async function join(
   log: EmbeddedLog,
-  { groupId, sessionTimeoutMs }: EmbeddedSourceOptions,
-  member: string,
+  { groupId, sessionTimeoutMs, member }: MemberOptions,
   draining: AbortSignal,
 ): Promise<number | undefined> {
   while (!draining.aborted) {
@@ -66,6 +113,13 @@ async function join(
     await sleep(100, undefined, { signal: draining }).catch(() => undefined)
   }
   return undefined
+}
+
+function positionsIn(log: EmbeddedLog, groupId: string, topic: string): LogPosition[] {
+  return Array.from({ length: log.partitions(topic) ?? 0 }, (_, partition) => {
+    const committed = log.committed(groupId, topic, partition)?.offset
+    return { topic, partition, committed, ...log.bounds(topic, partition) }
+  })
 }
 
 interface Membership {

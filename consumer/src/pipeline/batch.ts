@@ -33,6 +33,9 @@ export class Batch {
   /** Offset behind the last one in the batch. */
   next: number
   logEnd: number = 0
+  /** Append times of the first and the last of its rows, milliseconds since 1970. */
+  firstLogTimeMs: number | undefined
+  lastLogTimeMs: number | undefined
   /** Consecutive dead letters at the end of the batch. */
   deadInARow: number = 0
   readonly #memory: BufferMemory
@@ -70,6 +73,7 @@ export class Batch {
     this.eventSeqs.push(head.runSeq)
     this.eventOffsets.push(record.offset)
     this.eventTimes.push(record.logTimeMs)
+    this.#noteTime(record.logTimeMs)
     this.#advance(record.offset)
   }
 
@@ -84,6 +88,7 @@ export class Batch {
     const bytes = record?.value?.length ?? 0
     this.#deadBytes += bytes
     this.#memory.reserve(bytes)
+    this.#noteTime(row.logTimeMs)
     this.#advance(row.offset)
   }
 
@@ -127,6 +132,11 @@ export class Batch {
     this.block.release()
     this.#memory.release(this.#deadBytes)
     this.#deadBytes = 0
+  }
+
+  #noteTime(logTimeMs: number): void {
+    this.firstLogTimeMs ??= logTimeMs
+    this.lastLogTimeMs = logTimeMs
   }
 
   #advance(offset: number): void {

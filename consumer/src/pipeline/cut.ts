@@ -21,6 +21,7 @@ export interface BatchLimits {
 export interface DeadStop {
   readonly kind: 'stopped'
   readonly offset: number
+  readonly logTimeMs: number
   /** Why the record cannot be stored. */
   readonly reason: string
 }
@@ -175,7 +176,7 @@ class Cursor {
     const verdict = this.#input.check.check(record)
     const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
     if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
-      this.stop = { kind: 'stopped', offset, reason: verdict.reason }
+      this.stop = { kind: 'stopped', offset, logTimeMs, reason: verdict.reason }
       return false
     }
     if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false

@@ -6,6 +6,10 @@ import type { InsertAnswer, Table } from './sink.ts'
 
 /** Receives the events of a partition's writer. */
 export interface PartitionObserver {
+  /** The tables were read: every offset below `next` has a row. */
+  recovered(next: number): void
+  /** The batch is the next one to be written. */
+  writing(batch: Batch): void
   written(batch: Batch): void
   inserted(table: Table, ms: number): void
   notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void

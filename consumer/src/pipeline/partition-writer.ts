@@ -95,6 +95,7 @@ class PartitionWriter {
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
     this.#at = await recover(this.#assignment, this.#parts.sink, options)
+    this.#parts.observer.recovered(this.#at.next)
     // Start a new filter: the old one was not told of rows that an unclear insert stored, and would let their repeats pass.
     this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)
   }
@@ -208,6 +209,7 @@ class PartitionWriter {
   }
 
   async #writeRows(batch: Batch): Promise<Written> {
+    this.#parts.observer.writing(batch)
     batch.markDuplicates(await this.#filter.find(batch))
     // Events first: if the server refuses their data, no row of the batch is in a table yet.
     if (batch.block.count > 0) {
