@@ -3,9 +3,8 @@
  * that share a spool directory by a file there, which only one process can create; beyond that only by the caller's
  * `claimApproval`.
  */
-import { closeSync, openSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import type { ResolvedOptions } from '../options/options.ts'
+import { ApprovalFiles } from './approval-files.ts'
 
 /** Most ids kept; above it the oldest is forgotten. Far more than approvers decide before an approval expires. */
 const MAX_KNOWN = 100_000
@@ -13,8 +12,11 @@ const MAX_KNOWN = 100_000
 const used = new Set<string>()
 
 export interface ApprovalClaims {
-  /** @returns false when it is used up already. Throws or rejects when that cannot be determined. */
-  claim(id: string): boolean | Promise<boolean>
+  /**
+   * @param expiresAt - Until when the approval may be used: ISO 8601, UTC.
+   * @returns false when it is used up already. Throws or rejects when that cannot be determined.
+   */
+  claim(id: string, expiresAt: string): boolean | Promise<boolean>
   /** To be called when the action was not run after all. A claim that `claimApproval` made stays made. */
   release(id: string): void
 }
@@ -33,28 +35,36 @@ export const processClaims: ApprovalClaims = {
   release: (id) => void used.delete(id),
 }
 
-/** The claims that these options ask for. */
+/** The claims that these options ask for. Starts to remove the files of expired approvals, if the claims are files. */
 export function createClaims({ claimApproval, durability, spoolDir }: ResolvedOptions): ApprovalClaims {
-  if (claimApproval !== undefined) return within(claimApproval, () => {})
+  if (claimApproval !== undefined)
+    return within(
+      (id) => claimApproval(id),
+      () => {},
+    )
   if (durability !== 'disk') return processClaims
-  const fileOf = (id: string): string => join(spoolDir, `approval-${id}.used`)
+  const files = new ApprovalFiles(spoolDir)
+  files.removeExpired()
   return within(
-    (id) => makeFile(fileOf(id)),
-    (id) => rmSync(fileOf(id), { force: true }),
+    (id, expiresAt) => {
+      files.removeExpired()
+      return files.create(id, expiresAt)
+    },
+    (id) => files.remove(id),
   )
 }
 
 /** Claims in this process first, without a wait: of two calls made side by side, one is refused at once. */
 function within(claim: ApprovalClaims['claim'], release: ApprovalClaims['release']): ApprovalClaims {
   return {
-    claim(id) {
-      if (processClaims.claim(id) === false) return false
+    claim(id, expiresAt) {
+      if (processClaims.claim(id, expiresAt) === false) return false
       const forget = (error: unknown): never => {
         processClaims.release(id)
         throw error
       }
       try {
-        const answer = claim(id)
+        const answer = claim(id, expiresAt)
         return answer instanceof Promise ? answer.catch(forget) : answer
       } catch (error) {
         return forget(error)
@@ -64,15 +74,5 @@ function within(claim: ApprovalClaims['claim'], release: ApprovalClaims['release
       release(id)
       processClaims.release(id)
     },
-  }
-}
-
-function makeFile(file: string): boolean {
-  try {
-    closeSync(openSync(file, 'wx', 0o600))
-    return true
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
-    throw error
   }
 }

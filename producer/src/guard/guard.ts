@@ -32,15 +32,15 @@ export async function guard<I, T>(
   if (options.override !== undefined)
     guarded.override = checkOverridden(guarded, checkOverride(options.override, host.trail.redactor))
   if (options.check !== undefined) await judge(guarded, options.check)
-  let approvalId: string | undefined
+  let approval: ApprovalDecision | undefined
   if (typeof options.approval === 'function') await obtain(guarded, options.approval)
-  else if (requires_approval) approvalId = redeem(guarded, options.approval)
+  else if (requires_approval) approval = redeem(guarded, options.approval)
   const uses = new Uses(guarded)
   // No await unless the claim is a promise: see above.
-  const free = approvalId === undefined || uses.claim(approvalId)
+  const free = approval === undefined || uses.claim(approval.approval_id, approval.expires_at)
   if (!(typeof free === 'boolean' ? free : await free)) guarded.object('APPROVAL_USED', 'the approval has been used')
   const override = guarded.overriddenBy
-  const first = override === undefined || uses.claim(override.event_id)
+  const first = override === undefined || uses.claim(override.event_id, override.expires_at)
   if (!(typeof first === 'boolean' ? first : await first)) {
     uses.release()
     throw guarded.refuse('APPROVAL_USED', 'the override has been used')
@@ -78,14 +78,14 @@ function checkRuling(ruling: Ruling): Ruling {
   }
 }
 
-/** Checks a decision that came from another process. @returns The approval that is to be used up. */
-function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): string | undefined {
+/** Checks a decision that came from another process. @returns The decision, if it is to be used up. */
+function redeem(guarded: GuardedCall, approval: ApprovalDecision | undefined): ApprovalDecision | undefined {
   if (approval === undefined) {
     guarded.object('APPROVAL_REQUIRED', 'approval is required and was not given')
     return undefined
   }
   const decision = checkDecision(approval, guarded.host.trail.redactor)
-  return checkApproved(guarded, decision) ? decision.approval_id : undefined
+  return checkApproved(guarded, decision) ? decision : undefined
 }
 
 /** Gets a decision in this process. It never leaves this function, so it cannot be used again. */
@@ -142,13 +142,13 @@ class Uses {
   }
 
   /** @returns false when it is used up already. @throws AuditUnavailableError when that cannot be determined. */
-  claim(id: string): boolean | Promise<boolean> {
+  claim(id: string, expiresAt: string): boolean | Promise<boolean> {
     const take = (free: unknown): boolean => {
       if (free === true) this.#ids.push(id)
       return free === true
     }
     try {
-      const answer = this.#guarded.host.trail.claims.claim(id.toLowerCase())
+      const answer = this.#guarded.host.trail.claims.claim(id.toLowerCase(), expiresAt)
       return answer instanceof Promise ? answer.then(take, (error: unknown) => this.#fail(error)) : take(answer)
     } catch (error) {
       return this.#fail(error)
