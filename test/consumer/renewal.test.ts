@@ -16,6 +16,8 @@ const LEASE_MS = 20_000
 const RENEW_MS = 5000
 const NOTHING = (): void => undefined
 const OBSERVER: PartitionObserver = {
+  recovered: NOTHING,
+  writing: NOTHING,
   written: NOTHING,
   inserted: NOTHING,
   notInserted: NOTHING,

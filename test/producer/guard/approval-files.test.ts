@@ -3,7 +3,8 @@ import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ApprovalDecision, AuditTrail } from '@agent-audit/producer'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { makeTempDirectory, openTrail } from '../support.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { openTrail } from '../support.ts'
 import { payment, yes } from './approval-support.ts'
 
 const HOUR_MS = 3_600_000
