@@ -77,7 +77,7 @@ function flip(bytes: Buffer, at: number): Buffer {
 
 function int32LE(value: number): Buffer {
   const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
+  bytes.writeInt32LE(value)
   return bytes
 }
 
