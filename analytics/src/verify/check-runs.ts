@@ -9,6 +9,8 @@ import { isRepeat, sortSteps, type Step } from './steps.ts'
 
 /** Runs that one query sums up: some 40 MB here, and on the server a bitmap each. */
 const RUNS_A_BUCKET = 100_000
+/** Most runs whose findings the reports name. All others are checked and counted too. */
+const MAX_RUNS = 5000
 /** Uneven runs whose findings are in memory together: the queries send their ids. */
 const UNEVEN_A_SLICE = 2000
 
@@ -46,6 +48,8 @@ class RunCheck implements CheckedRuns {
   readonly #take: TakeRun
   /** Findings named so far. */
   #named = 0
+  /** Runs with a finding so far. */
+  #runs = 0
 
   constructor(analytics: Analytics, limit: number, take: TakeRun) {
     this.#analytics = analytics
@@ -101,6 +105,7 @@ class RunCheck implements CheckedRuns {
   async #report(report: RunReport): Promise<void> {
     this.missing += report.missing
     this.repeated += report.repeated
+    if ([report.gaps, report.lost, report.pending, report.repeats].some(({ length }) => length > 0)) this.#runs++
     await this.#take({
       ...report,
       gaps: this.#name(report.gaps),
@@ -112,7 +117,7 @@ class RunCheck implements CheckedRuns {
 
   /** As many of these findings as may still be named. */
   #name<Finding>(findings: readonly Finding[]): readonly Finding[] {
-    const named = findings.slice(0, this.#limit - this.#named)
+    const named = findings.slice(0, this.#runs > MAX_RUNS ? 0 : this.#limit - this.#named)
     this.#named += named.length
     if (named.length < findings.length) this.truncated = true
     return named
