@@ -1,8 +1,9 @@
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
 export { type Analytics, type AnalyticsOptions, connectAnalytics } from './connection/clickhouse.ts'
-export { completeness, type CompletenessOptions } from './verify/completeness.ts'
+export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
+  CompletenessSummary,
   PartitionReport,
   RepeatedEvent,
   RepeatedOffset,
@@ -22,4 +23,4 @@ export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export type { TimeWindow } from './connection/sql.ts'
-export { sessionTrail, type TrailEvent } from './queries/session-trail.ts'
+export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'

@@ -29,7 +29,10 @@ Exit codes: 0 done, 1 a finding (verify: repeated), 2 gaps (verify only), 3 the 
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done
-  const program = createProgram(terminal, (code) => (exitCode = code))
+  const program = createProgram(terminal, (code) => {
+    exitCode = code
+    terminal.exitCode?.(code)
+  })
   try {
     await program.parseAsync([...args], { from: 'user' })
     return exitCode

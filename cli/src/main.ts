@@ -1,4 +1,5 @@
 /** The `agent-audit` process. */
+import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { EXIT } from './terminal.ts'
 
@@ -22,5 +23,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   env: process.env,
+  drained: async () => {
+    if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain')
+  },
+  exitCode: (code) => (process.exitCode = code),
   colors: process.stdout.isTTY && process.stdout.hasColors() && (process.env['NO_COLOR'] ?? '') === '',
 })

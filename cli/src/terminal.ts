@@ -5,6 +5,34 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Whether `out` shows colours. */
   readonly colors: boolean
+  /** Resolves when the reader of `out` has taken enough to go on. Absent: at once. */
+  readonly drained?: () => Promise<void>
+  /** Told the exit code as soon as the command knows it: the reader of `out` may close it before the end. */
+  readonly exitCode?: (code: number) => void
+}
+
+const BLOCK_CHARACTERS = 65_536
+
+/** Prints output of any length: in blocks, and no faster than its reader takes them. */
+export class Printer {
+  readonly #terminal: Terminal
+  #text = ''
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+  }
+
+  async print(text: string): Promise<void> {
+    this.#text += text
+    if (this.#text.length >= BLOCK_CHARACTERS) await this.flush()
+  }
+
+  /** Needed at the end: after an error before the first block, nothing was printed. */
+  async flush(): Promise<void> {
+    this.#terminal.out(this.#text)
+    this.#text = ''
+    await this.#terminal.drained?.()
+  }
 }
 
 /**

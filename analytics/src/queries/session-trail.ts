@@ -1,6 +1,12 @@
-/** The trail of one session, event by event: JSON parsed, digests in hex, times with microseconds. */
+/**
+ * The trail of one session, event by event: JSON parsed, digests in hex, times with microseconds. A session may have any
+ * size, so it is read page by page: the server sums up the sizes of the events in order and gives the bounds of pages of
+ * some megabytes, then each page is one query. One long answer instead would break as soon as its reader pauses for longer
+ * than the server's send_timeout (a person in a pager).
+ */
 import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import type { Row } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
 
 /**
@@ -83,24 +89,81 @@ export interface TrailEvent {
 const FIELDS = NEWEST_SCHEMA.fields
 const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
 
+/** Size of a page: the fields of its events, and what each field costs as a value of a JavaScript object. */
+const PAGE_BYTES = 4 * 2 ** 20
+const FIELD_BYTES = 24
+
+/** The columns of the position in the log, as a TrailEvent has them. */
+const POSITION = `lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partition, toString(e.log_offset) AS log_offset,
+  ${isoText('e.log_time')} AS log_time, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema`
+
+/** A field of the record, not of its position in the log. */
+export type TrailField = Exclude<
+  keyof TrailEvent,
+  'log_id' | 'log_partition' | 'log_offset' | 'log_time' | 'writer_schema' | 'exact'
+>
+
 /**
  * Reads one whole session, over all runs that wrote to it, in order of time, then of run_seq. (The log's order is only the
- * order of arrival: the spool of a killed process arrives late.)
+ * order of arrival: the spool of a killed process arrives late.) For a session that may be large: {@link sessionEvents}.
  * @returns Its events; empty if no event of the session is stored.
  * @throws TrailError as {@link Analytics.rows}.
  */
 export async function sessionTrail(analytics: Analytics, sessionId: string): Promise<TrailEvent[]> {
-  const columns = FIELDS.map(readable).join(', ')
-  const rows = await analytics.rows<Record<string, unknown>>(
-    `SELECT ${columns}, lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partition,
-       toString(e.log_offset) AS log_offset, ${isoText('e.log_time')} AS log_time, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema
-     FROM {database:Identifier}.${EVENTS_TABLE} AS e
-     WHERE e.session_id = {sessionId:String}
-     ORDER BY e.timestamp, e.run_seq, e.run_id`,
-    { sessionId },
-  )
-  return rows.map(toEvent)
+  const events: TrailEvent[] = []
+  for await (const event of sessionEvents(analytics, sessionId)) events.push(event)
+  return events
 }
+
+/** The events of {@link sessionTrail}, in the same order, a page of about 4 MiB in memory at a time. */
+export function sessionEvents(analytics: Analytics, sessionId: string): AsyncGenerator<TrailEvent>
+/** Only these fields of each event: a page holds more events. */
+export function sessionEvents<Field extends TrailField>(
+  analytics: Analytics,
+  sessionId: string,
+  fields: readonly Field[],
+): AsyncGenerator<Pick<TrailEvent, Field>>
+export async function* sessionEvents(
+  analytics: Analytics,
+  sessionId: string,
+  only?: readonly TrailField[],
+): AsyncGenerator<TrailEvent> {
+  const fields = only === undefined ? FIELDS : FIELDS.filter(({ name }) => only.includes(name as TrailField))
+  const columns = [...fields.map(readable), ...(only === undefined ? [POSITION] : [])].join(', ')
+  for (const page of await analytics.rows<Row>(pagesQuery(fields), { sessionId })) {
+    const rows = await analytics.rows<Record<string, unknown>>(
+      `SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} AS e WHERE ${IN_PAGE}
+       ORDER BY e.timestamp, e.run_seq, e.run_id, e.log_id, e.log_partition, e.log_offset`,
+      { sessionId, ...page },
+    )
+    for (const row of rows) yield toEvent(row)
+  }
+}
+
+/**
+ * The bounds of the pages, in order. Events of the same time and run_seq have the same sum, so they are in one page: an event
+ * is never in two.
+ */
+function pagesQuery(fields: readonly RecordField[]): string {
+  const size = `byteSize(${fields.map(({ name }) => name).join(', ')}) + ${fields.length * FIELD_BYTES}`
+  return `
+    SELECT toString(min(place).1) AS firstTime, toString(min(place).2) AS firstSeq,
+      toString(max(place).1) AS lastTime, toString(max(place).2) AS lastSeq
+    FROM (
+      SELECT (toUnixTimestamp64Micro(timestamp), run_seq) AS place,
+        intDiv(sum(${size}) OVER (ORDER BY timestamp, run_seq) - 1, ${PAGE_BYTES}) AS page
+      FROM {database:Identifier}.${EVENTS_TABLE} WHERE session_id = {sessionId:String})
+    GROUP BY page
+    ORDER BY page`
+}
+
+const [FIRST_TIME, LAST_TIME] = ['firstTime', 'lastTime'].map(
+  (name) => `fromUnixTimestamp64Micro({${name}:Int64}, 'UTC')`,
+)
+/** The condition on the time alone uses the index by_time. */
+const IN_PAGE = `e.session_id = {sessionId:String} AND e.timestamp BETWEEN ${FIRST_TIME} AND ${LAST_TIME}
+  AND (e.timestamp, e.run_seq) >= (${FIRST_TIME}, {firstSeq:Int64})
+  AND (e.timestamp, e.run_seq) <= (${LAST_TIME}, {lastSeq:Int64})`
 
 function readable(field: RecordField): string {
   const { name, kind } = field
@@ -122,7 +185,7 @@ function toEvent(row: Record<string, unknown>): TrailEvent {
     row[name] = Number(digits)
     if (!Number.isSafeInteger(row[name])) exact[name] = digits
   }
-  for (const name of JSON_FIELDS) row[name] = parsed(row[name])
+  for (const name of JSON_FIELDS) if (name in row) row[name] = parsed(row[name])
   if (Object.keys(exact).length > 0) row['exact'] = exact
   return row as unknown as TrailEvent
 }

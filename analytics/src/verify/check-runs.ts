@@ -3,51 +3,129 @@ import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RepeatedEvent, RunReport } from './completeness-report.ts'
-import { COPIES, LOST, PENDING, RUN_STEPS, RUNS } from './completeness-queries.ts'
+import { COPIES, LOST, PENDING, RUN_COUNT, RUN_STEPS, RUNS } from './completeness-queries.ts'
 import { countRange, type Range, split } from './ranges.ts'
-import { isRepeat, sortSteps } from './steps.ts'
+import { isRepeat, sortSteps, type Step } from './steps.ts'
 
-/** Most runs whose findings the report names: the queries send their ids. */
+/** Runs that one query sums up: some 40 MB here, and on the server a bitmap each. */
+const RUNS_A_BUCKET = 100_000
+/** Most runs whose findings the reports name. All others are checked and counted too. */
 const MAX_RUNS = 5000
+/** Uneven runs whose findings are in memory together: the queries send their ids. */
+const UNEVEN_A_SLICE = 2000
 
-/** @param limit - Most gaps and repeats to name. */
-export async function checkRuns(
-  analytics: Analytics,
-  limit: number,
-): Promise<{ reports: RunReport[]; truncated: boolean }> {
-  const rows = await analytics.rows<Row>(RUNS)
-  const uneven = rows.filter(
-    (row) => number(row, 'events') !== number(row, 'different') || number(row, 'last') + 1 !== number(row, 'different'),
-  )
-  const found = await findSteps(analytics, uneven.slice(0, MAX_RUNS), limit)
-  const findings = {
-    steps: Map.groupBy(found, runOf),
-    lost: Map.groupBy(uneven.length > 0 ? await analytics.rows<Row>(LOST) : [], runOf),
-    copies: Map.groupBy(await ask(analytics, COPIES, found.filter(isRepeat)), runOf),
-    pending: Map.groupBy(
-      await ask(
-        analytics,
-        PENDING,
-        found.filter((row) => !isRepeat(row)),
-      ),
-      runOf,
-    ),
+export interface CheckedRuns {
+  readonly missing: number
+  readonly repeated: number
+  /** Whether there are more findings than the reports name. */
+  readonly truncated: boolean
+}
+
+/** Takes the report of a run, and may delay the next one. */
+export type TakeRun = (report: RunReport) => void | Promise<void>
+
+/**
+ * Checks the runs bucket by bucket, so that neither this process nor the server holds all runs. Within a bucket, runs are in
+ * the order of their first event.
+ * @param limit - Most gaps and repeats to name, of all runs together.
+ */
+export async function checkRuns(analytics: Analytics, limit: number, take: TakeRun): Promise<CheckedRuns> {
+  const check = new RunCheck(analytics, limit, take)
+  const [counted] = await analytics.rows<Row>(RUN_COUNT)
+  const buckets = Math.max(1, Math.ceil((counted === undefined ? 0 : number(counted, 'runs')) / RUNS_A_BUCKET))
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    await check.bucket(await analytics.rows<Row>(RUNS, { buckets, bucket }))
   }
-  return {
-    reports: rows.map((row) => reportRun(row, findings)),
-    truncated: found.length >= limit || uneven.length > MAX_RUNS,
+  return check
+}
+
+class RunCheck implements CheckedRuns {
+  missing = 0
+  repeated = 0
+  truncated = false
+  readonly #analytics: Analytics
+  readonly #limit: number
+  readonly #take: TakeRun
+  /** Findings named so far. */
+  #named = 0
+  /** Runs with a finding so far. */
+  #runs = 0
+
+  constructor(analytics: Analytics, limit: number, take: TakeRun) {
+    this.#analytics = analytics
+    this.#limit = limit
+    this.#take = take
+  }
+
+  async bucket(rows: readonly Row[]): Promise<void> {
+    let start = 0
+    let uneven = 0
+    for (const [index, row] of rows.entries()) {
+      if (isUneven(row)) uneven++
+      if (uneven < UNEVEN_A_SLICE) continue
+      await this.#slice(rows.slice(start, index + 1))
+      start = index + 1
+      uneven = 0
+    }
+    await this.#slice(rows.slice(start))
+  }
+
+  async #slice(rows: readonly Row[]): Promise<void> {
+    const uneven = rows.filter(isUneven)
+    const steps = await this.#steps(uneven)
+    const cut = steps.length >= this.#limit
+    if (cut && rows.length > 1) {
+      // Runs whose steps are beyond the limit would pass for complete.
+      const middle = Math.ceil(rows.length / 2)
+      await this.#slice(rows.slice(0, middle))
+      return this.#slice(rows.slice(middle))
+    }
+    if (cut) this.truncated = true
+    const findings = await this.#findings(uneven, steps)
+    for (const row of rows) await this.#report(reportRun(row, findings, cut))
+  }
+
+  #steps(uneven: readonly Row[]): Promise<Row[]> {
+    const lasts = uneven.map((row) => number(row, 'last'))
+    if (uneven.length === 0) return Promise.resolve([])
+    return this.#analytics.rows<Row>(RUN_STEPS, { runs: uneven.map(runOf), lasts, limit: this.#limit })
+  }
+
+  async #findings(uneven: readonly Row[], steps: readonly Row[]): Promise<Findings> {
+    const gaps = steps.filter((row) => !isRepeat(row))
+    const runs = uneven.map(runOf)
+    return {
+      steps: Map.groupBy(steps, runOf),
+      lost: Map.groupBy(runs.length > 0 ? await this.#analytics.rows<Row>(LOST, { runs }) : [], runOf),
+      copies: Map.groupBy(await ask(this.#analytics, COPIES, steps.filter(isRepeat)), runOf),
+      pending: Map.groupBy(await ask(this.#analytics, PENDING, gaps), runOf),
+    }
+  }
+
+  async #report(report: RunReport): Promise<void> {
+    this.missing += report.missing
+    this.repeated += report.repeated
+    if ([report.gaps, report.lost, report.pending, report.repeats].some(({ length }) => length > 0)) this.#runs++
+    await this.#take({
+      ...report,
+      gaps: this.#name(report.gaps),
+      lost: this.#name(report.lost),
+      pending: this.#name(report.pending),
+      repeats: this.#name(report.repeats),
+    })
+  }
+
+  /** As many of these findings as may still be named. */
+  #name<Finding>(findings: readonly Finding[]): readonly Finding[] {
+    const named = findings.slice(0, this.#runs > MAX_RUNS ? 0 : this.#limit - this.#named)
+    this.#named += named.length
+    if (named.length < findings.length) this.truncated = true
+    return named
   }
 }
 
-async function findSteps(analytics: Analytics, uneven: readonly Row[], limit: number): Promise<Row[]> {
-  const found = await askInChunks(uneven, (piece) => {
-    return analytics.rows<Row>(RUN_STEPS, {
-      runs: piece.map(runOf),
-      lasts: piece.map((row) => number(row, 'last')),
-      limit,
-    })
-  })
-  return found.slice(0, limit)
+function isUneven(row: Row): boolean {
+  return number(row, 'events') !== number(row, 'different') || number(row, 'last') + 1 !== number(row, 'different')
 }
 
 type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
@@ -59,7 +137,8 @@ function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promis
   })
 }
 
-function reportRun(row: Row, findings: Findings): RunReport {
+/** @param cut - Whether the run has more steps than were found: then numbers that no finding explains count as missing. */
+function reportRun(row: Row, findings: Findings, cut: boolean): RunReport {
   const run = runOf(row)
   const { gaps, repeats } = sortSteps(findings.steps.get(run))
   const explained = split(gaps, (findings.lost.get(run) ?? []).flatMap(lostRange))
@@ -69,7 +148,7 @@ function reportRun(row: Row, findings: Findings): RunReport {
     explained.outside,
     gaps.filter(({ last }) => awaited.has(last + 1)),
   )
-  const copies = Map.groupBy(findings.copies.get(run) ?? [], (copy) => number(copy, 'run_seq'))
+  const notStored = number(row, 'last') + 1 - number(row, 'different')
   return {
     run_id: run,
     producer_id: text(row, 'producer_id'),
@@ -77,13 +156,22 @@ function reportRun(row: Row, findings: Findings): RunReport {
     first_run_seq: number(row, 'first'),
     last_run_seq: number(row, 'last'),
     events: number(row, 'events'),
-    missing: waiting.outside.reduce((total, range) => total + countRange(range), 0),
+    missing: cut ? notStored - total(explained.inside) - total(waiting.inside) : total(waiting.outside),
     repeated: number(row, 'events') - number(row, 'different'),
     gaps: waiting.outside,
     lost: explained.inside,
     pending: waiting.inside,
-    repeats: repeats.map(({ at, times }) => reportRepeat(at, times + 1, copies.get(at) ?? [])),
+    repeats: reportRepeats(repeats, findings.copies.get(run) ?? []),
   }
+}
+
+function total(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, range) => sum + countRange(range), 0)
+}
+
+function reportRepeats(repeats: readonly Step[], copies: readonly Row[]): RepeatedEvent[] {
+  const byNumber = Map.groupBy(copies, (copy) => number(copy, 'run_seq'))
+  return repeats.map(({ at, times }) => reportRepeat(at, times + 1, byNumber.get(at) ?? []))
 }
 
 function reportRepeat(runSeq: number, times: number, copies: readonly Row[]): RepeatedEvent {

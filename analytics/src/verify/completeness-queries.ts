@@ -50,12 +50,19 @@ export const OFFSET_STEPS: string = `
   ORDER BY log_id_hex, log_partition, at, before
   LIMIT {limit:UInt32}`
 
-/** Runs with an event. Their numbers begin at 0. */
+/** About how many runs have an event. */
+export const RUN_COUNT: string = `SELECT uniq(run_id) AS runs FROM ${EVENTS}`
+
+/**
+ * Runs with an event, those of one bucket: all events of a run are in the same one. Their numbers begin at 0. By a hash, since
+ * a producer may begin all its run ids alike.
+ */
 export const RUNS: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, any(producer_id) AS producer_id, count() AS events,
     groupBitmap(toUInt64(run_seq)) AS different, min(run_seq) AS first, max(run_seq) AS last,
     countIf(event_type = 'trail_stopped') > 0 AS closed
   FROM ${EVENTS}
+  WHERE sipHash64(run_id) % {buckets:UInt32} = {bucket:UInt32}
   GROUP BY run_id
   ORDER BY min(timestamp), run_id`
 
@@ -143,13 +150,13 @@ export const PENDING: string = `
   ) AS r ON r.run_id = f.run_id AND r.log_id = f.log_id AND r.log_partition = p.log_partition
   WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq`
 
-/** Ranges that an events_lost event names: numbers of its run, or those of a dead run whose spool was damaged. */
+/** Ranges of the given runs that an events_lost event names: numbers of its run, or those of a dead run whose spool was damaged. */
 export const LOST: string = `
   SELECT DISTINCT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
     JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
     JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last
   FROM ${EVENTS}
-  WHERE event_type = 'events_lost' AND content IS NOT NULL
+  WHERE event_type = 'events_lost' AND content IS NOT NULL AND run_id_hex IN {runs:Array(String)}
   ORDER BY run_id_hex, first`
 
 export const LOGS: string = `

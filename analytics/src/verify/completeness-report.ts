@@ -16,6 +16,9 @@ export interface Completeness {
   readonly truncated: boolean
 }
 
+/** The report without its runs, which may be many. */
+export type CompletenessSummary = Omit<Completeness, 'runs'>
+
 /**
  * One partition of one log. It begins at the first offset that a row accounts for: whether an older consumer skipped offsets
  * before it is not known.
@@ -58,7 +61,10 @@ export interface RunReport {
   readonly first_run_seq: number
   readonly last_run_seq: number
   readonly events: number
-  /** Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending. */
+  /**
+   * Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending.
+   * All of them, also where the report names fewer; above maxFindings in one run, a number that no named finding explains counts.
+   */
   readonly missing: number
   readonly repeated: number
   readonly gaps: readonly Range[]

@@ -3,10 +3,10 @@
  * and no repeat. It reads the stored rows and trusts no other source.
  */
 import { checkPartitions } from './check-partitions.ts'
-import { checkRuns } from './check-runs.ts'
+import { checkRuns, type TakeRun } from './check-runs.ts'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { deadLetters } from '../queries/dead-letters.ts'
-import type { Completeness } from './completeness-report.ts'
+import type { Completeness, CompletenessSummary, RunReport } from './completeness-report.ts'
 
 export interface CompletenessOptions {
   /** Most gaps and repeats that the report names, of partitions and of runs each; above, it says `truncated`. @defaultValue 10000 */
@@ -16,24 +16,43 @@ export interface CompletenessOptions {
 const DEFAULT_MAX_FINDINGS = 10_000
 
 /**
- * Checks everything that is stored.
+ * Checks everything that is stored, and holds the reports of all runs: a few hundred bytes a run. For millions of runs:
+ * {@link checkCompleteness}.
  * @throws TrailError as {@link Analytics.rows}: then the check has no result.
  */
 export async function completeness(analytics: Analytics, options: CompletenessOptions = {}): Promise<Completeness> {
+  const runs: RunReport[] = []
+  const { verdict, events, skipped, partitions, ...rest } = await checkCompleteness(
+    analytics,
+    (run) => void runs.push(run),
+    options,
+  )
+  return { verdict, events, skipped, partitions, runs, ...rest }
+}
+
+/**
+ * The check of {@link completeness} in bounded memory, for any number of runs.
+ * @param take - Gets the report of each run; its promise delays the next one. Runs come in groups of about 100,000, each in the
+ * order of its first events; fewer runs are one group.
+ * @throws TrailError as {@link Analytics.rows}: then the check has no result, whatever `take` got.
+ */
+export async function checkCompleteness(
+  analytics: Analytics,
+  take: TakeRun,
+  options: CompletenessOptions = {},
+): Promise<CompletenessSummary> {
   const limit = options.maxFindings ?? DEFAULT_MAX_FINDINGS
   const partitions = await checkPartitions(analytics, limit)
-  const runs = await checkRuns(analytics, limit)
-  const all = [...partitions.reports, ...runs.reports]
-  const dead = all.some((report) => 'dead_letters' in report && report.dead_letters > 0)
+  const runs = await checkRuns(analytics, limit, take)
+  const dead = partitions.reports.some((report) => report.dead_letters > 0)
   const letters = dead ? await deadLetters(analytics, { limit }) : []
   const sum = (key: 'events' | 'duplicates' | 'dead_letters' | 'holes'): number =>
     partitions.reports.reduce((total, report) => total + report[key], 0)
   return {
-    verdict: verdictOf(all),
+    verdict: verdictOf([...partitions.reports, runs]),
     events: sum('events'),
     skipped: { duplicate: sum('duplicates'), dead: sum('dead_letters'), hole: sum('holes') },
     partitions: partitions.reports,
-    runs: runs.reports,
     dead_letters: letters,
     truncated: partitions.truncated || runs.truncated || letters.length >= limit,
   }

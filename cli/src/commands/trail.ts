@@ -1,11 +1,11 @@
 /** `agent-audit trail SESSION`. */
-import { sessionTrail } from '@agent-audit/analytics'
+import { type Analytics, sessionEvents, type TrailEvent } from '@agent-audit/analytics'
 import type { Command } from 'commander'
 import { collect } from '../arguments.ts'
-import { EXIT, type Terminal } from '../terminal.ts'
+import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
-import { painter, printable } from '../render/text.ts'
-import { timeline } from '../render/timeline.ts'
+import { type Paint, painter, printable } from '../render/text.ts'
+import { SUMMED_UP, Timeline } from '../render/timeline.ts'
 
 interface Options extends ConnectionOptions {
   readonly agent?: string[]
@@ -24,18 +24,51 @@ export function addTrail(program: Command, terminal: Terminal, exit: (code: numb
     .option('--full', 'every recorded field, uncut (default: texts are cut at 200 characters)')
     .option('--json', 'one JSON array of complete events')
   connectable(command).action(async (session: string, options: Options) => {
-    const events = await withTrail(options, terminal, (analytics) => sessionTrail(analytics, session))
-    if (events.length === 0) {
-      terminal.err(
-        `agent-audit: no session "${printable(session)}" in the trail; \`agent-audit sessions\` lists them\n`,
-      )
-      return exit(EXIT.finding)
-    }
-    const shown = events.filter(
-      (event) =>
-        (options.agent?.includes(event.agent_id) ?? true) && (options.type?.includes(event.event_type) ?? true),
+    const printer = new Printer(terminal)
+    const print = options.json === true ? printJson : printTimeline
+    const found = await withTrail(options, terminal, (analytics) =>
+      print(printer, { analytics, session, options, paint: painter(terminal.colors) }),
     )
-    if (options.json === true) return terminal.out(`${JSON.stringify(shown)}\n`)
-    terminal.out(timeline(events, shown, { full: options.full === true, paint: painter(terminal.colors) }))
+    if (found) return printer.flush()
+    terminal.err(`agent-audit: no session "${printable(session)}" in the trail; \`agent-audit sessions\` lists them\n`)
+    exit(EXIT.finding)
   })
+}
+
+interface Work {
+  readonly analytics: Analytics
+  readonly session: string
+  readonly options: Options
+  readonly paint: Paint
+}
+
+/** @returns Whether the session has an event, shown or not. Then the array is printed, event by event. */
+async function printJson(printer: Printer, { analytics, session, options }: Work): Promise<boolean> {
+  let found = false
+  let before = '['
+  for await (const event of sessionEvents(analytics, session)) {
+    found = true
+    if (!isShown(event, options)) continue
+    await printer.print(`${before}${JSON.stringify(event)}`)
+    before = ','
+  }
+  if (found) await printer.print(`${before === '[' ? '[' : ''}]\n`)
+  return found
+}
+
+/** Reads the session twice: the heading and the widths of the columns come before the first line. */
+async function printTimeline(printer: Printer, { analytics, session, options, paint }: Work): Promise<boolean> {
+  const timeline = new Timeline({ full: options.full === true, paint })
+  for await (const event of sessionEvents(analytics, session, SUMMED_UP)) timeline.add(event, isShown(event, options))
+  if (timeline.events === 0) return false
+  await printer.print(timeline.head())
+  for await (const event of sessionEvents(analytics, session)) {
+    if (isShown(event, options)) await printer.print(timeline.line(event))
+  }
+  await printer.print(timeline.foot())
+  return true
+}
+
+function isShown(event: Pick<TrailEvent, 'agent_id' | 'event_type'>, { agent, type }: Options): boolean {
+  return (agent?.includes(event.agent_id) ?? true) && (type?.includes(event.event_type) ?? true)
 }

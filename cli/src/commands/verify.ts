@@ -1,10 +1,10 @@
 /** `agent-audit verify --completeness`. */
-import { completeness } from '@agent-audit/analytics'
+import { type Analytics, checkCompleteness, type Completeness } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
-import type { Terminal } from '../terminal.ts'
+import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
-import { completenessReport } from '../render/completeness.ts'
+import { completenessReport, RunSummary } from '../render/completeness.ts'
 import { painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
@@ -25,9 +25,32 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     if (options.completeness !== true) {
       throw new InvalidInputError('OPTIONS_INVALID', 'verify: say what to check: --completeness')
     }
-    const report = await withTrail(options, terminal, (analytics) => completeness(analytics))
-    exit(EXIT_CODES[report.verdict])
-    if (options.json === true) terminal.out(`${JSON.stringify(report)}\n`)
-    else terminal.out(completenessReport(report, painter(terminal.colors)))
+    // Until there is a verdict: the reader of the output may end this process before.
+    exit(EXIT.notCompleted)
+    const print = options.json === true ? printJson : printReport
+    const printer = new Printer(terminal)
+    const verdict = await withTrail(options, terminal, (analytics) => print(printer, analytics, terminal))
+    exit(EXIT_CODES[verdict])
+    await printer.flush()
   })
+}
+
+type Verdict = Completeness['verdict']
+
+/** One object; the runs come first, as they are checked: there may be millions. */
+async function printJson(printer: Printer, analytics: Analytics): Promise<Verdict> {
+  let before = '{"runs":['
+  const summary = await checkCompleteness(analytics, async (run) => {
+    await printer.print(`${before}${JSON.stringify(run)}`)
+    before = ','
+  })
+  await printer.print(`${before === ',' ? '' : before}],${JSON.stringify(summary).slice(1)}\n`)
+  return summary.verdict
+}
+
+async function printReport(printer: Printer, analytics: Analytics, terminal: Terminal): Promise<Verdict> {
+  const runs = new RunSummary()
+  const summary = await checkCompleteness(analytics, (run) => runs.add(run))
+  await printer.print(completenessReport(summary, runs, painter(terminal.colors)))
+  return summary.verdict
 }

@@ -1,5 +1,5 @@
 /** The report of completeness for people: the verdict, a line for each partition, then each run with a finding. */
-import type { Completeness, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
+import type { CompletenessSummary, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
 import { counted, figure, type Paint, printable, shortened } from './text.ts'
 
@@ -17,39 +17,61 @@ const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
 /** Most lines of findings in partitions, of findings in runs, and of open runs; --json has all. */
 const SHOWN = 50
 
-export function completenessReport(report: Completeness, paint: Paint): string {
-  const open = report.runs.filter(({ state }) => state === 'open')
+/** What the report says of the runs, however many there are. */
+export class RunSummary {
+  runs = 0
+  open = 0
+  missing = 0
+  repeated = 0
+  pending = 0
+  /** Runs with a line each: the first open ones. */
+  readonly firstOpen: RunReport[] = []
+  /** The first findings, and the number of all. */
+  readonly findings: string[] = []
+  found = 0
+
+  add(run: RunReport): void {
+    this.runs++
+    this.missing += run.missing
+    this.repeated += run.repeated
+    this.pending += run.pending.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+    if (run.state === 'open') {
+      this.open++
+      if (this.firstOpen.length < SHOWN) this.firstOpen.push(run)
+    }
+    const findings = runFindings(run)
+    this.found += findings.length
+    this.findings.push(...findings.slice(0, SHOWN - this.findings.length))
+  }
+}
+
+export function completenessReport(report: CompletenessSummary, runs: RunSummary, paint: Paint): string {
   const parts = [
-    verdictLine(report, paint),
+    verdictLine(report, runs, paint),
     report.partitions.length === 0 ? '' : `\n${table(PARTITION_COLUMNS, report.partitions, paint)}`,
     listed(report.partitions.flatMap(partitionFindings)),
-    `\n${counted(report.runs.length, 'run')}: ${figure(report.runs.length - open.length)} closed, ${figure(open.length)} open\n`,
-    listed(report.runs.flatMap(runFindings)),
-    openRuns(open),
+    `\n${counted(runs.runs, 'run')}: ${figure(runs.runs - runs.open)} closed, ${figure(runs.open)} open\n`,
+    listed(runs.findings, runs.found),
+    openRuns(runs),
     deadLetters(report),
     report.truncated ? '\nthere are more gaps, repeats or dead letters than this report names\n' : '',
   ]
   return parts.join('')
 }
 
-function verdictLine(report: Completeness, paint: Paint): string {
+function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint): string {
   const missing = total(report.partitions, 'missing')
   const repeated = total(report.partitions, 'repeated')
-  const runMissing = total(report.runs, 'missing')
-  const runRepeated = total(report.runs, 'repeated')
-  if (report.partitions.length === 0 && report.runs.length === 0) return 'nothing is stored yet\n'
+  if (report.partitions.length === 0 && runs.runs === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
-    const pending = report.runs
-      .flatMap((run) => run.pending)
-      .reduce((sum, { first, last }) => sum + last - first + 1, 0)
-    const awaited = pending === 0 ? '' : `, ${figure(pending)} not stored yet`
+    const awaited = runs.pending === 0 ? '' : `, ${figure(runs.pending)} not stored yet`
     return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}\n`
   }
   const found = [
     ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
-    ...(runRepeated > 0 ? [`${counted(runRepeated, 'event')} stored again`] : []),
+    ...(runs.repeated > 0 ? [`${counted(runs.repeated, 'event')} stored again`] : []),
     ...(missing > 0 ? [`${counted(missing, 'offset')} missing`] : []),
-    ...(runMissing > 0 ? [`${counted(runMissing, 'event')} missing`] : []),
+    ...(runs.missing > 0 ? [`${counted(runs.missing, 'event')} missing`] : []),
   ]
   return `${paint('red', report.verdict.toUpperCase())}  ${counted(report.events, 'event')}, ${found.join(', ')}\n`
 }
@@ -77,15 +99,13 @@ function runFindings(report: RunReport): string[] {
   return [...repeats, ...gaps, ...lost, ...pending]
 }
 
-function openRuns(open: readonly RunReport[]): string {
-  const lines = open
-    .slice(0, SHOWN)
-    .map(
-      (run) =>
-        `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
-    )
-  if (open.length > SHOWN) lines.push(`  and ${counted(open.length - SHOWN, 'more open run', 'more open runs')}\n`)
-  if (open.length > 0) lines.push('  (an open run still works, or crashed: more events may follow its last one)\n')
+function openRuns({ open, firstOpen }: RunSummary): string {
+  const lines = firstOpen.map(
+    (run) =>
+      `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
+  )
+  if (open > SHOWN) lines.push(`  and ${counted(open - SHOWN, 'more open run', 'more open runs')}\n`)
+  if (open > 0) lines.push('  (an open run still works, or crashed: more events may follow its last one)\n')
   return lines.join('')
 }
 
@@ -93,7 +113,7 @@ function alteredText(altered: boolean): string {
   return altered ? ' with different content' : ''
 }
 
-function deadLetters({ dead_letters: letters }: Completeness): string {
+function deadLetters({ dead_letters: letters }: CompletenessSummary): string {
   if (letters.length === 0) return ''
   const lines = letters.map(({ topic, log_id, partition, offset, reason, replayed_as: event }) => {
     const replay = event === null ? '' : ` (replayed, now at ${event.partition}/${event.offset})`
@@ -102,9 +122,10 @@ function deadLetters({ dead_letters: letters }: Completeness): string {
   return `\n${counted(letters.length, 'dead letter')} (agent-audit dead-letters)\n${listed(lines)}`
 }
 
-function listed(findings: readonly string[]): string {
+/** @param count - Of all findings, where `findings` are the first ones. */
+function listed(findings: readonly string[], count = findings.length): string {
   const lines = findings.slice(0, SHOWN).map((finding) => `  ${finding}\n`)
-  if (findings.length > SHOWN) lines.push(`  and ${figure(findings.length - SHOWN)} more; --json has all\n`)
+  if (count > SHOWN) lines.push(`  and ${figure(count - SHOWN)} more; --json has all\n`)
   return lines.join('')
 }
 

@@ -27,9 +27,11 @@ const SEGMENTER = new Intl.Segmenter('en')
 export function shortened(text: string, length: number): string {
   // Cut first: the text may be megabytes.
   const start = printable(text.slice(0, length * 4))
-  const characters = Array.from(SEGMENTER.segment(start), ({ segment }) => segment)
+  // In plain ASCII each character is a segment: the segmenter takes a hundred times as long.
+  const characters = /^[ -~]*$/.test(start) ? start : Array.from(SEGMENTER.segment(start), ({ segment }) => segment)
   if (characters.length <= length && text.length <= length * 4) return start
-  return `${characters.slice(0, length - 1).join('')}…`
+  const cut = characters.slice(0, length - 1)
+  return `${typeof cut === 'string' ? cut : cut.join('')}…`
 }
 
 export function figure(value: number): string {

@@ -15,89 +15,140 @@ const TEXT_LENGTH = 200
 /** Fields that the line shows, or that are the same in the whole session. */
 const NOT_LISTED = new Set(['session_id', 'timestamp', 'event_type', 'step_number', 'requires_approval'])
 
-/**
- * @param events - The whole session, in order: the heading sums it up.
- * @param shown - The events that get a line.
- */
-export function timeline(
-  events: readonly TrailEvent[],
-  shown: readonly TrailEvent[],
-  options: TimelineOptions,
-): string {
-  const lines = shown.map((event) => ({
-    event,
-    time: event.timestamp.slice(11, 23),
-    step: String(event.step_number),
-    type: printable(event.event_type),
-    subject: subjectOf(event),
-  }))
-  const width = (key: 'step' | 'type' | 'subject', least: number): number =>
-    lines.reduce((most, line) => Math.max(most, columnsOf(line[key])), least)
-  const widths = { step: width('step', 4), type: width('type', 5), subject: width('subject', 4) }
-  let text = `${heading(events, options.paint)}\n`
-  text += `${options.paint('dim', `${padded('TIME', 12)}  STEP  ${padded('EVENT', widths.type)}  ${padded('TOOL', widths.subject)}  TEXT`)}\n`
-  let day = lines[0]?.event.timestamp.slice(0, 10)
-  for (const { event, time, step, type, subject } of lines) {
-    const itsDay = event.timestamp.slice(0, 10)
-    if (itsDay !== day) text += `${options.paint('dim', `-- ${itsDay} --`)}\n`
-    day = itsDay
+/** The fields that the heading and the widths of the columns need. */
+export const SUMMED_UP = [
+  'timestamp',
+  'event_type',
+  'session_id',
+  'agent_id',
+  'user_id',
+  'step_number',
+  'tool_name',
+  'outcome',
+  'approval_status',
+  'reason',
+  'error',
+  'input_tokens',
+  'output_tokens',
+] as const
+
+type Summed = Pick<TrailEvent, (typeof SUMMED_UP)[number]>
+
+const TURNS = new Set(['session_start', 'session_resumed', 'session_end', 'session_timeout'])
+
+/** Sums up a session of any length, then prints it event by event. */
+export class Timeline {
+  readonly #options: TimelineOptions
+  readonly #widths = { step: 4, type: 5, subject: 4 }
+  readonly #agents = new Set<string>()
+  readonly #count = { llm_call: 0, tool_call: 0 }
+  #first: Summed | undefined
+  #last: Summed | undefined
+  #turn: Summed | undefined
+  #user: string | null = null
+  #errors = 0
+  #input: number | null = null
+  #output: number | null = null
+  #shown = 0
+  #day: string | undefined
+  /** Events added so far. */
+  events = 0
+
+  constructor(options: TimelineOptions) {
+    this.#options = options
+  }
+
+  /** All events of the session, in order. `shown`: those that get a line. */
+  add(event: Summed, shown: boolean): void {
+    this.#first ??= event
+    this.#last = event
+    this.events++
+    this.#agents.add(event.agent_id)
+    this.#user ??= event.user_id
+    if (TURNS.has(event.event_type)) this.#turn = event
+    if (event.event_type === 'llm_call' || event.event_type === 'tool_call') this.#count[event.event_type]++
+    if (event.error !== null) this.#errors++
+    this.#input = sum(this.#input, event.input_tokens)
+    this.#output = sum(this.#output, event.output_tokens)
+    if (shown) this.#measure(event)
+  }
+
+  #measure(event: Summed): void {
+    if (this.#shown++ === 0) this.#day = event.timestamp.slice(0, 10)
+    const widths = this.#widths
+    widths.step = Math.max(widths.step, columnsOf(String(event.step_number)))
+    widths.type = Math.max(widths.type, columnsOf(printable(event.event_type)))
+    widths.subject = Math.max(widths.subject, columnsOf(subjectOf(event)))
+  }
+
+  /** The heading and the titles of the columns. */
+  head(): string {
+    const { type, subject } = this.#widths
+    const titles = `${padded('TIME', 12)}  STEP  ${padded('EVENT', type)}  ${padded('TOOL', subject)}  TEXT`
+    return `${this.#heading()}\n${this.#options.paint('dim', titles)}\n`
+  }
+
+  /** The line of an event, after the date where a day begins. */
+  line(event: TrailEvent): string {
+    const { paint, full } = this.#options
+    const day = event.timestamp.slice(0, 10)
+    const date = day === this.#day ? '' : `${paint('dim', `-- ${day} --`)}\n`
+    this.#day = day
     const parts = [
-      options.paint('dim', time),
-      padded(step, widths.step, true),
-      options.paint(styleOf(event), padded(type, widths.type)),
-      padded(subject, widths.subject),
+      paint('dim', event.timestamp.slice(11, 23)),
+      padded(String(event.step_number), this.#widths.step, true),
+      paint(styleOf(event), padded(printable(event.event_type), this.#widths.type)),
+      padded(subjectOf(event), this.#widths.subject),
       shortened(describeEvent(event), TEXT_LENGTH),
     ]
-    text += `${parts.join('  ').trimEnd()}\n${options.full ? fields(event, options.paint) : ''}`
+    return `${date}${parts.join('  ').trimEnd()}\n${full ? fields(event, paint) : ''}`
   }
-  if (shown.length < events.length) text += `${figure(shown.length)} of ${counted(events.length, 'event')} shown\n`
-  return text
+
+  /** How many events have no line. */
+  foot(): string {
+    return this.#shown < this.events ? `${figure(this.#shown)} of ${counted(this.events, 'event')} shown\n` : ''
+  }
+
+  #heading(): string {
+    const [first, last] = [this.#first, this.#last]
+    if (first === undefined || last === undefined) return ''
+    const { paint } = this.#options
+    const identity = [
+      paint('bold', `session ${printable(first.session_id)}`),
+      `${this.#agents.size === 1 ? 'agent' : 'agents'} ${printable([...this.#agents].join(', '))}`,
+      ...(this.#user === null ? [] : [`user ${printable(this.#user)}`]),
+      stateOf(this.#turn),
+    ]
+    const figures = [
+      `${dayAndTime(first.timestamp)} UTC, ${duration(first.timestamp, last.timestamp)}`,
+      counted(this.events, 'event'),
+      counted(this.#count.llm_call, 'LLM call'),
+      counted(this.#count.tool_call, 'tool call'),
+      counted(this.#errors, 'error'),
+      tokens(this.#input, this.#output),
+    ]
+    return `${identity.join(' · ')}\n${figures.join(' · ')}\n`
+  }
 }
 
-function heading(events: readonly TrailEvent[], paint: Paint): string {
-  const first = events[0]
-  const last = events.at(-1)
-  if (first === undefined || last === undefined) return ''
-  const agents = [...new Set(events.map((event) => event.agent_id))]
-  const user = events.find((event) => event.user_id !== null)?.user_id
-  const identity = [
-    paint('bold', `session ${printable(first.session_id)}`),
-    `${agents.length === 1 ? 'agent' : 'agents'} ${printable(agents.join(', '))}`,
-    ...(user === undefined || user === null ? [] : [`user ${printable(user)}`]),
-    stateOf(events),
-  ]
-  const count = (type: string): number => events.filter((event) => event.event_type === type).length
-  const figures = [
-    `${dayAndTime(first.timestamp)} UTC, ${duration(first.timestamp, last.timestamp)}`,
-    counted(events.length, 'event'),
-    counted(count('llm_call'), 'LLM call'),
-    counted(count('tool_call'), 'tool call'),
-    counted(events.filter((event) => event.error !== null).length, 'error'),
-    tokensOf(events),
-  ]
-  return `${identity.join(' · ')}\n${figures.join(' · ')}\n`
+function sum(total: number | null, value: number | null): number | null {
+  return value === null ? total : (total ?? 0) + value
 }
 
-function stateOf(events: readonly TrailEvent[]): string {
-  const turn = events.findLast(({ event_type: type }) =>
-    ['session_start', 'session_resumed', 'session_end', 'session_timeout'].includes(type),
-  )
+/** @param turn - The last event that begins or ends the session. */
+function stateOf(turn: Summed | undefined): string {
   if (turn?.event_type === 'session_timeout') return `timed out (${printable(turn.reason ?? 'no reason recorded')})`
   if (turn?.event_type !== 'session_end') return 'open'
   return turn.outcome === null ? 'ended' : `ended (${printable(turn.outcome)})`
 }
 
-function tokensOf(events: readonly TrailEvent[]): string {
-  const sum = (key: 'input_tokens' | 'output_tokens'): number | null =>
-    events.reduce<number | null>((total, event) => (event[key] === null ? total : (total ?? 0) + event[key]), null)
-  const input = sum('input_tokens')
-  const output = sum('output_tokens')
+function tokens(input: number | null, output: number | null): string {
   if (input === null && output === null) return 'tokens not recorded'
   return `tokens ${input === null ? '-' : figure(input)} in, ${output === null ? '-' : figure(output)} out`
 }
 
 /** The tool, and the outcome of its call. */
-function subjectOf(event: TrailEvent): string {
+function subjectOf(event: Summed): string {
   // A guard may refuse an approved call: the outcome counts.
   const verdict = event.outcome ?? event.approval_status
   return [event.tool_name, verdict]
