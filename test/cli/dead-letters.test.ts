@@ -145,9 +145,9 @@ it('shows the readable fields of a damaged record, and all of its bytes', async 
 })
 
 it.each([
-  [['replay'], /say which/, 2],
-  [['replay', 'nowhere'], /log_id\/partition\/offset/, 2],
-  [['replay', '0123456789abcdef/0/7'], /no dead letter at 0123456789abcdef\/0\/7/, 2],
+  [['replay'], /say which/, 64],
+  [['replay', 'nowhere'], /log_id\/partition\/offset/, 64],
+  [['replay', '0123456789abcdef/0/7'], /no dead letter at 0123456789abcdef\/0\/7/, 64],
   [['show', '0123456789abcdef/0/7'], /no dead letter at/, 1],
 ])('names the mistake in %j', async (args, message, code) => {
   const log = await openEmbedded(store)

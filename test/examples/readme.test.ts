@@ -20,7 +20,11 @@ function makeProject(program: string): string {
   writeFileSync(join(directory, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(directory, 'readme.ts'), program)
   const compilerOptions = { noEmit: true, composite: false, isolatedDeclarations: false, types: ['node'] }
-  const config = { extends: join(ROOT, 'tsconfig.base.json'), compilerOptions, files: ['readme.ts'] }
+  const config = {
+    extends: join(ROOT, 'tsconfig.base.json'),
+    compilerOptions,
+    files: ['readme.ts', join(ROOT, 'kafka/src/patches/kafkajs-internals.d.ts')],
+  }
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))
   return directory
 }
