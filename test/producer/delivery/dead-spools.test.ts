@@ -53,7 +53,7 @@ describe('a large spool of a dead run', () => {
     const dead = await leaveRun({ spoolDir }, 400, BIG)
     const trail = openTrail({ dataDir, spoolDir })
     const live = trail.startSession({ session_id: 'live' })
-    await live.decision({ reasoning: 'now' }, { durability: 'broker' }).stored
+    await live.decision({ reasoning: 'now' }).acked
     expect(trail.stats().adopted).toBeLessThan(403)
     await expect.poll(() => trail.stats().spoolBytes, { timeout: 20_000 }).toBe(0)
     expect(trail.stats().adopted).toBe(403)
