@@ -52,7 +52,25 @@ function sha256(text: string): Buffer {
   return Buffer.from(hash('sha256', text, 'hex'), 'hex')
 }
 
-const HOLDS_JSON: ReadonlySet<TextField> = new Set<TextField>(JSON_FIELDS)
+type RedactEach = (record: EventRecord, stamps: SessionStamps, writer: FieldWriter) => void
+
+/**
+ * Redacts the fields that the schema names, one statement each. Generated, like the encoder: a loop over their names finds no
+ * inline cache in V8, and costs 0.35 us an event.
+ */
+const redactEach: RedactEach = generateRedaction()
+
+function generateRedaction(): RedactEach {
+  const json: ReadonlySet<TextField> = new Set<TextField>(JSON_FIELDS)
+  const lines = REDACTED_FIELDS.map((field) => {
+    const unstamped = field === 'user_id' || field === 'model_id' ? ` && v !== s.${field}` : ''
+    const method = field === 'tool_output' ? 'redactOutput' : json.has(field) ? 'redactJson' : 'redactText'
+    return `v = r.${field}; if (v !== null${unstamped}) r.${field} = w.${method}('${field}', v)`
+  })
+  // The names come from our own schema file alone.
+  // oxlint-disable-next-line typescript/no-implied-eval
+  return new Function('r', 's', 'w', `let v; ${lines.join('\n')}`) as RedactEach
+}
 
 /** What redaction has left of canonical JSON, as canonical JSON. */
 function toCanonical(value: unknown): string {
@@ -118,20 +136,24 @@ export class FieldWriter {
 
   /** Redacts every text of a record, and notes the hits; what the session stamps is redacted once, at its start. */
   redact(record: EventRecord, stamps: SessionStamps): void {
-    const redactor = this.#redactor
-    if (redactor === undefined) return
-    for (const field of REDACTED_FIELDS) {
-      const text = record[field]
-      if (text === null) continue
-      if ((field === 'user_id' || field === 'model_id') && text === stamps[field]) continue
-      record[field] = this.#note(field, this.#redactField(redactor, field, text))
-    }
+    if (this.#redactor !== undefined) redactEach(record, stamps, this)
   }
 
-  #redactField(redactor: Redactor, field: TextField, text: string): Redacted {
-    if (field === 'tool_input') return redactor.json(field, text, toCanonical)
-    const isJson = field === 'tool_output' ? this.#outputIsJson : HOLDS_JSON.has(field)
-    return isJson ? redactor.json(field, text, JSON.stringify) : redactor.text(field, text)
+  /** For {@link redactEach}: a field of text. */
+  redactText(field: TextField, text: string): string | null {
+    return this.#redactor === undefined ? text : this.#note(field, this.#redactor.text(field, text))
+  }
+
+  /** For {@link redactEach}: a field of JSON. */
+  redactJson(field: TextField, text: string): string | null {
+    if (this.#redactor === undefined) return text
+    const serialize = field === 'tool_input' ? toCanonical : JSON.stringify
+    return this.#note(field, this.#redactor.json(field, text, serialize))
+  }
+
+  /** For {@link redactEach}: the output of a tool, which is JSON unless the tool returned text. */
+  redactOutput(field: TextField, text: string): string | null {
+    return this.#outputIsJson ? this.redactJson(field, text) : this.redactText(field, text)
   }
 
   #note(field: string, { text, hits }: Redacted): string | null {
