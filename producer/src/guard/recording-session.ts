@@ -12,7 +12,7 @@ import type { ApprovalInputs } from '../record/event-fields.ts'
 export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {}
 
 /** What the trail says of an event, beside its input. */
-export interface OwnFields extends Omit<Additions, 'scope' | 'trace'> {
+export interface OwnFields extends Additions {
   readonly durability?: Durability | undefined
   /** The event is taken even when the buffer is full. */
   readonly always?: boolean | undefined

@@ -43,13 +43,21 @@ export interface RecordRules extends FitOptions {
   readonly syntheticTimestamps: boolean
 }
 
-/** What the session adds to an event. */
+/** What the trail says of an event, beside its input. */
 export interface Additions {
   readonly parent_session_id?: string | undefined
   readonly approval?: ApprovalFields | undefined
-  readonly trace?: { readonly traceId: string; readonly spanId: string } | undefined
+}
+
+/** An event on its way to its record. */
+export interface EventToRecord {
+  readonly type: string
+  /** Has passed the check at the edge. */
+  readonly input: Common
+  readonly added: Additions | undefined
+  readonly trace: { readonly traceId: string; readonly spanId: string } | undefined
   /** The guarded call in which the event is recorded. */
-  readonly scope?: Cause | undefined
+  readonly scope: Cause | undefined
 }
 
 /** The approval that an event belongs to. */
@@ -66,36 +74,32 @@ export interface CompleteRecord {
   readonly record: EventRecord
   /** Upper bound of its encoded bytes. */
   readonly maxBytes: number
-  /** To be called once the record is appended: an event that is not recorded leaves its session as it was. */
-  readonly appended: () => void
+  /** A model call's messages, to be remembered as recorded. */
+  readonly remember: (() => void) | undefined
 }
 
-/**
- * @param input - Has passed the check at the edge.
- * @throws InvalidInputError `EVENT_INVALID` naming every value that JSON cannot hold, `RECORD_TOO_LARGE`.
- */
-export function completeRecord(
-  { type, input, added }: { readonly type: string; readonly input: Common; readonly added: Additions },
-  state: SessionState,
-): CompleteRecord {
-  const { rules, causes, sequence } = state
+/** @throws InvalidInputError `EVENT_INVALID` naming every value that JSON cannot hold, `RECORD_TOO_LARGE`. */
+export function completeRecord(event: EventToRecord, state: SessionState): CompleteRecord {
+  const { rules, causes } = state
+  const { type, input } = event
   const record = new EventRecord(type, state.run, state.session)
-  record.session_seq = sequence.next
+  record.session_seq = state.sequence.next
   const fields = new FieldWriter(type, rules.redactor)
   fillEvent(record, input, fields)
   const remember = fillMessages(record, input, { fields, state })
-  fillAdditions(record, added)
+  fillAdditions(record, event)
   if (rules.syntheticTimestamps) fields.notes.add('timestamp', 'synthetic', true)
   fields.check()
   fields.redact(record, state.session)
-  causes.assign(record, input, added.scope)
-  const maxBytes = fitRecord(record, fields.notes, rules)
-  const appended = (): void => {
-    sequence.next++
-    causes.follow(record)
-    remember?.()
-  }
-  return { record, maxBytes, appended }
+  causes.assign(record, input, event.scope)
+  return { record, maxBytes: fitRecord(record, fields.notes, rules), remember }
+}
+
+/** To be called once the record is appended: an event that is not recorded leaves its session as it was. */
+export function noteAppended({ record, remember }: CompleteRecord, { sequence, causes }: SessionState): void {
+  sequence.next++
+  causes.follow(record)
+  remember?.()
 }
 
 /** Fills in the messages of a model call. @returns the note to take once the record is appended. */
@@ -119,12 +123,14 @@ function fillMessages(
   return () => state.history.remember(messages, from)
 }
 
-function fillAdditions(record: EventRecord, { parent_session_id, approval, trace }: Additions): void {
-  if (parent_session_id !== undefined) record.parent_session_id = parent_session_id
+function fillAdditions(record: EventRecord, { added, trace }: EventToRecord): void {
   if (trace !== undefined) {
     record.trace_id = trace.traceId
     record.span_id = trace.spanId
   }
+  if (added === undefined) return
+  const { parent_session_id, approval } = added
+  if (parent_session_id !== undefined) record.parent_session_id = parent_session_id
   if (approval === undefined) return
   record.approval_id = approval.approval_id
   record.approval_status = approval.approval_status

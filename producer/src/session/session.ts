@@ -31,7 +31,7 @@ import { guard } from '../guard/guard.ts'
 import { GuardedCall } from '../guard/guarded-call.ts'
 import type { CheckedInputs, GuardHost, OwnFields, RecordingSession } from '../guard/recording-session.ts'
 import type { Cause, Causes } from '../record/causes.ts'
-import { completeRecord } from '../record/complete-record.ts'
+import { completeRecord, noteAppended } from '../record/complete-record.ts'
 import type { SessionState } from '../record/complete-record.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { MessageHistory } from '../record/message-history.ts'
@@ -212,15 +212,15 @@ export class Session implements RecordingSession {
 
   #append(type: string, input: Common, own: OwnFields | undefined): Receipt {
     const trace = this.#trail.trace()
-    const added = { ...own, trace, scope: currentCause(this) }
-    const { record, maxBytes, appended } = completeRecord({ type, input, added }, this.#state)
-    const receipt = this.#trail.recorder.append(record, {
-      maxBytes,
+    const event = { type, input, added: own, trace, scope: currentCause(this) }
+    const complete = completeRecord(event, this.#state)
+    const receipt = this.#trail.recorder.append(complete.record, {
+      maxBytes: complete.maxBytes,
       durability: own?.durability,
       timestamp: microsecondsOf(input.timestamp),
       always: own?.always,
     })
-    appended()
+    noteAppended(complete, this.#state)
     this.#traceId ??= trace?.traceId ?? null
     return receipt
   }
