@@ -65,7 +65,8 @@ describe.each(await openLogKinds())('on %s', (name, openLog) => {
     const log = await openLog(store)
     const appendingAt = Date.now()
     await log.append(0, encodeRun('a', 0, 9))
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    // The record must be old when the consumer starts.
+    await expect.poll(() => Date.now() - appendingAt, WAIT).toBeGreaterThan(3000)
     const startedAt = Date.now()
     const running = runConsumer(environmentOf(store, log), refusing)
     // Age of the record when the consumer started. Counted from a poll, it would be 0 or less.

@@ -7,6 +7,7 @@ import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
 import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, vi } from 'vitest'
+import { holdEmbeddedLog } from './hold-embedded-log.ts'
 import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic.ts'
 import { sharedKafka } from '../../support/shared-kafka.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
@@ -34,18 +35,6 @@ function onlySpoolIn(directory: string): string {
   return join(directory, readdirSync(directory).find((name) => name.endsWith('.spool')) ?? '')
 }
 
-/** Makes appends to an embedded log wait. @returns what lets them go on. */
-function holdLog(dataDir: string): () => void {
-  const log = openEmbeddedLog({ directory: dataDir })
-  log.createTopic(TOPIC, 4)
-  const lock = new DatabaseSync(log.file)
-  lock.exec('BEGIN IMMEDIATE')
-  return () => {
-    lock.close()
-    log.close()
-  }
-}
-
 describe('a large spool of a dead run', () => {
   it('does not hold up live events, and arrives whole and in order', async () => {
     const dataDir = makeTempDirectory()
@@ -67,7 +56,7 @@ describe('a large spool of a dead run', () => {
     const dataDir = makeTempDirectory()
     const spoolDir = join(dataDir, 'spool')
     await leaveRun({ spoolDir }, 50, BIG)
-    const release = holdLog(dataDir)
+    const release = holdEmbeddedLog(dataDir, TOPIC)
     const trail = openTrail({ dataDir, spoolDir, maxRecordBytes: 2 ** 20, onProblem: () => {} })
     const live = trail.startSession({ session_id: 'live' })
     const receipts = Array.from({ length: 120 }, (_, index) => live.decision({ reasoning: `${index} ${BIG}` }))

@@ -2,10 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
-import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
+import { rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it } from 'vitest'
+import { holdEmbeddedLog } from './hold-embedded-log.ts'
 import { NO_OWN_DISK, startChild, startChildOnDisk } from '../process/run-program.ts'
 import { NO_BROKER, openTrail, readRows, type Row, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
@@ -85,7 +85,7 @@ it('a full spool that waits leaves further events in memory, holds back new work
 describe('a damaged spool', () => {
   it('of the run itself: the records that it cannot send are reported, rejected and explained; the run goes on', async () => {
     const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
-    const release = holdEmbeddedLog(dataDir)
+    const release = holdEmbeddedLog(dataDir, TOPIC)
     const problems: TrailError[] = []
     const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
     const session = trail.startSession({ session_id: 's1' })
@@ -114,18 +114,6 @@ describe('a damaged spool', () => {
     expect(readdirSync(join(spoolDir, TOPIC)).filter((name) => /\.damaged-[^-]+$/.test(name))).toHaveLength(1)
   })
 })
-
-/** Makes appends to an embedded log wait. @returns A function that lets them go on. */
-function holdEmbeddedLog(dataDir: string): () => void {
-  const log = openEmbeddedLog({ directory: dataDir })
-  log.createTopic(TOPIC, 4)
-  const lock = new DatabaseSync(log.file)
-  lock.exec('BEGIN IMMEDIATE')
-  return () => {
-    lock.close()
-    log.close()
-  }
-}
 
 /** Changes a byte of the file that contains a text, in a directory. A separate process does it: see spool/src/database.ts. */
 function damage(directory: string, text: string): void {
