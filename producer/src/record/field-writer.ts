@@ -141,14 +141,14 @@ export class FieldWriter {
 
   /** For {@link redactEach}: a field of text. */
   redactText(field: TextField, text: string): string | null {
-    return this.#redactor === undefined ? text : this.#note(field, this.#redactor.text(field, text))
+    const redacted = this.#redactor?.text(field, text)
+    return redacted === undefined ? text : this.#note(field, redacted)
   }
 
   /** For {@link redactEach}: a field of JSON. */
   redactJson(field: TextField, text: string): string | null {
-    if (this.#redactor === undefined) return text
-    const serialize = field === 'tool_input' ? toCanonical : JSON.stringify
-    return this.#note(field, this.#redactor.json(field, text, serialize))
+    const redacted = this.#redactor?.json(field, text, field === 'tool_input' ? toCanonical : JSON.stringify)
+    return redacted === undefined ? text : this.#note(field, redacted)
   }
 
   /** For {@link redactEach}: the output of a tool, which is JSON unless the tool returned text. */

@@ -128,7 +128,8 @@ export class Trail implements AuditTrail {
   #redactName(field: string, name: Maybe<string>): string | null {
     const { redactor } = this.#context
     const text = name?.toWellFormed() ?? null
-    return text === null || redactor === undefined ? text : redactor.text(field, text).text
+    const redacted = text === null ? undefined : redactor?.text(field, text)
+    return redacted === undefined ? text : redacted.text
   }
 
   #createSession(stamps: SessionStamps, origin: Cause | undefined): Session {
