@@ -22,6 +22,15 @@ export {
   TrailError,
 } from './errors.ts'
 export {
+  type ActionFields,
+  type Approval,
+  type Effect,
+  type Maybe,
+  type Policy,
+  REASON_CODES,
+  type ReasonCode,
+} from './events/action-fields.ts'
+export {
   type Common,
   type CustomEvent,
   type Decision,
@@ -31,7 +40,6 @@ export {
   type FinalOutput,
   type HumanIntervention,
   type LlmCall,
-  type Maybe,
   type Outcome,
   type SandboxCrossing,
   type SessionEnd,

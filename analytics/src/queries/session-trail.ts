@@ -71,6 +71,16 @@ export interface TrailEvent {
   readonly field_notes: unknown
   readonly replay_of: string | null
   readonly environment: string | null
+  readonly on_behalf_of: string | null
+  readonly idempotency_key: string | null
+  readonly reason_code: string | null
+  readonly effect: string | null
+  /** SHA-256, 64 hex digits; null where tool_output is the whole result. */
+  readonly output_sha256: string | null
+  /** An object, where our producer wrote it. */
+  readonly policy: unknown
+  /** An object, where our producer wrote it. */
+  readonly approval: unknown
   /** 16 hex digits; table audit_logs names the log. */
   readonly log_id: string
   readonly log_partition: number

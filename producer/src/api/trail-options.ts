@@ -102,8 +102,8 @@ export interface AuditTrailOptions {
  * Redaction rules beside 'secrets', applied before an event is encoded. A hit becomes `[redacted:rule]` and
  * is counted in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. A rule that throws drops that field, keeps the
  * event and notes `redaction_failed`. The rules apply in the order of these options. Fields that name a person or thing (user_id,
- * approver_id, tool_call_id, tool_name, model_id, provider, stop_reason, error_type) lose tokens only, unless `paths` names
- * them.
+ * approver_id, on_behalf_of, idempotency_key, tool_call_id, tool_name, model_id, provider, stop_reason, error_type, policy,
+ * approval) lose tokens only, unless `paths` names them.
  */
 export interface RedactionRules {
   /**

@@ -1,5 +1,14 @@
 /** From the input of an event to the fields of its record, type by type. */
-import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs, ToolCall } from '@agent-audit/schemas'
+import type {
+  ActionFields,
+  Common,
+  CustomEvent,
+  EventInputs,
+  Maybe,
+  Outcome,
+  SessionInputs,
+  ToolCall,
+} from '@agent-audit/schemas'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
 import type { FieldWriter } from './field-writer.ts'
@@ -20,6 +29,8 @@ export function fillEvent(record: EventRecord, input: Common, fields: FieldWrite
   const fill = Object.hasOwn(FILL, type) ? FILL[type as keyof AllInputs] : FILL.custom
   record.outcome = input.outcome ?? null
   record.reason = fields.text('reason', input.reason)
+  record.reason_code = input.reason_code ?? null
+  fillAction(record, input as ActionFields, fields)
   ;(fill as Fill<Common>)(record, input, fields)
 }
 
@@ -119,6 +130,15 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
 }
 
+/** For every type: the check at the edge has refused the fields that a type does not have. */
+function fillAction(record: EventRecord, input: ActionFields, fields: FieldWriter): void {
+  record.on_behalf_of = fields.text('on_behalf_of', input.on_behalf_of)
+  record.idempotency_key = fields.text('idempotency_key', input.idempotency_key)
+  record.effect = input.effect ?? null
+  record.policy = fields.json('policy', input.policy)
+  record.approval = fields.json('approval', input.approval)
+}
+
 /** Not input_messages: what of them is recorded depends on the session (complete-record.ts). */
 function fillModelCall(record: EventRecord, input: Loose<AllInputs['llm_call']>, fields: FieldWriter): void {
   record.output_text = fields.text('output_text', input.output_text)
@@ -154,9 +174,7 @@ function fillToolResult(
   input: Loose<AllInputs['tool_result']>,
   fields: FieldWriter,
 ): ErrorCodeContent | undefined {
-  const { tool_output: output } = input
-  record.tool_output =
-    typeof output === 'string' ? fields.text('tool_output', output) : fields.json('tool_output', output)
+  record.tool_output = fields.output(input.tool_output)
   record.execution_time_ms = round(input.execution_time_ms)
   return fillError(record, input, fields)
 }
