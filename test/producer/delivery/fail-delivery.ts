@@ -2,7 +2,7 @@
  * Loaded before the program, in each of its threads. Makes delivery fail in its own work. FAIL_DELIVERY says where, after how
  * many, and in how many deliveries of the process, the first ones: `taken 5 1` when the first delivery takes its fifth chunk,
  * which it has not stored then; `stored 5 1` when it has stored it and not reported it; `sent 1 1` when the embedded log has
- * accepted a batch that is not acknowledged yet. The next `push` to an array throws there.
+ * accepted a batch that is not acknowledged yet; `trimmed 1 1` when it has trimmed acknowledged chunks. The next `push` to an array throws there, and after a trim the next `setImmediate`.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { isMainThread, threadId } from 'node:worker_threads'
@@ -42,20 +42,39 @@ function pushUnlessTaken(this: unknown[], ...items: unknown[]): number {
 
 if (where === 'taken') lists['push'] = pushUnlessTaken
 
-if (where === 'stored') {
-  database.prepare = function prepareCounting(sql) {
+/** Does something after each run of the statements that begin so. */
+function afterRuns(of: string, work: () => void): void {
+  database.prepare = function prepareWatched(sql) {
     const statement = prepare.call(this, sql)
-    if (!sql.startsWith('INSERT INTO chunk')) return statement
+    if (!sql.startsWith(of)) return statement
     const run = statement.run.bind(statement)
     Object.defineProperty(statement, 'run', {
       value: (...values: Parameters<StatementSync['run']>) => {
         const result = run(...values)
-        if (passes()) lists['push'] = fail
+        work()
         return result
       },
     })
     return statement
   }
+}
+
+if (where === 'stored') {
+  afterRuns('INSERT INTO chunk', () => {
+    if (passes()) lists['push'] = fail
+  })
+}
+
+if (where === 'trimmed') {
+  const original = globalThis.setImmediate
+  afterRuns('DELETE FROM chunk', () => {
+    if (!passes()) return
+    const failing = (): never => {
+      globalThis.setImmediate = original
+      return fail()
+    }
+    globalThis.setImmediate = failing as unknown as typeof original
+  })
 }
 
 if (where === 'sent') {

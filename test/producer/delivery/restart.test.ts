@@ -35,6 +35,7 @@ describe('delivery that fails', () => {
     ['taken 5 1', 'before it has stored a chunk', true],
     ['stored 5 1', 'before it has said that it has stored a chunk', true],
     ['sent 3 1', 'before it has said that the log has a batch', true],
+    ['trimmed 1 1', 'after it has trimmed its spool', true],
     ['taken 5 1', 'before it has stored a chunk, on the only thread', false],
     ['stored 5 1', 'before it has said that it has stored a chunk, on the only thread', false],
     ['sent 3 1', 'before it has said that the log has a batch, on the only thread', false],
@@ -66,6 +67,19 @@ describe('delivery that fails', () => {
     for (const [first, ...more] of copies) {
       for (const copy of more) expect({ ...copy, offset: 0 }).toEqual({ ...first, offset: 0 })
     }
+  })
+
+  it('while another owner has its spool, leaves open what became of the chunks in it', async () => {
+    const dataDir = makeTempDirectory()
+    const child = startFailing(dataDir, 'stored 5 1', { how: '1 disk hold' })
+    expect(await child.exited()).toMatchObject({ code: 0 })
+    const rows = readRows(dataDir)
+    const present = new Set(rows.map(({ event_id }) => event_id))
+    const said = outcomesOf(child)
+    expect((said.get('yes yes') ?? []).filter((id) => !present.has(id))).toEqual([])
+    expect((said.get(`${RESTARTED} ${RESTARTED}`) ?? []).filter((id) => present.has(id))).toEqual([])
+    expect([...said.keys()].filter((outcome) => outcome.startsWith('yes'))).toEqual(['yes yes'])
+    expect(explainedBy(rows)).toEqual(gapsOf(rows))
   })
 
   it('without a spool loses what was not acknowledged: receipts and an event say so, and the trail goes on', async () => {

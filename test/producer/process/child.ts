@@ -4,6 +4,7 @@ import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
+import { type AdoptedSpool, adoptSpools } from '@agent-audit/spool'
 import { printLine } from '../../support/print-line.ts'
 
 const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
@@ -232,17 +233,17 @@ const commands: Record<string, () => void | Promise<void>> = {
   },
   /**
    * Delivery fails as fail-delivery.ts arranges. Records one event a turn, each a chunk of its own, until delivery has failed as
-   * often as `how` says, and some more. Prints the outcomes of each event, and the problems in between.
+   * often as `how` says, and some more. Prints the outcomes of each event, and the problems in between. With `hold`, another owner
+   * adopts the spools that the first failure has left, and gives them back after a while, unsent.
    */
   'fail-delivery': async () => {
-    const [failures, durability] = how.split(' ') as [string, 'disk' | 'memory' | undefined]
-    const trail = createAuditTrail({
-      agentId: 'child',
-      dataDir,
-      handleExit: false,
-      durability,
-      onProblem: printProblem,
-    })
+    const [failures, durability, hold] = how.split(' ') as [string, 'disk' | 'memory' | undefined, 'hold' | undefined]
+    const held: AdoptedSpool[] = []
+    const onProblem = (problem: Error & { code: string }): void => {
+      printProblem(problem)
+      if (hold !== undefined) held.push(...adoptSpools({ directory: `${dataDir}/spool/audit.events` }).spools)
+    }
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, durability, onProblem })
     const session = trail.startSession({ session_id: 'failing' })
     const outcomes: Promise<void>[] = []
     const record = async (): Promise<void> => {
@@ -253,6 +254,8 @@ const commands: Record<string, () => void | Promise<void>> = {
     }
     while (trail.stats().restarts < Number(failures)) await record()
     for (let number = 0; number < 20; number++) await record()
+    if (held.length > 0) await sleep(500)
+    for (const spool of held) spool.close()
     await Promise.all(outcomes)
     printLine(JSON.stringify(await trail.close()))
   },
