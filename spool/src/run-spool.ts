@@ -20,6 +20,8 @@ export interface RunSpoolOptions {
   readonly fsync: boolean
   /** The number of partitions, where it is known: as `setPartitionCount`, without a separate commit. */
   readonly partitions?: number | undefined
+  /** Whether the run may have had spools before, of a delivery that died: their files may still be there. @defaultValue false */
+  readonly again?: boolean | undefined
 }
 
 /** How long the owner waits for an adopter that looked at its file while it was still empty. */
@@ -32,7 +34,7 @@ const OPEN_ATTEMPTS = 5
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
  */
 export function openRunSpool(options: RunSpoolOptions): RunSpool {
-  const { directory, runId, topic, maxBytes } = options
+  const { directory, runId, topic, maxBytes, again = false } = options
   checkTopic(topic)
   if (!RUN_ID.test(runId)) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
@@ -41,7 +43,7 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
     throw new InvalidInputError('OPTIONS_INVALID', `maxBytes: expected a whole number from 1, not ${maxBytes}`)
   }
   makeDirectory(SPOOL, directory)
-  const present = listNames(directory).find((name) => runIdOf(name) === runId)
+  const present = again ? undefined : listNames(directory).find((name) => runIdOf(name) === runId)
   if (present !== undefined) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: ${join(directory, present)} exists; a run_id is used once`)
   }

@@ -146,8 +146,8 @@ export class SpoolTable implements RunSpool {
     const checksum = this.#checksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
     const size = layout.length + chunk.bytes.length
-    const limit = this.#maxBytes - keepFreeBytes
-    if (this.#bytes + size > limit) {
+    if (this.#bytes + size + keepFreeBytes > this.#maxBytes) {
+      const limit = `${this.#maxBytes}, of which ${keepFreeBytes} are kept free`
       const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${limit}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
@@ -254,6 +254,12 @@ export class SpoolTable implements RunSpool {
       records: this.#records,
       oldestMs: oldest?.appended_ms ?? null,
     }
+  }
+
+  firstSeqs(): number[] {
+    const statement = this.#db.prepare('SELECT first_seq FROM chunk ORDER BY id')
+    const rows = this.#db.use('read', () => statement.all() as unknown as { first_seq: number }[])
+    return rows.map(({ first_seq }) => first_seq)
   }
 
   setAside(): string | undefined {

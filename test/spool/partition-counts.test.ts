@@ -12,7 +12,7 @@ it('remembers the last count of each topic, beside the spools', () => {
   rememberPartitions(directory, 'audit.events', 24)
   expect(lastPartitions(directory, 'audit.events')).toBe(24)
   expect(lastPartitions(directory, 'other')).toBe(3)
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [], busy: [] })
 })
 
 it('treats a damaged file as never seen', () => {

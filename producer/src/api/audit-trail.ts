@@ -26,6 +26,8 @@ export interface TrailStats extends DrainResult {
   readonly spoolOldestMs: number
   /** Events of dead runs that this run has adopted from the spool directory and sent. */
   readonly adopted: number
+  /** Times that delivery has failed unexpectedly and was started again. */
+  readonly restarts: number
   /** Whether a client is connected to the broker. */
   readonly connected: boolean
 }

@@ -7,6 +7,7 @@ import type { TrailContext } from '../context/trail-context.ts'
 import type { Cause } from '../record/causes.ts'
 import type { Additions } from '../record/complete-record.ts'
 import type { ApprovalInputs } from '../record/event-fields.ts'
+import type { LostRange } from '../recorder/lost-events.ts'
 
 /** Inputs of the events that have checked input: by the trail, or by a method that checked the caller's input. */
 export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {}
@@ -16,6 +17,8 @@ export interface OwnFields extends Additions {
   readonly durability?: Durability | undefined
   /** The event is taken even when the buffer is full. */
   readonly always?: boolean | undefined
+  /** The lost events that this event explains. */
+  readonly explains?: LostRange | undefined
 }
 
 export interface RecordingSession extends AuditSession {

@@ -4,6 +4,7 @@ import type { Acknowledgement, Receipt } from '../api/receipt.ts'
 import { fromProblem, positionOf } from '../delivery/protocol.ts'
 import type { ChunkAck } from '../delivery/protocol.ts'
 import type { Durability } from '../api/trail-options.ts'
+import type { LostRange } from './lost-events.ts'
 
 /** Called when callers start and stop waiting for a chunk. */
 export interface WaitHooks {
@@ -18,6 +19,8 @@ export class ChunkState {
   /** Set when the chunk is handed over. */
   count = 0
   bytes = 0
+  /** The lost events that its one record, an events_lost event, explains. */
+  explains: LostRange | undefined
   readonly #hooks: WaitHooks
   #stored = false
   #ack: ChunkAck | undefined
@@ -33,6 +36,10 @@ export class ChunkState {
   /** Whether it was refused or lost. */
   get failed(): boolean {
     return this.#failure !== undefined
+  }
+
+  get stored(): boolean {
+    return this.#stored
   }
 
   store(): void {

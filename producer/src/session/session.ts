@@ -219,6 +219,7 @@ export class Session implements RecordingSession {
       durability: own?.durability,
       timestamp: microsecondsOf(input.timestamp),
       always: own?.always,
+      explains: own?.explains,
     })
     noteAppended(complete, this.#state)
     this.#traceId ??= trace?.traceId ?? null
