@@ -1,5 +1,11 @@
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
-export { type Analytics, type AnalyticsOptions, connectAnalytics } from './connection/clickhouse.ts'
+export {
+  type Analytics,
+  type AnalyticsOptions,
+  connectAnalytics,
+  type QueryOptions,
+  type RowSchema,
+} from './connection/clickhouse.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
