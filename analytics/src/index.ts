@@ -6,6 +6,7 @@ export {
   type QueryOptions,
   type RowSchema,
 } from './connection/clickhouse.ts'
+export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
