@@ -140,12 +140,21 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`query ${NO_CLICKHOUSE ?? ''}`, () 
     expect(rows.every(({ number }, index) => number === index)).toBe(true)
   })
 
+  it('may choose settings for itself, where the profile of the user lets it', async () => {
+    const sql = 'SELECT number FROM numbers(3) SETTINGS max_threads = 1'
+    expect(await take(admin.query(sql, { schema: NUMBER }))).toHaveLength(3)
+    await expect(take(tests.connect('reader').query(sql, { schema: NUMBER }))).rejects.toMatchObject({
+      code: 'ACCESS_DENIED',
+    })
+  })
+
   it.each(['admin', 'reader'] as const)('writes nothing, as %s', async (user) => {
     const schema: RowSchema<unknown> = { parse: (row) => row }
     const statements = [
       'ALTER TABLE {database:Identifier}.audit_events DELETE WHERE true',
       'INSERT INTO {database:Identifier}.audit_logs (topic) SELECT 1',
       'DROP TABLE {database:Identifier}.audit_logs',
+      'SELECT 1 AS number SETTINGS readonly = 0',
     ]
     for (const sql of statements) {
       await expect(take(tests.connect(user).query(sql, { schema }))).rejects.toMatchObject({

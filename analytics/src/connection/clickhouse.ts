@@ -70,11 +70,11 @@ const DEFAULT_REQUEST_TIMEOUT_MS = 120_000
 const NO_CLIENT_TIMEOUT_MS = 2 ** 31 - 1
 
 /**
- * Settings of every query, for users whose profile lets a query choose them: it can only read, the server ends it when the
- * connection is closed, also before the first row, and integers are numbers. A read-only profile (1) takes no settings.
+ * Settings of every query, for users whose profile lets a query choose them: it can only read (2: and choose settings for
+ * itself), the server ends it when the connection is closed, also before the first row, and integers are numbers. A read-only profile (1) takes no settings.
  */
 const SETTINGS = {
-  readonly: '1',
+  readonly: '2',
   cancel_http_readonly_queries_on_client_close: 1,
   output_format_json_quote_64bit_integers: 0,
 } as const
