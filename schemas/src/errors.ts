@@ -31,6 +31,7 @@ export type ErrorCode =
   | 'REGISTRY_UNAVAILABLE'
   | 'LOG_UNAVAILABLE'
   | 'STORE_UNAVAILABLE'
+  | 'STORE_LIMIT'
   | 'PART_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'

@@ -75,6 +75,7 @@ export {
   topicOfClass,
 } from './names.ts'
 export { askInChunks } from './clickhouse/chunked-query.ts'
+export { storeError, type StoreRequest } from './clickhouse/store-error.ts'
 export {
   type AuditRecord,
   CUT_FIELDS,

@@ -1,14 +1,7 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
 import type { LogPartition } from '@agent-audit/kafka'
-import {
-  askInChunks,
-  AuditUnavailableError,
-  EVENTS_TABLE,
-  IntegrityError,
-  LOGS_TABLE,
-  SKIPPED_TABLE,
-} from '@agent-audit/schemas'
+import { askInChunks, EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
@@ -79,7 +72,6 @@ function insertSettings({ token, fencedAt, deadline }: InsertKey, { insertTimeou
   }
 }
 
-const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
 const QUERY_TIMEOUT_MS = 30_000
 const RANGES = `
   SELECT toFloat64(min(o)) AS first, toFloat64(max(o)) AS last FROM (
@@ -146,7 +138,9 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       })
       return await result.json<Row>()
     } catch (error) {
-      throw describe(error, where)
+      const timedOutMs = abort_signal.aborted ? QUERY_TIMEOUT_MS : undefined
+      const { username, database } = options
+      throw storeError(error, { server: options.url, username, database, statement: query, timedOutMs })
     }
   }
 
@@ -241,18 +235,6 @@ async function askStored(
     for (const { runSeq } of rows) found.push({ runId: run, runSeq })
   }
   return found
-}
-
-function describe(error: unknown, where: string): Error {
-  if (error instanceof ClickHouseError) {
-    const message = `${where}: ${error.message}`
-    if (ACCESS_CODES.has(error.code)) return new IntegrityError('ACCESS_DENIED', message, { cause: error })
-    if (error.code === '60' || error.code === '81') {
-      return new IntegrityError('STORE_REFUSED', `${message} Run 'agent-audit setup' first.`, { cause: error })
-    }
-    return new AuditUnavailableError('STORE_UNAVAILABLE', message, { cause: error })
-  }
-  return new AuditUnavailableError('STORE_UNAVAILABLE', `${where}: ${messageOf(error)}`, { cause: error })
 }
 
 function messageOf(error: unknown): string {
