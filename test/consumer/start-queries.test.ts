@@ -1,12 +1,8 @@
 /** What the consumer asks the tables at a start costs the rows of its own partition, however many rows there are. */
-import { createServer, type IncomingHttpHeaders } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
-import { readSettings } from '@agent-audit/consumer'
-import { composeParts, type LogPartition, type Sink } from '@agent-audit/consumer/pipeline'
-import { beforeAll, expect, it, onTestFinished } from 'vitest'
-import { environmentOf, openEmbedded, openStore, type Store } from './support.ts'
+import type { LogPartition, Sink } from '@agent-audit/consumer/pipeline'
+import { beforeAll, expect, it } from 'vitest'
+import { openWatchedSink, rowsRead } from '../support/watched-sink.ts'
+import { openStore } from './support.ts'
 
 /** Rows of a mark of the primary key: index_granularity of the tables. */
 const GRANULE = 8192
@@ -38,48 +34,6 @@ beforeAll(async () => {
   }
 })
 
-interface Query {
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  readonly body: string
-}
-
-/** A sink whose queries are noted on their way to ClickHouse. */
-async function openSink(): Promise<{ readonly sink: Sink; readonly queries: Query[] }> {
-  const queries: Query[] = []
-  const server = createServer((request, response) => {
-    void (async () => {
-      const query = { path: request.url ?? '', headers: request.headers, body: await text(request) }
-      queries.push(query)
-      response.end(await send(store, query))
-    })()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const environment = environmentOf(store, await openEmbedded(store))
-  const { sink } = composeParts(readSettings({ ...environment, CLICKHOUSE_URL: url }))
-  onTestFinished(async () => {
-    await sink.close()
-    server.close()
-  })
-  return { sink, queries }
-}
-
-async function send({ dataDir }: Store, { path, headers, body }: Query): Promise<string> {
-  const { authorization = '' } = headers
-  const response = await fetch(new URL(path, dataDir.writer.url), { method: 'POST', headers: { authorization }, body })
-  if (!response.ok) throw new Error(await response.text())
-  return response.text()
-}
-
-/** Rows that ClickHouse reads for a query: only its format JSON says so. */
-async function rowsRead(query: Query): Promise<number> {
-  const body = query.body.replace('FORMAT JSONEachRow', 'FORMAT JSON')
-  const answer = JSON.parse(await send(store, { ...query, body })) as { statistics: { rows_read: number } }
-  return answer.statistics.rows_read
-}
-
 /** Events have the even offsets, skipped rows the odd ones. */
 const END = 2 * ROWS
 const NEWEST = { runId: RUN, runSeq: ROWS - 1 }
@@ -98,11 +52,11 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
   // Two tables, and the rows of the dead letters themselves.
   ['dead letters in a row', (sink) => sink.deadInARow(LOG_PARTITION, END, 5), 1, 2 * (ROWS + EDGES)],
 ])('the query for the %s reads no more than a range of the primary key', async (_what, ask, answer, most) => {
-  const { sink, queries } = await openSink()
+  const { sink, queries } = await openWatchedSink(store)
   expect(await ask(sink)).toEqual(answer)
   expect(queries.length).toBeGreaterThan(0)
   for (const query of queries) {
-    const read = await rowsRead(query)
+    const read = await rowsRead(store, query)
     expect(read).toBeGreaterThan(0)
     expect(read).toBeLessThanOrEqual(most)
   }

@@ -7,7 +7,7 @@ import { clickHouseAvailability, startClickHouse } from '@agent-audit/stack'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const availability = clickHouseAvailability()
-const REQUEST = { server: 'http://u:p@h:8123', username: 'u', database: 'd', statement: `SELECT 1,\n  2` }
+const REQUEST = { server: 'http://u:p@h:8123', username: 'u', database: 'd', asked: `SELECT 1,\n  2` }
 const ASKED = '(asked as user "u" in database "d": SELECT 1, 2)'
 
 /** An error as @clickhouse/client throws it. */
@@ -51,9 +51,12 @@ it.each([
 })
 
 it('a time limit of the caller is STORE_LIMIT, whatever the client says', () => {
-  const error = storeError(new Error('The user aborted a request.'), { ...REQUEST, timedOutMs: 30_000 })
+  const error = storeError(new Error('The user aborted a request.'), {
+    ...REQUEST,
+    timedOut: { ms: 30_000, setting: 'LIMIT' },
+  })
   expect(error).toMatchObject({ code: 'STORE_LIMIT', retryable: true })
-  expect(error.message).toContain('within 30000 ms')
+  expect(error.message).toContain('within 30000 ms (LIMIT)')
 })
 
 describe.skipIf(!availability.available)('on a real ClickHouse', async () => {

@@ -178,7 +178,7 @@ class Connection {
     if (error instanceof TrailError) return error
     const { address: server, database } = this
     const { username } = this.#options
-    return storeError(error, { server, username, database, statement, timedOutMs: watch.timedOutMs })
+    return storeError(error, { server, username, database, asked: statement, timedOut: watch.timedOut })
   }
 }
 

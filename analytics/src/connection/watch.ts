@@ -15,8 +15,8 @@ export class Watch {
   }
 
   /** The time-out, if it has ended the request. */
-  get timedOutMs(): number | undefined {
-    return this.#late.signal.aborted ? this.#timeoutMs : undefined
+  get timedOut(): { readonly ms: number } | undefined {
+    return this.#late.signal.aborted ? { ms: this.#timeoutMs } : undefined
   }
 
   /** Throws the reason of the caller's signal, once that has ended the request. */

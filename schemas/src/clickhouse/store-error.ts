@@ -10,13 +10,13 @@ export interface StoreRequest {
   readonly server: string
   readonly username: string
   readonly database: string
-  /** The statement; the message has its beginning. */
-  readonly statement: string
-  /** Set if the caller's own time limit ended the request, milliseconds. */
-  readonly timedOutMs?: number | undefined
+  /** What was asked: the statement, or its purpose in words. The message has its beginning. */
+  readonly asked: string
+  /** Set if the caller's own time limit ended the request; the setting that gives the limit, where there is one. */
+  readonly timedOut?: { readonly ms: number; readonly setting?: string } | undefined
 }
 
-const STATEMENT_CHARACTERS = 100
+const ASKED_CHARACTERS = 100
 const SAID_CHARACTERS = 500
 
 type Meaning = 'denied' | 'missing' | 'limit' | 'wrong'
@@ -59,8 +59,19 @@ const AUTHENTICATION_FAILED = 516
 export function storeError(cause: unknown, request: StoreRequest): TrailError {
   const code = codeOf(cause)
   const at = `ClickHouse at ${request.server.replace(/\/\/[^/]*@/, '//')}`
-  const asked = `(asked as user "${request.username}" in database "${request.database}": ${beginning(request.statement)})`
-  if (code === undefined) return unanswered(cause, { request, at, asked })
+  const asked = `(asked as user "${request.username}" in database "${request.database}": ${beginning(request.asked)})`
+  if (request.timedOut !== undefined) {
+    const { ms, setting } = request.timedOut
+    const limit = setting === undefined ? `${ms} ms` : `${ms} ms (${setting})`
+    return new AuditUnavailableError('STORE_LIMIT', `${at} did not complete its answer within ${limit} ${asked}`, {
+      cause,
+    })
+  }
+  if (code === undefined) {
+    return new AuditUnavailableError('STORE_UNAVAILABLE', `${at} cannot be reached: ${reasonOf(cause)} ${asked}`, {
+      cause,
+    })
+  }
   const said = saidBy(cause as Error, code)
   switch (MEANING.get(code)) {
     case 'denied': {
@@ -82,22 +93,6 @@ export function storeError(cause: unknown, request: StoreRequest): TrailError {
   }
 }
 
-interface Unanswered {
-  readonly request: StoreRequest
-  readonly at: string
-  readonly asked: string
-}
-
-function unanswered(cause: unknown, { request, at, asked }: Unanswered): TrailError {
-  if (request.timedOutMs !== undefined) {
-    const message = `${at} did not complete its answer within ${request.timedOutMs} ms ${asked}`
-    return new AuditUnavailableError('STORE_LIMIT', message, { cause })
-  }
-  return new AuditUnavailableError('STORE_UNAVAILABLE', `${at} cannot be reached: ${reasonOf(cause)} ${asked}`, {
-    cause,
-  })
-}
-
 /** The server's code: digits in the client's error, where Node.js's errors have a name such as ECONNREFUSED. */
 function codeOf(cause: unknown): number | undefined {
   const { code } = (cause ?? {}) as { code?: unknown }
@@ -116,7 +111,7 @@ function reasonOf(cause: unknown): string {
   return reason.slice(0, SAID_CHARACTERS)
 }
 
-function beginning(statement: string): string {
-  const line = statement.replaceAll(/\s+/g, ' ').trim()
-  return line.length > STATEMENT_CHARACTERS ? `${line.slice(0, STATEMENT_CHARACTERS)}…` : line
+function beginning(asked: string): string {
+  const line = asked.replaceAll(/\s+/g, ' ').trim()
+  return line.length > ASKED_CHARACTERS ? `${line.slice(0, ASKED_CHARACTERS)}…` : line
 }
