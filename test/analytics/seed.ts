@@ -72,7 +72,7 @@ export async function seedSkipped(server: Server, rows: readonly SeedRow[]): Pro
   await insert(
     server,
     SKIPPED_TABLE,
-    rows.map((row) => ({ reason: 'seeded', ...POSITION, ...row })),
+    rows.map((row) => ({ reason: 'seeded', retention_class: 'default', ...POSITION, ...row })),
   )
 }
 

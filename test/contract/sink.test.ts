@@ -11,7 +11,7 @@ import { readSettings } from '@agent-audit/consumer'
 import { describe, expect, it } from 'vitest'
 import { openEmbedded, openStore, environmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
-import { insertsOf } from './blocks.ts'
+import { encodeHoles, insertsOf } from './blocks.ts'
 import { openModelStore } from './model.ts'
 
 interface SinkUnderTest {
@@ -92,6 +92,33 @@ describe.each([
     const asked = [3, 4, 5].map((runSeq) => ({ runId: a, runSeq }))
     expect(await sink.stored(logPartition, asked)).toEqual(asked.slice(1))
   })
+
+  it('accepts each insert of a range whose records have several classes, skipped rows among them', async () => {
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    const records = ['default', 'pci', 'pci', 'default'].map((retention_class, seq) =>
+      encodeRecord(makeRecord('a', seq, { retention_class })),
+    )
+    const values = records.flatMap((record) => [record, null, record])
+    const inserts = await insertsOf(logPartition, values)
+    // Three batches, each with events and skipped rows.
+    expect(inserts.map(({ table }) => table)).toEqual([1, 2, 3].flatMap(() => ['audit_events', 'audit_skipped']))
+    for (const insert of inserts) expect(await send(sink, logPartition, insert)).toEqual({ kind: 'stored' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([{ first: 0, last: values.length - 1 }])
+  })
+
+  it.each(['class', 'month'])(
+    'refuses skipped rows of more than one %s in one insert: they would be two parts',
+    async (what) => {
+      const [{ sink }, logPartition] = [await open(), newLogPartition()]
+      const skipped = await only(logPartition, [null, null])
+      const body = encodeHoles(logPartition, [{}, what === 'class' ? { retention_class: 'pci' } : { log_time: 0 }])
+      expect(await send(sink, logPartition, { ...skipped, body: [body] })).toEqual({
+        kind: 'refused',
+        reason: expect.stringMatching(/^code 252: /),
+      })
+      expect(await sink.accounted(logPartition, 0)).toEqual([])
+    },
+  )
 
   it('answers about as many runs and records as a batch can hold', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]

@@ -75,6 +75,13 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
     expect(keys).toEqual([{ sorting_key: position, primary_key: position }])
   })
 
+  it.each([EVENTS_TABLE, SKIPPED_TABLE])('%s is partitioned by retention class and month', async (table) => {
+    const keys = await admin.rows(
+      `SELECT partition_key FROM system.tables WHERE database = {database:String} AND name = '${table}'`,
+    )
+    expect(keys).toEqual([{ partition_key: '(retention_class, toYYYYMM(log_time))' }])
+  })
+
   describe.each([EVENTS_TABLE, SKIPPED_TABLE])('an insert into %s', (table) => {
     it('is stored before its deadline', async () => {
       expect(await refusalOf(table, await lease(server))).toBe('stored')

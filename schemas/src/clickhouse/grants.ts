@@ -4,7 +4,16 @@ import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
 /** Columns that the consumer may read, by table: enough to find its position and its duplicates, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   [EVENTS_TABLE]: ['run_id', 'run_seq', 'retention_class', 'log_id', 'log_partition', 'log_offset', 'log_time'],
-  [SKIPPED_TABLE]: ['kind', 'run_id', 'run_seq', 'log_id', 'log_partition', 'log_offset', 'log_time'],
+  [SKIPPED_TABLE]: [
+    'kind',
+    'run_id',
+    'run_seq',
+    'retention_class',
+    'log_id',
+    'log_partition',
+    'log_offset',
+    'log_time',
+  ],
 }
 
 /** Columns of system.parts: the consumer paces its inserts by the number of parts. */
