@@ -43,6 +43,7 @@ export async function insertsOf(
     now: () => Promise.resolve(0),
     runningInserts: () => Promise.resolve(0),
     accounted: () => Promise.resolve([]),
+    expired: () => Promise.resolve([]),
     deadInARow: () => Promise.resolve(0),
     identityAt: () => Promise.resolve(undefined),
     highestSeqs: () => Promise.resolve(new Map()),

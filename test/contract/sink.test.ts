@@ -18,6 +18,8 @@ interface SinkUnderTest {
   readonly sink: ClickHouseSink
   /** A record that passes the check, and that the store refuses for its data. */
   readonly refusedRecord: (run: string, seq: number) => Promise<Buffer>
+  /** Adds an expiry note of some offsets. */
+  readonly note: (logPartition: LogPartition, first: number, last: number) => Promise<void>
 }
 
 const store = await openStore()
@@ -32,13 +34,19 @@ async function openClickHouse(): Promise<SinkUnderTest> {
       await store.send(forbid, store.dataDir.admin)
       return encodeRecord(makeRecord(run, seq, { agent_id: 'forbidden' }))
     },
+    async note({ logId, partition }, first, last) {
+      const values = `(unhex('${logId.toString('hex')}'), ${partition}, ${first}, ${last}, 'default', 202001)`
+      const columns = 'log_id, log_partition, first_offset, last_offset, retention_class, month'
+      await store.send(`INSERT INTO audit_expired (${columns}) VALUES ${values}`, store.dataDir.admin)
+    },
   }
 }
 
 async function openModel(): Promise<SinkUnderTest> {
-  const { sink, refuse } = openModelStore()
+  const { sink, refuse, note } = openModelStore()
   return {
     sink,
+    note: async (logPartition, first, last) => note(logPartition, first, last),
     async refusedRecord(run, seq) {
       refuse(seq)
       return encodeRecord(makeRecord(run, seq))
@@ -119,6 +127,23 @@ describe.each([
       expect(await sink.accounted(logPartition, 0)).toEqual([])
     },
   )
+
+  it('says which offsets expiry notes cover, apart from those with a row', async () => {
+    const [{ sink, note }, logPartition] = [await open(), newLogPartition()]
+    await note(logPartition, 10, 19)
+    await note(logPartition, 30, 30)
+    expect(await sink.expired(logPartition, 0)).toEqual([
+      { first: 10, last: 19 },
+      { first: 30, last: 30 },
+    ])
+    expect(await sink.expired(logPartition, 12)).toEqual([
+      { first: 12, last: 19 },
+      { first: 30, last: 30 },
+    ])
+    expect(await sink.expired(logPartition, 31)).toEqual([])
+    expect(await sink.expired({ ...logPartition, partition: 4 }, 0)).toEqual([])
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
+  })
 
   it('answers about as many runs and records as a batch can hold', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]

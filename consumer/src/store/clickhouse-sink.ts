@@ -5,6 +5,7 @@ import {
   askInChunks,
   AuditUnavailableError,
   EVENTS_TABLE,
+  EXPIRED_TABLE,
   IntegrityError,
   LOGS_TABLE,
   SKIPPED_TABLE,
@@ -102,6 +103,9 @@ const MOST_PARTS = `
     GROUP BY table, partition_id
   )`
 const IN_PARTITION = 'log_id = unhex({log:String}) AND log_partition = {partition:Int32}'
+const EXPIRED = `
+  SELECT toFloat64(greatest(first_offset, {from:Int64})) AS first, toFloat64(last_offset) AS last FROM ${EXPIRED_TABLE}
+  WHERE ${IN_PARTITION} AND last_offset >= {from:Int64} ORDER BY first`
 /** Offset of the last row of a table below another offset, or -1: read from the end of the primary key. */
 const lastBelow = (table: string, condition: string): string => `ifNull((
     SELECT log_offset FROM ${table} WHERE ${IN_PARTITION} AND log_offset < {below:Int64} AND ${condition}
@@ -181,6 +185,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (logPartition, from) => ask<OffsetRange>(RANGES, { ...parametersOf(logPartition), from }),
+    expired: (logPartition, from) => ask<OffsetRange>(EXPIRED, { ...parametersOf(logPartition), from }),
     async deadInARow(logPartition, below, limit) {
       const [row] = await ask<{ dead: number }>(DEAD_IN_A_ROW, { ...parametersOf(logPartition), below, limit })
       return row?.dead ?? 0

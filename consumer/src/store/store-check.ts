@@ -2,7 +2,14 @@
  * Checks at start that ClickHouse has all that the protocol rests on. Names all findings at once: otherwise an operator would
  * find the next one only at the next start.
  */
-import { EVENTS_TABLE, excessiveGrants, IntegrityError, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
+import {
+  EVENTS_TABLE,
+  EXPIRED_TABLE,
+  excessiveGrants,
+  IntegrityError,
+  SKIPPED_TABLE,
+  TrailError,
+} from '@agent-audit/schemas'
 
 export type Settings = Readonly<Record<string, string | number>>
 export type Ask = <Row>(query: string, parameters?: Record<string, unknown>, settings?: Settings) => Promise<Row[]>
@@ -29,6 +36,7 @@ const FORCED = new Set(['452', '164'])
  */
 export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
   for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
+  await ask(`SELECT first_offset FROM ${EXPIRED_TABLE} LIMIT 0`)
   const grants = await findExcess(ask, database)
   const others = [...(await findMissingConstraints(ask)), ...(await findForcedSettings(ask, insertSettings))]
   const excess = grants.length === 0 ? [] : [`its user may do more than insert: revoke ${grants.join(', ')}`]
