@@ -8,7 +8,7 @@ import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { runId, type SeedRow, seedEvents, type Server } from '../analytics/seed.ts'
+import { runId, type SeedRow, seedEvents, seedNotes, seedRunNotes, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -103,7 +103,7 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated or altered, 2 gaps, 3 could not check, 64 wrong use',
+      '0 complete, 1 repeated, altered or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
     )
   })
 
@@ -213,6 +213,22 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     for (const command of ['sessions', 'agents'])
       expect((await run([command, '--by', 'log-time', '--since', '2h', '--json'], env)).out).toBe('[]\n')
     expect((await run(['agents', '--until', '1h', '--json'], env)).out).toBe('[]\n')
+  })
+
+  it('verify --completeness: what an expiry note explains is complete, what one says wrongly is exit 1', async () => {
+    const { env, trail } = await seeded(recentSession().filter((_, index) => index > 1))
+    await seedNotes(trail.server, [{ first_offset: 0, last_offset: 1 }])
+    await seedRunNotes(trail.server, [{ first_run_seq: 0, last_run_seq: 1 }])
+    const good = await run(['verify', '--completeness'], env)
+    expect(good.code).toBe(0)
+    expect(good.out).toMatch(/^COMPLETE {2}4 events, nothing missing, nothing repeated, 2 offsets expired\n/)
+    expect(good.out).toContain('1 run: 0 closed, 1 open; 2 of their numbers have expired\n')
+
+    await seedNotes(trail.server, [{ first_offset: 3, last_offset: 3 }])
+    const bad = await run(['verify', '--completeness'], env)
+    expect(bad.code).toBe(1)
+    expect(bad.out).toMatch(/^OVERSTATED {2}4 events, \d offsets? wrongly noted as expired\n/)
+    expect(bad.out).toMatch(/audit\.events partition 0: \d offsets? wrongly noted as expired: the rows say otherwise\n/)
   })
 
   it('verify --completeness: exit 0 complete, 1 repeated, 2 gaps, and names the positions', async () => {

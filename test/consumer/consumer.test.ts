@@ -172,6 +172,27 @@ describe.each(kinds)('on %s', (_, openLog) => {
     expect(rows.map((row) => row.retention_class)).toEqual(classes)
   })
 
+  it('gives a skipped row the retention class of its batch: dropping a class takes the skipped rows between its events along', async () => {
+    const log = await openLog(store)
+    const [first, hipaa, last] = ['default', 'hipaa', 'pci'].map((retention_class, seq) =>
+      encodeRecord(makeRecord('a', seq, { retention_class })),
+    ) as [Buffer, Buffer, Buffer]
+    await log.append(0, [first, null, hipaa, Buffer.from('no record'), hipaa, null, last])
+    runConsumer(patientEnvironmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 3, skipped: { dead: 3, duplicate: 1 } })
+    const columns = 'kind, retention_class AS class'
+    expect(await rowsOf(store, log, 'audit_skipped', columns)).toEqual([
+      { kind: 'dead', class: 'default' },
+      { kind: 'dead', class: 'hipaa' },
+      { kind: 'duplicate', class: 'hipaa' },
+      { kind: 'dead', class: 'hipaa' },
+    ])
+    // A batch without a record whose class is known.
+    await log.append(0, [null])
+    await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ skipped: { dead: 4 } })
+    expect((await rowsOf(store, log, 'audit_skipped', columns)).at(-1)).toEqual({ kind: 'dead', class: 'pci' })
+  })
+
   it('stops with an error when the log is not the one in the table', async () => {
     const log = await openLog(store)
     await log.append(0, encodeRun('a', 0, 9))

@@ -28,7 +28,9 @@ beforeAll(async () => {
     SELECT unhex('${RUN}'), ${seq}, ${placeOf(`2 * (${seq})`)}, toString(cityHash64(number)) ${from}`
   const skipped = `INSERT INTO audit_skipped (kind, reason, log_id, log_partition, log_offset, log_time)
     SELECT 'dead', toString(cityHash64(number)), ${placeOf(`2 * (${seq}) + 1`)} ${from}`
-  for (const statement of [events, skipped]) {
+  const notes = `INSERT INTO audit_expired (retention_class, month, log_id, log_partition, first_offset, last_offset)
+    SELECT 'default', 202001, '${LOG_ID.toString()}', intDiv(number, ${ROWS}), ${seq}, ${seq} ${from}`
+  for (const statement of [events, skipped, notes]) {
     const answer = await store.send(statement, store.dataDir.admin, settings)
     if (answer !== '') throw new Error(answer)
   }
@@ -44,6 +46,12 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
     (sink) => sink.accounted(LOG_PARTITION, END - 10),
     [{ first: END - 10, last: END - 1 }],
     2 * EDGES,
+  ],
+  [
+    'expired offsets',
+    (sink) => sink.expired(LOG_PARTITION, ROWS - 1),
+    [{ first: ROWS - 1, last: ROWS - 1 }],
+    ROWS + EDGES,
   ],
   ['record at an offset', (sink) => sink.identityAt(LOG_PARTITION, END - 2), NEWEST, EDGES],
   ['record at a skipped offset', (sink) => sink.identityAt(LOG_PARTITION, END - 1), undefined, EDGES],

@@ -41,6 +41,7 @@ const SKIPPED_SCHEMA = {
   fields: [
     { name: 'kind', type: 'string' },
     { name: 'reason', type: 'string' },
+    { name: 'retention_class', type: 'string' },
     { name: 'run_id', type: ['null', { type: 'fixed', name: 'run_id', size: 16 }] },
     { name: 'run_seq', type: ['null', 'long'] },
     { name: 'key', type: ['null', 'bytes'] },
@@ -68,6 +69,12 @@ export interface SkippedRow {
   readonly logTimeMs: number
   /** The record, kept for dead letters only. */
   readonly record: LogRecord | undefined
+}
+
+/** Rows of audit_skipped of one retention class. */
+export interface SkippedRows {
+  readonly retentionClass: string
+  readonly skipped: readonly SkippedRow[]
 }
 
 /** Part of a block's data. */
@@ -181,11 +188,12 @@ export class EventBlock {
   }
 }
 
-/** A container of rows for audit_skipped. */
-export function encodeSkipped(logPartition: LogPartition, rows: readonly SkippedRow[]): Buffer {
-  const values = rows.map((row) => ({
+/** A container of the skipped rows of a batch. */
+export function encodeSkipped(logPartition: LogPartition, { retentionClass, skipped }: SkippedRows): Buffer {
+  const values = skipped.map((row) => ({
     kind: row.kind,
     reason: row.reason,
+    retention_class: retentionClass,
     run_id: row.identity?.runId ?? null,
     run_seq: row.identity?.runSeq ?? null,
     key: row.record?.key ?? null,

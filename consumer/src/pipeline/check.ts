@@ -16,7 +16,13 @@ import {
 /** Storable, or the reason why not. The next check overwrites it. */
 export type Verdict =
   | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
-  | { readonly storable: false; readonly reason: string; readonly identity: ReadIdentity | undefined }
+  | {
+      readonly storable: false
+      readonly reason: string
+      readonly identity: ReadIdentity | undefined
+      /** Known only of a record that has passed the structural check. */
+      readonly retentionClass: string | undefined
+    }
 
 export interface RecordCheck {
   /** Asks the registry for unknown schema ids. Call it before {@link check}, with the same records. */
@@ -87,7 +93,7 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
 }
 
 function dead(reason: string, identity: ReadIdentity | undefined): Verdict {
-  return { storable: false, reason, identity }
+  return { storable: false, reason, identity, retentionClass: undefined }
 }
 
 function describeUnknown(

@@ -6,7 +6,7 @@ import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/c
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
 import { insertPrefix, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
-import { accounted, deadInARow, identityAt } from './offsets.ts'
+import { accounted, deadInARow, expired, identityAt } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
 import { highestSeqs, stored } from './runs.ts'
 import { checkStore, type Settings } from './store-check.ts'
@@ -179,6 +179,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (logPartition, from) => accounted(about(logPartition), from),
+    expired: (logPartition, from) => expired(about(logPartition), from),
     deadInARow: (logPartition, below, limit) => deadInARow(about(logPartition), below, limit),
     identityAt: (logPartition, offset) => identityAt(about(logPartition), offset),
     highestSeqs: (logPartition, runIds) => highestSeqs(about(logPartition), runIds),

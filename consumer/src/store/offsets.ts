@@ -1,5 +1,5 @@
 /** Queries about the offsets of one partition, over both tables together. */
-import { EVENTS_TABLE, IntegrityError, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, EXPIRED_TABLE, IntegrityError, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { OffsetRange, RecordIdentity } from '../pipeline/sink.ts'
 import { type PartitionStore, FIRST_FIRST, IN_PARTITION, LAST_FIRST, OFFSETS_A_QUERY } from './question.ts'
 
@@ -77,6 +77,26 @@ async function* rangesIn(store: PartitionStore, { first, last }: OffsetRange): A
       yield* rangesIn(store, { first: at, last: Math.min(at + size - 1, found.last) })
     }
   }
+}
+
+const NOTES_A_QUERY = 2 ** 16
+const NOTES = `
+  SELECT toFloat64(first_offset) AS first, toFloat64(last_offset) AS last FROM ${EXPIRED_TABLE}
+  WHERE ${IN_PARTITION} AND last_offset >= {from:Int64} AND (first_offset, last_offset) > ({first:Int64}, {last:Int64})
+  ORDER BY first_offset, last_offset LIMIT 1 BY first_offset, last_offset LIMIT ${NOTES_A_QUERY}`
+
+/** Ranges that expiry notes cover, the part below `from` left out; they may overlap. Reads {@link NOTES_A_QUERY} notes a query. */
+export async function expired(store: PartitionStore, from: number): Promise<OffsetRange[]> {
+  const ranges: OffsetRange[] = []
+  let page: OffsetRange[]
+  let after: OffsetRange = { first: -1, last: -1 }
+  do {
+    const what = `the expiry notes behind offset ${after.first}`
+    page = await store.ask<OffsetRange>({ what, query: NOTES, parameters: { from, ...after } })
+    for (const { first, last } of page) ranges.push({ first: Math.max(first, from), last })
+    after = page.at(-1) ?? after
+  } while (page.length === NOTES_A_QUERY)
+  return ranges
 }
 
 interface RowQuery {

@@ -4,6 +4,7 @@
  */
 import {
   EVENTS_TABLE,
+  EXPIRED_TABLE,
   excessiveGrants,
   IntegrityError,
   readMigrations,
@@ -38,6 +39,7 @@ const FORCED = new Set(['452', '164'])
  */
 export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
   for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
+  await ask(`SELECT first_offset FROM ${EXPIRED_TABLE} LIMIT 0`)
   const grants = await findExcess(ask, database)
   const others = [...(await findMissingParts(ask)), ...(await findForcedSettings(ask, insertSettings))]
   const excess = grants.length === 0 ? [] : [`its user may do more than insert: revoke ${grants.join(', ')}`]
