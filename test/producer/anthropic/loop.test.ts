@@ -45,6 +45,21 @@ it('tools that the model asks for together run in parallel', async () => {
   ])
 })
 
+it('what a tool says of its principal and policy is on its calls, also where the call is refused', async () => {
+  const agent = await setUp(ask(['c1', 'pay', {}], ['c2', 'wipe', {}], ['c3', 'look', {}]), say('Done.'))
+  const more = { on_behalf_of: 'service:billing', policy: { id: 'refunds', version: '7' } }
+  const tools = [
+    tool('pay', () => 'paid', more),
+    tool('wipe', throwing('was not allowed'), { ...more, guard: { check: deny } }),
+    tool('look', () => 'seen'),
+  ]
+  await agent.run({ tools })
+  const calls = (await agent.rows()).filter((row) => row.event_type === 'tool_call')
+  const byName = Object.fromEntries(calls.map((row) => [row['tool_name'], row]))
+  expect(byName).toMatchObject({ pay: { outcome: 'allowed', ...more }, wipe: { outcome: 'denied', ...more } })
+  expect(byName['look']).not.toHaveProperty('policy')
+})
+
 it('the error of a tool, a refusal and an unknown name go back to the model', async () => {
   const agent = await setUp(
     ask(['c1', 'fail', {}], ['c2', 'pay', {}], ['c3', 'wipe', {}], ['c4', 'nothing', {}], ['c5', 'quiet', {}]),
