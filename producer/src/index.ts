@@ -24,6 +24,7 @@ export {
   IntegrityError,
   InvalidInputError,
   REASON_CODES,
+  ResultNotRecordedError,
   TrailError,
 } from '@agent-audit/schemas'
 export type {

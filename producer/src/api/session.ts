@@ -56,6 +56,7 @@ export interface AuditSession {
    * @throws AuditUnavailableError `NOT_RECORDED`: the tool was not run.
    * @throws ActionRefusedError denied, blocked, or approval missing, rejected, expired, used, or for something else:
    * recorded, and not run. Else the error that `work` throws.
+   * @throws ResultNotRecordedError with `onResultUnavailable: 'throw'`: the tool has run. Do not repeat the call.
    */
   guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options?: GuardOptions<T>): Promise<T>
   /**

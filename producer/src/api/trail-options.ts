@@ -57,6 +57,11 @@ export interface AuditTrailOptions {
    * tool_name, where the key `tool_call` stands for every tool without an entry. @defaultValue 'refuse'
    */
   onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
+  /**
+   * What a guard does when its tool has run and the result cannot be stored: throw `RESULT_NOT_RECORDED`, which holds the
+   * tool's value or error, or give the caller the tool's own value or error and tell `onProblem`. @defaultValue 'report'
+   */
+  onResultUnavailable?: 'throw' | 'report' | undefined
   /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
   guardTimeoutMs?: number | undefined
   /**

@@ -1,21 +1,20 @@
 /**
  * No record, no action. A guarded call is judged first: by the policy's `check`, then by its approval; an override beats
  * both. A call that is refused is recorded as a tool_call with its outcome, and not run. A call that is allowed is recorded,
- * stored, run with a frozen copy of exactly the recorded arguments, and followed by its tool_result.
+ * stored, run with a frozen copy of exactly the recorded arguments, and followed by its tool_result (execute.ts).
  *
  * Up to its first await the guard runs within the caller's own turn: calls made side by side are recorded in their order.
  */
 import { AuditUnavailableError, invalidEvent } from '@agent-audit/schemas'
-import type { ErrorCode, ToolCall, TrailError } from '@agent-audit/schemas'
+import type { ErrorCode, ToolCall } from '@agent-audit/schemas'
 import type { ApprovalDecision, ApprovalRequest, Override, Verdict } from '../api/approval.ts'
 import type { GuardOptions, Ruling } from '../api/guard-options.ts'
 import { onUnavailable } from '../context/availability.ts'
-import { runInSession } from '../context/current-session.ts'
 import { describeThrown } from '../record/thrown.ts'
 import { askApproval, recordVerdict } from './approval-events.ts'
 import { checkDecision, checkOverride } from './check-approvals.ts'
+import { execute, notRun, whyNot } from './execute.ts'
 import { GuardedCall } from './guarded-call.ts'
-import type { RecordedCall } from './guarded-call.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
@@ -52,10 +51,10 @@ export async function guard<I, T>(
   const failure = await host.trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
   if (failure !== undefined && !proceeds) {
     uses.release()
-    throw notRecorded(guarded, recorded, failure)
+    throw notRun(guarded, recorded, failure)
   }
   const reason = failure === undefined ? undefined : `run all the same: ${whyNot(failure)}`
-  return execute(guarded, recorded, { work: work as (input: unknown) => T, describe: options.describe, reason })
+  return execute(guarded, recorded, { work: work as (input: unknown) => T, options, reason })
 }
 
 async function judge(guarded: GuardedCall, check: (call: ToolCall) => Ruling | Promise<Ruling>): Promise<void> {
@@ -180,50 +179,4 @@ async function decided<T>(guarded: GuardedCall, what: string, work: () => Promis
 function noteFailure(guarded: GuardedCall, what: string, error: unknown): void {
   const { type, code } = describeThrown(error)
   guarded.record('error', `${what} failed: ${code ?? type}`)
-}
-
-/**
- * The tool is not run. The record of the call may still be stored, for example after a slow broker, or it was refused for
- * good: the result recorded here says in both cases that the tool was not run.
- */
-function notRecorded(guarded: GuardedCall, recorded: RecordedCall, failure: TrailError): AuditUnavailableError {
-  const record = (): void =>
-    guarded.recordResult(recorded, { outcome: 'blocked', reason: `not run: ${whyNot(failure)}` })
-  if (isLate(failure)) record()
-  else guarded.host.trail.defer(record)
-  const message = `${guarded.shownName} was not run, its record is not stored: ${failure.message}`
-  return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
-}
-
-function whyNot(failure: TrailError): string {
-  return isLate(failure) ? 'the call was not stored in time' : `the call was not stored (${failure.code})`
-}
-
-function isLate({ code }: TrailError): boolean {
-  return code === 'NOT_RECORDED'
-}
-
-interface Execution<T> {
-  readonly work: (input: unknown) => T | Promise<T>
-  readonly describe: ((value: T) => unknown) | undefined
-  readonly reason: string | undefined
-}
-
-async function execute<T>(guarded: GuardedCall, recorded: RecordedCall, execution: Execution<T>): Promise<T> {
-  const { work, describe, reason } = execution
-  const startMs = performance.now()
-  const result = (): { execution_time_ms: number; reason: string | undefined } => ({
-    execution_time_ms: performance.now() - startMs,
-    reason,
-  })
-  let value: T
-  try {
-    value = await runInSession(guarded.host.session, () => work(guarded.call.tool_input), recorded.cause)
-  } catch (error) {
-    // Undefined can be thrown too, and must not look like success.
-    guarded.recordResult(recorded, { ...result(), outcome: 'error', error: error ?? String(error) })
-    throw error
-  }
-  guarded.recordResult(recorded, result(), () => (describe === undefined ? value : describe(value)))
-  return value
 }

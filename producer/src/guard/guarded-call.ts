@@ -1,19 +1,20 @@
 /** One call of a tool on its way through the guard: its bound arguments, and the events recorded about it. */
 import { ActionRefusedError, checkInput } from '@agent-audit/schemas'
-import type { ErrorCode, Maybe, Outcome, ToolCall, ToolResult } from '@agent-audit/schemas'
+import type { ErrorCode, Maybe, Outcome, ToolCall, ToolResult, TrailError } from '@agent-audit/schemas'
 import type { Override } from '../api/approval.ts'
-import type { Receipt } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
+import { asTrailError } from '../context/availability.ts'
 import type { Cause } from '../record/causes.ts'
 import type { ApprovalFields } from '../record/complete-record.ts'
 import { describeThrown } from '../record/thrown.ts'
+import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import { bindInput } from './bound-input.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** A call that is on record. */
 export interface RecordedCall {
-  readonly receipt: Receipt
+  readonly receipt: RecordReceipt
   readonly cause: Cause
   readonly tool_call_id: string
 }
@@ -99,26 +100,31 @@ export class GuardedCall {
   }
 
   /**
-   * Records the result of the call. The tool has run: no fault of its output or of the trail may replace the value that it
-   * returned, or the error that it threw.
+   * Records the result of the call; without its output, if that cannot be recorded.
+   * @returns The receipt, or why nothing was recorded. Never throws: no fault of the output or of the trail may replace the
+   * value that the tool returned, or the error that it threw.
    */
-  recordResult({ cause, tool_call_id }: RecordedCall, result: Partial<ToolResult>, output?: () => unknown): void {
+  recordResult(
+    { cause, tool_call_id }: RecordedCall,
+    result: Partial<ToolResult>,
+    output?: () => unknown,
+  ): RecordReceipt | TrailError {
     const { session, trail } = this.host
     const { tool_name } = this.call
     const from = { parent_event_id: cause.event_id, step_number: cause.step }
-    const record = (more: Partial<ToolResult>): void => {
+    const record = (more: Partial<ToolResult>): RecordReceipt => {
       trail.checkOpen()
       const event = { ...from, tool_call_id, tool_name, ...result, ...more }
-      session.recordChecked('tool_result', event, { durability: this.#durability })
+      return session.recordChecked('tool_result', event, { durability: this.#durability })
     }
     try {
-      record({ tool_output: output?.() })
+      return record({ tool_output: output?.() })
     } catch (error) {
       const { type, code } = describeThrown(error)
       try {
-        record({ content: { output_not_recorded: code ?? type } })
+        return record({ content: { output_not_recorded: code ?? type } })
       } catch (again) {
-        trail.report(again)
+        return asTrailError(again)
       }
     }
   }

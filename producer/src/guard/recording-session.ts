@@ -1,12 +1,12 @@
 /** What a guard needs of the session whose call it guards. */
 import type { Common, EventInputs, SessionInputs } from '@agent-audit/schemas'
-import type { Receipt } from '../api/receipt.ts'
 import type { AuditSession } from '../api/session.ts'
 import type { Durability } from '../api/trail-options.ts'
 import type { TrailContext } from '../context/trail-context.ts'
 import type { Cause } from '../record/causes.ts'
 import type { Additions } from '../record/complete-record.ts'
 import type { ApprovalInputs } from '../record/event-fields.ts'
+import type { RecordReceipt } from '../recorder/chunk-state.ts'
 
 /** Inputs of the events that have checked input: by the trail, or by a method that checked the caller's input. */
 export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {}
@@ -28,7 +28,7 @@ export interface RecordingSession extends AuditSession {
     type: Type,
     input: Type extends keyof CheckedInputs ? CheckedInputs[Type] : Common,
     own?: OwnFields,
-  ): Receipt
+  ): RecordReceipt
 }
 
 /** Where the events of a guarded call are recorded. */

@@ -65,6 +65,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   onUnavailable: z
     .union([z.enum(['refuse', 'proceed']), z.record(z.string(), z.enum(['refuse', 'proceed']))])
     .optional(),
+  onResultUnavailable: z.enum(['throw', 'report']).optional(),
   guardTimeoutMs: z.int().min(1).max(600_000).optional(),
   claimApproval: aFunction<(id: string) => boolean>().optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
@@ -106,6 +107,7 @@ export interface ResolvedOptions {
   readonly onFull: 'wait' | 'refuse'
   readonly maxBufferBytes: number
   readonly onUnavailable: NonNullable<AuditTrailOptions['onUnavailable']>
+  readonly onResultUnavailable: 'throw' | 'report'
   readonly guardTimeoutMs: number
   readonly claimApproval: AuditTrailOptions['claimApproval']
   readonly inputMessages: 'full' | 'new'
@@ -154,6 +156,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     onFull: options.onFull ?? 'wait',
     maxBufferBytes: options.maxBufferBytes ?? DEFAULT_BUFFER_BYTES,
     onUnavailable: options.onUnavailable ?? 'refuse',
+    onResultUnavailable: options.onResultUnavailable ?? 'report',
     guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
     claimApproval: options.claimApproval,
     inputMessages: options.inputMessages ?? 'new',

@@ -35,6 +35,7 @@ import { completeRecord, noteAppended } from '../record/complete-record.ts'
 import type { SessionState } from '../record/complete-record.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { MessageHistory } from '../record/message-history.ts'
+import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 
 export interface SessionSetup {
@@ -206,11 +207,11 @@ export class Session implements RecordingSession {
     type: Type,
     input: Type extends keyof CheckedInputs ? CheckedInputs[Type] : Common,
     own?: OwnFields,
-  ): Receipt {
+  ): RecordReceipt {
     return this.#append(type, input, own)
   }
 
-  #append(type: string, input: Common, own: OwnFields | undefined): Receipt {
+  #append(type: string, input: Common, own: OwnFields | undefined): RecordReceipt {
     const trace = this.#trail.trace()
     const event = { type, input, added: own, trace, scope: currentCause(this) }
     const complete = completeRecord(event, this.#state)
