@@ -3,6 +3,7 @@ export type {
   ApprovalDecision,
   ApprovalOptions,
   ApprovalRequest,
+  Approver,
   Override,
   OverrideOptions,
   Verdict,

@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'APPROVAL_EXPIRED'
   | 'APPROVAL_ALTERED'
   | 'APPROVAL_USED'
+  | 'SELF_APPROVAL'
   // The action has run: do not repeat it.
   | 'RESULT_NOT_RECORDED'
   // Unavailable for now: back off and retry.

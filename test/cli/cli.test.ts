@@ -144,6 +144,34 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(out).not.toContain(ESCAPE)
   })
 
+  it('trail says who approved, and what is not usual about it', async () => {
+    const about = { tool_name: 'pay', approver_id: 'kim', tool_input: { eur: 900 } }
+    const how = { approver_kind: 'person', identity_source: 'https://id.example' }
+    const [first = {}] = recentSession()
+    const rows: SeedRow[] = [
+      { approval: how, tool_input: null, approval_status: 'approved' },
+      { approval: { ...how, approver_kind: 'policy' }, tool_input: null, approval_status: 'rejected' },
+      { approval: { ...how, self_approval: true, modified: ['tool_input.eur'] }, approval_status: 'approved' },
+    ].map((row, index) => ({
+      ...first,
+      ...about,
+      ...row,
+      event_type: 'approval_decision',
+      log_offset: index,
+      run_seq: index,
+      content: null,
+      approval: JSON.stringify(row.approval),
+    }))
+    const { env } = await seeded(rows)
+    const { out } = await run(['trail', 's1'], env)
+    const texts = out.trimEnd().split('\n').slice(4)
+    expect(texts.map((line) => line.replace(/^.*approval_decision +/, '').replaceAll(/ {2,}/g, '  '))).toEqual([
+      'pay approved  by kim',
+      'pay rejected  by policy kim',
+      'pay approved  by kim (who asked for it; changed tool_input.eur) | {"eur":900}',
+    ])
+  })
+
   it('trail --full cuts nothing, --type and --agent filter', async () => {
     const { env } = await seeded()
     const full = await run(['trail', 's1', '--full', '--type', 'final_output', '--type', 'error'], env)

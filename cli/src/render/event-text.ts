@@ -23,7 +23,8 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
   tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
   approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
-  approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
+  approval_decision: (event) =>
+    join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason, argumentsOf(event)]),
   human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
   sandbox_crossing: (event) =>
     join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
@@ -43,15 +44,21 @@ function describeLlmCall(event: TrailEvent): string {
   return join([event.error, event.output_text, calls.length === 0 ? null : `-> ${calls.join(', ')}`])
 }
 
-function by(event: TrailEvent): string | null {
-  return event.approver_id === null ? null : `by ${event.approver_id}`
+/** The approver, and what is not usual about the approval. */
+function by({ approver_id: id, approval }: TrailEvent): string | null {
+  if (id === null) return null
+  const { approver_kind: kind, self_approval: self, modified } = (approval ?? {}) as Record<string, unknown>
+  const named = kind === undefined || kind === 'person' ? `by ${id}` : `by ${textOf(kind)} ${id}`
+  const changed = Array.isArray(modified) ? `changed ${modified.map(textOf).join(', ')}` : ''
+  const notes = [self === true ? 'who asked for it' : '', changed].filter((note) => note !== '')
+  return notes.length === 0 ? named : `${named} (${notes.join('; ')})`
 }
 
 /** A person's decision on the action. */
 function approvalOf(event: TrailEvent): string | null {
   // Without a status: the person who overrode a refusal.
   if (event.approval_status === null || event.approver_id === null) return by(event)
-  return `${event.approval_status} by ${event.approver_id}`
+  return `${event.approval_status} ${by(event)}`
 }
 
 function argumentsOf({ tool_input: input }: TrailEvent): string | null {

@@ -25,7 +25,10 @@ export interface GuardOptions<T> {
   durability?: Durability | undefined
   /** Longest wait for that durability, milliseconds. @defaultValue the trail's `guardTimeoutMs`; with `proceed` at most 1000 */
   timeoutMs?: number | undefined
-  /** From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. */
+  /**
+   * From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. Where the approver
+   * modified the arguments, the tool runs with these, and `check` judges them too.
+   */
   approval?: ApprovalDecision | ((request: ApprovalRequest) => Verdict | Promise<Verdict>) | undefined
   /**
    * From `session.override`: the call runs once, although the policy or the approval refuses it. An override of any other

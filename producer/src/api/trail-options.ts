@@ -71,6 +71,11 @@ export interface AuditTrailOptions {
    * spool directory; without a spool, within this process
    */
   claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
+  /**
+   * Whether the agent that asks, or the user or principal that it acts for, may approve or override its own calls. Each such
+   * approval is marked in its records (`approval.self_approval`). @defaultValue false: refused with `SELF_APPROVAL`
+   */
+  allowSelfApproval?: boolean | undefined
   /** input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. @defaultValue 'new' */
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */

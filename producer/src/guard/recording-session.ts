@@ -1,5 +1,5 @@
 /** What a guard needs of the session whose call it guards. */
-import type { Common, EventInputs, SessionInputs } from '@agent-audit/schemas'
+import type { ActionFields, Common, EventInputs, SessionInputs, ToolCall } from '@agent-audit/schemas'
 import type { AuditSession } from '../api/session.ts'
 import type { Durability } from '../api/trail-options.ts'
 import type { TrailContext } from '../context/trail-context.ts'
@@ -9,7 +9,9 @@ import type { ApprovalInputs } from '../record/event-fields.ts'
 import type { RecordReceipt } from '../recorder/chunk-state.ts'
 
 /** Inputs of the events that have checked input: by the trail, or by a method that checked the caller's input. */
-export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {}
+export interface CheckedInputs extends EventInputs, SessionInputs, ApprovalInputs {
+  tool_call: ToolCall & Pick<ActionFields, 'approval'>
+}
 
 /** What the trail says of an event, beside its input. */
 export interface OwnFields extends Additions {
@@ -21,6 +23,8 @@ export interface OwnFields extends Additions {
 export interface RecordingSession extends AuditSession {
   /** The event recorded last. */
   readonly newest: Cause | undefined
+  /** Ids of the agent that asks and of the user that it acts for: neither may approve. */
+  readonly requesters: readonly (string | null)[]
   /** @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
   checkOpen(): void
   /** Records an event without checking its input. */

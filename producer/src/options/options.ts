@@ -68,6 +68,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   onResultUnavailable: z.enum(['throw', 'report']).optional(),
   guardTimeoutMs: z.int().min(1).max(600_000).optional(),
   claimApproval: aFunction<(id: string) => boolean>().optional(),
+  allowSelfApproval: z.boolean().optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
   maxRecordBytes: z
     .int()
@@ -110,6 +111,7 @@ export interface ResolvedOptions {
   readonly onResultUnavailable: 'throw' | 'report'
   readonly guardTimeoutMs: number
   readonly claimApproval: AuditTrailOptions['claimApproval']
+  readonly allowSelfApproval: boolean
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
@@ -159,6 +161,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     onResultUnavailable: options.onResultUnavailable ?? 'report',
     guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
     claimApproval: options.claimApproval,
+    allowSelfApproval: options.allowSelfApproval ?? false,
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',
