@@ -144,32 +144,33 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(out).not.toContain(ESCAPE)
   })
 
-  it('trail says who approved, and what is not usual about it', async () => {
-    const about = { tool_name: 'pay', approver_id: 'kim', tool_input: { eur: 900 } }
-    const how = { approver_kind: 'person', identity_source: 'https://id.example' }
-    const [first = {}] = recentSession()
-    const rows: SeedRow[] = [
-      { approval: how, tool_input: null, approval_status: 'approved' },
-      { approval: { ...how, approver_kind: 'policy' }, tool_input: null, approval_status: 'rejected' },
-      { approval: { ...how, self_approval: true, modified: ['tool_input.eur'] }, approval_status: 'approved' },
-    ].map((row, index) => ({
-      ...first,
-      ...about,
-      ...row,
-      event_type: 'approval_decision',
-      log_offset: index,
-      run_seq: index,
-      content: null,
-      approval: JSON.stringify(row.approval),
-    }))
-    const { env } = await seeded(rows)
+  it('trail: whose authority, what effect, which policy and approval, in front of long texts', async () => {
+    const call = { event_type: 'tool_call', tool_name: 'refund', tool_input: { note: LONG } }
+    const policy = { id: 'refunds', version: '7', digest: 'sha256:1' }
+    const person = { approver_kind: 'person', identity_source: 'https://id.example', modified: ['tool_input.amount'] }
+    const self = { ...person, self_approval: true }
+    const { env } = await seeded(
+      [
+        { ...call, outcome: 'denied', reason_code: 'policy_denied', policy, on_behalf_of: 'service:billing' },
+        { ...call, outcome: 'allowed', approval_status: 'approved', approver_id: 'ann', approval: person },
+        { event_type: 'tool_result', tool_name: 'refund', tool_output: 'sent', effect: 'dispatched' },
+        { event_type: 'tool_result', tool_name: 'refund', tool_output: 'done', effect: 'confirmed' },
+        { event_type: 'approval_decision', approver_id: 'limits', approval: { approver_kind: 'policy' } },
+        { event_type: 'approval_decision', approver_id: 'ann', approval: self, tool_input: { amount: 9 } },
+        { event_type: 'acme.refund', policy: 'no JSON', approval: 'no JSON', reason: 'r' },
+      ].map((row, index) => ({ ...row, log_offset: index, run_seq: index })),
+    )
     const { out } = await run(['trail', 's1'], env)
     const texts = out.trimEnd().split('\n').slice(4)
-    expect(texts.map((line) => line.replace(/^.*approval_decision +/, '').replaceAll(/ {2,}/g, '  '))).toEqual([
-      'pay approved  by kim',
-      'pay rejected  by policy kim',
-      'pay approved  by kim (who asked for it; changed tool_input.eur) | {"eur":900}',
-    ])
+    const text = LONG.slice(0, 20)
+    expect(texts[0]).toContain(`as service:billing | policy refunds 7 | policy_denied | {"note":"${text}`)
+    expect(texts[1]).toContain(`approved by ann (https://id.example), changed tool_input.amount | {"note":"${text}`)
+    expect(texts[2]).toMatch(/effect dispatched \| sent$/)
+    expect(texts[3]).toMatch(/ {2}done$/)
+    expect(texts[4]).toMatch(/by limits \(policy\)$/)
+    const changed = 'by ann (https://id.example, who asked for it), changed tool_input.amount | {"amount":9}'
+    expect(texts[5]).toContain(changed)
+    expect(texts[6]).toMatch(/policy \| r$/)
   })
 
   it('trail --full cuts nothing, --type and --agent filter', async () => {

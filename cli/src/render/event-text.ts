@@ -3,6 +3,10 @@ import type { TrailEvent } from '@agent-audit/analytics'
 
 /** Any length, with control characters: the caller cuts and cleans it. */
 export function describeEvent(event: TrailEvent): string {
+  return join([...actionOf(event), mainText(event)])
+}
+
+function mainText(event: TrailEvent): string {
   const describe = DESCRIBED[event.event_type]
   const text = describe === undefined ? '' : describe(event)
   if (text !== '') return text
@@ -35,6 +39,18 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   session_timeout: (event) => join([event.reason, event.output_text]),
 }
 
+/** In front, where the cut of the line does not reach. A confirmed effect is the usual case, and not shown. */
+function actionOf(event: TrailEvent): (string | null)[] {
+  const { on_behalf_of: principal, reason_code: code, effect, policy } = event
+  const [id, version] = ['id', 'version'].map((key) => textOf(memberOf(policy, key)))
+  return [
+    principal === null ? null : `as ${principal}`,
+    effect === null || effect === 'confirmed' ? null : `effect ${effect}`,
+    policy === null ? null : ['policy', id, version].join(' ').trimEnd(),
+    code,
+  ]
+}
+
 function describeLlmCall(event: TrailEvent): string {
   const requested = Array.isArray(event.tool_calls_requested) ? (event.tool_calls_requested as unknown[]) : []
   const calls = requested.map((call) => {
@@ -44,14 +60,18 @@ function describeLlmCall(event: TrailEvent): string {
   return join([event.error, event.output_text, calls.length === 0 ? null : `-> ${calls.join(', ')}`])
 }
 
-/** The approver, and what is not usual about the approval. */
-function by({ approver_id: id, approval }: TrailEvent): string | null {
-  if (id === null) return null
-  const { approver_kind: kind, self_approval: self, modified } = (approval ?? {}) as Record<string, unknown>
-  const named = kind === undefined || kind === 'person' ? `by ${id}` : `by ${textOf(kind)} ${id}`
-  const changed = Array.isArray(modified) ? `changed ${modified.map(textOf).join(', ')}` : ''
-  const notes = [self === true ? 'who asked for it' : '', changed].filter((note) => note !== '')
-  return notes.length === 0 ? named : `${named} (${notes.join('; ')})`
+function by(event: TrailEvent): string | null {
+  return event.approver_id === null ? null : `by ${event.approver_id}${howApproved(event)}`
+}
+
+/** Kind of the approver, where it was authenticated, whether it asked for the action, and what it changed. */
+function howApproved({ approval }: TrailEvent): string {
+  const [kind, source] = ['approver_kind', 'identity_source'].map((key) => textOf(memberOf(approval, key)))
+  const self = memberOf(approval, 'self_approval') === true ? 'who asked for it' : ''
+  const how = [kind === 'person' ? '' : kind, source, self].filter((part) => part !== '').join(', ')
+  const modified = memberOf(approval, 'modified')
+  const changed = Array.isArray(modified) && modified.length > 0 ? `, changed ${modified.map(textOf).join(', ')}` : ''
+  return `${how === '' ? '' : ` (${how})`}${changed}`
 }
 
 /** A person's decision on the action. */
@@ -71,8 +91,11 @@ function until(event: TrailEvent): string | null {
 }
 
 function keyOf(event: TrailEvent, key: string): unknown {
-  const content = event.content
-  return typeof content === 'object' && content !== null ? (content as Record<string, unknown>)[key] : undefined
+  return memberOf(event.content, key)
+}
+
+function memberOf(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
 }
 
 /** The text of a message, if it is text or consists of text parts; else its JSON. */

@@ -9,13 +9,16 @@ import {
   CONTAINER_SYNC,
   containerHeader,
   encodeContainer,
+  EVENTS_TABLE,
   MAX_VARINT_BYTES,
   NEWEST_SCHEMA,
   type SchemaVersion,
+  SKIPPED_TABLE,
   writeBigLong,
   writeLong,
 } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
+import type { Table } from './sink.ts'
 
 const LOG_FIELDS = [
   { name: 'log_id', type: { type: 'fixed', name: 'log_id', size: 8 } },
@@ -23,11 +26,15 @@ const LOG_FIELDS = [
   { name: 'log_offset', type: 'long' },
   { name: 'log_time', type: { type: 'long', logicalType: 'timestamp-millis' } },
 ]
-const eventSchema = JSON.parse(NEWEST_SCHEMA.text) as { fields: unknown[] }
-const EVENT_HEADER = containerHeader({
-  ...eventSchema,
-  fields: [...eventSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
-})
+interface BlockSchema {
+  readonly fields: readonly { readonly name: string }[]
+}
+const recordSchema = JSON.parse(NEWEST_SCHEMA.text) as BlockSchema
+const EVENT_SCHEMA: BlockSchema = {
+  ...recordSchema,
+  fields: [...recordSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
+}
+const EVENT_HEADER = containerHeader(EVENT_SCHEMA)
 const SKIPPED_SCHEMA = {
   type: 'record',
   name: 'Skipped',
@@ -41,6 +48,15 @@ const SKIPPED_SCHEMA = {
     { name: 'headers', type: ['null', 'string'] },
     ...LOG_FIELDS,
   ],
+}
+
+/**
+ * The columns of a block, by table. An insert names them. Without them the server drops a field that has no column, without a
+ * word, and refuses a block that lacks a column (code 8): the migration for the next version would stop running consumers.
+ */
+export const BLOCK_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
+  [EVENTS_TABLE]: EVENT_SCHEMA.fields.map(({ name }) => name),
+  [SKIPPED_TABLE]: SKIPPED_SCHEMA.fields.map(({ name }) => name),
 }
 
 /** A row of audit_skipped. */

@@ -3,6 +3,7 @@ import type { LogRecord } from '@agent-audit/kafka'
 import {
   findChecker,
   findSchema,
+  NEWEST_SCHEMA,
   readFrame,
   type ReadIdentity,
   readIdentity,
@@ -94,7 +95,8 @@ function describeUnknown(
   registry: boolean,
 ): string {
   if (frame.kind === 'single-object') {
-    return `unknown schema fingerprint ${(frame.fingerprint ?? 0n).toString(16).padStart(16, '0')}`
+    const fingerprint = (frame.fingerprint ?? 0n).toString(16).padStart(16, '0')
+    return `unknown schema fingerprint ${fingerprint}: this consumer knows the record up to version ${NEWEST_SCHEMA.version}`
   }
   if (!registry) return `schema id ${frame.registryId} cannot be looked up: SCHEMA_REGISTRY_URL is not set`
   return `unknown schema id ${frame.registryId}`

@@ -10,6 +10,7 @@ import {
   SKIPPED_TABLE,
 } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
 import {
   insertPrefix,
@@ -153,7 +154,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     const abort = AbortSignal.timeout(options.insertTimeoutMs)
     try {
       const { stream } = await client.exec({
-        query: `INSERT INTO ${request.table} FORMAT Avro`,
+        query: `INSERT INTO ${request.table} (${BLOCK_COLUMNS[request.table].join(', ')}) FORMAT Avro`,
         values: Readable.from(request.body, { objectMode: false }),
         query_id: request.queryId,
         abort_signal: abort,
