@@ -3,6 +3,7 @@ export type {
   ApprovalDecision,
   ApprovalOptions,
   ApprovalRequest,
+  Approver,
   Override,
   OverrideOptions,
   Verdict,
@@ -24,6 +25,7 @@ export {
   IntegrityError,
   InvalidInputError,
   REASON_CODES,
+  ResultNotRecordedError,
   TrailError,
 } from '@agent-audit/schemas'
 export type {

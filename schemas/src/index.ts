@@ -18,6 +18,7 @@ export {
   type ErrorCode,
   IntegrityError,
   InvalidInputError,
+  ResultNotRecordedError,
   type Issue,
   TrailError,
 } from './errors.ts'

@@ -151,6 +151,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     const call = { event_type: 'tool_call', tool_name: 'refund', tool_input: { note: LONG } }
     const policy = { id: 'refunds', version: '7', digest: 'sha256:1' }
     const person = { approver_kind: 'person', identity_source: 'https://id.example', modified: ['tool_input.amount'] }
+    const self = { ...person, self_approval: true }
     const { env } = await seeded(
       [
         { ...call, outcome: 'denied', reason_code: 'policy_denied', policy, on_behalf_of: 'service:billing' },
@@ -158,6 +159,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
         { event_type: 'tool_result', tool_name: 'refund', tool_output: 'sent', effect: 'dispatched' },
         { event_type: 'tool_result', tool_name: 'refund', tool_output: 'done', effect: 'confirmed' },
         { event_type: 'approval_decision', approver_id: 'limits', approval: { approver_kind: 'policy' } },
+        { event_type: 'approval_decision', approver_id: 'ann', approval: self, tool_input: { amount: 9 } },
         { event_type: 'acme.refund', policy: 'no JSON', approval: 'no JSON', reason: 'r' },
       ].map((row, index) => ({ ...row, log_offset: index, run_seq: index })),
     )
@@ -169,7 +171,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(texts[2]).toMatch(/effect dispatched \| sent$/)
     expect(texts[3]).toMatch(/ {2}done$/)
     expect(texts[4]).toMatch(/by limits \(policy\)$/)
-    expect(texts[5]).toMatch(/policy \| r$/)
+    const changed = 'by ann (https://id.example, who asked for it), changed tool_input.amount | {"amount":9}'
+    expect(texts[5]).toContain(changed)
+    expect(texts[6]).toMatch(/policy \| r$/)
   })
 
   it('trail --full cuts nothing, --type and --agent filter', async () => {

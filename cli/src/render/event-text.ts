@@ -27,7 +27,8 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
   tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
   approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
-  approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
+  approval_decision: (event) =>
+    join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason, argumentsOf(event)]),
   human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
   sandbox_crossing: (event) =>
     join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
@@ -63,10 +64,11 @@ function by(event: TrailEvent): string | null {
   return event.approver_id === null ? null : `by ${event.approver_id}${howApproved(event)}`
 }
 
-/** Kind of the approver, where it was authenticated, and what it changed. */
+/** Kind of the approver, where it was authenticated, whether it asked for the action, and what it changed. */
 function howApproved({ approval }: TrailEvent): string {
   const [kind, source] = ['approver_kind', 'identity_source'].map((key) => textOf(memberOf(approval, key)))
-  const how = [kind === 'person' ? '' : kind, source].filter((part) => part !== '').join(', ')
+  const self = memberOf(approval, 'self_approval') === true ? 'who asked for it' : ''
+  const how = [kind === 'person' ? '' : kind, source, self].filter((part) => part !== '').join(', ')
   const modified = memberOf(approval, 'modified')
   const changed = Array.isArray(modified) && modified.length > 0 ? `, changed ${modified.map(textOf).join(', ')}` : ''
   return `${how === '' ? '' : ` (${how})`}${changed}`

@@ -33,7 +33,8 @@ export interface ToolHost {
 
 /**
  * Runs the tools that an answer asks for, side by side, and waits for all of them, even when one fails.
- * @returns Their results, in the order of the requests. @throws AuditUnavailableError `NOT_RECORDED`.
+ * @returns Their results, in the order of the requests.
+ * @throws AuditUnavailableError `NOT_RECORDED`, ResultNotRecordedError `RESULT_NOT_RECORDED`.
  */
 export async function runTools(
   content: readonly Anthropic.ContentBlock[],
@@ -63,8 +64,8 @@ async function runTool(
     const value = await session.guard(guarded, (given) => tool.run(given, session), tool.guard)
     return resultOf(id, asText(value), false)
   } catch (error) {
-    // The trail cannot record: the agent must not go on unrecorded.
-    if (error instanceof TrailError && error.retryable) throw error
+    // The trail cannot record: the agent must not go on unrecorded, nor the model repeat what has run.
+    if (error instanceof TrailError && (error.retryable || error.code === 'RESULT_NOT_RECORDED')) throw error
     return resultOf(id, describeThrown(error).message, true)
   }
 }

@@ -57,6 +57,11 @@ export interface AuditTrailOptions {
    * tool_name, where the key `tool_call` stands for every tool without an entry. @defaultValue 'refuse'
    */
   onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
+  /**
+   * What a guard does when its tool has run and the result cannot be stored: throw `RESULT_NOT_RECORDED`, which holds the
+   * tool's value or error, or give the caller the tool's own value or error and tell `onProblem`. @defaultValue 'report'
+   */
+  onResultUnavailable?: 'throw' | 'report' | undefined
   /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
   guardTimeoutMs?: number | undefined
   /**
@@ -66,6 +71,11 @@ export interface AuditTrailOptions {
    * spool directory; without a spool, within this process
    */
   claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
+  /**
+   * Whether the agent that asks, or the user or principal that it acts for, may approve or override its own calls. Each such
+   * approval is marked in its records (`approval.self_approval`). @defaultValue false: refused with `SELF_APPROVAL`
+   */
+  allowSelfApproval?: boolean | undefined
   /** input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. @defaultValue 'new' */
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */

@@ -17,7 +17,15 @@ import { describeThrown } from './thrown.ts'
 /** Input of the events that only the approval methods record. */
 export interface ApprovalInputs {
   approval_request: ToolCall & { expires_at: string }
-  approval_decision: Common & { tool_name: string; tool_call_id: string; arguments_sha256: string }
+  approval_decision: Common &
+    Pick<ActionFields, 'approval'> & {
+      tool_name: string
+      tool_call_id: string
+      /** Of the arguments that the approver decided on. */
+      arguments_sha256: string
+      /** Those arguments, where they are not the ones asked for. */
+      tool_input?: unknown
+    }
 }
 
 type AllInputs = EventInputs & SessionInputs & ApprovalInputs & { custom: CustomEvent }
@@ -82,7 +90,8 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   approval_decision(record, input, fields) {
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
     record.tool_name = fields.text('tool_name', input.tool_name)
-    record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
+    if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
+    else record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
     record.content = fields.content(input.content)
   },
   human_intervention(record, input, fields) {

@@ -5,7 +5,6 @@
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
-import type { Receipt } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
@@ -91,7 +90,7 @@ export class Recorder {
    * Takes a complete record: numbers it, encodes it, and forgets it. Never throws: a record that finds no room uses its
    * number up, and its receipt rejects.
    */
-  append(record: EventRecord, options: AppendOptions): Receipt {
+  append(record: EventRecord, options: AppendOptions): RecordReceipt {
     const now = this.identity.timestamp()
     const runSeq = this.identity.nextSeq++
     record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)

@@ -14,8 +14,8 @@ export const REASON_CODES = {
   approval_required: 'the action needs an approval, and there is none for it',
   approval_rejected: 'the approver rejected the action',
   approval_expired: 'the approval, or the request for it, has expired',
-  approval_invalid:
-    'the approval is for another action, was used before, or comes from an approver who may not give it',
+  approval_invalid: 'the approval is for another action, or was used before',
+  self_approval: 'the approver is the agent that asks, or the user or principal that it acts for',
   sandbox: 'the action leaves the sandbox',
   rate_limited: 'too many actions in a time',
   budget_exceeded: 'a limit of cost, tokens or steps is reached',
@@ -51,6 +51,8 @@ export interface Approval {
   shown_sha256?: string | undefined
   /** Paths of the fields that the approver changed, such as `tool_input.amount`. */
   modified?: readonly string[] | undefined
+  /** The approver asked for the action too, which the trail allows. */
+  self_approval?: boolean | undefined
 }
 
 /** Fields of events about an action. */

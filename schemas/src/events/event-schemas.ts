@@ -33,6 +33,7 @@ const approval = z
     identity_source: name.optional(),
     shown_sha256: sha256.optional(),
     modified: z.array(name).readonly().optional(),
+    self_approval: z.boolean().optional(),
   })
   .nullish()
 const toolCallRequests = z

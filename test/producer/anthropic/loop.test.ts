@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Ruling } from '@agent-audit/producer'
 import { runAuditedAgent } from '@agent-audit/producer/anthropic'
+import { createTestTrail } from '@agent-audit/producer/testing'
 import { expect, it } from 'vitest'
 import { ask, outline, say, setUp, throwing, tool } from './agent-support.ts'
 import { scriptModel } from './messages-server.ts'
@@ -161,6 +162,15 @@ it('a tool whose call cannot be recorded does not run, and the loop ends', async
   await expect(run).rejects.toMatchObject({ code: 'NOT_RECORDED' })
   expect(requests).toHaveLength(1)
   await trail.close({ timeoutMs: 0 })
+})
+
+it('a tool that has run and whose result cannot be recorded ends the loop: the model would repeat it', async () => {
+  const { client, requests } = await scriptModel(ask(['c1', 'pay', {}]), say('never said'))
+  const trail = createTestTrail({ onResultUnavailable: 'throw', onProblem: () => {} })
+  const pay = tool('pay', () => (trail.fail('full'), 'paid'))
+  const run = runAuditedAgent({ trail, client, model: 'm', system: '', message: 'Hi', tools: [pay] })
+  await expect(run).rejects.toMatchObject({ code: 'RESULT_NOT_RECORDED', value: 'paid' })
+  expect(requests).toHaveLength(1)
 })
 
 it('examples/claude-agent.ts runs unchanged', async () => {
