@@ -2,7 +2,8 @@
  * Loaded before the program, in each of its threads. Makes delivery fail in its own work. FAIL_DELIVERY says where, after how
  * many, and in how many deliveries of the process, the first ones: `taken 5 1` when the first delivery takes its fifth chunk,
  * which it has not stored then; `stored 5 1` when it has stored it and not reported it; `sent 1 1` when the embedded log has
- * accepted a batch that is not acknowledged yet; `trimmed 1 1` when it has trimmed acknowledged chunks. The next `push` to an array throws there, and after a trim the next `setImmediate`.
+ * accepted a batch that is not acknowledged yet; `trimmed 1 1` when it has trimmed acknowledged chunks. The next `push` to an
+ * array throws there, and after a trim the next `get` of a map.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { isMainThread, threadId } from 'node:worker_threads'
@@ -66,14 +67,14 @@ if (where === 'stored') {
 }
 
 if (where === 'trimmed') {
-  const original = globalThis.setImmediate
+  const maps = Map.prototype as unknown as Record<string, unknown>
+  const get = maps['get']
   afterRuns('DELETE FROM chunk', () => {
     if (!passes()) return
-    const failing = (): never => {
-      globalThis.setImmediate = original
+    maps['get'] = () => {
+      maps['get'] = get
       return fail()
     }
-    globalThis.setImmediate = failing as unknown as typeof original
   })
 }
 
