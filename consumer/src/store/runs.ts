@@ -15,7 +15,7 @@ const BOUNDS = `
     toFloat64(min(log_offset)) AS first, toFloat64(max(log_offset)) AS last
   FROM ${EVENTS_TABLE}
   WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
-// The numbers alone are compared first, which costs a tenth of comparing pairs; newer servers also leave out parts by them.
+// The numbers alone, beside the pairs, make it six times as cheap; newer servers also leave out parts by them.
 const STORED = `
   SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq FROM ${EVENTS_TABLE}
   WHERE ${IN_PARTITION} AND log_offset BETWEEN {from:Int64} AND {to:Int64}
