@@ -1,7 +1,7 @@
 /** Jobs that read what is new, by position: each event once, whatever lands late and whenever the job is killed. */
 import { type Analytics, type Cursor, changesSince, type TrailEvent } from '@agent-audit/analytics'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { LOG_ID, type SeedRow, seedEvents, seedSkipped } from './seed.ts'
+import { LOG_ID, type SeedRow, seedEvents, seedNotes, seedSkipped } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
 
 type Trail = Awaited<ReturnType<TestServer['newTrail']>>
@@ -101,6 +101,22 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`changesSince ${NO_CLICKHOUSE ?? ''
     await seedEvents(trail.server, rows([4]))
     expect(await read()).toEqual(['0/4', '0/5', '0/6'])
     expect(changes.held).toEqual([])
+  })
+
+  it('steps over what retention has dropped, and noted', async () => {
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, rows([0, 1, 5, 6]))
+    await seedNotes(trail.server, [
+      { first_offset: 2, last_offset: 3 },
+      { first_offset: 0, last_offset: 3 },
+    ])
+    const changes = changesSince(trail)
+    const seen: string[] = []
+    for await (const event of changes) seen.push(place(event))
+    expect([seen, changes.held]).toEqual([['0/0', '0/1'], [at(4)]])
+    await seedNotes(trail.server, [{ first_offset: 4, last_offset: 70_000 }])
+    for await (const event of changes) seen.push(place(event))
+    expect([seen.slice(2), changes.held]).toEqual([['0/5', '0/6'], []])
   })
 
   it('gives each event once while inserts land out of order and the job is killed again and again', async () => {

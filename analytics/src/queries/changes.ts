@@ -3,7 +3,7 @@
  * cannot do that: an event may be stored hours after it happened (the spool of a dead run), and minutes after the log has
  * appended it.
  */
-import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, EXPIRED_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RecordPosition } from './dead-letters.ts'
@@ -17,7 +17,7 @@ export interface Changes extends AsyncIterable<TrailEvent, void, undefined> {
   /** Behind every event that the iteration has given so far. */
   readonly cursor: Cursor
   /**
-   * Offsets, one a partition, that the last iteration did not pass: no row accounts for them, though rows stand above. An
+   * Offsets, one a partition, that the last iteration did not pass: neither a row nor an expiry note accounts for them, though rows stand above. An
    * insert that is under way fills such a gap soon; `agent-audit verify --completeness` says whether it is a loss.
    */
   readonly held: Cursor
@@ -40,12 +40,19 @@ const PARTITIONS = `
   ORDER BY log_id, log_partition`
 const IN_RANGE = `log_id = unhex({log:String}) AND log_partition = {partition:Int32}
   AND log_offset >= {from:Int64} AND log_offset < {to:Int64}`
+const STORED = TABLES.map((table) => `SELECT log_offset AS at FROM ${table} WHERE ${IN_RANGE}`)
+/** What retention has dropped keeps no job waiting. Notes may overlap. */
+const EXPIRED = `
+  SELECT arrayJoin(range(greatest(first_offset, {from:Int64}), least(last_offset + 1, {to:Int64}))) AS at
+  FROM {database:Identifier}.${EXPIRED_TABLE}
+  WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32}
+    AND first_offset < {to:Int64} AND last_offset >= {from:Int64}`
 /** How many offsets from `from` on are accounted for without a gap. */
 const CONTIGUOUS = `
   SELECT countIf(at = {from:Int64} + place - 1) AS offsets
   FROM (
     SELECT at, row_number() OVER (ORDER BY at) AS place
-    FROM (SELECT DISTINCT at FROM (${TABLES.map((table) => `SELECT log_offset AS at FROM ${table} WHERE ${IN_RANGE}`).join(' UNION ALL ')})))`
+    FROM (SELECT DISTINCT at FROM (${[...STORED, EXPIRED].join(' UNION ALL ')})))`
 const PAGE = `
   SELECT ${EVENT_COLUMNS} FROM ${TABLES[0]} AS e WHERE ${IN_RANGE.replaceAll('log_', 'e.log_')}
   ORDER BY e.log_id, e.log_partition, e.log_offset LIMIT {limit:UInt32}`
@@ -53,7 +60,8 @@ const PAGE = `
 /**
  * The events after a cursor, in the order of (log, partition, offset): all that is final when the iteration begins. Each
  * event comes once over all iterations that begin with the cursor of the one before, also when the consumer writes meanwhile:
- * the iteration stops in each partition at the first offset that is in neither table, since an insert may land there later.
+ * the iteration stops in each partition at the first offset that is in neither table, and that no expiry note covers, since an
+ * insert may land there later.
  *
  * ```ts
  * const changes = changesSince(analytics, await load())
