@@ -25,6 +25,8 @@ export interface DeliverySettings {
   /** The directory of this topic's spools. */
   readonly spoolDir: string
   readonly spoolMaxBytes: number
+  /** Whether events may go to another cluster than the one they were recorded for. */
+  readonly toAnyCluster: boolean
   readonly onFull: 'wait' | 'refuse'
   /** 32 hex digits. */
   readonly runId: string
@@ -36,9 +38,11 @@ export interface DeliverySettings {
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId' | 'settled'>, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
+  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, onFull } = options
+  const { spoolMaxBytes, toAnyCluster } = options
   const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
-  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
+  const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
+  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
 }
 
 export type ToDelivery = { readonly type: 'chunk'; readonly chunk: EncodedChunk } | { readonly type: 'close' }
