@@ -12,6 +12,7 @@ export const SPOOL: StoreKind = {
   schemaVersion: 4,
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
+  stepwiseShrink: false,
   // run.partitions: for chunks stored before the number was known. Both it and run.cluster are null while nothing is known.
   // The size column comes before the blobs: a sum over it reads only the first page of each row.
   ddl: `
