@@ -11,7 +11,7 @@ export {
   saslSchema,
   sslSchema,
 } from './connection.ts'
-export type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
+export type { OutgoingRecord, Reached, Sender, SenderSettings, TopicPartition } from './sender.ts'
 export type {
   Assignment,
   BatchDecoder,

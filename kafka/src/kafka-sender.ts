@@ -12,11 +12,12 @@ import {
   reframeToConfluent,
   TrailError,
 } from '@agent-audit/schemas'
-import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
+import type { ISocketFactory, Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
 import { kafkaConfig } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
-import type { OutgoingRecord, Sender, SenderSettings, TopicPartition } from './sender.ts'
+import { connectBroker } from './patches/ipv6-brokers.ts'
+import type { OutgoingRecord, Reached, Sender, SenderSettings, TopicPartition } from './sender.ts'
 import { TIME_IS_UP, within } from './within.ts'
 
 /** Longest wait for a send: on a cut connection kafkajs may never settle it. */
@@ -36,21 +37,25 @@ class KafkaSender implements Sender {
   readonly #connection: KafkaConnection
   #producer: Producer | undefined
   readonly #registryIds: Map<string, number> = new Map<string, number>()
+  #cluster = ''
+  /** Connections of the producer that ended, in all and before the cluster was last asked for its id. */
+  #cuts = { all: 0, checked: 0 }
+  #checking: Promise<void> | undefined
 
   constructor(settings: SenderSettings, connection: KafkaConnection) {
     this.#registryUrl = settings.schemaRegistryUrl
     this.#connection = connection
   }
 
-  async connect(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  async connect(topics: readonly string[]): Promise<Reached> {
     try {
-      const kafka = await openKafka(this.#connection)
-      const partitions = await this.#countPartitions(kafka, topics)
+      const { cluster, partitions } = await this.#describe(topics)
+      this.#cluster = cluster
       if (this.#registryUrl !== undefined) {
         const registry = createSchemaRegistry(this.#registryUrl)
         for (const topic of topics) this.#registryIds.set(topic, await registry.register(topic, NEWEST_SCHEMA))
       }
-      this.#producer = kafka.producer({
+      this.#producer = (await openKafka(this.#connection, this.#openSocket)).producer({
         idempotent: true,
         maxInFlightRequests: 1,
         allowAutoTopicCreation: false,
@@ -60,18 +65,20 @@ class KafkaSender implements Sender {
         },
       })
       await this.#producer.connect()
-      return partitions
+      return { cluster, partitions }
     } catch (error) {
       throw this.#translate(error, topics.join(' or '))
     }
   }
 
-  async #countPartitions(kafka: Kafka, names: readonly string[]): Promise<Map<string, number>> {
-    const admin = kafka.admin({ retry: RETRY })
+  /** Asks over connections of its own. */
+  async #describe(names: readonly string[]): Promise<Reached> {
+    const admin = (await openKafka(this.#connection)).admin({ retry: RETRY })
     try {
       await admin.connect()
-      const { topics } = await admin.fetchTopicMetadata({ topics: [...names] })
-      return new Map(topics.map(({ name, partitions }) => [name, partitions.length]))
+      const { clusterId: cluster } = await admin.describeCluster()
+      const { topics } = names.length === 0 ? { topics: [] } : await admin.fetchTopicMetadata({ topics: [...names] })
+      return { cluster, partitions: new Map(topics.map(({ name, partitions }) => [name, partitions.length])) }
     } finally {
       await answered(CLOSE_DEADLINE_MS, admin.disconnect()).catch(() => {})
     }
@@ -81,6 +88,7 @@ class KafkaSender implements Sender {
     if (this.#producer === undefined) throw new Error('connect first')
     const messages = this.#toMessages(to.topic, records)
     try {
+      await this.#checkCluster()
       const sent = this.#producer.send({
         topic: to.topic,
         acks: ALL_REPLICAS,
@@ -91,6 +99,35 @@ class KafkaSender implements Sender {
     } catch (error) {
       throw this.#translate(error, to.topic)
     }
+  }
+
+  /**
+   * kafkajs connects again by itself, also in the middle of a send, and another cluster may have taken over the names of the
+   * brokers: one that an operator has built anew, or the one that DNS names now. So after a cut there is no new connection, and
+   * a send in flight is rejected, before the cluster has said its id once more.
+   */
+  readonly #openSocket: ISocketFactory = (options) => {
+    if (this.#cuts.all > this.#cuts.checked) throw new Error('a connection was lost')
+    const onConnect = (): void => {
+      // Not one that was refused: kafkajs then tries the next broker of the list. It connects again at any of these events.
+      for (const event of ['end', 'error', 'close']) socket.once(event, () => this.#cuts.all++)
+      options.onConnect()
+    }
+    const socket = connectBroker({ ...options, onConnect })
+    return socket
+  }
+
+  #checkCluster(): Promise<void> | undefined {
+    const { all, checked } = this.#cuts
+    if (all === checked) return undefined
+    this.#checking ??= this.#describe([])
+      .then(({ cluster }) => {
+        if (cluster === this.#cluster) return void (this.#cuts.checked = all)
+        const where = `Kafka at ${this.#connection.brokers.join(', ')}`
+        throw new IntegrityError('CLUSTER_CHANGED', `${where} was cluster ${this.#cluster} and is ${cluster} now`)
+      })
+      .finally(() => (this.#checking = undefined))
+    return this.#checking
   }
 
   /** Our own writer takes records as they are; kafkajs's, in use on an agent's thread, wants plain objects. */
@@ -153,7 +190,7 @@ function rootOf(error: unknown): unknown {
   return root
 }
 
-async function openKafka(connection: KafkaConnection): Promise<Kafka> {
+async function openKafka(connection: KafkaConnection, socketFactory = connectBroker): Promise<Kafka> {
   const module = (await import('kafkajs')).default
   registerZstd(module)
   // Patch the delivery thread's copy only: an agent may use kafkajs itself.
@@ -163,7 +200,7 @@ async function openKafka(connection: KafkaConnection): Promise<Kafka> {
     stopIdlePolling()
     replaceProduceWriter()
   }
-  return new module.Kafka(kafkaConfig(connection, RETRY))
+  return new module.Kafka({ ...kafkaConfig(connection, RETRY), socketFactory })
 }
 
 /** Waits for an answer of kafkajs. Its timer keeps no thread alive. @throws Error when time is up. */

@@ -59,7 +59,10 @@ export interface Assignment extends LogPartition {
    * unpacked. All records before them have been yielded by then.
    */
   read(from: number, until: AbortSignal): AsyncGenerator<LogSlice, void, void>
-  /** Sends one commit with this epoch's generation, once: never repeated, never from an epoch that has ended. */
+  /**
+   * Sends one commit with this epoch's generation, once: never repeated, never from an epoch that has ended. Every record below
+   * `offset` MUST be stored: the embedded log deletes them, all but the last.
+   */
   commit(offset: number, metadata: string): Promise<CommitAnswer>
 }
 

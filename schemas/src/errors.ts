@@ -38,6 +38,7 @@ export type ErrorCode =
   | 'PART_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
+  | 'CLUSTER_CHANGED'
   | 'LOG_INVALID'
   | 'LOG_REPLACED'
   | 'LOG_TRUNCATED'

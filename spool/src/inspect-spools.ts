@@ -10,6 +10,8 @@ export interface SpoolReport {
   /** 32 hex digits. */
   readonly runId: string
   readonly file: string
+  /** Id of the cluster that its records are for; null when none was reached, or only the owner knows. */
+  readonly cluster: string | null
   /**
    * live: its process holds it. waiting: its process is dead; the next producer on the directory or `spool drain` sends
    * it. damaged: it cannot be read, and an adopter will set it aside. set-aside: it was damaged, or holds records that the
@@ -49,8 +51,9 @@ function inspect(file: string, runId: string): SpoolReport {
     if (sizeOf(`${file}-wal`) > 0 && sizeOf(file) === 0) return report({ runId, file }, 'damaged', 'it is empty')
     db = new Database(SPOOL, file, { access: 'existing', busyTimeoutMs: 0, fsync: false })
     if (isEmptySpool(db)) return { ...report({ runId, file }, 'waiting'), records: 0 }
-    const { records, oldestMs } = new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER).stats()
-    return { ...report({ runId, file }, 'waiting'), records, oldestMs }
+    const table = new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER)
+    const { records, oldestMs } = table.stats()
+    return { ...report({ runId, file }, 'waiting'), cluster: table.cluster ?? null, records, oldestMs }
   } catch (error) {
     if (isBusy(error)) return report({ runId, file }, 'live')
     if (!(error instanceof TrailError)) throw error
@@ -62,7 +65,7 @@ function inspect(file: string, runId: string): SpoolReport {
 
 function report(of: { runId: string; file: string }, state: SpoolReport['state'], reason?: string): SpoolReport {
   const fileBytes = sizeOf(of.file) + sizeOf(`${of.file}-wal`)
-  return { ...of, state, fileBytes, records: null, oldestMs: null, reason: reason ?? null }
+  return { ...of, state, fileBytes, cluster: null, records: null, oldestMs: null, reason: reason ?? null }
 }
 
 function sizeOf(file: string): number {

@@ -8,6 +8,7 @@ export const EMBEDDED_LOG: StoreKind = {
   schemaVersion: 1,
   unavailable: 'LOG_UNAVAILABLE',
   corrupt: 'LOG_INVALID',
+  stepwiseShrink: true,
   // The bounds of a partition are stored, not derived: a partition whose records were all deleted still has its end.
   ddl: `
     CREATE TABLE log (id TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
+import type { KnownTopic } from './known-topics.ts'
 import { checkTopic, listNames, newSpoolFile, removeSpool, RUN_ID, runIdOf, SPOOL, takeReserve } from './spool-file.ts'
 import type { RunSpool } from './spool.ts'
 import { SpoolTable } from './spool-table.ts'
@@ -18,8 +19,11 @@ export interface RunSpoolOptions {
   readonly maxBytes: number
   /** Whether each append also survives the loss of power: one fsync an append. */
   readonly fsync: boolean
-  /** The number of partitions, where it is known: as `setPartitionCount`, without a separate commit. */
-  readonly partitions?: number | undefined
+  /**
+   * Its topic as it was last seen, if it was: the file says so at once, and keeps it if the run never reaches a broker.
+   * {@link RunSpool.bind} replaces the cluster by the one that the run reaches.
+   */
+  readonly known?: KnownTopic | undefined
   /** Whether the run may have had spools before, of a delivery that died: their files may still be there. @defaultValue false */
   readonly again?: boolean | undefined
 }
@@ -34,7 +38,7 @@ const OPEN_ATTEMPTS = 5
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
  */
 export function openRunSpool(options: RunSpoolOptions): RunSpool {
-  const { directory, runId, topic, maxBytes, again = false } = options
+  const { directory, runId, topic, maxBytes, known, again = false } = options
   checkTopic(topic)
   if (!RUN_ID.test(runId)) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
@@ -49,10 +53,11 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
   }
   const db = openNewFile(options)
   try {
-    const insert = db.prepare('INSERT INTO run VALUES (?, ?, ?, ?)')
-    db.use('write', () => insert.run(runId, topic, Date.now(), options.partitions ?? null))
-    if (options.partitions === undefined) takeReserve(db.file)
-    return new SpoolTable(db, runId, maxBytes)
+    const insert = db.prepare('INSERT INTO run VALUES (?, ?, ?, ?, ?)')
+    const { partitions = null, cluster = null } = known ?? {}
+    db.use('write', () => insert.run(runId, topic, Date.now(), partitions, cluster))
+    if (known === undefined) takeReserve(db.file)
+    return new SpoolTable(db, runId, maxBytes, { unbound: true })
   } catch (error) {
     removeSpool(db.file)
     db.close()

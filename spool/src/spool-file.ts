@@ -9,14 +9,16 @@ import type { Database, StoreKind } from './database.ts'
 export const SPOOL: StoreKind = {
   noun: 'spool',
   applicationId: 0x61_61_73_70,
-  schemaVersion: 3,
+  schemaVersion: 4,
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
-  // run.partitions: for chunks stored before the number was known; null while it is unknown.
+  stepwiseShrink: false,
+  // run.partitions: for chunks stored before the number was known. Both it and run.cluster are null while nothing is known.
   // The size column comes before the blobs: a sum over it reads only the first page of each row.
   ddl: `
     CREATE TABLE run (
-      run_id TEXT NOT NULL, topic TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER
+      run_id TEXT NOT NULL, topic TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER,
+      cluster TEXT
     ) STRICT;
     CREATE TABLE chunk (
       id INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, first_seq INTEGER NOT NULL, records INTEGER NOT NULL,
@@ -65,12 +67,12 @@ function timeInName(): string {
   return new Date().toISOString().replaceAll(/[-:]/g, '')
 }
 
-/** Beside a spool whose records have no partitions yet. */
+/** Beside a spool whose records have no partitions and no cluster yet. */
 const RESERVE = '-reserve'
 const RESERVE_BYTES = 64 * 1024
 
 /**
- * Reserves disk space for the commit of the partition count. On a full disk that commit would fail otherwise: no record
+ * Reserves disk space for the commit of the cluster and the number of partitions. On a full disk that commit would fail otherwise: no record
  * could be sent, so no space would ever be freed.
  */
 export function takeReserve(file: string): void {

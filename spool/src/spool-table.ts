@@ -4,6 +4,7 @@ import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent
 import { assignPartitions, checkChunk, chunkChecksum, isUnassigned, packLayout, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
 import type { Database } from './database.ts'
+import { checkPartitions, type KnownTopic } from './known-topics.ts'
 import { freeReserve, removeSpool, setAside } from './spool-file.ts'
 import type { RunSpool, SpoolStats, StoredChunk } from './spool.ts'
 
@@ -25,6 +26,7 @@ interface RunRow {
   topic: string
   created_ms: number
   partitions: number | null
+  cluster: string | null
 }
 
 interface Totals {
@@ -70,12 +72,13 @@ export class SpoolTable implements RunSpool {
   #acknowledged = 0
   /** The number of partitions that the first owner to know it has set. */
   #partitions: number | undefined
-  /** True only while the number is unknown. */
-  #unassigned: boolean
+  #cluster: string | undefined
+  /** Of an adopted file: whether it names no cluster. */
+  #unbound: boolean
   #closed = false
 
   /** @throws IntegrityError `SPOOL_CORRUPT` when the file is not the spool of this run, or chunks are missing. */
-  constructor(db: Database, runId: string, maxBytes: number) {
+  constructor(db: Database, runId: string, maxBytes: number, options: { readonly unbound?: boolean } = {}) {
     const run = readRun(db, runId)
     this.runId = runId
     this.topic = run.topic
@@ -90,8 +93,9 @@ export class SpoolTable implements RunSpool {
     this.#delete = db.prepare('DELETE FROM chunk WHERE id <= ?')
     this.#oldest = db.prepare('SELECT appended_ms FROM chunk ORDER BY id LIMIT 1')
     this.#partitions = run.partitions ?? undefined
+    this.#cluster = run.cluster ?? undefined
+    this.#unbound = options.unbound ?? run.cluster === null
     const totals = this.#totals(Number.MAX_SAFE_INTEGER)
-    this.#unassigned = totals.chunks > 0 && run.partitions === null
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes
@@ -113,22 +117,27 @@ export class SpoolTable implements RunSpool {
     return totals
   }
 
-  get unassigned(): boolean {
-    return this.#unassigned
+  get cluster(): string | undefined {
+    return this.#cluster
   }
 
-  setPartitionCount(count: number): void {
-    if (!this.#unassigned) return
-    if (!Number.isSafeInteger(count) || count < 1) {
-      throw new InvalidInputError('OPTIONS_INVALID', `count: expected a whole number from 1, not ${count}`)
+  get unbound(): boolean {
+    return this.#unbound
+  }
+
+  bind({ cluster, partitions }: KnownTopic): void {
+    if (!this.#unbound) return
+    checkPartitions(partitions)
+    if (cluster !== this.#cluster) {
+      const update = this.#db.prepare('UPDATE run SET cluster = ?, partitions = coalesce(partitions, ?)')
+      freeReserve(this.file)
+      // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
+      // sent before would go to other partitions, whose duplicate filters do not know them.
+      this.#db.durably('write', () => update.run(cluster, partitions))
     }
-    const update = this.#db.prepare('UPDATE run SET partitions = ?')
-    freeReserve(this.file)
-    // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
-    // sent before would go to other partitions, whose duplicate filters do not know them.
-    this.#db.durably('write', () => update.run(count))
-    this.#partitions = count
-    this.#unassigned = false
+    this.#cluster = cluster
+    this.#partitions ??= partitions
+    this.#unbound = false
   }
 
   get bytes(): number {
@@ -152,7 +161,6 @@ export class SpoolTable implements RunSpool {
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
     const count = chunk.ends.length
-    if (isUnassigned(chunk) && this.#partitions === undefined) this.#unassigned = true
     try {
       // A single statement is its own transaction.
       this.#db.use('append to', () =>
@@ -211,10 +219,7 @@ export class SpoolTable implements RunSpool {
     if (chunk === undefined) throw this.#damaged(id, `its layout is not that of ${row.records} records`)
     if (!isUnassigned(chunk)) return chunk
     if (this.#partitions !== undefined) return assignPartitions(chunk, this.#partitions)
-    throw new InvalidInputError(
-      'OPTIONS_INVALID',
-      `${this.file} holds records without partitions: set their number first`,
-    )
+    throw new InvalidInputError('OPTIONS_INVALID', `${this.file} holds records without partitions: bind it first`)
   }
 
   #checksum(id: number, firstSeq: number, layout: Uint8Array, bytes: Uint8Array): number {
@@ -290,7 +295,7 @@ export function isEmptySpool(db: Database): boolean {
 }
 
 function readRun(db: Database, runId: string): RunRow {
-  const statement = db.prepare('SELECT run_id, topic, created_ms, partitions FROM run')
+  const statement = db.prepare('SELECT run_id, topic, created_ms, partitions, cluster FROM run')
   const run = db.use('read', () => statement.get() as RunRow | undefined)
   if (run?.run_id === runId) return run
   throw new IntegrityError('SPOOL_CORRUPT', `${db.file} belongs to run ${run?.run_id}`)

@@ -4,6 +4,7 @@
  * rest. All calls are synchronous: run them on a worker thread.
  */
 import type { Chunk } from './chunk.ts'
+import type { KnownTopic } from './known-topics.ts'
 
 export interface StoredChunk {
   readonly id: number
@@ -31,14 +32,19 @@ export interface AdoptedSpool {
   readonly bytes: number
   /** run_seqs of the records in the file, from the first to the last; `last` is below `first` when it is empty. */
   readonly runSeqs: { readonly first: number; readonly last: number }
-  /** Whether it may hold records without a partition: they cannot be read before {@link setPartitionCount}. */
-  readonly unassigned: boolean
   /**
-   * Sets the number of partitions for records that were stored before it was known, in one commit. Only the first call
-   * counts: the file keeps that number for every later owner, since some records may have been sent by then.
+   * Id of the Kafka cluster, or embedded log, that its records are for. Undefined: no owner has reached one. Of a run that
+   * has not called {@link bind} yet: the one that was last seen in the directory.
+   */
+  readonly cluster: string | undefined
+  /** Whether {@link bind} must be called before anything is read and sent. */
+  readonly unbound: boolean
+  /**
+   * Binds the records to a cluster, and those without partitions to their number, in one commit. Only the first call counts:
+   * the file keeps both for every later owner, since some records may have been sent by then.
    * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the disk refuses: call it again before sending anything.
    */
-  setPartitionCount(count: number): void
+  bind(topic: KnownTopic): void
   /**
    * Chunks with an id above `afterId`, in order, as many as fit into `maxBytes`, and at least one if there is one.
    * Chunks before a damaged one are returned first; the error comes when the damaged one would be the first.

@@ -12,7 +12,7 @@ import { SpoolTable } from './spool-table.ts'
 
 export interface Undelivered {
   /** The spool that the records are in. */
-  readonly spool: Pick<AdoptedSpool, 'file' | 'runId' | 'topic'>
+  readonly spool: Pick<AdoptedSpool, 'file' | 'runId' | 'topic' | 'cluster'>
   readonly chunk: Chunk
   /** The records, as indexes in the chunk, rising. */
   readonly indexes: readonly number[]
@@ -44,8 +44,8 @@ export function keepUndelivered(undelivered: Undelivered): string {
 function appendTo(file: string, { spool, chunk, indexes }: Undelivered, firstSeq: number): boolean {
   const db = new Database(SPOOL, file, { access: 'exclusive', busyTimeoutMs: 0, fsync: true })
   try {
-    const run = db.prepare('INSERT INTO run SELECT ?, ?, ?, NULL WHERE NOT EXISTS (SELECT * FROM run)')
-    db.use('write', () => run.run(spool.runId, spool.topic, Date.now()))
+    const run = db.prepare('INSERT INTO run SELECT ?, ?, ?, NULL, ? WHERE NOT EXISTS (SELECT * FROM run)')
+    db.use('write', () => run.run(spool.runId, spool.topic, Date.now(), spool.cluster ?? null))
     const table = new SpoolTable(db, spool.runId, Number.MAX_SAFE_INTEGER)
     if (table.runSeqs.last >= firstSeq) return false
     for (const index of indexes) table.append(chunkOfRecord(chunk, index))

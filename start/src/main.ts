@@ -2,6 +2,7 @@
  * `npm start`, the main job from end to end: open the deployment, start the consumer, record, wait until every event is
  * stored, show the result, stop. Each step is a file beside this one.
  */
+import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { stopAll } from '@agent-audit/stack'
@@ -61,7 +62,9 @@ async function runMainJob(options: StartOptions, interruption: Interruption): Pr
   await using deployment = await openDeployment(options)
   if (interruption.exitCode !== undefined) return interruption.exitCode
   progress.end()
-  progress.say(`${job.title}\n${deployment.log.name} -> consumer -> ${deployment.store}, data in ${options.dataDir}\n`)
+  progress.say(
+    `${job.title}\n${deployment.log.name} -> consumer -> ${deployment.store}, data in ${resolve(options.dataDir)}\n`,
+  )
   let consumer: ConsumerProcess | undefined
   try {
     consumer = startConsumer({

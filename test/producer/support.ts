@@ -1,15 +1,23 @@
 /** Shared by the tests of the producer: trails, and the rows that they recorded. */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { type AuditSession, type AuditTrail, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import { findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
-import { embeddedLogFile, openEmbeddedLogReader } from '@agent-audit/spool'
+import { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader, rememberTopic } from '@agent-audit/spool'
 import { onTestFinished } from 'vitest'
 import type { Message } from '../support/kafka-topic.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 /** Options of a trail whose records stay unsent: no broker listens at this address. */
 export const NO_BROKER = { brokers: ['127.0.0.1:1'], onProblem: (): void => {} }
+
+/** Leaves a directory of spools as a run does that has reached the embedded log of `dataDir`. */
+export function rememberEmbeddedLog(spoolDir: string, dataDir: string, partitions = 4): void {
+  const log = openEmbeddedLog({ directory: dataDir })
+  rememberTopic(join(spoolDir, 'audit.events'), 'audit.events', { cluster: log.id, partitions })
+  log.close()
+}
 
 /** Opens a trail. The test's end closes it without waiting: records that it has not sent by then stay unsent. */
 export function openTrail(options: Partial<AuditTrailOptions>): AuditTrail {

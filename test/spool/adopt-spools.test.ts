@@ -136,7 +136,7 @@ it('assigns records whose owner never knew the number of partitions, at each ado
   spool.close()
   for (const count of [4, 9]) {
     const [adopted] = adoptSpools({ directory }).spools
-    adopted?.setPartitionCount(count)
+    adopted?.bind({ cluster: 'one', partitions: count })
     expect(adopted?.read(0, ALL).map(({ chunk }) => [...chunk.partitions])).toEqual([partitionsOf(chunkOf(0, 20), 4)])
     adopted?.close()
   }

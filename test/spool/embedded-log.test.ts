@@ -163,6 +163,22 @@ it('throws LOG_TRUNCATED when an offset was deleted or was never written', () =>
   expect(() => log.deleteBefore('events', 0, 5)).toThrow(invalid)
 })
 
+it('deletes much in steps, of which none leaves a record to read, and gives the space back', () => {
+  const record = { key: null, value: new Uint8Array(2 ** 20) }
+  for (let index = 0; index < 80; index++) log.append('events', 0, [record])
+  log.append('events', 1, [record])
+  expect(log.giveSpaceBack()).toBe(true)
+  expect(log.deleteBefore('events', 0, 79)).toBe(false)
+  expect(() => log.read('events', 0, 40, ALL)).toThrow(expect.objectContaining({ code: 'LOG_TRUNCATED' }))
+  while (!log.deleteBefore('events', 0, 79));
+  while (!log.giveSpaceBack());
+  expect(log.read('events', 0, 79, ALL)).toHaveLength(1)
+  expect(log.read('events', 1, 0, ALL)).toHaveLength(1)
+  const file = log.file
+  log.close()
+  expect(statSync(file).size).toBeLessThan(70 * 2 ** 20)
+})
+
 it('keeps the end of a partition of which everything was deleted', () => {
   log.append('events', 0, recordsOf('a', 'b'))
   log.deleteBefore('events', 0, 2)

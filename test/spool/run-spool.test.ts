@@ -190,25 +190,50 @@ it('keeps records before the number of partitions is known, and assigns all of t
   const spool = openSpool(directory)
   const [early, late] = [chunkOf(0, 20), chunkOf(20, 20)]
   spool.append(unassigned(early))
-  expect(spool.unassigned).toBe(true)
+  expect(spool.unbound).toBe(true)
   expect(() => spool.read(0, ALL)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
-  expect(() => spool.setPartitionCount(0)).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }))
-  spool.setPartitionCount(5)
-  expect(spool.unassigned).toBe(false)
+  expect(() => spool.bind({ cluster: 'one', partitions: 0 })).toThrow(
+    expect.objectContaining({ code: 'OPTIONS_INVALID' }),
+  )
+  spool.bind({ cluster: 'one', partitions: 5 })
+  expect(spool.unbound).toBe(false)
   spool.append(late)
   spool.append(unassigned(chunkOf(40, 3)))
-  expect(spool.unassigned).toBe(false)
+  expect(spool.unbound).toBe(false)
   const expected = [partitionsOf(early, 5), [...late.partitions], partitionsOf(chunkOf(40, 3), 5)]
   expect(partitionsIn(spool)).toEqual(expected)
   spool.close()
   // Some records may have been sent by now: another number would send the rest, and every resend, to other partitions.
   for (const adopted of adoptSpools({ directory }).spools) {
-    expect(adopted.unassigned).toBe(false)
-    adopted.setPartitionCount(7)
+    expect(adopted.unbound).toBe(false)
+    adopted.bind({ cluster: 'one', partitions: 7 })
     expect(partitionsIn(adopted)).toEqual(expected)
     adopted.close()
   }
   expect.assertions(8)
+})
+
+it('says the cluster that was last seen, until its run has reached one, and keeps that for every adopter', () => {
+  const directory = makeTempDirectory()
+  const known = { cluster: 'last seen', partitions: 4 }
+  const [unreached, reached] = [1, 2].map((number) =>
+    openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: ALL, fsync: false, known }),
+  )
+  for (const spool of [unreached, reached]) {
+    expect(spool).toMatchObject({ unbound: true, cluster: 'last seen' })
+    spool?.append(chunkOf(0, 20))
+  }
+  reached?.bind({ cluster: 'reached', partitions: 7 })
+  unreached?.close()
+  reached?.close()
+  for (const adopted of adoptSpools({ directory }).spools) {
+    const cluster = adopted.runId === runIdOf(1) ? 'last seen' : 'reached'
+    expect(adopted).toMatchObject({ unbound: false, cluster })
+    adopted.bind({ cluster: 'another', partitions: 9 })
+    expect(adopted.cluster).toBe(cluster)
+    adopted.close()
+  }
+  expect.assertions(6)
 })
 
 it('reports the age of the oldest chunk', () => {

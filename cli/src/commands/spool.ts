@@ -13,6 +13,7 @@ interface DrainOptions {
   readonly brokers?: string
   readonly dataDir?: string
   readonly schemaRegistry?: string
+  readonly toAny?: boolean
   readonly timeoutMs: number
   readonly json?: boolean
 }
@@ -27,6 +28,7 @@ const COLUMNS: readonly Column<SpoolStatus>[] = [
   { title: 'EVENTS', value: (row) => (row.records === null ? '-' : figure(row.records)), right: true },
   { title: 'BYTES', value: (row) => figure(row.fileBytes), right: true },
   { title: 'OLDEST (UTC)', value: (row) => (row.oldestMs === null ? '-' : dayAndTime(isoOf(row.oldestMs))) },
+  { title: 'CLUSTER', value: (row) => row.cluster ?? '-' },
 ]
 
 export function addSpool(program: Command, terminal: Terminal, exit: (code: number) => void): void {
@@ -54,6 +56,7 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
     .option('-D, --data-dir <dir>', 'send to the embedded log of this directory instead')
     .option('--schema-registry <url>', 'Confluent API: the same as schemaRegistryUrl of the producers')
+    .option('--to-any', 'send also what was recorded for another cluster, and say so')
     .option('--timeout-ms <n>', 'time limit', parseCount(1, DAY_MS), 60_000)
     .option('--json', 'one JSON object')
     .addHelpText(
@@ -80,7 +83,7 @@ async function drain(
   exit: (code: number) => void,
 ): Promise<void> {
   const { spoolStatus } = await import('@agent-audit/producer')
-  const destination = destinationOf(options, terminal)
+  const destination = { ...destinationOf(options, terminal), toAnyCluster: options.toAny ?? false }
   const deadline = performance.now() + options.timeoutMs
   const left = (): SpoolStatus[] => spoolStatus(directory).filter(({ state }) => state !== 'live')
   const topics = new Set(left().flatMap(({ topic, state }) => (state === 'set-aside' ? [] : topic)))

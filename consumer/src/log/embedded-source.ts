@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Assignment, LogPosition, LogSlice, Source } from '@agent-audit/kafka'
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
+import { LogTrim } from './trim-log.ts'
 
 export interface EmbeddedSourceOptions {
   readonly directory: string
@@ -12,8 +13,8 @@ export interface EmbeddedSourceOptions {
   readonly sessionTimeoutMs: number
 }
 
-/** With the member's name, unique to this source. */
-type MemberOptions = EmbeddedSourceOptions & { readonly member: string }
+/** With the member's name, unique to this source, and its trim. */
+type MemberOptions = EmbeddedSourceOptions & { readonly member: string; readonly trim: LogTrim }
 
 /** Pause of a reader at the end of the log before its next read, milliseconds. */
 const POLL_MS = 10
@@ -24,11 +25,15 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
   const log = openEmbeddedLog({ directory: options.directory })
   // One name for all memberships of this source, so that it rejoins at once where it could not leave.
   const member = randomUUID()
+  const trim = new LogTrim(log)
   return {
-    run: (work, draining) => runMember(log, { ...options, member }, work, draining),
+    run: (work, draining) => runMember(log, { ...options, member, trim }, work, draining),
     sourceId: () => Promise.resolve(log.id),
     positions: async () => options.topics.flatMap((topic) => positionsIn(log, options.groupId, topic)),
-    close: () => Promise.resolve(log.close()),
+    close: async () => {
+      await trim.finish()
+      log.close()
+    },
   }
 }
 
@@ -123,6 +128,7 @@ function positionsIn(log: EmbeddedLog, groupId: string, topic: string): LogPosit
 }
 
 interface Membership {
+  readonly trim: LogTrim
   readonly topic: string
   readonly groupId: string
   readonly epoch: number
@@ -144,7 +150,7 @@ function assignTopic(log: EmbeddedLog, member: Membership, ended: AbortSignal, d
 
 function assignPartition(
   log: EmbeddedLog,
-  { topic, groupId, epoch, partition }: Membership & { partition: number },
+  { topic, groupId, epoch, trim, partition }: Membership & { partition: number },
   ended: AbortSignal,
   draining: AbortSignal,
 ): Assignment {
@@ -158,7 +164,9 @@ function assignPartition(
     read: (from, until) => readPartition(log, { topic, partition, from }, AbortSignal.any([ended, draining, until])),
     commit: async (offset, metadata) => {
       if (ended.aborted) return 'refused'
-      return log.commit(groupId, epoch, topic, partition, offset, metadata) ? 'acknowledged' : 'refused'
+      if (!log.commit(groupId, epoch, topic, partition, offset, metadata)) return 'refused'
+      trim.committed(topic, partition, offset)
+      return 'acknowledged'
     },
   }
 }

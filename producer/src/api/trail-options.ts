@@ -42,10 +42,17 @@ export interface AuditTrailOptions {
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */
   fsync?: boolean | undefined
   /**
-   * Directory of the spools. Processes share it; each cluster needs its own.
+   * Directory of the spools. Processes share it. A spool belongs to the cluster that it was recorded for. The default with
+   * brokers depends on the working directory: a process warning, `SPOOL_DIR_UNNAMED`, says its absolute path at the start.
    * @defaultValue env AUDIT_SPOOL_DIR, else `spool` in the data directory, './.audit-spool' with brokers
    */
   spoolDir?: string | undefined
+  /**
+   * Whether events may go to another cluster than the one they were recorded for: those that dead runs left, and those of this
+   * run when the brokers turn out to be another cluster. False: they stay where they are, and `CLUSTER_CHANGED` is reported.
+   * @defaultValue false
+   */
+  toAnyCluster?: boolean | undefined
   /** Most bytes of events on disk that are not acknowledged, 1 MiB to 1 TiB. @defaultValue 1 GiB */
   spoolMaxBytes?: number | undefined
   /** When the spool is full: keep events in memory until there is room, or refuse them. @defaultValue 'wait' */

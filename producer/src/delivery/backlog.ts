@@ -9,10 +9,11 @@
  * read, or whose topic is not there, is left out until it is tried again.
  */
 import { isUnassigned } from '@agent-audit/spool'
-import type { AdoptedSpool, Chunk, RunSpool } from '@agent-audit/spool'
+import type { AdoptedSpool, Chunk, KnownTopic, RunSpool } from '@agent-audit/spool'
 import { IntegrityError } from '@agent-audit/schemas'
 import { toProblem } from './protocol.ts'
 import type { Loss } from './protocol.ts'
+import type { OneCluster } from './one-cluster.ts'
 import type { Outbox } from './outbox.ts'
 import type { Reporter } from './reporter.ts'
 import { SpoolFeed } from './spool-feed.ts'
@@ -27,6 +28,7 @@ export interface BacklogOptions {
   readonly outbox: Outbox
   /** Takes problems and losses. */
   readonly reporter: Reporter
+  readonly oneCluster: OneCluster
   /** Called with the topic of each dead run's spool: {@link Backlog.connected} is called once it can be sent to. */
   readonly connect: (topic: string) => void
   /** Called when {@link Backlog.advance} has work. */
@@ -37,6 +39,7 @@ export interface BacklogOptions {
 export class Backlog {
   readonly #outbox: Outbox
   readonly #reporter: Reporter
+  readonly #oneCluster: OneCluster
   readonly #connect: (topic: string) => void
   readonly #wake: () => void
   readonly #work: Work
@@ -48,16 +51,17 @@ export class Backlog {
   readonly #draining: Set<SpoolFeed> = new Set<SpoolFeed>()
   /** Feeds that the disk did not let be read: not tried before their pause is over. */
   readonly #paused: Set<SpoolFeed> = new Set<SpoolFeed>()
-  /** Partition counts by topic, once connected. */
-  readonly #partitions: Map<string, number> = new Map<string, number>()
+  /** The topics that are connected. */
+  readonly #known: Map<string, KnownTopic> = new Map<string, KnownTopic>()
   /** Bytes of dead runs' chunks in the outbox. */
   #deadBytes = 0
   /** Whether there is something to trim or to read. */
   #due = false
 
-  constructor({ outbox, reporter, connect, wake, work }: BacklogOptions) {
+  constructor({ outbox, reporter, oneCluster, connect, wake, work }: BacklogOptions) {
     this.#outbox = outbox
     this.#reporter = reporter
+    this.#oneCluster = oneCluster
     this.#connect = connect
     this.#wake = wake
     this.#work = work
@@ -95,9 +99,9 @@ export class Backlog {
     return older.reduce((bytes, { spool }) => bytes + spool.bytes, 0)
   }
 
-  /** A topic can be sent to, and has so many partitions. */
-  connected(topic: string, partitions: number): void {
-    this.#partitions.set(topic, partitions)
+  /** A topic can be sent to. */
+  connected(topic: string, known: KnownTopic): void {
+    this.#known.set(topic, known)
     this.#request()
   }
 
@@ -108,9 +112,9 @@ export class Backlog {
   appended(chunk: Chunk, id: number): boolean {
     const own = this.#own?.feed
     if (own === undefined || !own.isNext(id) || this.#mustWait(own) || this.#roomFor(own) <= 0) return false
-    if (isUnassigned(chunk)) {
+    if (own.spool.unbound || isUnassigned(chunk)) {
       // The count may have arrived since the chunk was made: without this request nothing would read the chunk.
-      if (this.#partitions.has(own.spool.topic)) this.#request()
+      if (this.#known.has(own.spool.topic)) this.#request()
       return false
     }
     own.pass(id, chunk)
@@ -145,6 +149,8 @@ export class Backlog {
   advance(): boolean {
     if (!this.#due) return false
     this.#due = false
+    // The files stay, and another process can adopt them while this run lives.
+    for (const feed of this.#oneCluster.others(this.#dead)) this.#guard(feed, () => this.#finish(feed))
     for (const feed of this.#draining) this.#guard(feed, () => this.#finish(feed))
     for (const feed of this.#dead) if (this.#canSend(feed)) this.#guard(feed, () => this.#sendFrom(feed))
     const own = this.#own?.feed
@@ -153,7 +159,7 @@ export class Backlog {
   }
 
   #canSend(feed: SpoolFeed): boolean {
-    return !this.#paused.has(feed) && this.#partitions.has(feed.spool.topic) && !this.#mustWait(feed)
+    return !this.#paused.has(feed) && this.#known.has(feed.spool.topic) && !this.#mustWait(feed)
   }
 
   /**
@@ -177,11 +183,9 @@ export class Backlog {
   #sendFrom(feed: SpoolFeed): void {
     this.#trim(feed)
     if (!this.#feeds.includes(feed) || this.#mustWait(feed) || this.#roomFor(feed) <= 0) return
-    if (feed.spool.unassigned) {
-      const partitions = this.#partitions.get(feed.spool.topic)
-      if (partitions === undefined) return
-      feed.spool.setPartitionCount(partitions)
-    }
+    const known = this.#known.get(feed.spool.topic)
+    if (known === undefined) return
+    feed.spool.bind(known)
     for (let room = this.#roomFor(feed); room > 0; room = this.#roomFor(feed)) {
       const chunks = feed.read(room)
       for (const { id, chunk } of chunks) this.#send(feed, id, chunk)

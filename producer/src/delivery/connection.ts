@@ -5,6 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sender } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { KnownTopic } from '@agent-audit/spool'
+import type { OneCluster } from './one-cluster.ts'
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5000
@@ -15,8 +17,9 @@ const LACK_POLL_MS = 1000
 export interface ConnectionOptions {
   /** Makes a client that is not connected yet. */
   readonly create: () => Sender
-  /** A client is connected; this is the topic's number of partitions. */
-  readonly onConnected: (topic: string, partitions: number) => void
+  readonly oneCluster: OneCluster
+  /** A client is connected to the topic. */
+  readonly onConnected: (topic: string, known: KnownTopic) => void
   /** A client failed, and another one will be tried. */
   readonly onFailure: (error: unknown) => void
   /** Takes an error that no retry is for. */
@@ -37,7 +40,7 @@ export class Connection {
   #connected = false
   /** The number of partitions last seen, and since when it was the same at each look. */
   #seen = { partitions: 0, sinceMs: 0 }
-  #looking: Promise<number | undefined> | undefined
+  #looking: Promise<KnownTopic | undefined> | undefined
 
   constructor(topic: string, options: ConnectionOptions) {
     this.#topic = topic
@@ -62,9 +65,9 @@ export class Connection {
     for (let failures = 0; ; failures++) {
       this.#closing.signal.throwIfAborted()
       const sender = this.#options.create()
-      let partitions: number
+      let known: KnownTopic
       try {
-        partitions = await this.#connect(sender)
+        known = await this.#connect(sender)
         this.#closing.signal.throwIfAborted()
       } catch (error) {
         await sender.close()
@@ -74,14 +77,15 @@ export class Connection {
         continue
       }
       this.#connected = true
-      this.#saw(partitions)
+      this.#saw(known)
       return sender
     }
   }
 
-  #saw(partitions: number): void {
+  #saw(known: KnownTopic): void {
+    const { partitions } = known
     if (partitions !== this.#seen.partitions) this.#seen = { partitions, sinceMs: performance.now() }
-    this.#options.onConnected(this.#topic, partitions)
+    this.#options.onConnected(this.#topic, known)
   }
 
   /** The number of partitions last seen; 0 before the first connect. */
@@ -105,12 +109,12 @@ export class Connection {
   }
 
   /** Asks for the number of partitions with a client of its own, which interrupts no send. Undefined without an answer. */
-  async #look(): Promise<number | undefined> {
+  async #look(): Promise<KnownTopic | undefined> {
     const sender = this.#options.create()
     try {
-      const partitions = await this.#connect(sender)
-      if (!this.closed) this.#saw(partitions)
-      return partitions
+      const known = await this.#connect(sender)
+      if (!this.closed) this.#saw(known)
+      return known
     } catch {
       return undefined // The connection itself reports what is wrong.
     } finally {
@@ -119,9 +123,12 @@ export class Connection {
     }
   }
 
-  async #connect(sender: Sender): Promise<number> {
-    const partitions = (await sender.connect([this.#topic])).get(this.#topic)
-    if (partitions !== undefined) return partitions
+  async #connect(sender: Sender): Promise<KnownTopic> {
+    const reached = await sender.connect([this.#topic])
+    const { cluster } = reached
+    this.#options.oneCluster.reach(cluster)
+    const partitions = reached.partitions.get(this.#topic)
+    if (partitions !== undefined) return { cluster, partitions }
     throw new AuditUnavailableError('BROKER_UNAVAILABLE', `the cluster says nothing about topic ${this.#topic}`)
   }
 

@@ -11,11 +11,12 @@
  */
 import type { Sender } from '@agent-audit/kafka'
 import { createKafkaSender } from '@agent-audit/kafka/sender'
-import { lastPartitions, openRunSpool, rememberPartitions } from '@agent-audit/spool'
-import type { Chunk } from '@agent-audit/spool'
+import { lastKnownTopic, openRunSpool, rememberTopic } from '@agent-audit/spool'
+import type { Chunk, KnownTopic } from '@agent-audit/spool'
 import { createEmbeddedSender } from './embedded-sender.ts'
 import { Backlog } from './backlog.ts'
 import { backoffMs, Connections } from './connection.ts'
+import { OneCluster } from './one-cluster.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
@@ -47,8 +48,8 @@ export class Delivery {
   /** Chunks not stored yet, in order; the first may have its partitions already. */
   readonly #waiting: EncodedChunk[] = []
   #first: Chunk | undefined
-  /** Number of partitions of the trail's topic: the last one seen, until the broker has said it. */
-  #partitions: number | undefined
+  /** The trail's topic: as it was last seen, until the broker has described it. */
+  #known: KnownTopic | undefined
   #full = false
   #failures = 0
   #retry: NodeJS.Timeout | undefined
@@ -66,9 +67,12 @@ export class Delivery {
     const { fail } = work
     const wake = (): void => this.#wake()
     this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
+    const problem = (error: Error): void => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE'))
+    const oneCluster = new OneCluster(settings, problem)
     this.#connections = new Connections({
+      oneCluster,
       create: () => createSender(settings),
-      onConnected: (topic, partitions) => work.run(() => this.#onConnected(topic, partitions)),
+      onConnected: (topic, known) => work.run(() => this.#onConnected(topic, known)),
       onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
       fail,
     })
@@ -78,6 +82,7 @@ export class Delivery {
     this.#backlog = new Backlog({
       outbox: this.#outbox,
       reporter: this.#reporter,
+      oneCluster,
       // The spools of dead runs say their topics.
       connect: (topic) => void this.#connections.of(topic),
       wake,
@@ -89,7 +94,7 @@ export class Delivery {
     this.#work.run(() => {
       const { durability, spoolDir, topic, runId, restarted } = this.#settings
       if (durability === 'disk') {
-        this.#partitions = lastPartitions(spoolDir, topic)
+        this.#known = lastKnownTopic(spoolDir, topic)
         this.#backlog.adopt(spoolDir, restarted ? runId : undefined)
         this.#openSpool()
       } else if (restarted) this.#reporter.resumed([])
@@ -172,25 +177,25 @@ export class Delivery {
     this.#reporter.freed(bytes.buffer as ArrayBuffer)
   }
 
-  #onConnected(connected: string, count: number): void {
+  #onConnected(connected: string, known: KnownTopic): void {
     const { durability, spoolDir, topic } = this.#settings
-    this.#backlog.connected(connected, count)
+    this.#backlog.connected(connected, known)
     if (connected !== topic) return
-    if (durability === 'disk' && count !== this.#partitions) {
+    const { cluster, partitions } = this.#known ?? {}
+    if (durability === 'disk' && (known.partitions !== partitions || known.cluster !== cluster)) {
       try {
-        rememberPartitions(spoolDir, topic, count)
+        rememberTopic(spoolDir, topic, known)
       } catch (error) {
         this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
       }
     }
-    this.#partitions = count
+    this.#known = known
   }
 
   #openSpool(): void {
     const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync, restarted: again } = this.#settings
-    const partitions = this.#partitions
     try {
-      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, partitions, again }))
+      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, known: this.#known, again }))
     } catch (error) {
       this.#waitForDisk(error)
     }
@@ -199,11 +204,11 @@ export class Delivery {
   /** Stores and passes on as many waiting chunks as it can. */
   #admit(): void {
     if (this.#retry !== undefined || this.#closed) return
-    if (this.#settings.durability !== 'disk' && this.#partitions === undefined) return
+    if (this.#settings.durability !== 'disk' && this.#known === undefined) return
     if (this.#settings.durability === 'disk' && this.#backlog.own === undefined) this.#openSpool()
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       // Kept: a commit without a clear answer may only be tried again with the very same chunk.
-      this.#first ??= assignPartitions(next, this.#partitions)
+      this.#first ??= assignPartitions(next, this.#known?.partitions)
       if (!this.#accept(this.#first, next)) return
       this.#first = undefined
       this.#waiting.shift()

@@ -28,7 +28,7 @@ export function createEmbeddedSender(
         if (present === undefined) log.createTopic(topic, PARTITIONS)
         partitions.set(topic, present ?? PARTITIONS)
       }
-      return partitions
+      return { cluster: log.id, partitions }
     },
     async send({ topic, partition }, records) {
       if (log === undefined) throw new Error('connect first')

@@ -25,14 +25,18 @@ export interface DeliverySettings {
   /** The directory of this topic's spools. */
   readonly spoolDir: string
   readonly spoolMaxBytes: number
+  /** Whether events may go to another cluster than the one they were recorded for. */
+  readonly toAnyCluster: boolean
   readonly onFull: 'wait' | 'refuse'
   /** 32 hex digits. */
   readonly runId: string
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull } = options
-  return { runId, topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, spoolMaxBytes, onFull }
+  const { topic, destination, schemaRegistryUrl, durability, fsync, onFull } = options
+  const { spoolDir, spoolMaxBytes, toAnyCluster } = options
+  const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
+  return { runId, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
 }
 
 /** What one run of delivery is started with. */

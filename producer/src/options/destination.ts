@@ -1,5 +1,5 @@
 /** Where records go. */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type KafkaConnection, readKafkaEnvironment } from '@agent-audit/kafka'
 import type { Issue } from '@agent-audit/schemas'
 
@@ -59,8 +59,24 @@ function embedded(dataDir: string, { fsync }: DestinationOptions): Destination {
   return { kind: 'embedded', dataDir, fsync: fsync ?? false }
 }
 
+/** In the working directory of the process. */
+const FALLBACK_SPOOL_DIR = './.audit-spool'
+
 /** Where spools lie unless the options say. */
 export function defaultSpoolDir(destination: Destination): string {
-  const fallback = destination.kind === 'embedded' ? join(destination.dataDir, 'spool') : './.audit-spool'
+  const fallback = destination.kind === 'embedded' ? join(destination.dataDir, 'spool') : FALLBACK_SPOOL_DIR
   return process.env['AUDIT_SPOOL_DIR'] || fallback
+}
+
+const said = new Set<string>()
+
+/**
+ * Says once a process where the spools lie, if nothing names their directory: then another working directory is another spool.
+ */
+export function sayUnnamedSpoolDir(named: string | undefined, destination: Destination): void {
+  const directory = resolve(FALLBACK_SPOOL_DIR)
+  if (named !== undefined || defaultSpoolDir(destination) !== FALLBACK_SPOOL_DIR || said.has(directory)) return
+  said.add(directory)
+  const message = `events wait for the broker in ${directory}, which depends on the working directory: name a directory in spoolDir or AUDIT_SPOOL_DIR`
+  process.emitWarning(message, 'AuditTrailWarning', 'SPOOL_DIR_UNNAMED')
 }

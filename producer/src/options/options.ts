@@ -1,5 +1,5 @@
 /** Options of a trail: checked once, at construction, every wrong one named. */
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { brokersSchema, saslSchema, sslSchema } from '@agent-audit/kafka'
 import {
   DEFAULT_RETENTION_CLASS,
@@ -56,6 +56,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .min(MIB)
     .max(1024 * 1024 * MIB)
     .optional(),
+  toAnyCluster: z.boolean().optional(),
   onFull: z.enum(['wait', 'refuse']).optional(),
   maxBufferBytes: z
     .int()
@@ -102,9 +103,10 @@ export interface ResolvedOptions {
   readonly destination: Destination
   readonly durability: Durability
   readonly fsync: boolean
-  /** The topic's directory below the option `spoolDir`. */
+  /** The topic's directory below the option `spoolDir`; absolute. */
   readonly spoolDir: string
   readonly spoolMaxBytes: number
+  readonly toAnyCluster: boolean
   readonly onFull: 'wait' | 'refuse'
   readonly maxBufferBytes: number
   readonly onUnavailable: NonNullable<AuditTrailOptions['onUnavailable']>
@@ -153,8 +155,9 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     destination,
     durability: options.durability ?? 'disk',
     fsync: options.fsync ?? false,
-    spoolDir: join(options.spoolDir ?? defaultSpoolDir(destination), topic),
+    spoolDir: resolve(options.spoolDir ?? defaultSpoolDir(destination), topic),
     spoolMaxBytes: options.spoolMaxBytes ?? DEFAULT_SPOOL_BYTES,
+    toAnyCluster: options.toAnyCluster ?? false,
     onFull: options.onFull ?? 'wait',
     maxBufferBytes: options.maxBufferBytes ?? DEFAULT_BUFFER_BYTES,
     onUnavailable: options.onUnavailable ?? 'refuse',

@@ -6,13 +6,17 @@ import type { AuditTrailOptions } from '../api/trail-options.ts'
 import { deadline } from '../context/availability.ts'
 import { createClaims } from '../context/used-approvals.ts'
 import { startDelivery } from '../delivery/port.ts'
+import { sayUnnamedSpoolDir } from '../options/destination.ts'
 import { resolveOptions } from '../options/options.ts'
 import { Trail } from './trail.ts'
 
 /** As `createAuditTrail`, for a caller that appends complete records. */
 export function openTrail(options: AuditTrailOptions): Trail {
   const resolved = resolveOptions(options)
-  if (resolved.durability === 'disk') checkDirectory(resolved.spoolDir)
+  if (resolved.durability === 'disk') {
+    checkDirectory(resolved.spoolDir)
+    sayUnnamedSpoolDir(options.spoolDir, resolved.destination)
+  }
   return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, claims: createClaims(resolved), eager: false })
 }
 

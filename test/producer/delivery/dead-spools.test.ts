@@ -4,7 +4,7 @@ import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
-import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
+import { openEmbeddedLog } from '@agent-audit/spool'
 import { kafkaAvailability } from '@agent-audit/stack'
 import { describe, expect, it, vi } from 'vitest'
 import { holdEmbeddedLog } from './hold-embedded-log.ts'
@@ -12,7 +12,7 @@ import { connectKafka, makeTopic, readMessages } from '../../support/kafka-topic
 import { sharedKafka } from '../../support/shared-kafka.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 import { startChildWith } from '../process/run-program.ts'
-import { openTrail, readRows, rowsOf } from '../support.ts'
+import { openTrail, readRows, rememberEmbeddedLog, rowsOf } from '../support.ts'
 
 const TOPIC = 'audit.events'
 /** Nothing listens there. */
@@ -96,7 +96,7 @@ describe('a spool of a dead run that cannot be read', () => {
     const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
     await trail.startSession().decision({ reasoning: 'own' }).acked
     expect(problems[0]?.message).toContain('a later release')
-    setFormat(file, 3)
+    setFormat(file, 4)
     await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(8)
   })
 })
@@ -132,7 +132,7 @@ describe.skipIf(!availability.available)(`on a real Kafka${reason}`, () => {
 it('a topic with fewer partitions than records name: what it has a partition for is sent, the rest is set aside and named', async () => {
   const dataDir = makeTempDirectory()
   const spoolDir = join(dataDir, 'spool')
-  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 64)
+  rememberEmbeddedLog(spoolDir, dataDir, 64)
   const dead = openTrail({ ...NOWHERE, spoolDir })
   for (let index = 0; index < 100; index++) dead.startSession().decision({ reasoning: `${index}` })
   expect(await dead.close({ timeoutMs: 0 })).toMatchObject({ pending: 202 })

@@ -1,10 +1,10 @@
 import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
-import { openEmbeddedLog, rememberPartitions } from '@agent-audit/spool'
+import { openEmbeddedLog } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startChild } from '../process/run-program.ts'
-import { NO_BROKER, openTrail, readRows, sessionRows } from '../support.ts'
+import { NO_BROKER, openTrail, readRows, rememberEmbeddedLog, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('a receipt', () => {
@@ -92,16 +92,13 @@ describe('a stored event', () => {
 
   it.each([
     ['the directory is new', () => {}],
-    [
-      'the number of partitions is known',
-      (spoolDir: string) => rememberPartitions(join(spoolDir, 'audit.events'), 'audit.events', 4),
-    ],
+    ['the number of partitions is known', rememberEmbeddedLog],
   ])(
     'waits on disk while there is no broker, also when memory is full, and goes out in order: %s',
     async (_known, prepare) => {
       const dataDir = makeTempDirectory()
       const spoolDir = join(dataDir, 'spool')
-      prepare(spoolDir)
+      prepare(spoolDir, dataDir)
       const trail = openTrail({ ...NO_BROKER, spoolDir, maxRecordBytes: 2 ** 20 })
       const session = trail.startSession({ session_id: 's1' })
       // 24 MB: three times what delivery keeps in memory.

@@ -3,18 +3,17 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
-import { rememberPartitions } from '@agent-audit/spool'
 import { describe, expect, it } from 'vitest'
 import { holdEmbeddedLog } from './hold-embedded-log.ts'
 import { NO_OWN_DISK, startChild, startChildOnDisk } from '../process/run-program.ts'
-import { explainedBy, gapsOf, NO_BROKER, openTrail, readRows, sessionRows } from '../support.ts'
+import { explainedBy, gapsOf, NO_BROKER, openTrail, readRows, rememberEmbeddedLog, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
 
-function makeSpoolDirectory(): string {
+function makeSpoolDirectory(dataDir = makeTempDirectory()): string {
   const spoolDir = makeTempDirectory()
-  rememberPartitions(join(spoolDir, TOPIC), TOPIC, 4)
+  rememberEmbeddedLog(spoolDir, dataDir)
   return spoolDir
 }
 
@@ -22,7 +21,8 @@ describe('a full spool that refuses', () => {
   const FULL: Partial<AuditTrailOptions> = { ...NO_BROKER, spoolMaxBytes: 2 ** 20, onFull: 'refuse' }
 
   it('keeps room for the events that explain the refusals, also at close, and holds back new work', async () => {
-    const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+    const dataDir = makeTempDirectory()
+    const spoolDir = makeSpoolDirectory(dataDir)
     const trail = openTrail({ ...FULL, spoolDir })
     const session = trail.startSession({ session_id: 's1' })
     const receipts = Array.from({ length: 40 }, () => session.decision({ reasoning: 'x'.repeat(100_000) }))
@@ -68,7 +68,8 @@ it('a full spool that waits leaves further events in memory, holds back new work
 
 describe('a damaged spool', () => {
   it('of the run itself: the records that it cannot send are reported, rejected and explained; the run goes on', async () => {
-    const [spoolDir, dataDir] = [makeSpoolDirectory(), makeTempDirectory()]
+    const dataDir = makeTempDirectory()
+    const spoolDir = makeSpoolDirectory(dataDir)
     const release = holdEmbeddedLog(dataDir, TOPIC)
     const problems: TrailError[] = []
     const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })

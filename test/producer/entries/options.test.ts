@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import { createTestTrail } from '@agent-audit/producer/testing'
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { openTrail, readRows, sessionRows } from '../support.ts'
+import { NO_BROKER, openTrail, readRows, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 afterEach(() => vi.unstubAllEnvs())
@@ -158,4 +158,21 @@ it.each([
   }
   expect(existsSync(join(directory, 'spool'))).toBe(false)
   expect(() => session.decision({ reasoning: 'r' }, { durability: 'disk' })).toThrow(/durability/)
+})
+
+it('says once a process in which directory the events wait, when nothing names it', () => {
+  const directory = makeTempDirectory()
+  vi.stubEnv('AUDIT_SPOOL_DIR', '')
+  onTestFinished(() => void vi.restoreAllMocks())
+  vi.spyOn(process, 'cwd').mockReturnValue(directory)
+  const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
+  openTrail({ ...NO_BROKER, spoolDir: './named' })
+  openTrail({ dataDir: './data' })
+  openTrail({ ...NO_BROKER, durability: 'memory' })
+  expect(warn).not.toHaveBeenCalled()
+  openTrail(NO_BROKER)
+  openTrail(NO_BROKER)
+  const said = expect.stringContaining(`${join(directory, '.audit-spool')},`) as string
+  expect(warn.mock.calls).toEqual([[said, 'AuditTrailWarning', 'SPOOL_DIR_UNNAMED']])
+  expect(existsSync(join(directory, '.audit-spool', 'audit.events'))).toBe(true)
 })
