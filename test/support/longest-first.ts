@@ -15,6 +15,7 @@ const LONG = [
   'test/consumer/unclear.test.ts',
   'test/start/bad-files.test.ts',
   'test/stack/kafka-clusters.test.ts',
+  'test/producer/delivery/restart.test.ts',
   'test/producer/process/process-life.test.ts',
   'test/producer/process/exit.test.ts',
   'test/producer/delivery/kafkajs-losses.test.ts',
