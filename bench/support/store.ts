@@ -1,7 +1,7 @@
 /** The tables of the consumers: ours as migrated, and a twin for each of the others. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import { EVENTS_TABLE, LOGS_TABLE, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, LOGS_TABLE, NEWEST_SCHEMA, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { DataDir } from '@agent-audit/embedded'
 
 /** Counts of a consumer's rows: all, distinct records, distinct positions in the topic. */
@@ -32,7 +32,8 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
   await admin.command(twinStatement(`${database}.${TWIN_TABLE}`))
   await admin.command(bytesAsHex(twinStatement(`${database}.${HEX_TWIN_TABLE}`)))
   for (const twin of [TWIN_TABLE, HEX_TWIN_TABLE]) {
-    for (const statement of laterSettings(`${database}.${twin}`)) await admin.command(statement)
+    const own = twin === HEX_TWIN_TABLE ? bytesAsHex : (statement: string): string => statement
+    for (const statement of laterChanges(`${database}.${twin}`)) await admin.command(own(statement))
   }
   const countOf = async (from: string): Promise<number> => {
     const [row] = await admin.rows<{ count: number }>(`SELECT toFloat64(count()) AS count FROM ${from}`)
@@ -64,12 +65,15 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
 
 /** Columns of the table that the Avro record fills: names and types of those before the position in the topic. */
 export function recordColumns(): { name: string; type: string }[] {
-  const lines = eventsStatement().matchAll(/^ {2}([a-z_0-9]+) (.+?)(?: CODEC\(.*\))?,$/gm)
-  const columns = Array.from(lines, ([, name = '', type = '']) => ({ name, type }))
-  return columns.slice(
-    0,
-    columns.findIndex(({ name }) => name === 'log_id'),
+  const ofEvents = allStatements().filter(
+    (statement) =>
+      statement.includes(`TABLE IF NOT EXISTS ${EVENTS_TABLE}`) || statement.includes(`ALTER TABLE ${EVENTS_TABLE}`),
   )
+  const lines = ofEvents.flatMap((statement) => [
+    ...statement.matchAll(/^ {2}(?:ADD COLUMN IF NOT EXISTS )?([a-z_0-9]+) (.+?)(?: CODEC\(.*\))?(?: AFTER \w+)?,$/gm),
+  ])
+  const types = new Map(lines.map(([, name = '', type = '']) => [name, type]))
+  return NEWEST_SCHEMA.fields.map(({ name }) => ({ name, type: types.get(name) ?? '' }))
 }
 
 /** Same columns, codecs, order, indexes, projection and settings as audit_events; no constraints: only our consumer meets them. */
@@ -84,11 +88,16 @@ function bytesAsHex(statement: string): string {
   return statement.replaceAll(/FixedString\((\d+)\)/g, (_, bytes: string) => `FixedString(${2 * Number(bytes)})`)
 }
 
-/** Settings that later migrations changed on audit_events. */
-function laterSettings(table: string): string[] {
-  const altered = `ALTER TABLE ${EVENTS_TABLE} MODIFY SETTING`
+/** What later migrations changed on audit_events, without constraints and without the bytes as hex. */
+function laterChanges(table: string): string[] {
+  const altered = `ALTER TABLE ${EVENTS_TABLE}`
   const statements = allStatements().filter((statement) => statement.includes(altered))
-  return statements.map((statement) => statement.replace(altered, `ALTER TABLE ${table} MODIFY SETTING`))
+  return statements.map((statement) =>
+    statement
+      .replace(altered, `ALTER TABLE ${table}`)
+      .replaceAll(/,\n {2}ADD COLUMN IF NOT EXISTS \w+_hex .*?(?=,?$)/gm, '')
+      .replace(/,\n {2}ADD CONSTRAINT [\s\S]*$/, ''),
+  )
 }
 
 function allStatements(): string[] {

@@ -115,7 +115,7 @@ export class FieldWriter {
 
   /**
    * SHA-256 of the tool's whole output, if the record holds less than that after redaction and cut; else null: the digest
-   * follows from the output itself, and would cost 0.5 us and 32 bytes that no codec makes smaller.
+   * follows from the output itself, and would cost 0.6 us and 32 bytes that no codec makes smaller.
    * @param recorded - tool_output of the finished record.
    */
   outputDigest(recorded: string | null): Uint8Array | null {
