@@ -67,13 +67,15 @@ it('a hole beside a row that is stored twice stays a hole', async () => {
   const [{ sink }, logPartition] = [await openWatchedSink(store), newLogPartition()]
   await addEvents(logPartition, { offset: 'number', count: 100, without: [50] })
   await addEvents(logPartition, { offset: '49', count: 1 })
-  await addSkipped(logPartition, { offset: '51', count: 1 })
-  const expected = [
+  const [below, above] = [
     { first: 0, last: 49 },
     { first: 51, last: 99 },
   ]
-  expect(await sink.accounted(logPartition, 0)).toEqual(expected)
-  expect(await sink.accounted(logPartition, 49)).toEqual([{ first: 49, last: 49 }, expected[1]])
+  // As many rows as offsets from the first to the last.
+  expect(await sink.accounted(logPartition, 0)).toEqual([below, above])
+  expect(await sink.accounted(logPartition, 49)).toEqual([{ first: 49, last: 49 }, above])
+  await addSkipped(logPartition, { offset: '51', count: 1 })
+  expect(await sink.accounted(logPartition, 0)).toEqual([below, above])
 })
 
 it('rows that are stored twice make no gap', async () => {
@@ -149,6 +151,20 @@ it('suspects are looked for only where their run has records', async () => {
   const records = [5, 99, 100].map((runSeq) => ({ runId: RUN, runSeq }))
   expect(await watched.sink.stored(logPartition, records)).toEqual(records.slice(0, 2))
   await expectBounded(watched, EDGES)
+})
+
+it('suspects are found in every stretch of a long run, and one that was never stored in none', async () => {
+  const [watched, logPartition] = [await openWatchedSink(store), newLogPartition()]
+  await addEvents(logPartition, { offset: 'number * 3000000', count: 10 })
+  await addEvents(logPartition, { offset: `${STEP} + number`, count: 3 }, 'cd'.repeat(16))
+  const records = Array.from({ length: 10 }, (_, runSeq) => ({ runId: RUN, runSeq }))
+  const asked = [...records, { runId: RUN, runSeq: 10 }, { runId: 'cd'.repeat(16), runSeq: 9 }]
+  const found = await watched.sink.stored(logPartition, asked)
+  expect(found.toSorted((one, other) => one.runSeq - other.runSeq)).toEqual(records)
+  // The newest are found without a look at the rest: one query for the bounds, and one for their stretch.
+  watched.queries.length = 0
+  expect(await watched.sink.stored(logPartition, records.slice(-1))).toEqual(records.slice(-1))
+  expect(watched.queries).toHaveLength(2)
 })
 
 const runOf = (index: number): string => index.toString(16).padStart(32, '0')
