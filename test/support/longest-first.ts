@@ -20,6 +20,7 @@ const LONG = [
   'test/producer/process/exit.test.ts',
   'test/producer/delivery/kafkajs-losses.test.ts',
   'test/outage/outage.test.ts',
+  'test/producer/delivery/clusters.test.ts',
   'test/producer/delivery/kafka-outage.test.ts',
   'test/consumer/bad-data.test.ts',
   'test/integration/rolling-deploy.test.ts',

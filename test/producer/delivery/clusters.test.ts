@@ -154,6 +154,20 @@ describe.skipIf(reason !== '')(`an address that leads to another Kafka${reason}`
     },
   )
 
+  it('gets the later events of a run with toAnyCluster, which says so', async () => {
+    const topic = await makeTopics()
+    const problems: string[] = []
+    const onProblem: AuditTrailOptions['onProblem'] = ({ message }) => problems.push(message)
+    const trail = openTrail({ brokers, topic, spoolDir: makeTempDirectory(), toAnyCluster: true, onProblem })
+    const session = trail.startSession()
+    session.decision({ reasoning: 'before' })
+    await trail.flush()
+    await leadTo(1)
+    await session.decision({ reasoning: 'after' }).acked
+    expect(await reasoningsIn(topic)).toEqual(new Set(['after']))
+    expect(problems.join('\n')).toMatch(/was cluster .* and is .* now/)
+  })
+
   it('gets the new events of the next run, and the old ones when told to', async () => {
     const topic = await makeTopics()
     const spoolDir = makeTempDirectory()
