@@ -10,6 +10,7 @@
  * Paying another amount than was approved, or without a decision, is refused and recorded.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { hostname, userInfo } from 'node:os'
 import {
   ActionRefusedError,
   type ApprovalDecision,
@@ -39,7 +40,13 @@ async function ask(eur: string, requestFile: string): Promise<string> {
 
 async function review(person: string, requestFile: string, decisionFile: string): Promise<string> {
   const request = read(requestFile) as ApprovalRequest
-  const decision = await trail.decideApproval(request, { approval_status: 'approved', approver_id: person })
+  // The user who runs this command vouches for the person. A desk names its sign-on here, such as its OIDC issuer.
+  const identity_source = `os-user:${userInfo().username}@${hostname()}`
+  const decision = await trail.decideApproval(request, {
+    approval_status: 'approved',
+    approver_id: person,
+    identity_source,
+  })
   writeFileSync(decisionFile, JSON.stringify(decision))
   return `approved ${JSON.stringify(request.tool_input)}`
 }

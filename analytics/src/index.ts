@@ -1,5 +1,12 @@
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
-export { type Analytics, type AnalyticsOptions, connectAnalytics } from './connection/clickhouse.ts'
+export {
+  type Analytics,
+  type AnalyticsOptions,
+  connectAnalytics,
+  type QueryOptions,
+  type RowSchema,
+} from './connection/clickhouse.ts'
+export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,

@@ -7,6 +7,10 @@ import {
   median,
   type OutagePart,
   type ProducerPart,
+  type ScalePart,
+  SUSPECTS_STORED,
+  WITH_METADATA,
+  WITHOUT_METADATA,
 } from '../support/results.ts'
 
 export interface Bound {
@@ -29,6 +33,9 @@ const PRODUCER = {
   'ours, broker, no redaction': { ...BROKER, threadCpuUsPerEvent: 5 },
 }
 const STALL_MS = 3
+/** Milliseconds at the largest size; and how much longer than at the smallest size, but for what reads a whole partition. */
+const SCALE = { [WITHOUT_METADATA]: 1000, [WITH_METADATA]: 200, [SUSPECTS_STORED]: 100 }
+const SCALE_GROWTH_MS = 50
 const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
 
 export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
@@ -96,6 +103,19 @@ export function completenessBounds({ rounds }: CompletenessPart): Bound[] {
   return [
     atMost('seconds for 10 M complete rows, slowest round', COMPLETENESS_SECONDS, slowest('complete')),
     atMost('seconds for 10 M rows with faults, slowest round', COMPLETENESS_SECONDS, slowest('faulty')),
+  ]
+}
+
+export function scaleBounds({ rounds }: ScalePart): Bound[] {
+  const sizes = rounds.map(({ rows }) => rows)
+  const [smallest, largest] = [Math.min(...sizes), Math.max(...sizes)]
+  const at = (size: number, wanted: string): number =>
+    rounds.find(({ rows, question }) => rows === size && question === wanted)?.medianMs ?? Number.NaN
+  const questions = [...new Set(rounds.map(({ question }) => question))].filter((name) => name !== WITHOUT_METADATA)
+  const growth = Math.max(...questions.map((question) => at(largest, question) - at(smallest, question)))
+  return [
+    ...Object.entries(SCALE).map(([question, bound]) => atMost(`ms, ${question}`, bound, at(largest, question))),
+    atMost('ms longer than at the smallest size, any other question', SCALE_GROWTH_MS, Number(growth.toFixed(1))),
   ]
 }
 

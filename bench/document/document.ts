@@ -7,6 +7,7 @@ import { describeConsumer } from './document-consumer.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
+import { describeScale } from './document-scale.ts'
 import type { Environment } from '../support/environment.ts'
 import { newest, type Results } from '../support/results.ts'
 
@@ -28,6 +29,7 @@ export function writeDocument(): void {
   const producer = newest('producer')
   const completeness = newest('completeness')
   const outage = newest('outage')
+  const scale = newest('scale')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -35,6 +37,7 @@ export function writeDocument(): void {
     ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
+    ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

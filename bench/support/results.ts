@@ -126,6 +126,32 @@ export interface CompletenessPart {
   readonly rounds: readonly CompletenessRound[]
 }
 
+/** Questions of the benchmark of large partitions that have a bound. */
+export const WITHOUT_METADATA = 'offsets accounted for, without metadata'
+export const WITH_METADATA = 'offsets accounted for, with metadata'
+export const SUSPECTS_STORED = '1,000 suspects, all stored'
+
+/** One query of the consumer about a partition, asked several times of each partition of a log. */
+export interface ScaleRound {
+  /** Rows of the log, in both tables. */
+  readonly rows: number
+  readonly question: string
+  /** The first time since the server started. */
+  readonly firstMs: number
+  readonly medianMs: number
+  readonly maxMs: number
+  /** CPU of the server a time, the mean, milliseconds: on a busy machine it says more. */
+  readonly cpuMs: number
+}
+
+export interface ScalePart {
+  /** Of each log. */
+  readonly partitions: number
+  /** Active parts of all tables. */
+  readonly parts: number
+  readonly rounds: readonly ScaleRound[]
+}
+
 /** A producer while its broker is up, down, and up again. */
 export interface OutagePhase {
   readonly phase: 'broker up' | 'broker down' | 'broker back, draining'
@@ -158,6 +184,7 @@ export interface Results {
   readonly producer?: ProducerPart | undefined
   readonly completeness?: CompletenessPart | undefined
   readonly outage?: OutagePart | undefined
+  readonly scale?: ScalePart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('../results', import.meta.url))
@@ -171,7 +198,7 @@ export function saveResults(results: Results): string {
 }
 
 /** A part of the newest results that contain it, and their path. Names sort by time. */
-export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage'>(
+export function newest<Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage' | 'scale'>(
   part: Part,
 ): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })

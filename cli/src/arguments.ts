@@ -1,5 +1,5 @@
 /** Parsers of option values. */
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
@@ -12,6 +12,19 @@ export function parseTime(text: string): Date {
       : new Date(/^\d{4}-\d\d-\d\dT[\d:.]+$/.test(text) ? `${text}Z` : text)
   if (/^\d+[smhdw]$|^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(time.getTime())) return time
   throw new InvalidArgumentError('expected a duration such as 24h or 7d, or a date such as 2026-11-24T10:00:00Z')
+}
+
+/** The option that says which time a window is of, as the analytics name it. */
+export function clockOption(): Option {
+  return new Option(
+    '--by <time>',
+    'the time of --since and --until: event-time, by the producer, or log-time, by the log',
+  )
+    .default('event_time', 'event-time')
+    .argParser((text) => {
+      if (text === 'event-time' || text === 'log-time') return text.replace('-', '_')
+      throw new InvalidArgumentError('expected event-time or log-time')
+    })
 }
 
 /** A whole number from `min` to `max`. */

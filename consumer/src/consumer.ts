@@ -157,6 +157,7 @@ export function composeParts(settings: Settings): ConsumerParts {
     password: settings.CLICKHOUSE_PASSWORD,
     database: settings.CLICKHOUSE_DATABASE,
     insertTimeoutMs: settings.INSERT_TIMEOUT_MS,
+    queryTimeoutMs: settings.QUERY_TIMEOUT_MS,
   })
   const registryUrl = settings.SCHEMA_REGISTRY_URL
   const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))

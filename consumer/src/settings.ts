@@ -34,6 +34,8 @@ export interface Settings {
   BUFFER_MAX_BYTES: number
   /** How long an insert may take before its answer counts as unclear, milliseconds; below LEASE_MS. */
   INSERT_TIMEOUT_MS: number
+  /** How long ClickHouse may take to answer a query, milliseconds. */
+  QUERY_TIMEOUT_MS: number
   /** D of the protocol: how long an insert may live after its lease was taken, milliseconds of ClickHouse's clock. */
   LEASE_MS: number
   /** M of the protocol: the largest step back of ClickHouse's clock, milliseconds. */
@@ -69,6 +71,7 @@ const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<S
   DEAD_LETTER_MAX_CONSECUTIVE: whole(1, 1_000_000_000).default(1000),
   BUFFER_MAX_BYTES: whole(2 ** 20, 16 * 2 ** 30).default(64 * 2 ** 20),
   INSERT_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+  QUERY_TIMEOUT_MS: whole(100, 600_000).default(30_000),
   LEASE_MS: whole(200, 1_200_000).default(20_000),
   CLOCK_MARGIN_MS: whole(0, 600_000).default(2000),
   SESSION_TIMEOUT_MS: whole(1000, 1_800_000).default(30_000),

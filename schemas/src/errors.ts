@@ -21,15 +21,20 @@ export type ErrorCode =
   | 'APPROVAL_EXPIRED'
   | 'APPROVAL_ALTERED'
   | 'APPROVAL_USED'
+  | 'SELF_APPROVAL'
+  // The action has run: do not repeat it.
+  | 'RESULT_NOT_RECORDED'
   // Unavailable for now: back off and retry.
   | 'NOT_RECORDED'
   | 'SPOOL_UNAVAILABLE'
   | 'SPOOL_FULL'
   | 'BUFFER_FULL'
+  | 'DELIVERY_RESTARTED'
   | 'BROKER_UNAVAILABLE'
   | 'REGISTRY_UNAVAILABLE'
   | 'LOG_UNAVAILABLE'
   | 'STORE_UNAVAILABLE'
+  | 'STORE_LIMIT'
   | 'PART_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
@@ -89,6 +94,33 @@ export class ActionRefusedError extends TrailError {
   constructor(code: ErrorCode, message: string, options: ErrorOptions & { event_id: string }) {
     super(code, message, options)
     this.event_id = options.event_id
+  }
+}
+
+/**
+ * A guarded action has run, and its result could not be recorded. Do not repeat the action: this error holds its result.
+ * `cause`: the error that the tool threw, or else `failure`.
+ */
+export class ResultNotRecordedError extends TrailError {
+  override readonly retryable = false
+  /** The tool_call that is on record; it has no result there. */
+  readonly event_id: string
+  /** Whether the tool returned or threw. */
+  readonly outcome: 'success' | 'error'
+  /** The value that the tool returned. Undefined in `onProblem`: it stays with the caller. */
+  readonly value: unknown
+  /** Why the result could not be recorded. */
+  readonly failure: TrailError
+
+  constructor(
+    message: string,
+    { cause, ...result }: ErrorOptions & Pick<ResultNotRecordedError, 'event_id' | 'outcome' | 'value' | 'failure'>,
+  ) {
+    super('RESULT_NOT_RECORDED', message, { cause })
+    this.event_id = result.event_id
+    this.outcome = result.outcome
+    this.value = result.value
+    this.failure = result.failure
   }
 }
 

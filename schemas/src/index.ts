@@ -18,9 +18,19 @@ export {
   type ErrorCode,
   IntegrityError,
   InvalidInputError,
+  ResultNotRecordedError,
   type Issue,
   TrailError,
 } from './errors.ts'
+export {
+  type ActionFields,
+  type Approval,
+  type Effect,
+  type Maybe,
+  type Policy,
+  REASON_CODES,
+  type ReasonCode,
+} from './events/action-fields.ts'
 export {
   type Common,
   type CustomEvent,
@@ -31,7 +41,6 @@ export {
   type FinalOutput,
   type HumanIntervention,
   type LlmCall,
-  type Maybe,
   type Outcome,
   type SandboxCrossing,
   type SessionEnd,
@@ -59,6 +68,8 @@ export {
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
   DEFAULT_RETENTION_CLASS,
+  EXPIRED_RUNS_TABLE,
+  EXPIRED_TABLE,
   DEFAULT_TOPIC,
   EVENTS_TABLE,
   LOGS_TABLE,
@@ -67,6 +78,7 @@ export {
   topicOfClass,
 } from './names.ts'
 export { askInChunks } from './clickhouse/chunked-query.ts'
+export { storeError, type StoreRequest } from './clickhouse/store-error.ts'
 export {
   type AuditRecord,
   CUT_FIELDS,

@@ -9,6 +9,9 @@ export const DEFAULT_RETENTION_CLASS = 'default'
 export const EVENTS_TABLE = 'audit_events'
 export const SKIPPED_TABLE = 'audit_skipped'
 export const LOGS_TABLE = 'audit_logs'
+/** Expiry notes: the offsets, and the numbers of runs, that retention drops. */
+export const EXPIRED_TABLE = 'audit_expired'
+export const EXPIRED_RUNS_TABLE = 'audit_expired_runs'
 
 /**
  * Identity of a log: the first 8 bytes of SHA-256 over the Kafka cluster id (or the embedded log's UUID), a NUL and the

@@ -23,7 +23,9 @@ export interface Adoption {
   /** Damaged files, with their new path and the reason. An operator should look at them. */
   readonly damaged: { readonly file: string; readonly runId: string; readonly reason: string }[]
   /** Files left as they are because they cannot be read now, to be tried again: rights, a full disk, another release's format. */
-  readonly skipped: { readonly file: string; readonly reason: string }[]
+  readonly skipped: { readonly file: string; readonly runId: string; readonly reason: string }[]
+  /** Files whose owners are alive, this process among them. */
+  readonly busy: { readonly file: string; readonly runId: string }[]
 }
 
 /**
@@ -33,7 +35,7 @@ export interface Adoption {
  */
 export function adoptSpools(options: AdoptOptions): Adoption {
   const found: SpoolTable[] = []
-  const adoption: Adoption = { spools: [], damaged: [], skipped: [] }
+  const adoption: Adoption = { spools: [], damaged: [], skipped: [], busy: [] }
   for (const name of listNames(options.directory)) {
     const runId = runIdOf(name)
     if (runId === undefined || runId === options.except) continue
@@ -51,9 +53,9 @@ export function adoptSpools(options: AdoptOptions): Adoption {
 }
 
 function noteFailure(adoption: Adoption, { file, runId }: { file: string; runId: string }, error: unknown): void {
-  if (isBusy(error)) return // Its owner is alive.
-  if (error instanceof DamagedFile) adoption.damaged.push({ file: error.aside, runId, reason: error.message })
-  else if (error instanceof AuditUnavailableError) adoption.skipped.push({ file, reason: error.message })
+  if (isBusy(error)) adoption.busy.push({ file, runId })
+  else if (error instanceof DamagedFile) adoption.damaged.push({ file: error.aside, runId, reason: error.message })
+  else if (error instanceof AuditUnavailableError) adoption.skipped.push({ file, runId, reason: error.message })
   else throw error
 }
 

@@ -24,6 +24,8 @@ export interface RunSpoolOptions {
    * {@link RunSpool.bind} replaces the cluster by the one that the run reaches.
    */
   readonly known?: KnownTopic | undefined
+  /** Whether the run may have had spools before, of a delivery that died: their files may still be there. @defaultValue false */
+  readonly again?: boolean | undefined
 }
 
 /** How long the owner waits for an adopter that looked at its file while it was still empty. */
@@ -36,7 +38,7 @@ const OPEN_ATTEMPTS = 5
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
  */
 export function openRunSpool(options: RunSpoolOptions): RunSpool {
-  const { directory, runId, topic, maxBytes, known } = options
+  const { directory, runId, topic, maxBytes, known, again = false } = options
   checkTopic(topic)
   if (!RUN_ID.test(runId)) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
@@ -45,7 +47,7 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
     throw new InvalidInputError('OPTIONS_INVALID', `maxBytes: expected a whole number from 1, not ${maxBytes}`)
   }
   makeDirectory(SPOOL, directory)
-  const present = listNames(directory).find((name) => runIdOf(name) === runId)
+  const present = again ? undefined : listNames(directory).find((name) => runIdOf(name) === runId)
   if (present !== undefined) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: ${join(directory, present)} exists; a run_id is used once`)
   }

@@ -58,6 +58,8 @@ export interface AdoptedSpool {
    */
   trim(upToId: number): void
   stats(): SpoolStats
+  /** The run_seq of the first record of each chunk in the file, in order. @throws as {@link read}. */
+  firstSeqs(): number[]
   /** Closes a damaged file: renamed to `<file>.damaged-<time>`, never deleted. Returns the new path if there was a file. */
   setAside(): string | undefined
   /** Closes the file, and removes it when it is empty. Calling it again does nothing. */

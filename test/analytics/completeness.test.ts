@@ -46,6 +46,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       verdict: 'complete',
       events: 4,
       skipped: { duplicate: 1, dead: 1, hole: 1 },
+      expired: 0,
       partitions: [
         {
           log_id: LOG_ID,
@@ -59,6 +60,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           dead_letters: 1,
           holes: 1,
           missing: 0,
+          expired: 0,
+          expiring: 0,
+          overstated: 0,
           repeated: 0,
           gaps: [],
           repeats: [],
@@ -73,6 +77,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           last_run_seq: 3,
           events: 4,
           missing: 0,
+          expired: 0,
+          overstated: 0,
           repeated: 0,
           gaps: [],
           lost: [],

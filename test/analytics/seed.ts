@@ -1,5 +1,5 @@
 /** Rows for tests that read the trail, written as the consumer writes them: with a lease and a deadline. */
-import { EVENTS_TABLE, logIdOf, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, EXPIRED_RUNS_TABLE, EXPIRED_TABLE, logIdOf, SKIPPED_TABLE } from '@agent-audit/schemas'
 
 export interface Server {
   readonly url: string
@@ -12,7 +12,7 @@ export interface Server {
 export type SeedRow = Readonly<Record<string, unknown>>
 
 const LEASE_MS = 20_000
-const BINARY = new Set(['run_id', 'system_prompt_hash', 'arguments_sha256', 'log_id'])
+const BINARY = new Set(['run_id', 'system_prompt_hash', 'arguments_sha256', 'output_sha256', 'log_id'])
 
 export const SOURCE_ID = 'seed-cluster'
 export const TOPIC = 'audit.events'
@@ -72,7 +72,26 @@ export async function seedSkipped(server: Server, rows: readonly SeedRow[]): Pro
   await insert(
     server,
     SKIPPED_TABLE,
-    rows.map((row) => ({ reason: 'seeded', ...POSITION, ...row })),
+    rows.map((row) => ({ reason: 'seeded', retention_class: 'default', ...POSITION, ...row })),
+  )
+}
+
+/** Inserts notes of expired offsets; each needs first_offset and last_offset. */
+export async function seedNotes(server: Server, notes: readonly SeedRow[]): Promise<void> {
+  const { log_id, log_partition } = POSITION
+  await insert(
+    server,
+    EXPIRED_TABLE,
+    notes.map((note) => ({ log_id, log_partition, retention_class: 'default', month: 202601, ...note })),
+  )
+}
+
+/** Inserts notes of expired numbers of runs; each needs first_run_seq and last_run_seq. */
+export async function seedRunNotes(server: Server, notes: readonly SeedRow[]): Promise<void> {
+  await insert(
+    server,
+    EXPIRED_RUNS_TABLE,
+    notes.map((note) => ({ run_id: runId(1), kind: 'event', retention_class: 'default', month: 202601, ...note })),
   )
 }
 

@@ -1,7 +1,7 @@
 /** Lists and sums over sessions, agents and event types. */
-import { agents, eventCounts, sessions } from '@agent-audit/analytics'
+import { agents, changesSince, eventCounts, sessions } from '@agent-audit/analytics'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { runId, type SeedRow, seedEvents } from './seed.ts'
+import { execute, runId, type SeedRow, seedEvents } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
 
 const DAY = '2026-11-24'
@@ -111,6 +111,46 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessions, agents, eventCounts ${NO
     ])
     const window = { since: new Date(`${DAY}T10:00:05Z`), until: new Date(`${DAY}T12:00:00Z`) }
     expect(await agents(trail, window)).toMatchObject([{ agent_id: 'support', events: 4, sessions: 2 }])
+  })
+
+  it('finds a spool that was adopted hours later by the time of the log and by position, where the time of the events misses it', async () => {
+    const trail = await tests.newTrail()
+    const event = (offset: number, happened: string, appended: string, more: SeedRow): SeedRow => ({
+      log_offset: offset,
+      timestamp: `${DAY} ${happened}`,
+      log_time: `${DAY} ${appended}`,
+      ...more,
+    })
+    await seedEvents(trail.server, [event(0, '18:00:00', '18:00:01', { session_id: 'live' })])
+    const changes = changesSince(trail)
+    for await (const { session_id: id } of changes) expect(id).toBe('live')
+    const lastRun = { since: new Date(`${DAY}T18:30:00Z`) }
+    // The host comes back: its spool holds what happened before the last run of the job.
+    const spooled = { session_id: 'spooled', agent_id: 'dead', run_id: runId(2) }
+    await seedEvents(trail.server, [
+      event(1, '10:00:00', '19:00:00', spooled),
+      event(2, '10:00:01', '19:00:00', spooled),
+    ])
+
+    expect(await sessions(trail, lastRun)).toEqual([])
+    expect(await agents(trail, lastRun)).toEqual([])
+    const byLog = { ...lastRun, by: 'log_time' } as const
+    expect(await sessions(trail, byLog)).toMatchObject([{ session_id: 'spooled', events: 2 }])
+    expect(await agents(trail, byLog)).toMatchObject([{ agent_id: 'dead', events: 2 }])
+    expect(await sessions(trail, { ...byLog, until: new Date(`${DAY}T19:00:00Z`) })).toEqual([])
+    // The latest by the window's time comes first: a limit cannot hide what has just arrived.
+    expect(await sessions(trail, { by: 'log_time', limit: 1 })).toMatchObject([{ session_id: 'spooled' }])
+    expect(await sessions(trail, { limit: 1 })).toMatchObject([{ session_id: 'live' }])
+    const found: string[] = []
+    for await (const { session_id: id } of changes) found.push(id)
+    expect(found).toEqual(['spooled', 'spooled'])
+  })
+
+  it('reads the granules of a window by the time of the log, not all rows', async () => {
+    const { server } = await tests.newTrail()
+    await seedEvents(server, [{ log_offset: 0 }])
+    const query = `SELECT count(agent_id) FROM audit_events WHERE log_time >= '2026-11-24 10:00:00'`
+    expect(await execute(server, `EXPLAIN indexes = 1 ${query}`)).toContain('Name: by_log_time')
   })
 
   it('counts events by type, of all runs or of one', async () => {

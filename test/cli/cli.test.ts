@@ -8,7 +8,7 @@ import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { runId, type SeedRow, seedEvents, type Server } from '../analytics/seed.ts'
+import { runId, type SeedRow, seedEvents, seedNotes, seedRunNotes, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -76,6 +76,7 @@ describe('without a server', () => {
     [['nonsense'], /unknown command/],
     [['sessions', '--since', 'yesterday'], /--since.*expected a duration such as 24h/],
     [['agents', '--limit', '0'], /--limit.*whole number from 1/],
+    [['sessions', '--by', 'log_time'], /--by.*expected event-time or log-time/],
     [['sessions'], /CLICKHOUSE_URL.*--data-dir/],
     [['verify'], /--completeness/],
     [['sessions', '--data-dir', '/nowhere'], /no trail in "\/nowhere"/],
@@ -102,13 +103,15 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated or altered, 2 gaps, 3 could not check, 64 wrong use',
+      '0 complete, 1 repeated, altered or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
     )
   })
 
   it('an unreachable server: one line that names it, exit 3', async () => {
     const { code, err } = await run(['verify', '--completeness'], { CLICKHOUSE_URL: 'http://127.0.0.1:1' })
-    expect(err).toBe('agent-audit: ClickHouse at 127.0.0.1:1 cannot be reached: ECONNREFUSED\n')
+    expect(err).toMatch(
+      /^agent-audit: ClickHouse at 127\.0\.0\.1:1 cannot be reached: ECONNREFUSED \(asked as user .*\)\n$/,
+    )
     expect(code).toBe(3)
   })
 })
@@ -142,6 +145,35 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
       '0  session_end  success',
     ])
     expect(out).not.toContain(ESCAPE)
+  })
+
+  it('trail: whose authority, what effect, which policy and approval, in front of long texts', async () => {
+    const call = { event_type: 'tool_call', tool_name: 'refund', tool_input: { note: LONG } }
+    const policy = { id: 'refunds', version: '7', digest: 'sha256:1' }
+    const person = { approver_kind: 'person', identity_source: 'https://id.example', modified: ['tool_input.amount'] }
+    const self = { ...person, self_approval: true }
+    const { env } = await seeded(
+      [
+        { ...call, outcome: 'denied', reason_code: 'policy_denied', policy, on_behalf_of: 'service:billing' },
+        { ...call, outcome: 'allowed', approval_status: 'approved', approver_id: 'ann', approval: person },
+        { event_type: 'tool_result', tool_name: 'refund', tool_output: 'sent', effect: 'dispatched' },
+        { event_type: 'tool_result', tool_name: 'refund', tool_output: 'done', effect: 'confirmed' },
+        { event_type: 'approval_decision', approver_id: 'limits', approval: { approver_kind: 'policy' } },
+        { event_type: 'approval_decision', approver_id: 'ann', approval: self, tool_input: { amount: 9 } },
+        { event_type: 'acme.refund', policy: 'no JSON', approval: 'no JSON', reason: 'r' },
+      ].map((row, index) => ({ ...row, log_offset: index, run_seq: index })),
+    )
+    const { out } = await run(['trail', 's1'], env)
+    const texts = out.trimEnd().split('\n').slice(4)
+    const text = LONG.slice(0, 20)
+    expect(texts[0]).toContain(`as service:billing | policy refunds 7 | policy_denied | {"note":"${text}`)
+    expect(texts[1]).toContain(`approved by ann (https://id.example), changed tool_input.amount | {"note":"${text}`)
+    expect(texts[2]).toMatch(/effect dispatched \| sent$/)
+    expect(texts[3]).toMatch(/ {2}done$/)
+    expect(texts[4]).toMatch(/by limits \(policy\)$/)
+    const changed = 'by ann (https://id.example, who asked for it), changed tool_input.amount | {"amount":9}'
+    expect(texts[5]).toContain(changed)
+    expect(texts[6]).toMatch(/policy \| r$/)
   })
 
   it('trail --full cuts nothing, --type and --agent filter', async () => {
@@ -181,7 +213,26 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     const agents = await run(['agents', '--since', '2h'], env)
     expect(agents.out).toMatch(/^AGENT.*\nsupport +1 +5 .*\nhelper +1 +1 .*\n$/)
     expect((await run(['agents', '--until', '1h'], env)).out).toMatch(/^no events since/)
+    // The log appended the seeded rows on a day of the past.
+    for (const command of ['sessions', 'agents'])
+      expect((await run([command, '--by', 'log-time', '--since', '2h', '--json'], env)).out).toBe('[]\n')
     expect((await run(['agents', '--until', '1h', '--json'], env)).out).toBe('[]\n')
+  })
+
+  it('verify --completeness: what an expiry note explains is complete, what one says wrongly is exit 1', async () => {
+    const { env, trail } = await seeded(recentSession().filter((_, index) => index > 1))
+    await seedNotes(trail.server, [{ first_offset: 0, last_offset: 1 }])
+    await seedRunNotes(trail.server, [{ first_run_seq: 0, last_run_seq: 1 }])
+    const good = await run(['verify', '--completeness'], env)
+    expect(good.code).toBe(0)
+    expect(good.out).toMatch(/^COMPLETE {2}4 events, nothing missing, nothing repeated, 2 offsets expired\n/)
+    expect(good.out).toContain('1 run: 0 closed, 1 open; 2 of their numbers have expired\n')
+
+    await seedNotes(trail.server, [{ first_offset: 3, last_offset: 3 }])
+    const bad = await run(['verify', '--completeness'], env)
+    expect(bad.code).toBe(1)
+    expect(bad.out).toMatch(/^OVERSTATED {2}4 events, \d offsets? wrongly noted as expired\n/)
+    expect(bad.out).toMatch(/audit\.events partition 0: \d offsets? wrongly noted as expired: the rows say otherwise\n/)
   })
 
   it('verify --completeness: exit 0 complete, 1 repeated, 2 gaps, and names the positions', async () => {

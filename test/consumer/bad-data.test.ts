@@ -51,6 +51,20 @@ function runChanged(environment: Record<string, string>, change: (parts: Consume
 describe.each(kinds)('on %s', (_, openLog) => {
   beforeEach(refusePoison)
 
+  it('keeps a refused record as long as its own class says', async () => {
+    const log = await openLog(store)
+    const poison = { retention_class: 'hipaa', reasoning: 'poison, past any deadline' }
+    const sound = { retention_class: 'hipaa', reasoning: 'sound' }
+    const run = `class ${logIdOf(log.sourceId, log.topic).toString('hex')}`
+    await log.append(
+      0,
+      [poison, sound].map((fields, seq) => encodeRecord(makeRecord(run, seq, fields))),
+    )
+    runConsumer(patientEnvironmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: { dead: 1 } })
+    expect(await rowsOf(store, log, 'audit_skipped', 'retention_class')).toEqual([{ retention_class: 'hipaa' }])
+  })
+
   it('makes refused records dead letters, with the reason of the server, and stores all others without waiting', async () => {
     const log = await openLog(store)
     const poisoned = [0, 700, 701, 1998]

@@ -1,3 +1,4 @@
+import { NEWEST_SCHEMA } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'
 import { encodeRecord, makeRecord } from '../support/records.ts'
 import { accountOf, environmentOf, openEmbedded, openStore, rowsOf, runConsumer } from './support.ts'
@@ -22,7 +23,7 @@ const cases: readonly [name: string, value: Buffer | null, reason: string | RegE
     Buffer.from('{"event_type":"decision"}'),
     'neither Avro single-object encoding nor the Confluent wire format',
   ],
-  ['a truncated record', good.subarray(0, -1), 'record ends early (field environment)'],
+  ['a truncated record', good.subarray(0, -1), `record ends early (field ${NEWEST_SCHEMA.fields.at(-1)?.name})`],
   ['a header alone', good.subarray(0, 10), 'record ends early (field run_id)'],
   ['bytes too many', Buffer.concat([good, Buffer.from('xy')]), '2 bytes after the last field'],
   [

@@ -1,7 +1,6 @@
-import type { RecordCheck } from '@agent-audit/consumer/pipeline'
-import { NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { NEWEST_SCHEMA, SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import { describe, expect, it, vi } from 'vitest'
-import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
+import { encodeRecord, encodeRun, encodeVersion, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,
   copyRows,
@@ -17,24 +16,6 @@ const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
 
 const kinds = await openLogKinds()
-
-const NONE = Buffer.alloc(0)
-const LAST_FIELD = NEWEST_SCHEMA.fields.at(-1)?.name ?? ''
-/** There is only one schema version so far. This one stands for an older one: it lacks the last field. */
-const OLDER = { ...NEWEST_SCHEMA, fingerprint: 1n, missingFields: 1 }
-
-/** Reads a record that lacks its last byte as one of the older version. */
-function withOlder(check: RecordCheck): RecordCheck {
-  return {
-    ...check,
-    check(record) {
-      const verdict = check.check(record)
-      if (verdict.storable || record.value === null) return verdict
-      const whole = check.check({ ...record, value: Buffer.concat([record.value, Buffer.alloc(1)]) })
-      return whole.storable ? { ...whole, version: OLDER } : verdict
-    },
-  }
-}
 
 describe.each(kinds)('on %s', (_, openLog) => {
   it('stores each record once, with its log position and the schema it was written with', async () => {
@@ -55,22 +36,45 @@ describe.each(kinds)('on %s', (_, openLog) => {
     })
   })
 
-  it('stores records of an older version among those of the newest: the fields that they lack are null', async () => {
+  it('stores records of every version in one batch: the fields that a version lacks are null', async () => {
     const log = await openLog(store)
-    const newest = encodeRun('newest', 0, 99)
-    // The last field, which is null here, was added later.
-    const older = encodeRun('older', 0, 99).map((value) => value.subarray(0, -1))
-    await log.append(
-      0,
-      [...newest.keys()].flatMap((index) => [newest[index] ?? NONE, older[index] ?? NONE]),
+    const ofVersion2 = {
+      on_behalf_of: 'service:billing',
+      idempotency_key: 'refund-42',
+      reason_code: 'policy_denied',
+      effect: 'dispatched',
+      output_sha256: Buffer.alloc(32, 7),
+      policy: '{"id":"refunds"}',
+      approval: '{"approver_kind":"person"}',
+    }
+    // A record of version 1 is followed by one of version 2, a hundred times.
+    const records = [...Array(100).keys()].map((index) =>
+      SCHEMA_VERSIONS.map((version) =>
+        encodeVersion(version, makeRecord(`version ${version.version}`, index, ofVersion2)),
+      ),
     )
-    runConsumer(environmentOf(store, log), ({ check }) => ({ check: withOlder(check) }))
+    await log.append(0, records.flat())
+    const environment = { ...environmentOf(store, log), BATCH_MAX_AGE_MS: '500' }
+    let inserts = 0
+    runConsumer(environment, ({ sink }) => ({
+      sink: {
+        ...sink,
+        insert(insert) {
+          inserts++
+          return sink.insert(insert)
+        },
+      },
+    }))
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 200, skipped: {} })
-    const columns = `reasoning, ${LAST_FIELD} AS last, writer_schema = ${OLDER.fingerprint} AS older`
+    expect(inserts).toBe(1)
+    const names = Object.keys(ofVersion2).map((name) => (name === 'output_sha256' ? 'output_sha256_hex' : name))
+    const columns = `reasoning, ${names.join(', ')}, toString(reinterpretAsUInt64(writer_schema)) AS fingerprint`
     const rows = await rowsOf(store, log, 'audit_events', columns)
+    const { output_sha256, ...texts } = ofVersion2
+    const [first, second] = SCHEMA_VERSIONS.map(({ fingerprint }) => ({ fingerprint: String(fingerprint) }))
     expect(rows.slice(100, 102)).toEqual([
-      { reasoning: 'record 50 of newest', last: null, older: 0 },
-      { reasoning: 'record 50 of older', last: null, older: 1 },
+      { reasoning: 'record 50 of version 1', ...first, ...Object.fromEntries(names.map((name) => [name, null])) },
+      { reasoning: 'record 50 of version 2', ...second, ...texts, output_sha256_hex: output_sha256.toString('hex') },
     ])
   })
 
@@ -166,6 +170,27 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: {} })
     const rows = await rowsOf<{ retention_class: string }>(store, log, 'audit_events', 'retention_class')
     expect(rows.map((row) => row.retention_class)).toEqual(classes)
+  })
+
+  it('gives a skipped row the retention class of its batch: dropping a class takes the skipped rows between its events along', async () => {
+    const log = await openLog(store)
+    const [first, hipaa, last] = ['default', 'hipaa', 'pci'].map((retention_class, seq) =>
+      encodeRecord(makeRecord('a', seq, { retention_class })),
+    ) as [Buffer, Buffer, Buffer]
+    await log.append(0, [first, null, hipaa, Buffer.from('no record'), hipaa, null, last])
+    runConsumer(patientEnvironmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 3, skipped: { dead: 3, duplicate: 1 } })
+    const columns = 'kind, retention_class AS class'
+    expect(await rowsOf(store, log, 'audit_skipped', columns)).toEqual([
+      { kind: 'dead', class: 'default' },
+      { kind: 'dead', class: 'hipaa' },
+      { kind: 'duplicate', class: 'hipaa' },
+      { kind: 'dead', class: 'hipaa' },
+    ])
+    // A batch without a record whose class is known.
+    await log.append(0, [null])
+    await expect.poll(() => accountOf(store, log), WAIT).toMatchObject({ skipped: { dead: 4 } })
+    expect((await rowsOf(store, log, 'audit_skipped', columns)).at(-1)).toEqual({ kind: 'dead', class: 'pci' })
   })
 
   it('stops with an error when the log is not the one in the table', async () => {

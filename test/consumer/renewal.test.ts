@@ -61,6 +61,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
     now: async () => nowMs,
     runningInserts: async () => 0,
     accounted: async () => [],
+    expired: async () => [],
     deadInARow: async () => 0,
     identityAt: async () => undefined,
     highestSeqs: async () => new Map(),

@@ -1,12 +1,8 @@
 /** What the consumer asks the tables at a start costs the rows of its own partition, however many rows there are. */
-import { createServer, type IncomingHttpHeaders } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
-import { readSettings } from '@agent-audit/consumer'
-import { composeParts, type LogPartition, type Sink } from '@agent-audit/consumer/pipeline'
-import { beforeAll, expect, it, onTestFinished } from 'vitest'
-import { environmentOf, openEmbedded, openStore, type Store } from './support.ts'
+import type { LogPartition, Sink } from '@agent-audit/consumer/pipeline'
+import { beforeAll, expect, it } from 'vitest'
+import { openWatchedSink, rowsRead } from '../support/watched-sink.ts'
+import { openStore } from './support.ts'
 
 /** Rows of a mark of the primary key: index_granularity of the tables. */
 const GRANULE = 8192
@@ -32,53 +28,13 @@ beforeAll(async () => {
     SELECT unhex('${RUN}'), ${seq}, ${placeOf(`2 * (${seq})`)}, toString(cityHash64(number)) ${from}`
   const skipped = `INSERT INTO audit_skipped (kind, reason, log_id, log_partition, log_offset, log_time)
     SELECT 'dead', toString(cityHash64(number)), ${placeOf(`2 * (${seq}) + 1`)} ${from}`
-  for (const statement of [events, skipped]) {
+  const notes = `INSERT INTO audit_expired (retention_class, month, log_id, log_partition, first_offset, last_offset)
+    SELECT 'default', 202001, '${LOG_ID.toString()}', intDiv(number, ${ROWS}), ${seq}, ${seq} ${from}`
+  for (const statement of [events, skipped, notes]) {
     const answer = await store.send(statement, store.dataDir.admin, settings)
     if (answer !== '') throw new Error(answer)
   }
 })
-
-interface Query {
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  readonly body: string
-}
-
-/** A sink whose queries are noted on their way to ClickHouse. */
-async function openSink(): Promise<{ readonly sink: Sink; readonly queries: Query[] }> {
-  const queries: Query[] = []
-  const server = createServer((request, response) => {
-    void (async () => {
-      const query = { path: request.url ?? '', headers: request.headers, body: await text(request) }
-      queries.push(query)
-      response.end(await send(store, query))
-    })()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const environment = environmentOf(store, await openEmbedded(store))
-  const { sink } = composeParts(readSettings({ ...environment, CLICKHOUSE_URL: url }))
-  onTestFinished(async () => {
-    await sink.close()
-    server.close()
-  })
-  return { sink, queries }
-}
-
-async function send({ dataDir }: Store, { path, headers, body }: Query): Promise<string> {
-  const { authorization = '' } = headers
-  const response = await fetch(new URL(path, dataDir.writer.url), { method: 'POST', headers: { authorization }, body })
-  if (!response.ok) throw new Error(await response.text())
-  return response.text()
-}
-
-/** Rows that ClickHouse reads for a query: only its format JSON says so. */
-async function rowsRead(query: Query): Promise<number> {
-  const body = query.body.replace('FORMAT JSONEachRow', 'FORMAT JSON')
-  const answer = JSON.parse(await send(store, { ...query, body })) as { statistics: { rows_read: number } }
-  return answer.statistics.rows_read
-}
 
 /** Events have the even offsets, skipped rows the odd ones. */
 const END = 2 * ROWS
@@ -91,6 +47,12 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
     [{ first: END - 10, last: END - 1 }],
     2 * EDGES,
   ],
+  [
+    'expired offsets',
+    (sink) => sink.expired(LOG_PARTITION, ROWS - 1),
+    [{ first: ROWS - 1, last: ROWS - 1 }],
+    ROWS + EDGES,
+  ],
   ['record at an offset', (sink) => sink.identityAt(LOG_PARTITION, END - 2), NEWEST, EDGES],
   ['record at a skipped offset', (sink) => sink.identityAt(LOG_PARTITION, END - 1), undefined, EDGES],
   ['highest run_seq', (sink) => sink.highestSeqs(LOG_PARTITION, [RUN]), new Map([[RUN, ROWS - 1]]), ROWS + EDGES],
@@ -98,11 +60,11 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
   // Two tables, and the rows of the dead letters themselves.
   ['dead letters in a row', (sink) => sink.deadInARow(LOG_PARTITION, END, 5), 1, 2 * (ROWS + EDGES)],
 ])('the query for the %s reads no more than a range of the primary key', async (_what, ask, answer, most) => {
-  const { sink, queries } = await openSink()
+  const { sink, queries } = await openWatchedSink(store)
   expect(await ask(sink)).toEqual(answer)
   expect(queries.length).toBeGreaterThan(0)
   for (const query of queries) {
-    const read = await rowsRead(query)
+    const read = await rowsRead(store, query)
     expect(read).toBeGreaterThan(0)
     expect(read).toBeLessThanOrEqual(most)
   }

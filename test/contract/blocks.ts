@@ -7,6 +7,7 @@ import {
   type Sink,
 } from '@agent-audit/consumer/pipeline'
 import { BufferMemory, createRecordCheck, systemClock, writePartition } from '@agent-audit/consumer/pipeline'
+import { encodeContainer } from '@agent-audit/schemas'
 
 const nothing = (): void => undefined
 
@@ -42,6 +43,7 @@ export async function insertsOf(
     now: () => Promise.resolve(0),
     runningInserts: () => Promise.resolve(0),
     accounted: () => Promise.resolve([]),
+    expired: () => Promise.resolve([]),
     deadInARow: () => Promise.resolve(0),
     identityAt: () => Promise.resolve(undefined),
     highestSeqs: () => Promise.resolve(new Map()),
@@ -75,4 +77,42 @@ export async function insertsOf(
     },
   })
   return inserts
+}
+
+const HOLE_SCHEMA = {
+  type: 'record',
+  name: 'Hole',
+  fields: [
+    ...['kind', 'reason', 'retention_class'].map((name) => ({ name, type: 'string' })),
+    { name: 'run_id', type: ['null', { type: 'fixed', name: 'run_id', size: 16 }] },
+    { name: 'run_seq', type: ['null', 'long'] },
+    ...['key', 'value', 'headers'].map((name) => ({ name, type: ['null', 'string'] })),
+    { name: 'log_id', type: { type: 'fixed', name: 'log_id', size: 8 } },
+    { name: 'log_partition', type: 'int' },
+    { name: 'log_offset', type: 'long' },
+    { name: 'log_time', type: { type: 'long', logicalType: 'timestamp-millis' } },
+  ],
+}
+
+/** One block of holes at the offsets from 0 on, as the pipeline never makes it: with any class and time. */
+export function encodeHoles(
+  { logId, partition }: LogPartition,
+  rows: readonly { readonly retention_class?: string; readonly log_time?: number }[],
+): Buffer {
+  const values = rows.map((row, offset) => ({
+    kind: 'hole',
+    reason: '',
+    retention_class: 'default',
+    run_id: null,
+    run_seq: null,
+    key: null,
+    value: null,
+    headers: null,
+    log_id: logId,
+    log_partition: partition,
+    log_offset: offset,
+    log_time: Date.UTC(2026, 1, 1),
+    ...row,
+  }))
+  return encodeContainer(HOLE_SCHEMA as never, values)
 }

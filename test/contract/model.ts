@@ -1,5 +1,5 @@
 /** The models of the simulation without faults, whose time goes on by itself, for the tests that they share with the real parts. */
-import type { ClickHouseSink, Source } from '@agent-audit/consumer/pipeline'
+import type { ClickHouseSink, LogPartition, Source } from '@agent-audit/consumer/pipeline'
 import { expect, onTestFinished } from 'vitest'
 import { ModelGroup } from '../simulation/model-group.ts'
 import { ModelPartition } from '../simulation/model-log.ts'
@@ -30,13 +30,27 @@ function openWorld(): World {
   return world
 }
 
-export function openModelStore(): { readonly sink: ClickHouseSink; readonly refuse: (runSeq: number) => void } {
+export interface OpenModelStore {
+  readonly sink: ClickHouseSink
+  readonly refuse: (runSeq: number) => void
+  readonly note: (logPartition: LogPartition, first: number, last: number) => void
+}
+
+export function openModelStore(): OpenModelStore {
   const world = openWorld()
   const store = new ModelStore(world)
   const refused = new Set<number>()
   world.refuses = (runSeq) => refused.has(runSeq)
   const sink = createModelSink({ world, store, process: new Process(world, 'test'), groupId: 'group' })
-  return { sink, refuse: (runSeq) => refused.add(runSeq) }
+  return {
+    sink,
+    refuse: (runSeq) => refused.add(runSeq),
+    note({ logId, partition }, first, last) {
+      for (let offset = first; offset <= last; offset++) {
+        store.retention.note(`${logId.toString('hex')}/${partition}`, offset)
+      }
+    },
+  }
 }
 
 export interface ModelBroker {

@@ -11,13 +11,15 @@ import { readSettings } from '@agent-audit/consumer'
 import { describe, expect, it } from 'vitest'
 import { openEmbedded, openStore, environmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf } from '../support/records.ts'
-import { insertsOf } from './blocks.ts'
+import { encodeHoles, insertsOf } from './blocks.ts'
 import { openModelStore } from './model.ts'
 
 interface SinkUnderTest {
   readonly sink: ClickHouseSink
   /** A record that passes the check, and that the store refuses for its data. */
   readonly refusedRecord: (run: string, seq: number) => Promise<Buffer>
+  /** Adds an expiry note of some offsets. */
+  readonly note: (logPartition: LogPartition, first: number, last: number) => Promise<void>
 }
 
 const store = await openStore()
@@ -32,13 +34,19 @@ async function openClickHouse(): Promise<SinkUnderTest> {
       await store.send(forbid, store.dataDir.admin)
       return encodeRecord(makeRecord(run, seq, { agent_id: 'forbidden' }))
     },
+    async note({ logId, partition }, first, last) {
+      const values = `(unhex('${logId.toString('hex')}'), ${partition}, ${first}, ${last}, 'default', 202001)`
+      const columns = 'log_id, log_partition, first_offset, last_offset, retention_class, month'
+      await store.send(`INSERT INTO audit_expired (${columns}) VALUES ${values}`, store.dataDir.admin)
+    },
   }
 }
 
 async function openModel(): Promise<SinkUnderTest> {
-  const { sink, refuse } = openModelStore()
+  const { sink, refuse, note } = openModelStore()
   return {
     sink,
+    note: async (logPartition, first, last) => note(logPartition, first, last),
     async refusedRecord(run, seq) {
       refuse(seq)
       return encodeRecord(makeRecord(run, seq))
@@ -91,6 +99,50 @@ describe.each([
     expect(Object.fromEntries(highest)).toEqual({ [a]: 6, [b]: 0 })
     const asked = [3, 4, 5].map((runSeq) => ({ runId: a, runSeq }))
     expect(await sink.stored(logPartition, asked)).toEqual(asked.slice(1))
+  })
+
+  it('accepts each insert of a range whose records have several classes, skipped rows among them', async () => {
+    const [{ sink }, logPartition] = [await open(), newLogPartition()]
+    const records = ['default', 'pci', 'pci', 'default'].map((retention_class, seq) =>
+      encodeRecord(makeRecord('a', seq, { retention_class })),
+    )
+    const values = records.flatMap((record) => [record, null, record])
+    const inserts = await insertsOf(logPartition, values)
+    // Three batches, each with events and skipped rows.
+    expect(inserts.map(({ table }) => table)).toEqual([1, 2, 3].flatMap(() => ['audit_events', 'audit_skipped']))
+    for (const insert of inserts) expect(await send(sink, logPartition, insert)).toEqual({ kind: 'stored' })
+    expect(await sink.accounted(logPartition, 0)).toEqual([{ first: 0, last: values.length - 1 }])
+  })
+
+  it.each(['class', 'month'])(
+    'refuses skipped rows of more than one %s in one insert: they would be two parts',
+    async (what) => {
+      const [{ sink }, logPartition] = [await open(), newLogPartition()]
+      const skipped = await only(logPartition, [null, null])
+      const body = encodeHoles(logPartition, [{}, what === 'class' ? { retention_class: 'pci' } : { log_time: 0 }])
+      expect(await send(sink, logPartition, { ...skipped, body: [body] })).toEqual({
+        kind: 'refused',
+        reason: expect.stringMatching(/^code 252: /),
+      })
+      expect(await sink.accounted(logPartition, 0)).toEqual([])
+    },
+  )
+
+  it('says which offsets expiry notes cover, apart from those with a row', async () => {
+    const [{ sink, note }, logPartition] = [await open(), newLogPartition()]
+    await note(logPartition, 10, 19)
+    await note(logPartition, 30, 30)
+    expect(await sink.expired(logPartition, 0)).toEqual([
+      { first: 10, last: 19 },
+      { first: 30, last: 30 },
+    ])
+    expect(await sink.expired(logPartition, 12)).toEqual([
+      { first: 12, last: 19 },
+      { first: 30, last: 30 },
+    ])
+    expect(await sink.expired(logPartition, 31)).toEqual([])
+    expect(await sink.expired({ ...logPartition, partition: 4 }, 0)).toEqual([])
+    expect(await sink.accounted(logPartition, 0)).toEqual([])
   })
 
   it('answers about as many runs and records as a batch can hold', async () => {

@@ -162,11 +162,11 @@ describe.skipIf(missing !== undefined)(`on a real ClickHouse ${missing ?? ''}`, 
     expect(text).toMatch(
       /approval_request +send_payment pending +above 1000 EUR \| \{"eur":1200,"to":"DE02"\} \| until 2/,
     )
-    expect(text).toMatch(/approval_decision +send_payment approved +by kim\n/)
+    expect(text).toMatch(/approval_decision +send_payment approved +by kim \(os-user:\S+@\S+\)\n/)
     expect(text).toMatch(
-      /tool_call +send_payment denied +the approval is for other arguments \| approved by kim \| \{"eur":12000/,
+      /tool_call +send_payment denied +approval_invalid \| the approval is for other arguments \| approved by kim \(os-user:\S+\) \| \{"eur":12000/,
     )
-    expect(text).toMatch(/tool_call +send_payment allowed +approved by kim \| \{"eur":1200,/)
+    expect(text).toMatch(/tool_call +send_payment allowed +approved by kim \(os-user:\S+\) \| \{"eur":1200,/)
   })
 })
 

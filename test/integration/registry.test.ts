@@ -161,7 +161,7 @@ describe.skipIf(!registryIs.available)(
           { log_offset: 1, reason: `unknown schema id ${unknown}` },
           { log_offset: 3, reason: `unknown schema id ${foreign}` },
           { log_offset: 5, reason: `unknown schema id ${referring}` },
-          { log_offset: 7, reason: 'record ends early (field environment)' },
+          { log_offset: 7, reason: `record ends early (field ${NEWEST_SCHEMA.fields.at(-1)?.name})` },
           { log_offset: 8, reason: 'value ends inside the Confluent header' },
         ])
       })

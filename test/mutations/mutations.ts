@@ -20,6 +20,8 @@ const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map(
   (name) => `consumer/src/pipeline/${name}.ts`,
 ) as [string, string, string]
 const PROCESS_LIST = 'while ((await sink.runningInserts(assignment)) > 0) await options.sleep(POLL_MS)'
+const RANGES = `const stored = await sink.accounted(assignment, from)
+    const ranges = union([...stored, ...(await sink.expired(assignment, from))])`
 const CLOCK = 'await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)'
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -163,6 +165,23 @@ export const MUTATIONS: readonly Mutation[] = [
     file: RECOVER,
     from: 'if (isSame(committed, now.committed)) ',
     to: '',
+    finder: 'simulation',
+  },
+  {
+    guard: 'expiry notes',
+    without: 'treats offsets that retention has dropped as never stored',
+    file: RECOVER,
+    from: RANGES,
+    to: 'const ranges = await sink.accounted(assignment, from)',
+    finder: 'simulation',
+  },
+  {
+    guard: 'expiry notes after the tables',
+    without: 'reads the expiry notes first, then the tables',
+    file: RECOVER,
+    from: RANGES,
+    to: `const notes = await sink.expired(assignment, from)
+    const ranges = union([...(await sink.accounted(assignment, from)), ...notes])`,
     finder: 'simulation',
   },
   {

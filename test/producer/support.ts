@@ -98,6 +98,23 @@ export function sessionRows(dataDir: string): Row[] {
   return readRows(dataDir).filter(({ session_id: id }) => !id.startsWith('trail:'))
 }
 
+/** run_seqs that no row has, up to the last one of the run. */
+export function gapsOf(rows: readonly Row[]): number[] {
+  const present = new Set(rows.map(({ run_seq }) => run_seq))
+  return Array.from({ length: Math.max(...present) }, (_, seq) => seq).filter((seq) => !present.has(seq))
+}
+
+/** run_seqs that events_lost events of these rows name, in order. */
+export function explainedBy(rows: readonly Row[]): number[] {
+  return rows
+    .filter(({ event_type }) => event_type === 'events_lost')
+    .flatMap((row) => {
+      const { first_run_seq: first, count } = row['content'] as { first_run_seq: number; count: number }
+      return Array.from({ length: count }, (_, index) => first + index)
+    })
+    .toSorted((one, other) => one - other)
+}
+
 /** Records in one session, and returns its rows without session_start. */
 export async function record(
   work: (session: AuditSession) => void,

@@ -1,4 +1,4 @@
-/** Two records: FULL has a value in every field, LEAST in none that may be null. Frozen: their bytes are golden. */
+/** FULL has a value in every field of version 1, FULL_2 of version 2; LEAST in none that may be null. Frozen: their bytes are golden. */
 import type { AuditRecord } from '@agent-audit/schemas'
 
 const EMPTY = {
@@ -39,6 +39,13 @@ const EMPTY = {
   field_notes: null,
   replay_of: null,
   environment: null,
+  on_behalf_of: null,
+  idempotency_key: null,
+  reason_code: null,
+  effect: null,
+  output_sha256: null,
+  policy: null,
+  approval: null,
 } as const
 
 export const LEAST: AuditRecord = {
@@ -107,4 +114,22 @@ export const FULL: AuditRecord = {
   field_notes: '{"timestamp":{"synthetic":true}}',
   replay_of: '0011223344556677/3/42',
   environment: 'production',
+  on_behalf_of: null,
+  idempotency_key: null,
+  reason_code: null,
+  effect: null,
+  output_sha256: null,
+  policy: null,
+  approval: null,
+}
+
+export const FULL_2: AuditRecord = {
+  ...FULL,
+  on_behalf_of: 'service:billing',
+  idempotency_key: 'refund-42',
+  reason_code: 'policy_denied',
+  effect: 'dispatched',
+  output_sha256: Uint8Array.from({ length: 32 }, (_, index) => index * 8),
+  policy: '{"id":"refunds","version":"7","digest":"' + '0f'.repeat(32) + '"}',
+  approval: '{"approver_kind":"person","identity_source":"https://id.example","modified":["tool_input.amount"]}',
 }

@@ -1,6 +1,13 @@
 /** The guarantees of the tables alone, on a real server: an insert that must not land leaves no row. */
 import { type Analytics, migrate } from '@agent-audit/analytics'
-import { EVENTS_TABLE, NEWEST_SCHEMA, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
+import {
+  EVENTS_TABLE,
+  EXPIRED_RUNS_TABLE,
+  EXPIRED_TABLE,
+  NEWEST_SCHEMA,
+  readMigrations,
+  SKIPPED_TABLE,
+} from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { execute, lease, runId, seedEvents, seedSkipped, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
@@ -20,6 +27,14 @@ const SPECIAL: Readonly<Record<string, string>> = {
 }
 const PIPELINE = ['log_id', 'log_partition', 'log_offset', 'log_time', 'writer_schema']
 const REFUSED = /Code: 469/
+
+/** Statements that note a range as expired. */
+const noteOffsets = (first: number, last: number, month: string): string =>
+  `INSERT INTO ${EXPIRED_TABLE} (log_id, first_offset, last_offset, retention_class, month)
+   SELECT 'seed', ${first}, ${last}, 'default', ${month}`
+const noteNumbers = (first: number, last: number, month: string): string =>
+  `INSERT INTO ${EXPIRED_RUNS_TABLE} (run_id, first_run_seq, last_run_seq, kind, retention_class, month)
+   SELECT unhex('${runId(1)}'), ${first}, ${last}, 'event', 'default', ${month}`
 
 it('migrations may run again: every CREATE says IF NOT EXISTS', () => {
   const statements = readMigrations().flatMap((migration) => migration.statements)
@@ -73,6 +88,13 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
     )
     const position = 'log_id, log_partition, log_offset'
     expect(keys).toEqual([{ sorting_key: position, primary_key: position }])
+  })
+
+  it.each([EVENTS_TABLE, SKIPPED_TABLE])('%s is partitioned by retention class and month', async (table) => {
+    const keys = await admin.rows(
+      `SELECT partition_key FROM system.tables WHERE database = {database:String} AND name = '${table}'`,
+    )
+    expect(keys).toEqual([{ partition_key: '(retention_class, toYYYYMM(log_time))' }])
   })
 
   describe.each([EVENTS_TABLE, SKIPPED_TABLE])('an insert into %s', (table) => {
@@ -138,6 +160,29 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`tables on a real server ${NO_CLICK
   ])
   it.each(FORBIDDEN)('the writer is refused: %s', async (statement) => {
     await expect(execute(tests.server('writer'), statement)).rejects.toThrow(/Code: 497/)
+  })
+
+  describe('expiry notes', () => {
+    const LAST_MONTH = `toYYYYMM(now('UTC') - INTERVAL 1 MONTH)`
+
+    it.each([
+      ['offsets', noteOffsets],
+      ['numbers of runs', noteNumbers],
+    ])('of %s are whole ranges of a month that is over', async (_what, insert) => {
+      await expect(execute(server, insert(3, 5, LAST_MONTH))).resolves.toBe('')
+      await expect(execute(server, insert(3, 2, LAST_MONTH))).rejects.toThrow(/Code: 469.*range_is_valid/s)
+      await expect(execute(server, insert(-1, 2, LAST_MONTH))).rejects.toThrow(/Code: 469.*range_is_valid/s)
+      await expect(execute(server, insert(3, 5, `toYYYYMM(now('UTC'))`))).rejects.toThrow(/Code: 469.*month_is_over/s)
+    })
+
+    it('are written by no writer, and those of offsets are read by it', async () => {
+      const writer = tests.server('writer')
+      await expect(execute(writer, noteOffsets(0, 9, '202001'))).rejects.toThrow(/Code: 497/)
+      await expect(execute(writer, noteNumbers(0, 9, '202001'))).rejects.toThrow(/Code: 497/)
+      await expect(execute(writer, `ALTER TABLE ${EXPIRED_TABLE} DELETE WHERE 1`)).rejects.toThrow(/Code: 497/)
+      const read = `SELECT log_id, log_partition, first_offset, last_offset FROM ${EXPIRED_TABLE} LIMIT 0`
+      await expect(execute(writer, read)).resolves.toBe('')
+    })
   })
 
   it('the admin may run them: the refusals above are about rights, not syntax', async () => {

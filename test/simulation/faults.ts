@@ -33,6 +33,7 @@ export const EVENT_FAULTS = [
   'group: offsets lost',
   'group: offset set back',
   'log: retention',
+  'retention: class dropped',
   'log: partition added',
   'store: killed',
   'store: power lost',

@@ -22,7 +22,7 @@ export interface Row {
 interface Decoded {
   run_id: Uint8Array | null
   run_seq: number | null
-  retention_class?: string
+  retention_class: string
   kind?: string
   log_id: Uint8Array
   log_partition: number
@@ -37,7 +37,7 @@ const LONG = avsc.Type.forSchema('long')
 /** Columns that are read, by table. The others are skipped: one of them is a number that JavaScript cannot hold. */
 const COLUMNS: Record<Table, readonly string[]> = {
   audit_events: ['run_id', 'run_seq', 'retention_class'],
-  audit_skipped: ['run_id', 'run_seq', 'kind'],
+  audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind'],
 }
 const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time']
 
@@ -76,7 +76,7 @@ function makeRow(table: Table, value: Decoded, bytes: Buffer): Row {
     logId: Buffer.from(value.log_id).toString('hex'),
     partition: value.log_partition,
     offset: value.log_offset,
-    partitionKey: table === 'audit_events' ? `${value.retention_class} ${month}` : month,
+    partitionKey: `${value.retention_class} ${month}`,
     runId: value.run_id === null ? undefined : Buffer.from(value.run_id).toString('hex'),
     runSeq: value.run_seq ?? -1,
     kind: value.kind,

@@ -32,7 +32,9 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
     runningInserts: (logPartition) =>
       ask(`running p${logPartition.partition}`, () => store.runningInserts(logPartition)),
     accounted: (logPartition, from) =>
-      ask(`accounted p${logPartition.partition} from ${from}`, () => accounted(store, logPartition, from)),
+      ask(`accounted p${logPartition.partition} from ${from}`, () => rangesOf(store.rowsOf(logPartition), from)),
+    expired: (logPartition, from) =>
+      ask(`expired p${logPartition.partition} from ${from}`, () => rangesOf(store.notedIn(logPartition), from)),
     deadInARow: (logPartition, below, limit) =>
       ask(`dead in a row p${logPartition.partition} below ${below}`, () =>
         deadInARow(store, logPartition, { below, limit }),
@@ -123,9 +125,9 @@ function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, h
   })
 }
 
-function accounted(store: ModelStore, logPartition: LogPartition, from: number): OffsetRange[] {
+function rangesOf(keyed: Pick<ReadonlyMap<number, unknown>, 'keys'>, from: number): OffsetRange[] {
   const ranges: { first: number; last: number }[] = []
-  const offsets = [...store.rowsOf(logPartition).keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
+  const offsets = [...keyed.keys()].filter((offset) => offset >= from).toSorted((a, b) => a - b)
   for (const offset of offsets) {
     const open = ranges.at(-1)
     if (open?.last === offset - 1) open.last = offset

@@ -4,7 +4,15 @@
  */
 import { insertPrefix, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
+import { ModelRetention } from './model-retention.ts'
 import type { World } from './world.ts'
+
+/** The rows of one partition of the log. */
+export interface TablePartition {
+  readonly key: string
+  readonly rows: Map<number, Row>
+  readonly identities: Map<string, number>
+}
 
 /** An insert under way at the server. */
 interface Running {
@@ -26,6 +34,7 @@ export class ModelStore {
   /** Offsets of event rows, by partition and `run_id:run_seq`. */
   readonly #identities = new Map<string, Map<string, number>>()
   readonly #running = new Set<Running>()
+  readonly retention: ModelRetention
   /** Deduplication tokens of inserts that landed. */
   readonly #tokens = new Set<string>()
   readonly #world: World
@@ -36,6 +45,7 @@ export class ModelStore {
 
   constructor(world: World) {
     this.#world = world
+    this.retention = new ModelRetention(world, () => this.#partitions())
   }
 
   get down(): boolean {
@@ -111,6 +121,15 @@ export class ModelStore {
     return this.#identities.get(`${logId.toString('hex')}/${partition}`) ?? new Map<string, number>()
   }
 
+  /** Offsets of a partition that expiry notes cover. */
+  notedIn({ logId, partition }: LogPartition): ReadonlySet<number> {
+    return this.retention.noted.get(`${logId.toString('hex')}/${partition}`) ?? new Set<number>()
+  }
+
+  #partitions(): TablePartition[] {
+    return [...this.#rows].map(([key, rows]) => ({ key, rows, identities: mapAt(this.#identities, key) }))
+  }
+
   // The work on an insert ends with the server.
   #later(running: Running, ms: number, action: () => void): void {
     this.#world.kernel.after(ms, () => {
@@ -177,6 +196,9 @@ export class ModelStore {
     if (there !== undefined) {
       const again = there.table === row.table ? 'twice' : `in ${there.table} and`
       this.#world.fail(`offset ${row.offset} of partition ${row.partition} is ${again} in ${row.table}`)
+    }
+    if (this.retention.dropped.has(`${key}/${row.offset}`)) {
+      this.#world.fail(`offset ${row.offset} of partition ${row.partition} is stored again after it expired`)
     }
     offsets.set(row.offset, row)
     if (row.table === 'audit_skipped' || row.runId === undefined) return

@@ -7,11 +7,12 @@ import type { ModelStore } from './model-store.ts'
 import { identityOf } from './workload.ts'
 import type { World } from './world.ts'
 
-/** First offset that is in neither table. */
+/** First offset that is neither in a table nor expired. */
 export function accountedUpTo(store: ModelStore, { partition }: ModelPartition): number {
-  const rows = store.rowsOf({ logId: LOG_ID, topic: '', partition })
+  const logPartition = { logId: LOG_ID, topic: '', partition }
+  const [rows, noted] = [store.rowsOf(logPartition), store.notedIn(logPartition)]
   let next = 0
-  while (rows.has(next)) next++
+  while (rows.has(next) || noted.has(next)) next++
   return next
 }
 
@@ -22,22 +23,31 @@ export function accountedUpTo(store: ModelStore, { partition }: ModelPartition):
 export function findFault(store: ModelStore, log: ModelPartition, world: World): string | undefined {
   const logPartition = { logId: LOG_ID, topic: '', partition: log.partition }
   const rows = store.rowsOf(logPartition)
-  const events = store.identitiesOf(logPartition)
+  const events = { stored: store.identitiesOf(logPartition), expired: store.retention.identities }
+  const noted = store.notedIn(logPartition)
+  let expired = 0
   for (let offset = 0; offset < log.end; offset++) {
     const row = rows.get(offset)
+    if (row === undefined && noted.has(offset)) {
+      expired++
+      continue
+    }
     const value = log.records[offset]?.value
     const wrong = row === undefined ? 'has no row' : compare(row, value, events, world)
     if (wrong !== undefined) return `offset ${offset} of partition ${log.partition} ${wrong}`
   }
-  return rows.size === log.end ? undefined : `partition ${log.partition} has rows of offsets that the log does not have`
+  return rows.size + expired === log.end
+    ? undefined
+    : `partition ${log.partition} has rows of offsets that the log does not have`
 }
 
-function compare(
-  row: Row,
-  value: Buffer | null | undefined,
-  events: ReadonlyMap<string, number>,
-  world: World,
-): string | undefined {
+/** Records with an event by identity: those in the table with their offsets, and those that have expired. */
+interface Events {
+  readonly stored: ReadonlyMap<string, number>
+  readonly expired: ReadonlySet<string>
+}
+
+function compare(row: Row, value: Buffer | null | undefined, events: Events, world: World): string | undefined {
   const identity = value === undefined ? undefined : identityOf(value)
   if (identity === undefined) {
     const expected = value === undefined ? 'hole' : 'dead'
@@ -47,7 +57,9 @@ function compare(
   if (world.refuses(row.runSeq)) {
     return row.kind === 'dead' ? undefined : `is ${row.kind ?? 'an event'}, though the store refuses it`
   }
-  const event = events.get(identity)
+  const event = events.stored.get(identity)
+  // A duplicate outlives the event that it repeats, if that one was appended in an earlier month.
+  if (event === undefined && row.kind === 'duplicate' && events.expired.has(identity)) return undefined
   if (event === undefined) return `is ${row.kind}, and its record is no event anywhere`
   if (row.table === 'audit_events') {
     const body = value?.subarray(SINGLE_OBJECT_BYTES) ?? Buffer.alloc(0)

@@ -152,6 +152,9 @@ class Simulation {
       'group: offsets lost': () => this.#setCommitted(undefined),
       'group: offset set back': () => this.#setCommitted(''),
       'log: retention': () => this.#retain(),
+      'retention: class dropped': () => {
+        if (!this.#store.down) this.#store.retention.expire()
+      },
       'log: partition added': () => {
         if (this.#group.partitions.length >= MAX_PARTITIONS) return
         this.#addPartition()

@@ -1,7 +1,7 @@
 /** The records of producers in the log of one partition: in order, repeated, out of order, broken; two classes, two months. */
-import { SCHEMA_VERSIONS, singleObjectHeader } from '@agent-audit/schemas'
+import { SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import type { LogRecord } from '@agent-audit/consumer/pipeline'
-import { makeRecord, runIdOf } from '../support/records.ts'
+import { encodeVersion, makeRecord, runIdOf } from '../support/records.ts'
 import type { Random } from './random.ts'
 
 /** Some seconds before 2026-02-01: the log enters another month while the simulation runs. */
@@ -70,8 +70,7 @@ function recordOf(run: string, seq: number): Buffer {
   const version = SCHEMA_VERSIONS[seq % SCHEMA_VERSIONS.length]
   if (version === undefined) throw new Error('there is no schema')
   const retention_class = Math.floor(seq / 3) % 3 === 1 ? 'pci' : 'default'
-  const body = version.avroType.toBuffer(makeRecord(run, seq, { retention_class }))
-  const value = Buffer.concat([singleObjectHeader(version), body])
+  const value = encodeVersion(version, makeRecord(run, seq, { retention_class }))
   records.set(key, value)
   identities.set(value, `${runIdOf(run).toString('hex')}:${seq}`)
   return value

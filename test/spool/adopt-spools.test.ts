@@ -172,7 +172,8 @@ it('leaves a file of an earlier format, which does not say its topic, where it i
   expect(adoptSpools({ directory })).toEqual({
     spools: [],
     damaged: [],
-    skipped: [{ file, reason: expect.stringContaining('earlier release') }],
+    skipped: [{ file, runId: runIdOf(1), reason: expect.stringContaining('earlier release') }],
+    busy: [],
   })
   expect(existsSync(file)).toBe(true)
 })
@@ -195,7 +196,7 @@ it('gives the oldest run first, leaves out the excepted one, and other files', (
 it('removes the file of a process that died before its first append', () => {
   const directory = makeTempDirectory()
   writeFileSync(join(directory, `run-${runIdOf(1)}.spool`), '')
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [], busy: [] })
   expect(readdirSync(directory)).toEqual([])
   expect(adoptSpools({ directory: join(directory, 'missing') }).spools).toEqual([])
 })

@@ -83,7 +83,8 @@ it('leaves a file that lost its head alone while its owner lives', async () => {
   truncateSync(spoolOf(directory), 0)
   const before = readdirSync(directory)
   const log = readFileSync(`${spoolOf(directory)}-wal`)
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  const busy = [{ file: spoolOf(directory), runId: runIdOf(1) }]
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [], busy })
   expect(readdirSync(directory)).toEqual(before)
   expect(readFileSync(`${spoolOf(directory)}-wal`)).toEqual(log)
 })
@@ -127,7 +128,7 @@ it('delivers the chunks before a damaged one, then says so, and sets the file as
   expect(() => spool?.read(10, ALL)).toThrow(expect.objectContaining({ code: 'SPOOL_CORRUPT', retryable: false }))
   const aside = spool?.setAside()
   expect(statSync(aside ?? '').isFile()).toBe(true)
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [], busy: [] })
 })
 
 it('after a torn write or a changed byte anywhere, gives only right chunks, in order, or says that it is damaged', async () => {
@@ -186,6 +187,6 @@ it('leaves a file of a later release where it is', () => {
   runSql(file, 'PRAGMA user_version = 1000')
   const { spools, damaged, skipped } = adoptSpools({ directory })
   expect([spools, damaged]).toEqual([[], []])
-  expect(skipped).toEqual([{ file, reason: expect.stringContaining('later release') }])
+  expect(skipped).toEqual([{ file, runId: runIdOf(1), reason: expect.stringContaining('later release') }])
   expect(existsSync(file)).toBe(true)
 })

@@ -12,7 +12,7 @@ it('remembers the last cluster and number of partitions of each topic, beside th
   rememberTopic(directory, 'audit.events', { cluster: 'two', partitions: 24 })
   expect(lastKnownTopic(directory, 'audit.events')).toEqual({ cluster: 'two', partitions: 24 })
   expect(lastKnownTopic(directory, 'other')).toEqual({ cluster: 'one', partitions: 3 })
-  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [] })
+  expect(adoptSpools({ directory })).toEqual({ spools: [], damaged: [], skipped: [], busy: [] })
 })
 
 it.each(['', '{"partitions": 4}', '{"cluster": "one", "partitions": 0}'])('treats %j as never seen', (content) => {

@@ -9,9 +9,16 @@ import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const ALL = 2 ** 40
 
-function openSpool(directory: string, options?: { number?: number; maxBytes?: number; fsync?: boolean }): RunSpool {
-  const { number = 1, maxBytes = ALL, fsync = false } = options ?? {}
-  return openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes, fsync })
+interface Opening {
+  number?: number
+  maxBytes?: number
+  fsync?: boolean
+  again?: boolean
+}
+
+function openSpool(directory: string, options: Opening = {}): RunSpool {
+  const { number = 1, maxBytes = ALL, fsync = false, again } = options
+  return openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes, fsync, again })
 }
 
 function plainAll(chunks: readonly StoredChunk[]): object[] {
@@ -274,6 +281,25 @@ it('lets only its owner read the events', () => {
   const modes = readdirSync(directory).map((name) => statSync(join(directory, name)).mode & 0o777)
   expect(modes).toEqual([0o600, 0o600, 0o600])
   spool.close()
+})
+
+it('takes a further spool of a run whose delivery has failed: both files are adopted, and say which chunks they hold', () => {
+  const directory = makeTempDirectory()
+  const first = openSpool(directory)
+  first.append(chunkOf(0, 20))
+  first.append(chunkOf(40, 20))
+  first.close()
+  expect(() => openSpool(directory)).toThrow('a run_id is used once')
+  const second = openSpool(directory, { again: true })
+  second.append(chunkOf(60, 20))
+  second.close()
+  const { spools } = adoptSpools({ directory })
+  expect(spools.map((spool) => spool.runId)).toEqual([runIdOf(1), runIdOf(1)])
+  expect(spools.map((spool) => spool.firstSeqs()).toSorted((one, other) => other.length - one.length)).toEqual([
+    [0, 40],
+    [60],
+  ])
+  for (const spool of spools) spool.close()
 })
 
 it('refuses an invalid run_id or topic, a run_id that has a spool already, and a directory that is a file', () => {

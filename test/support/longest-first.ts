@@ -30,6 +30,7 @@ const LONG = [
   'test/integration/stop.test.ts',
   'test/integration/busy-log.test.ts',
   'test/contract/source.test.ts',
+  'test/contract/partition-queries.test.ts',
   'test/kill/kill.test.ts',
 ]
 

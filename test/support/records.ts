@@ -4,6 +4,7 @@ import {
   type AuditRecord,
   maxRecordBytes,
   NEWEST_SCHEMA,
+  type SchemaVersion,
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
   writeRecord,
@@ -53,6 +54,11 @@ export function encodeRecord(record: AuditRecord): Buffer {
   const bytes = Buffer.alloc(SINGLE_OBJECT_BYTES + maxRecordBytes(record))
   HEADER.copy(bytes)
   return bytes.subarray(0, writeRecord(record, bytes, SINGLE_OBJECT_BYTES))
+}
+
+/** A record as a producer of an older version writes it, by avsc: without the fields that came later. */
+export function encodeVersion(version: SchemaVersion, record: AuditRecord): Buffer {
+  return Buffer.concat([singleObjectHeader(version), version.avroType.toBuffer(record)])
 }
 
 /** Records `first` to `last` of a run, as bytes. */

@@ -1,15 +1,12 @@
 /**
- * The connection to ClickHouse: queries in, plain rows out, the server's refusals as errors that say what to do. It sends no
- * settings, so that a user with a read-only profile can read the trail.
+ * The connection to ClickHouse: queries in, rows out, the server's refusals as errors that say what to do. Queries are
+ * read-only by the server, whatever the user may do.
  */
-import {
-  AuditUnavailableError,
-  DEFAULT_DATABASE,
-  IntegrityError,
-  InvalidInputError,
-  type TrailError,
-} from '@agent-audit/schemas'
-import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import type { Readable } from 'node:stream'
+import { DEFAULT_DATABASE, InvalidInputError, IntegrityError, storeError, TrailError } from '@agent-audit/schemas'
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { readAnswer } from './answer.ts'
+import { Watch } from './watch.ts'
 
 export interface AnalyticsOptions {
   /** HTTP interface, such as `http://localhost:8123`. */
@@ -18,8 +15,24 @@ export interface AnalyticsOptions {
   readonly password: string
   /** @defaultValue `audit` */
   readonly database?: string | undefined
-  /** Longest wait for one answer, milliseconds. @defaultValue 120000 */
+  /** Longest wait for the next part of an answer, milliseconds. @defaultValue 120000 */
   readonly requestTimeoutMs?: number | undefined
+}
+
+/** Checks a row and gives it its type, or throws: a zod schema is one. */
+export interface RowSchema<Row> {
+  parse(row: unknown): Row
+}
+
+export interface QueryOptions<Row> {
+  /** The type of a row. Its values are as JSON has them; an integer that a double cannot hold is a bigint. */
+  readonly schema: RowSchema<Row>
+  /** Values of the query's parameters, `{name:Type}`. `database` is always there: `{database:Identifier}.audit_events`. */
+  readonly params?: Readonly<Record<string, unknown>> | undefined
+  /** Ends the query, also on the server; the iteration throws the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Longest wait for the next part of the answer, milliseconds. The caller's own work on a row does not count. @defaultValue requestTimeoutMs */
+  readonly timeoutMs?: number | undefined
 }
 
 /** A connection to one trail. Opens no socket before its first query. */
@@ -28,10 +41,23 @@ export interface Analytics extends AsyncDisposable {
   readonly address: string
   readonly database: string
   /**
-   * Runs a query and returns its rows as plain objects.
-   * @throws AuditUnavailableError `STORE_UNAVAILABLE` if the server cannot be reached; IntegrityError `ACCESS_DENIED` if
-   * it refuses the user; InvalidInputError `STORE_REFUSED` if the tables do not exist, IntegrityError `STORE_REFUSED` for
-   * any other refusal.
+   * Streams the rows of a query, in bounded memory: the server waits while the caller works on a row. Leaving the loop ends
+   * the query on the server too. It is sent when the iteration begins. A caller that works longer than the server's
+   * `send_timeout` (5 minutes by default) on one row loses the rest, with `STORE_UNAVAILABLE`.
+   *
+   * ```ts
+   * const schema = z.object({ agent_id: z.string(), calls: z.number() })
+   * const sql = `SELECT agent_id, count() AS calls FROM {database:Identifier}.audit_events WHERE tool_name = {tool:String} GROUP BY agent_id`
+   * for await (const { agent_id, calls } of analytics.query(sql, { schema, params: { tool: 'refund' } })) …
+   * ```
+   * @throws as {@link Analytics.rows}, also after some rows; IntegrityError `STORE_REFUSED` for a row that does not fit the schema.
+   */
+  query<Row>(sql: string, options: QueryOptions<Row>): AsyncGenerator<Row, void, undefined>
+  /**
+   * The rows of a query whose answer is short, unchecked.
+   * @throws AuditUnavailableError `STORE_UNAVAILABLE` if the server cannot be reached, `STORE_LIMIT` at a limit or time-out,
+   * `STORE_REFUSED` for an error of the server that may pass; IntegrityError `ACCESS_DENIED` if the server refuses the user
+   * or a write, `STORE_REFUSED` if the tables do not exist or the query is wrong.
    */
   rows<Row>(query: string, parameters?: Record<string, unknown>): Promise<Row[]>
   /** Runs a statement without an answer, such as DDL. Throws as {@link Analytics.rows} does. */
@@ -40,95 +66,146 @@ export interface Analytics extends AsyncDisposable {
 }
 
 const DEFAULT_REQUEST_TIMEOUT_MS = 120_000
+/** The connection's own timers count: they know how long the caller works on a row. */
+const NO_CLIENT_TIMEOUT_MS = 2 ** 31 - 1
 
-/** Codes of ClickHouse's ErrorCodes.cpp. */
-const DENIED = new Set(['192', '193', '194', '497', '516'])
-const MISSING = new Set(['60', '81'])
+/**
+ * Settings of every query, for users whose profile lets a query choose them: it can only read (2: and choose settings for
+ * itself), the server ends it when the connection is closed, also before the first row, and integers are numbers. A read-only profile (1) takes no settings.
+ */
+const SETTINGS = {
+  readonly: '2',
+  cancel_http_readonly_queries_on_client_close: 1,
+  output_format_json_quote_64bit_integers: 0,
+} as const
+/** This profile reads, and lets a query choose all but `readonly`. */
+const { readonly: _, ...OF_READONLY_2 } = SETTINGS
+type Settings = Partial<typeof SETTINGS>
 
 /**
  * Connects to the ClickHouse that holds the trail.
  * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL.
  */
 export function connectAnalytics(options: AnalyticsOptions): Analytics {
-  const address = addressOf(options.url)
-  const database = options.database ?? DEFAULT_DATABASE
-  const client = createClient({
-    url: options.url,
-    username: options.username,
-    password: options.password,
-    application: 'agent-audit',
-    request_timeout: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
-    log: { level: ClickHouseLogLevel.OFF },
-  })
-  const server = { address, database, username: options.username }
+  const connection = new Connection(options)
   return {
-    address,
-    database,
-    rows: (query, parameters) => explained(server, () => readRows(client, database, query, parameters)),
-    command: (statement, parameters) => explained(server, () => runCommand(client, database, statement, parameters)),
-    close: () => client.close(),
-    [Symbol.asyncDispose]: () => client.close(),
+    address: connection.address,
+    database: connection.database,
+    query: (sql, queryOptions) => connection.query(sql, queryOptions),
+    rows: async (sql, params) => collect(connection.query(sql, { schema: UNCHECKED, params })),
+    command: (statement, parameters) => connection.command(statement, parameters),
+    close: () => connection.close(),
+    [Symbol.asyncDispose]: () => connection.close(),
   }
 }
 
-async function readRows<Row>(
-  client: ClickHouseClient,
-  database: string,
-  query: string,
-  parameters: Record<string, unknown> = {},
-): Promise<Row[]> {
-  const query_params = { database, ...parameters }
-  const result = await client.query({ query, query_params, format: 'JSONEachRow' })
-  return await result.json<Row>()
-}
-
-async function runCommand(
-  client: ClickHouseClient,
-  database: string,
-  query: string,
-  parameters: Record<string, unknown> = {},
-): Promise<void> {
-  await client.command({ query, query_params: { database, ...parameters } })
-}
-
-interface Server {
+class Connection {
   readonly address: string
   readonly database: string
-  readonly username: string
+  readonly #client: ClickHouseClient
+  readonly #options: AnalyticsOptions
+  readonly #timeoutMs: number
+  #settings: Settings | undefined
+
+  constructor(options: AnalyticsOptions) {
+    this.address = addressOf(options.url)
+    this.database = options.database ?? DEFAULT_DATABASE
+    this.#options = options
+    this.#timeoutMs = options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS
+    this.#client = createClient({
+      url: options.url,
+      username: options.username,
+      password: options.password,
+      application: 'agent-audit',
+      request_timeout: NO_CLIENT_TIMEOUT_MS,
+      log: { level: ClickHouseLogLevel.OFF },
+    })
+  }
+
+  async *query<Row>(sql: string, options: QueryOptions<Row>): AsyncGenerator<Row, void, undefined> {
+    const watch = new Watch(options.timeoutMs ?? this.#timeoutMs, options.signal)
+    try {
+      const settings = (this.#settings ??= await this.#readSettings(watch))
+      const query = `${sql.replace(/[;\s]+$/, '')}\nFORMAT JSONEachRow`
+      const body = await this.#send(query, { params: options.params, settings, watch })
+      for await (const row of readAnswer(watch.chunks(body))) {
+        watch.throwIfAborted()
+        yield fit(row, options.schema)
+      }
+    } catch (error) {
+      throw this.#explain(error, sql, watch)
+    }
+  }
+
+  async command(statement: string, parameters?: Record<string, unknown>): Promise<void> {
+    const watch = new Watch(this.#timeoutMs)
+    try {
+      const body = await this.#send(statement, { params: parameters, settings: {}, watch })
+      for await (const chunk of watch.chunks(body)) void chunk
+    } catch (error) {
+      throw this.#explain(error, statement, watch)
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#client.close()
+  }
+
+  async #send(query: string, { params, settings, watch }: Request): Promise<Readable> {
+    watch.signal.throwIfAborted()
+    const sent = this.#client.exec({
+      query,
+      query_params: { database: this.database, ...params },
+      clickhouse_settings: settings,
+      abort_signal: watch.signal,
+    })
+    return (await watch.wait(sent)).stream
+  }
+
+  /** Those of {@link SETTINGS} that this user's profile lets a query send. */
+  async #readSettings(watch: Watch): Promise<Settings> {
+    const query = `SELECT getSetting('readonly') AS readonly FORMAT JSONEachRow`
+    const body = await this.#send(query, { settings: {}, watch })
+    const [row] = await collect<{ readonly: unknown }>(readAnswer(watch.chunks(body)))
+    const level = Number(row?.readonly)
+    if (level === 0) return SETTINGS
+    return level === 1 ? {} : OF_READONLY_2
+  }
+
+  /** @throws the reason of the caller's signal, if that ended the request. */
+  #explain(error: unknown, statement: string, watch: Watch): TrailError {
+    watch.throwIfAborted()
+    if (error instanceof TrailError) return error
+    const { address: server, database } = this
+    const { username } = this.#options
+    return storeError(error, { server, username, database, asked: statement, timedOut: watch.timedOut })
+  }
 }
 
-async function explained<T>(server: Server, work: () => Promise<T>): Promise<T> {
+interface Request {
+  readonly params?: Readonly<Record<string, unknown>> | undefined
+  readonly settings: Settings
+  readonly watch: Watch
+}
+
+const UNCHECKED: RowSchema<unknown> = { parse: (row) => row }
+
+async function collect<Row>(rows: AsyncIterable<unknown>): Promise<Row[]> {
+  const collected: Row[] = []
+  for await (const row of rows) collected.push(row as Row)
+  return collected
+}
+
+function fit<Row>(row: unknown, schema: RowSchema<Row>): Row {
   try {
-    return await work()
-  } catch (error) {
-    throw explain(server, error)
+    return schema.parse(row)
+  } catch (cause) {
+    // Paths and expected types, as zod has them; any other message may quote content.
+    const { issues = [] } = cause as { issues?: { path?: readonly unknown[]; message?: string }[] }
+    const wrong = issues.map(({ path, message }) => `${path?.join('.') ?? ''}: ${message ?? ''}`).join('; ')
+    const message = `a row of the answer does not fit the schema of the query${wrong === '' ? '' : `: ${wrong}`}`
+    throw new IntegrityError('STORE_REFUSED', message, { cause })
   }
-}
-
-function explain({ address, database, username }: Server, cause: unknown): TrailError {
-  if (!(cause instanceof ClickHouseError)) {
-    const told = cause instanceof Error ? ((cause as { code?: string }).code ?? cause.message) : String(cause)
-    return new AuditUnavailableError('STORE_UNAVAILABLE', `ClickHouse at ${address} cannot be reached: ${told}`, {
-      cause,
-    })
-  }
-  const said = (cause.message.split('\n', 1)[0] ?? '').slice(0, 500)
-  if (cause.code === '516') {
-    const message = `ClickHouse at ${address} refuses user "${username}": wrong password, or no such user`
-    return new IntegrityError('ACCESS_DENIED', message, { cause })
-  }
-  if (DENIED.has(cause.code)) {
-    return new IntegrityError('ACCESS_DENIED', `ClickHouse at ${address} refuses user "${username}": ${said}`, {
-      cause,
-    })
-  }
-  if (MISSING.has(cause.code)) {
-    const message = `ClickHouse at ${address} holds no trail in database "${database}": run \`agent-audit setup\` first (${said})`
-    return new InvalidInputError('STORE_REFUSED', message, { cause })
-  }
-  return new IntegrityError('STORE_REFUSED', `ClickHouse at ${address} refused: ${said} (code ${cause.code})`, {
-    cause,
-  })
 }
 
 function addressOf(url: string): string {

@@ -1,7 +1,13 @@
 /** SQL expressions that several queries share: "an error" or "a window" means the same in each. */
 
-/** From `since` on and before `until`, by the producer's clock; each end is open unless given. */
+/** From `since` on and before `until`; each end is open unless given. */
 export interface TimeWindow {
+  /**
+   * The time that the window is of. `event_time`: when the event happened, by the producer's clock. `log_time`: when the log
+   * appended it: finds also the spool of a dead run, which arrives hours later. Neither is for a job that must take each event
+   * once: an event may be stored long after both ({@link changesSince}). @defaultValue `event_time`
+   */
+  readonly by?: 'event_time' | 'log_time' | undefined
   readonly since?: Date | undefined
   readonly until?: Date | undefined
 }
@@ -12,10 +18,15 @@ export const ERRORS: string = `(e.error IS NOT NULL OR (e.outcome = 'error' AND 
 /** Excludes the sessions in which a trail records itself. */
 export const NOT_OF_THE_TRAIL: string = `NOT startsWith(session_id, 'trail:')`
 
+/** The column of the window's time. */
+export function clockOf({ by = 'event_time' }: TimeWindow): 'timestamp' | 'log_time' {
+  return by === 'log_time' ? 'log_time' : 'timestamp'
+}
+
 /** The window as a condition on a DateTime64 column, with its parameters `sinceMs` and `untilMs`. */
 export function windowOf(
-  { since, until }: TimeWindow,
-  column = 'timestamp',
+  { since, until, by }: TimeWindow,
+  column: string = clockOf({ by }),
 ): { condition: string; parameters: Record<string, number> } {
   const conditions = [
     ...(since === undefined ? [] : [`${column} >= fromUnixTimestamp64Milli({sinceMs:Int64})`]),

@@ -71,6 +71,16 @@ export interface TrailEvent {
   readonly field_notes: unknown
   readonly replay_of: string | null
   readonly environment: string | null
+  readonly on_behalf_of: string | null
+  readonly idempotency_key: string | null
+  readonly reason_code: string | null
+  readonly effect: string | null
+  /** SHA-256, 64 hex digits; null where tool_output is the whole result. */
+  readonly output_sha256: string | null
+  /** An object, where our producer wrote it. */
+  readonly policy: unknown
+  /** An object, where our producer wrote it. */
+  readonly approval: unknown
   /** 16 hex digits; table audit_logs names the log. */
   readonly log_id: string
   readonly log_partition: number
@@ -96,6 +106,9 @@ const FIELD_BYTES = 24
 /** The columns of the position in the log, as a TrailEvent has them. */
 const POSITION = `lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partition, toString(e.log_offset) AS log_offset,
   ${isoText('e.log_time')} AS log_time, leftPad(lower(hex(reinterpretAsUInt64(e.writer_schema))), 16, '0') AS writer_schema`
+
+/** The columns of a TrailEvent, of the table `e`; {@link toEvent} makes one of such a row. */
+export const EVENT_COLUMNS: string = [...FIELDS.map(readable), POSITION].join(', ')
 
 /** A field of the record, not of its position in the log. */
 export type TrailField = Exclude<
@@ -129,7 +142,7 @@ export async function* sessionEvents(
   only?: readonly TrailField[],
 ): AsyncGenerator<TrailEvent> {
   const fields = only === undefined ? FIELDS : FIELDS.filter(({ name }) => only.includes(name as TrailField))
-  const columns = [...fields.map(readable), ...(only === undefined ? [POSITION] : [])].join(', ')
+  const columns = only === undefined ? EVENT_COLUMNS : fields.map(readable).join(', ')
   for (const page of await analytics.rows<Row>(pagesQuery(fields), { sessionId })) {
     const rows = await analytics.rows<Record<string, unknown>>(
       `SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} AS e WHERE ${IN_PAGE}
@@ -177,7 +190,7 @@ function isLong(field: RecordField): boolean {
   return field.kind === 'long' && field.name !== 'timestamp'
 }
 
-function toEvent(row: Record<string, unknown>): TrailEvent {
+export function toEvent(row: Record<string, unknown>): TrailEvent {
   const exact: Record<string, string> = {}
   for (const name of LONG_FIELDS) {
     const digits = row[name]

@@ -2,7 +2,7 @@
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, numberOrNull, text } from '../connection/rows.ts'
-import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
+import { clockOf, ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface SessionsOptions extends TimeWindow {
   /** Most sessions to return, the latest ones. @defaultValue 50 */
@@ -35,11 +35,12 @@ export interface SessionSummary {
 const DEFAULT_LIMIT = 50
 
 /**
- * Lists the sessions with an event in the window, latest first. The figures of a session count all of its events, also those
+ * Lists the sessions with an event in the window, the latest by the window's time first. The figures of a session count all of its events, also those
  * outside of the window. Excludes the trail's own sessions (`trail:<run>`).
  */
 export async function sessions(analytics: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
   const { condition, parameters } = windowOf(options)
+  const clock = clockOf(options)
   const ofAgent = options.agent === undefined ? '' : 'AND agent_id = {agent:String}'
   const table = `{database:Identifier}.${EVENTS_TABLE}`
   const rows = await analytics.rows<Record<keyof SessionSummary, unknown>>(
@@ -53,9 +54,9 @@ export async function sessions(analytics: Analytics, options: SessionsOptions = 
      FROM ${table} AS e
      WHERE session_id IN (
        SELECT session_id FROM ${table} WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${ofAgent}
-       GROUP BY session_id ORDER BY max(timestamp) DESC LIMIT {limit:UInt32})
+       GROUP BY session_id ORDER BY max(${clock}) DESC LIMIT {limit:UInt32})
      GROUP BY session_id
-     ORDER BY max(e.timestamp) DESC, session_id`,
+     ORDER BY max(e.${clock}) DESC, session_id`,
     { ...parameters, agent: options.agent ?? '', limit: options.limit ?? DEFAULT_LIMIT },
   )
   return rows.map((row) => ({

@@ -1,10 +1,11 @@
-/** Checks that every number of every run is stored once. */
+/** Checks that every number of every run is stored once, or has expired. */
 import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RepeatedEvent, RunReport } from './completeness-report.ts'
 import { COPIES, LOST, PENDING, RUN_COUNT, RUN_STEPS, RUNS } from './completeness-queries.ts'
 import { countRange, type Range, split } from './ranges.ts'
+import { OVERSTATED_NUMBERS, RUN_NOTES_EXIST, RUN_NOTES_OF } from './expiry-queries.ts'
 import { isRepeat, sortSteps, type Step } from './steps.ts'
 
 /** Runs that one query sums up: some 40 MB here, and on the server a bitmap each. */
@@ -17,6 +18,7 @@ const UNEVEN_A_SLICE = 2000
 export interface CheckedRuns {
   readonly missing: number
   readonly repeated: number
+  readonly overstated: number
   /** Whether there are more findings than the reports name. */
   readonly truncated: boolean
 }
@@ -32,9 +34,12 @@ export type TakeRun = (report: RunReport) => void | Promise<void>
 export async function checkRuns(analytics: Analytics, limit: number, take: TakeRun): Promise<CheckedRuns> {
   const check = new RunCheck(analytics, limit, take)
   const [counted] = await analytics.rows<Row>(RUN_COUNT)
+  const noted = (await analytics.rows<Row>(RUN_NOTES_EXIST)).length > 0
   const buckets = Math.max(1, Math.ceil((counted === undefined ? 0 : number(counted, 'runs')) / RUNS_A_BUCKET))
   for (let bucket = 0; bucket < buckets; bucket++) {
-    await check.bucket(await analytics.rows<Row>(RUNS, { buckets, bucket }))
+    const rows = await analytics.rows<Row>(RUNS, { buckets, bucket })
+    const overstated = noted ? await analytics.rows<Row>(OVERSTATED_NUMBERS, { buckets, bucket }) : []
+    await check.bucket(rows, new Map(overstated.map((row) => [runOf(row), number(row, 'numbers')])))
   }
   return check
 }
@@ -42,12 +47,15 @@ export async function checkRuns(analytics: Analytics, limit: number, take: TakeR
 class RunCheck implements CheckedRuns {
   missing = 0
   repeated = 0
+  overstated = 0
   truncated = false
   readonly #analytics: Analytics
   readonly #limit: number
   readonly #take: TakeRun
   /** Findings named so far. */
   #named = 0
+  /** Numbers of each run of the bucket that a note contradicts. */
+  #overstated: ReadonlyMap<string, number> = new Map()
   /** Runs with a finding so far. */
   #runs = 0
 
@@ -57,7 +65,8 @@ class RunCheck implements CheckedRuns {
     this.#take = take
   }
 
-  async bucket(rows: readonly Row[]): Promise<void> {
+  async bucket(rows: readonly Row[], overstated: ReadonlyMap<string, number>): Promise<void> {
+    this.#overstated = overstated
     let start = 0
     let uneven = 0
     for (const [index, row] of rows.entries()) {
@@ -82,7 +91,9 @@ class RunCheck implements CheckedRuns {
     }
     if (cut) this.truncated = true
     const findings = await this.#findings(uneven, steps)
-    for (const row of rows) await this.#report(reportRun(row, findings, cut))
+    for (const row of rows) {
+      await this.#report({ ...reportRun(row, findings, cut), overstated: this.#overstated.get(runOf(row)) ?? 0 })
+    }
   }
 
   #steps(uneven: readonly Row[]): Promise<Row[]> {
@@ -96,6 +107,7 @@ class RunCheck implements CheckedRuns {
     const runs = uneven.map(runOf)
     return {
       steps: Map.groupBy(steps, runOf),
+      noted: Map.groupBy(runs.length > 0 ? await this.#analytics.rows<Row>(RUN_NOTES_OF, { runs }) : [], runOf),
       lost: Map.groupBy(runs.length > 0 ? await this.#analytics.rows<Row>(LOST, { runs }) : [], runOf),
       copies: Map.groupBy(await ask(this.#analytics, COPIES, steps.filter(isRepeat)), runOf),
       pending: Map.groupBy(await ask(this.#analytics, PENDING, gaps), runOf),
@@ -105,6 +117,7 @@ class RunCheck implements CheckedRuns {
   async #report(report: RunReport): Promise<void> {
     this.missing += report.missing
     this.repeated += report.repeated
+    this.overstated += report.overstated
     if ([report.gaps, report.lost, report.pending, report.repeats].some(({ length }) => length > 0)) this.#runs++
     await this.#take({
       ...report,
@@ -128,7 +141,7 @@ function isUneven(row: Row): boolean {
   return number(row, 'events') !== number(row, 'different') || number(row, 'last') + 1 !== number(row, 'different')
 }
 
-type Findings = Readonly<Record<'steps' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
+type Findings = Readonly<Record<'steps' | 'noted' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
 
 /** Queries the numbers at which these steps arrive. */
 function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
@@ -138,10 +151,15 @@ function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promis
 }
 
 /** @param cut - Whether the run has more steps than were found: then numbers that no finding explains count as missing. */
-function reportRun(row: Row, findings: Findings, cut: boolean): RunReport {
+function reportRun(row: Row, findings: Findings, cut: boolean): Omit<RunReport, 'overstated'> {
   const run = runOf(row)
   const { gaps, repeats } = sortSteps(findings.steps.get(run))
-  const explained = split(gaps, (findings.lost.get(run) ?? []).flatMap(lostRange))
+  const noted = Map.groupBy(findings.noted.get(run) ?? [], (note) =>
+    text(note, 'kind') === 'lost' ? 'lost' : 'expired',
+  )
+  const lost = [...(findings.lost.get(run) ?? []), ...(noted.get('lost') ?? [])]
+  const expired = split(gaps, (noted.get('expired') ?? []).flatMap(rangeOf))
+  const explained = split(expired.outside, lost.flatMap(rangeOf))
   // The number that follows a gap identifies it, also where an events_lost event explains a part of it.
   const awaited = new Set(findings.pending.get(run)?.map((step) => number(step, 'at')))
   const waiting = split(
@@ -156,7 +174,10 @@ function reportRun(row: Row, findings: Findings, cut: boolean): RunReport {
     first_run_seq: number(row, 'first'),
     last_run_seq: number(row, 'last'),
     events: number(row, 'events'),
-    missing: cut ? notStored - total(explained.inside) - total(waiting.inside) : total(waiting.outside),
+    missing: cut
+      ? notStored - total(expired.inside) - total(explained.inside) - total(waiting.inside)
+      : total(waiting.outside),
+    expired: total(expired.inside),
     repeated: number(row, 'events') - number(row, 'different'),
     gaps: waiting.outside,
     lost: explained.inside,
@@ -184,7 +205,7 @@ function reportRepeat(runSeq: number, times: number, copies: readonly Row[]): Re
   return { run_seq: runSeq, times, altered, positions }
 }
 
-function lostRange(row: Row): Range[] {
+function rangeOf(row: Row): Range[] {
   if (row['first'] === null || row['last'] === null) return []
   return [{ first: number(row, 'first'), last: number(row, 'last') }]
 }

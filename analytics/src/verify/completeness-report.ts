@@ -3,11 +3,16 @@ import type { DeadLetter, RecordPosition } from '../queries/dead-letters.ts'
 import type { Range } from './ranges.ts'
 
 export interface Completeness {
-  /** repeated: a row is stored twice; gaps: a number is missing (both: repeated); complete: neither. */
-  readonly verdict: 'complete' | 'repeated' | 'gaps'
+  /**
+   * repeated: a row is stored twice; overstated: an expiry note claims more than retention may have dropped; gaps: a number is
+   * missing; complete: none of these. Of several, the first one.
+   */
+  readonly verdict: 'complete' | 'repeated' | 'overstated' | 'gaps'
   readonly events: number
   /** Offsets without an event, by reason. */
   readonly skipped: { readonly duplicate: number; readonly dead: number; readonly hole: number }
+  /** Offsets that retention has dropped, as expiry notes say. */
+  readonly expired: number
   readonly partitions: readonly PartitionReport[]
   readonly runs: readonly RunReport[]
   /** Records that could not be stored, the latest first, with their replays. */
@@ -20,7 +25,7 @@ export interface Completeness {
 export type CompletenessSummary = Omit<Completeness, 'runs'>
 
 /**
- * One partition of one log. It begins at the first offset that a row accounts for: whether an older consumer skipped offsets
+ * One partition of one log. It begins at the first offset that a row or an expiry note accounts for: whether an older consumer skipped offsets
  * before it is not known.
  */
 export interface PartitionReport {
@@ -36,8 +41,17 @@ export interface PartitionReport {
   readonly duplicates: number
   readonly dead_letters: number
   readonly holes: number
-  /** Offsets that no row accounts for. */
+  /** Offsets that neither a row nor an expiry note accounts for. */
   readonly missing: number
+  /** Offsets without a row that an expiry note covers. */
+  readonly expired: number
+  /** Offsets whose row an expiry note covers: it is to be dropped. */
+  readonly expiring: number
+  /**
+   * Offsets that an expiry note should not name: their row has another class or month; two notes claim them for different
+   * ones; or a row two months younger than the noted month lies below them, so they were appended later.
+   */
+  readonly overstated: number
   /** Rows beyond the first of their offset. */
   readonly repeated: number
   readonly gaps: readonly Range[]
@@ -51,7 +65,10 @@ export interface RepeatedOffset {
   readonly altered: boolean
 }
 
-/** One run of a producer. Its numbers begin at 0; the report expects none after the last stored one. */
+/**
+ * One run of a producer. Its numbers begin at 0; the report expects none after the last stored one. A run of which all events
+ * have expired is in no report.
+ */
 export interface RunReport {
   /** 32 hex digits. */
   readonly run_id: string
@@ -62,11 +79,16 @@ export interface RunReport {
   readonly last_run_seq: number
   readonly events: number
   /**
-   * Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending.
+   * Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending, nor
+   * noted as expired.
    * All of them, also where the report names fewer; above maxFindings in one run, a number that no named finding explains counts.
    */
   readonly missing: number
   readonly repeated: number
+  /** Numbers that are not stored any more, as an expiry note says. */
+  readonly expired: number
+  /** Numbers noted as expired whose event has another class than the note says, or is older than its month. */
+  readonly overstated: number
   readonly gaps: readonly Range[]
   /** Numbers that are not stored, as an events_lost event says. */
   readonly lost: readonly Range[]

@@ -22,12 +22,12 @@ const DEFAULT_MAX_FINDINGS = 10_000
  */
 export async function completeness(analytics: Analytics, options: CompletenessOptions = {}): Promise<Completeness> {
   const runs: RunReport[] = []
-  const { verdict, events, skipped, partitions, ...rest } = await checkCompleteness(
+  const { verdict, events, skipped, expired, partitions, ...rest } = await checkCompleteness(
     analytics,
     (run) => void runs.push(run),
     options,
   )
-  return { verdict, events, skipped, partitions, runs, ...rest }
+  return { verdict, events, skipped, expired, partitions, runs, ...rest }
 }
 
 /**
@@ -46,19 +46,23 @@ export async function checkCompleteness(
   const runs = await checkRuns(analytics, limit, take)
   const dead = partitions.reports.some((report) => report.dead_letters > 0)
   const letters = dead ? await deadLetters(analytics, { limit }) : []
-  const sum = (key: 'events' | 'duplicates' | 'dead_letters' | 'holes'): number =>
+  const sum = (key: 'events' | 'duplicates' | 'dead_letters' | 'holes' | 'expired'): number =>
     partitions.reports.reduce((total, report) => total + report[key], 0)
   return {
     verdict: verdictOf([...partitions.reports, runs]),
     events: sum('events'),
     skipped: { duplicate: sum('duplicates'), dead: sum('dead_letters'), hole: sum('holes') },
+    expired: sum('expired'),
     partitions: partitions.reports,
     dead_letters: letters,
     truncated: partitions.truncated || runs.truncated || letters.length >= limit,
   }
 }
 
-function verdictOf(reports: readonly { missing: number; repeated: number }[]): Completeness['verdict'] {
+type Counts = Readonly<Record<'missing' | 'repeated' | 'overstated', number>>
+
+function verdictOf(reports: readonly Counts[]): Completeness['verdict'] {
   if (reports.some(({ repeated }) => repeated > 0)) return 'repeated'
+  if (reports.some(({ overstated }) => overstated > 0)) return 'overstated'
   return reports.some(({ missing }) => missing > 0) ? 'gaps' : 'complete'
 }

@@ -1,7 +1,7 @@
 /** `agent-audit agents`. */
 import { agents, type AgentSummary } from '@agent-audit/analytics'
 import type { Command } from 'commander'
-import { parseCount, parseTime } from '../arguments.ts'
+import { clockOption, parseCount, parseTime } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { type Column, table } from '../render/table.ts'
@@ -11,6 +11,7 @@ import { withDefaultNote } from './sessions.ts'
 interface Options extends ConnectionOptions {
   readonly since: Date
   readonly until?: Date
+  readonly by: 'event_time' | 'log_time'
   readonly limit: number
   readonly json?: boolean
 }
@@ -35,6 +36,7 @@ export function addAgents(program: Command, terminal: Terminal): void {
     .description('sum up the events of each agent in a time window, busiest first')
     .option('--since <time>', 'from this time on: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
     .option('--until <time>', 'before this time: as --since (default: now)', parseTime)
+    .addOption(clockOption())
     .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
     .option('--json', 'one JSON array; tokens that were not recorded are null')
   withDefaultNote(connectable(command)).action(async (options: Options) => {

@@ -1,7 +1,7 @@
 /** `agent-audit sessions`. */
 import { sessions, type SessionSummary } from '@agent-audit/analytics'
 import type { Command } from 'commander'
-import { parseCount, parseTime } from '../arguments.ts'
+import { clockOption, parseCount, parseTime } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { type Column, table } from '../render/table.ts'
@@ -10,6 +10,7 @@ import { counted, dayAndTime, duration, figure, optionalFigure, painter, printab
 interface Options extends ConnectionOptions {
   readonly since: Date
   readonly until?: Date
+  readonly by: 'event_time' | 'log_time'
   readonly limit: number
   readonly agent?: string
   readonly json?: boolean
@@ -36,6 +37,7 @@ export function addSessions(program: Command, terminal: Terminal): void {
     .description('list the sessions with events in a time window, latest first')
     .option('--since <time>', 'from this time on: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime, parseTime('24h'))
     .option('--until <time>', 'before this time: as --since (default: now)', parseTime)
+    .addOption(clockOption())
     .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
     .option('--agent <id>', 'only sessions of this agent')
     .option('--json', 'one JSON array; tokens that were not recorded are null')

@@ -12,7 +12,7 @@ interface Options extends ConnectionOptions {
   readonly json?: boolean
 }
 
-const EXIT_CODES = { complete: 0, repeated: 1, gaps: 2 } as const
+const EXIT_CODES = { complete: 0, repeated: 1, overstated: 1, gaps: 2 } as const
 
 export function addVerify(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const command = program
@@ -20,7 +20,10 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .description('check that no event is missing and none is stored twice')
     .option('--completeness', 'check every offset of every log partition, and every number of every run')
     .option('--json', 'one JSON object')
-    .addHelpText('after', '\nExit codes: 0 complete, 1 repeated or altered, 2 gaps, 3 could not check, 64 wrong use')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 complete, 1 repeated, altered or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
+    )
   connectable(command).action(async (options: Options) => {
     if (options.completeness !== true) {
       throw new InvalidInputError('OPTIONS_INVALID', 'verify: say what to check: --completeness')

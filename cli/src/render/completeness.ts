@@ -11,6 +11,7 @@ const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
   { title: 'DUPLICATES', value: (row) => figure(row.duplicates), right: true },
   { title: 'DEAD LETTERS', value: (row) => figure(row.dead_letters), right: true },
   { title: 'HOLES', value: (row) => figure(row.holes), right: true },
+  { title: 'EXPIRED', value: (row) => figure(row.expired), right: true },
   { title: 'MISSING', value: (row) => figure(row.missing), right: true },
   { title: 'REPEATED', value: (row) => figure(row.repeated), right: true },
 ]
@@ -23,6 +24,8 @@ export class RunSummary {
   open = 0
   missing = 0
   repeated = 0
+  overstated = 0
+  expired = 0
   pending = 0
   /** Runs with a line each: the first open ones. */
   readonly firstOpen: RunReport[] = []
@@ -34,6 +37,8 @@ export class RunSummary {
     this.runs++
     this.missing += run.missing
     this.repeated += run.repeated
+    this.overstated += run.overstated
+    this.expired += run.expired
     this.pending += run.pending.reduce((sum, { first, last }) => sum + last - first + 1, 0)
     if (run.state === 'open') {
       this.open++
@@ -50,7 +55,7 @@ export function completenessReport(report: CompletenessSummary, runs: RunSummary
     verdictLine(report, runs, paint),
     report.partitions.length === 0 ? '' : `\n${table(PARTITION_COLUMNS, report.partitions, paint)}`,
     listed(report.partitions.flatMap(partitionFindings)),
-    `\n${counted(runs.runs, 'run')}: ${figure(runs.runs - runs.open)} closed, ${figure(runs.open)} open\n`,
+    `\n${counted(runs.runs, 'run')}: ${figure(runs.runs - runs.open)} closed, ${figure(runs.open)} open${expiredText(runs)}\n`,
     listed(runs.findings, runs.found),
     openRuns(runs),
     deadLetters(report),
@@ -62,14 +67,18 @@ export function completenessReport(report: CompletenessSummary, runs: RunSummary
 function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint): string {
   const missing = total(report.partitions, 'missing')
   const repeated = total(report.partitions, 'repeated')
+  const overstated = total(report.partitions, 'overstated')
   if (report.partitions.length === 0 && runs.runs === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
     const awaited = runs.pending === 0 ? '' : `, ${figure(runs.pending)} not stored yet`
-    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}\n`
+    const expired = report.expired === 0 ? '' : `, ${counted(report.expired, 'offset')} expired`
+    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}${expired}\n`
   }
   const found = [
     ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
     ...(runs.repeated > 0 ? [`${counted(runs.repeated, 'event')} stored again`] : []),
+    ...(overstated > 0 ? [`${counted(overstated, 'offset')} wrongly noted as expired`] : []),
+    ...(runs.overstated > 0 ? [`${counted(runs.overstated, 'event')} wrongly noted as expired`] : []),
     ...(missing > 0 ? [`${counted(missing, 'offset')} missing`] : []),
     ...(runs.missing > 0 ? [`${counted(runs.missing, 'event')} missing`] : []),
   ]
@@ -82,7 +91,15 @@ function partitionFindings(report: PartitionReport): string[] {
   const repeats = report.repeats.map(
     ({ offset, times, altered }) => `${name}: offset ${offset} stored ${times} times${alteredText(altered)}`,
   )
-  return [...repeats, ...gaps]
+  const notes = [
+    ...(report.overstated > 0
+      ? [`${name}: ${counted(report.overstated, 'offset')} wrongly noted as expired: the rows say otherwise`]
+      : []),
+    ...(report.expiring > 0
+      ? [`${name}: ${counted(report.expiring, 'offset')} noted as expired, not dropped yet`]
+      : []),
+  ]
+  return [...repeats, ...gaps, ...notes]
 }
 
 function runFindings(report: RunReport): string[] {
@@ -96,7 +113,15 @@ function runFindings(report: RunReport): string[] {
     const at = positions.map(({ partition, offset }) => `${partition}/${offset}`)
     return `${name}: run_seq ${run_seq} stored ${times} times${alteredText(altered)}, at partition/offset ${at.join(', ')}`
   })
-  return [...repeats, ...gaps, ...lost, ...pending]
+  const notes =
+    report.overstated > 0
+      ? [`${name}: ${counted(report.overstated, 'event')} wrongly noted as expired: the rows say otherwise`]
+      : []
+  return [...repeats, ...gaps, ...lost, ...pending, ...notes]
+}
+
+function expiredText({ expired }: RunSummary): string {
+  return expired === 0 ? '' : `; ${figure(expired)} of their numbers have expired`
 }
 
 function openRuns({ open, firstOpen }: RunSummary): string {

@@ -3,6 +3,10 @@ import type { TrailEvent } from '@agent-audit/analytics'
 
 /** Any length, with control characters: the caller cuts and cleans it. */
 export function describeEvent(event: TrailEvent): string {
+  return join([...actionOf(event), mainText(event)])
+}
+
+function mainText(event: TrailEvent): string {
   const describe = DESCRIBED[event.event_type]
   const text = describe === undefined ? '' : describe(event)
   if (text !== '') return text
@@ -23,7 +27,8 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
   tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
   approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
-  approval_decision: (event) => join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason]),
+  approval_decision: (event) =>
+    join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason, argumentsOf(event)]),
   human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
   sandbox_crossing: (event) =>
     join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
@@ -32,6 +37,18 @@ const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
   final_output: (event) => event.output_text ?? '',
   session_end: (event) => join([event.reason, event.output_text]),
   session_timeout: (event) => join([event.reason, event.output_text]),
+}
+
+/** In front, where the cut of the line does not reach. A confirmed effect is the usual case, and not shown. */
+function actionOf(event: TrailEvent): (string | null)[] {
+  const { on_behalf_of: principal, reason_code: code, effect, policy } = event
+  const [id, version] = ['id', 'version'].map((key) => textOf(memberOf(policy, key)))
+  return [
+    principal === null ? null : `as ${principal}`,
+    effect === null || effect === 'confirmed' ? null : `effect ${effect}`,
+    policy === null ? null : ['policy', id, version].join(' ').trimEnd(),
+    code,
+  ]
 }
 
 function describeLlmCall(event: TrailEvent): string {
@@ -44,14 +61,24 @@ function describeLlmCall(event: TrailEvent): string {
 }
 
 function by(event: TrailEvent): string | null {
-  return event.approver_id === null ? null : `by ${event.approver_id}`
+  return event.approver_id === null ? null : `by ${event.approver_id}${howApproved(event)}`
+}
+
+/** Kind of the approver, where it was authenticated, whether it asked for the action, and what it changed. */
+function howApproved({ approval }: TrailEvent): string {
+  const [kind, source] = ['approver_kind', 'identity_source'].map((key) => textOf(memberOf(approval, key)))
+  const self = memberOf(approval, 'self_approval') === true ? 'who asked for it' : ''
+  const how = [kind === 'person' ? '' : kind, source, self].filter((part) => part !== '').join(', ')
+  const modified = memberOf(approval, 'modified')
+  const changed = Array.isArray(modified) && modified.length > 0 ? `, changed ${modified.map(textOf).join(', ')}` : ''
+  return `${how === '' ? '' : ` (${how})`}${changed}`
 }
 
 /** A person's decision on the action. */
 function approvalOf(event: TrailEvent): string | null {
   // Without a status: the person who overrode a refusal.
   if (event.approval_status === null || event.approver_id === null) return by(event)
-  return `${event.approval_status} by ${event.approver_id}`
+  return `${event.approval_status} ${by(event)}`
 }
 
 function argumentsOf({ tool_input: input }: TrailEvent): string | null {
@@ -64,8 +91,11 @@ function until(event: TrailEvent): string | null {
 }
 
 function keyOf(event: TrailEvent, key: string): unknown {
-  const content = event.content
-  return typeof content === 'object' && content !== null ? (content as Record<string, unknown>)[key] : undefined
+  return memberOf(event.content, key)
+}
+
+function memberOf(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
 }
 
 /** The text of a message, if it is text or consists of text parts; else its JSON. */

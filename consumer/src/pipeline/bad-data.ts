@@ -141,7 +141,8 @@ function withOffenders(check: RecordCheck, offenders: ReadonlyMap<number, string
       const verdict = check.check(record)
       const reason = offenders.get(record.offset)
       if (reason === undefined || !verdict.storable || record.value === null) return verdict
-      return { storable: false, reason, identity: readIdentity(record.value, verdict.bodyStart) }
+      const { retentionClass } = verdict.head
+      return { storable: false, reason, identity: readIdentity(record.value, verdict.bodyStart), retentionClass }
     },
   }
 }

@@ -1,6 +1,6 @@
 /**
  * A range of offsets of one partition. Each offset becomes one row: an event, or a skipped row with the reason. All rows of a
- * batch lie in one ClickHouse partition per table, so each table takes one insert.
+ * batch have one retention class and one month, so each table takes one insert, into one ClickHouse partition.
  */
 import type { LogRecord, LogPartition } from '@agent-audit/kafka'
 import { EventBlock, type SkippedRow } from './block.ts'
@@ -15,6 +15,13 @@ export interface BatchRun {
   readonly hex: string
   lowestSeq: number
   highestSeq: number
+}
+
+export interface BatchParts {
+  readonly memory: BufferMemory
+  readonly clock: Clock
+  /** Class of the last batch before: a batch without a record whose class is known takes it over. */
+  readonly retentionClass: string
 }
 
 /** A range of offsets and the rows they become. Holds memory until it is released. */
@@ -43,19 +50,26 @@ export class Batch {
   #deadBytes = 0
   #startedAt = 0
   #month: string | undefined
+  readonly #classBefore: string
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(logPartition: LogPartition, first: number, { memory, clock }: { memory: BufferMemory; clock: Clock }) {
+  constructor(logPartition: LogPartition, first: number, { memory, clock, retentionClass }: BatchParts) {
     this.block = new EventBlock(logPartition, memory)
     this.#memory = memory
     this.#clock = clock
+    this.#classBefore = retentionClass
     this.first = first
     this.next = first
   }
 
   get isEmpty(): boolean {
     return this.next === this.first
+  }
+
+  /** Of all its rows. */
+  get retentionClass(): string {
+    return this.#retentionClass ?? this.#classBefore
   }
 
   ageMs(): number {
@@ -98,8 +112,9 @@ export class Batch {
   }
 
   /**
-   * Whether a row of this month, and for an event of this class, may join: audit_events is partitioned by class and month,
-   * audit_skipped by month, and one insert must not span two partitions. The first row determines month and class.
+   * Whether a row of this month and class may join: both tables are partitioned by class and month, and one insert must not
+   * span two partitions. The first row determines the month, the first row whose class is known the class.
+   * @param retentionClass - undefined for a hole or a dead letter whose class cannot be read: it follows the batch.
    */
   admits(month: string, retentionClass: string | undefined): boolean {
     if (this.#month !== undefined && this.#month !== month) return false

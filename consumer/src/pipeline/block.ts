@@ -9,13 +9,16 @@ import {
   CONTAINER_SYNC,
   containerHeader,
   encodeContainer,
+  EVENTS_TABLE,
   MAX_VARINT_BYTES,
   NEWEST_SCHEMA,
   type SchemaVersion,
+  SKIPPED_TABLE,
   writeBigLong,
   writeLong,
 } from '@agent-audit/schemas'
 import type { BufferMemory } from './buffer-memory.ts'
+import type { Table } from './sink.ts'
 
 const LOG_FIELDS = [
   { name: 'log_id', type: { type: 'fixed', name: 'log_id', size: 8 } },
@@ -23,17 +26,22 @@ const LOG_FIELDS = [
   { name: 'log_offset', type: 'long' },
   { name: 'log_time', type: { type: 'long', logicalType: 'timestamp-millis' } },
 ]
-const eventSchema = JSON.parse(NEWEST_SCHEMA.text) as { fields: unknown[] }
-const EVENT_HEADER = containerHeader({
-  ...eventSchema,
-  fields: [...eventSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
-})
+interface BlockSchema {
+  readonly fields: readonly { readonly name: string }[]
+}
+const recordSchema = JSON.parse(NEWEST_SCHEMA.text) as BlockSchema
+const EVENT_SCHEMA: BlockSchema = {
+  ...recordSchema,
+  fields: [...recordSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
+}
+const EVENT_HEADER = containerHeader(EVENT_SCHEMA)
 const SKIPPED_SCHEMA = {
   type: 'record',
   name: 'Skipped',
   fields: [
     { name: 'kind', type: 'string' },
     { name: 'reason', type: 'string' },
+    { name: 'retention_class', type: 'string' },
     { name: 'run_id', type: ['null', { type: 'fixed', name: 'run_id', size: 16 }] },
     { name: 'run_seq', type: ['null', 'long'] },
     { name: 'key', type: ['null', 'bytes'] },
@@ -41,6 +49,15 @@ const SKIPPED_SCHEMA = {
     { name: 'headers', type: ['null', 'string'] },
     ...LOG_FIELDS,
   ],
+}
+
+/**
+ * The columns of a block, by table. An insert names them. Without them the server drops a field that has no column, without a
+ * word, and refuses a block that lacks a column (code 8): the migration for the next version would stop running consumers.
+ */
+export const BLOCK_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
+  [EVENTS_TABLE]: EVENT_SCHEMA.fields.map(({ name }) => name),
+  [SKIPPED_TABLE]: SKIPPED_SCHEMA.fields.map(({ name }) => name),
 }
 
 /** A row of audit_skipped. */
@@ -52,6 +69,12 @@ export interface SkippedRow {
   readonly logTimeMs: number
   /** The record, kept for dead letters only. */
   readonly record: LogRecord | undefined
+}
+
+/** Rows of audit_skipped of one retention class. */
+export interface SkippedRows {
+  readonly retentionClass: string
+  readonly skipped: readonly SkippedRow[]
 }
 
 /** Part of a block's data. */
@@ -165,11 +188,12 @@ export class EventBlock {
   }
 }
 
-/** A container of rows for audit_skipped. */
-export function encodeSkipped(logPartition: LogPartition, rows: readonly SkippedRow[]): Buffer {
-  const values = rows.map((row) => ({
+/** A container of the skipped rows of a batch. */
+export function encodeSkipped(logPartition: LogPartition, { retentionClass, skipped }: SkippedRows): Buffer {
+  const values = skipped.map((row) => ({
     kind: row.kind,
     reason: row.reason,
+    retention_class: retentionClass,
     run_id: row.identity?.runId ?? null,
     run_seq: row.identity?.runSeq ?? null,
     key: row.record?.key ?? null,

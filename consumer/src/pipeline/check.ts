@@ -3,6 +3,7 @@ import type { LogRecord } from '@agent-audit/kafka'
 import {
   findChecker,
   findSchema,
+  NEWEST_SCHEMA,
   readFrame,
   type ReadIdentity,
   readIdentity,
@@ -15,7 +16,13 @@ import {
 /** Storable, or the reason why not. The next check overwrites it. */
 export type Verdict =
   | { readonly storable: true; readonly bodyStart: number; readonly version: SchemaVersion; readonly head: RecordHead }
-  | { readonly storable: false; readonly reason: string; readonly identity: ReadIdentity | undefined }
+  | {
+      readonly storable: false
+      readonly reason: string
+      readonly identity: ReadIdentity | undefined
+      /** Known only of a record that has passed the structural check. */
+      readonly retentionClass: string | undefined
+    }
 
 export interface RecordCheck {
   /** Asks the registry for unknown schema ids. Call it before {@link check}, with the same records. */
@@ -86,7 +93,7 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
 }
 
 function dead(reason: string, identity: ReadIdentity | undefined): Verdict {
-  return { storable: false, reason, identity }
+  return { storable: false, reason, identity, retentionClass: undefined }
 }
 
 function describeUnknown(
@@ -94,7 +101,8 @@ function describeUnknown(
   registry: boolean,
 ): string {
   if (frame.kind === 'single-object') {
-    return `unknown schema fingerprint ${(frame.fingerprint ?? 0n).toString(16).padStart(16, '0')}`
+    const fingerprint = (frame.fingerprint ?? 0n).toString(16).padStart(16, '0')
+    return `unknown schema fingerprint ${fingerprint}: this consumer knows the record up to version ${NEWEST_SCHEMA.version}`
   }
   if (!registry) return `schema id ${frame.registryId} cannot be looked up: SCHEMA_REGISTRY_URL is not set`
   return `unknown schema id ${frame.registryId}`

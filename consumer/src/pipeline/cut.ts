@@ -50,6 +50,8 @@ export interface CutInput {
   readonly above: readonly OffsetRange[]
   /** Consecutive dead letters just below `next`. */
   readonly deadInARow: number
+  /** Class of the last batch below `next`. */
+  readonly retentionClass: string
   readonly check: RecordCheck
   readonly limits: BatchLimits
   readonly memory: BufferMemory
@@ -68,7 +70,7 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, Stop |
   // The caller owns the batch from here on, and may ask for the next one while it writes this one.
   const handOver = (): Batch => {
     const cut = batch
-    batch = new Batch(logPartition, cut.next, input)
+    batch = new Batch(logPartition, cut.next, { ...input, retentionClass: cut.retentionClass })
     return cut
   }
   let pending = input.slices.next()
@@ -174,7 +176,7 @@ class Cursor {
   #add(batch: Batch, record: LogRecord): boolean {
     const { value, offset, logTimeMs } = record
     const verdict = this.#input.check.check(record)
-    const retentionClass = verdict.storable ? verdict.head.retentionClass : undefined
+    const { retentionClass } = verdict.storable ? verdict.head : verdict
     if (!verdict.storable && this.#deadInARow >= this.#input.limits.maxDeadInARow) {
       this.stop = { kind: 'stopped', offset, logTimeMs, reason: verdict.reason }
       return false

@@ -19,7 +19,7 @@
  */
 import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
-import { IntegrityError } from '@agent-audit/schemas'
+import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
 import { encodeSkipped } from './block.ts'
@@ -77,6 +77,8 @@ class PartitionWriter {
   #filter: DuplicateFilter
   /** Progress of the tables. Each written batch moves it. */
   #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
+  /** Of the last written batch. */
+  #retentionClass = DEFAULT_RETENTION_CLASS
 
   constructor(assignment: Assignment, parts: WriterParts) {
     this.#assignment = assignment
@@ -155,15 +157,8 @@ class PartitionWriter {
     check = this.#parts.check,
   ): AsyncGenerator<Batch, Stop | undefined, void> {
     const { clock, memory, options } = this.#parts
-    return cutBatches({
-      logPartition: this.#assignment,
-      slices,
-      ...this.#at,
-      check,
-      clock,
-      memory,
-      limits: options.limits,
-    })
+    const at = { ...this.#at, logPartition: this.#assignment, retentionClass: this.#retentionClass }
+    return cutBatches({ ...at, slices, check, clock, memory, limits: options.limits })
   }
 
   #bisect(refused: BadData): Promise<Bisected> {
@@ -217,10 +212,11 @@ class PartitionWriter {
       if (events.kind !== 'stored') return events
     }
     if (batch.skipped.length > 0) {
-      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#assignment, batch.skipped)], batch)
+      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#assignment, batch)], batch)
       if (skipped.kind !== 'stored') return skipped
     }
     this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
+    this.#retentionClass = batch.retentionClass
     this.#filter.noteStored(batch)
     this.#parts.observer.written(batch)
     return { kind: 'stored' }

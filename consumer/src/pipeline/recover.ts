@@ -1,6 +1,7 @@
 /**
  * Finds where to go on: steps 2 to 4 of the protocol, run once per assignment before its first insert, and after an unclear
- * insert. The two tables alone say what is written. The committed offset only says where the search may begin.
+ * insert. The two tables alone say what is written, and the expiry notes what retention has dropped of it. The committed offset
+ * only says where the search may begin.
  */
 import type { Assignment, Committed } from '@agent-audit/kafka'
 import { IntegrityError } from '@agent-audit/schemas'
@@ -18,7 +19,7 @@ export interface RecoverOptions {
 
 /** The position that an assignment goes on from. */
 export interface Resume {
-  /** First offset in neither table. */
+  /** First offset that is neither in a table nor noted as expired. */
   readonly next: number
   /** Ranges above `next` that are accounted for, in order. They are left out when they are read again. */
   readonly above: readonly OffsetRange[]
@@ -43,7 +44,11 @@ export async function recover(assignment: Assignment, sink: Sink, options: Recov
   for (;;) {
     const state = readFence(committed?.metadata)
     await waitForOwnersBefore(assignment, sink, state, options)
-    const ranges = await sink.accounted(assignment, scanFrom(state, committed?.offset))
+    const from = scanFrom(state, committed?.offset)
+    // Read the notes after the tables. Retention notes first and drops then: if the notes were read before, it could do both in
+    // between, and the dropped offsets would seem never to have been stored.
+    const stored = await sink.accounted(assignment, from)
+    const ranges = union([...stored, ...(await sink.expired(assignment, from))])
     // Read the log's bounds after the tables. If they were read before: a fenced owner that has not noticed stores a record
     // that was appended in between, and the table seems to reach beyond the log.
     const now = await assignment.position()
@@ -53,6 +58,17 @@ export async function recover(assignment: Assignment, sink: Sink, options: Recov
     // assignment ends soon.
     committed = now.committed
   }
+}
+
+/** The same offsets in ascending ranges with gaps between them. */
+function union(ranges: readonly OffsetRange[]): OffsetRange[] {
+  const joined: { first: number; last: number }[] = []
+  for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
+    const before = joined.at(-1)
+    if (before === undefined || first > before.last + 1) joined.push({ first, last })
+    else before.last = Math.max(before.last, last)
+  }
+  return joined
 }
 
 async function waitForOwnersBefore(
@@ -106,12 +122,12 @@ function findGap(ranges: readonly OffsetRange[], base: number): Gap {
   return { next: lowest.last + 1, above }
 }
 
-// A commit with our metadata came after the rows below it were stored: a table without the last of them is another table, or
-// an older copy. At the start of the log there may be no such row.
+// A commit with our metadata came after the rows below it were stored: a table with neither the last of them nor a note of its
+// expiry is another table, or an older copy. At the start of the log there may be no such row.
 function expectCommittedRow(assignment: Assignment, ranges: readonly OffsetRange[], base: number, start: number): void {
   if (base <= start || (ranges[0]?.first ?? base) < base) return
   const where = `${assignment.topic}/${assignment.partition}`
-  const missing = `the group has committed offset ${base} of ${where}, but the table has no row at ${base - 1}`
+  const missing = `the group has committed offset ${base} of ${where}, but the table has no row at ${base - 1}, nor an expiry note`
   throw new IntegrityError('LOG_REPLACED', `${missing}: was it restored or made anew?`)
 }
 

@@ -1,7 +1,7 @@
 /** The seam to the store: ClickHouse for inserts and for queries about rows, behind the one interface that the pipeline knows. */
 import type { LogPartition } from '@agent-audit/kafka'
 
-/** Offsets `[first, last]`, all of them accounted for: they have a row in one of the two tables. */
+/** Offsets `[first, last]`, all of them accounted for: each has a row in one of the two tables, or an expiry note. */
 export interface OffsetRange {
   readonly first: number
   readonly last: number
@@ -45,8 +45,10 @@ export interface Sink {
   now(): Promise<number>
   /** Count of inserts for this partition that the server is working on. */
   runningInserts(logPartition: LogPartition): Promise<number>
-  /** Ranges of accounted offsets from `from` on, in order, over both tables together. */
+  /** Ranges of offsets with a row from `from` on, in order, over both tables together. */
   accounted(logPartition: LogPartition, from: number): Promise<OffsetRange[]>
+  /** Ranges of offsets from `from` on that expiry notes cover. In order; they may overlap, and their rows may be there still. */
+  expired(logPartition: LogPartition, from: number): Promise<OffsetRange[]>
   /** Count of consecutive dead letters just below an offset, at most `limit`. Holes between them do not break the row. */
   deadInARow(logPartition: LogPartition, below: number, limit: number): Promise<number>
   /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */

@@ -1,24 +1,14 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
 import type { LogPartition } from '@agent-audit/kafka'
-import {
-  askInChunks,
-  AuditUnavailableError,
-  EVENTS_TABLE,
-  IntegrityError,
-  LOGS_TABLE,
-  SKIPPED_TABLE,
-} from '@agent-audit/schemas'
+import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
+import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
-import {
-  insertPrefix,
-  type Insert,
-  type InsertAnswer,
-  type OffsetRange,
-  type RecordIdentity,
-  type Sink,
-} from '../pipeline/sink.ts'
+import { insertPrefix, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
+import { accounted, deadInARow, expired, identityAt } from './offsets.ts'
+import type { PartitionStore, Question } from './question.ts'
+import { highestSeqs, stored } from './runs.ts'
 import { checkStore, type Settings } from './store-check.ts'
 
 export interface ClickHouseOptions {
@@ -26,7 +16,9 @@ export interface ClickHouseOptions {
   readonly username: string
   readonly password: string
   readonly database: string
+  /** How long the answer to an insert, and to a query, may take; milliseconds. */
   readonly insertTimeoutMs: number
+  readonly queryTimeoutMs: number
 }
 
 /** A sink, with the checks at start and the poll of parts. */
@@ -69,6 +61,11 @@ type InsertKey = Pick<Insert, 'token' | 'fencedAt' | 'deadline'>
 /** An example insert, for the check that its settings may be sent at all. */
 const EXAMPLE: InsertKey = { token: 'start', fencedAt: 0, deadline: 0 }
 
+/** ClickHouse ends a query too, and does not go on with one that the consumer has given up and will ask again. */
+function querySettings({ queryTimeoutMs }: ClickHouseOptions): Settings {
+  return { max_execution_time: Math.ceil(queryTimeoutMs / 1000), timeout_overflow_mode: 'throw' }
+}
+
 function insertSettings({ token, fencedAt, deadline }: InsertKey, { insertTimeoutMs }: ClickHouseOptions): Settings {
   return {
     ...ALL_OR_NOTHING,
@@ -78,40 +75,17 @@ function insertSettings({ token, fencedAt, deadline }: InsertKey, { insertTimeou
   }
 }
 
-const ACCESS_CODES = new Set(['192', '193', '194', '497', '516'])
-const QUERY_TIMEOUT_MS = 30_000
-const RANGES = `
-  SELECT toFloat64(min(o)) AS first, toFloat64(max(o)) AS last FROM (
-    SELECT o, o - row_number() OVER (ORDER BY o) AS island FROM (
-      SELECT log_offset AS o FROM ${EVENTS_TABLE}
-      WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset >= {from:Int64}
-      UNION ALL SELECT log_offset AS o FROM ${SKIPPED_TABLE}
-      WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset >= {from:Int64}
-    )
-  ) GROUP BY island ORDER BY first`
-const IDENTITY = ['events', 'skipped'].map(
-  (table) => `
-  SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq FROM audit_${table}
-  WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32} AND log_offset = {offset:Int64}
-    AND isNotNull(run_id) AND isNotNull(run_seq)`,
-)
+interface StoreQuestion extends Question {
+  readonly settings?: Settings
+}
+
+const TIMEOUT_EXCEEDED = '159'
 const MOST_PARTS = `
   SELECT toFloat64(max(parts)) AS parts FROM (
     SELECT count() AS parts FROM system.parts
     WHERE database = {database:String} AND table IN ('${EVENTS_TABLE}', '${SKIPPED_TABLE}') AND active
     GROUP BY table, partition_id
   )`
-const IN_PARTITION = 'log_id = unhex({log:String}) AND log_partition = {partition:Int32}'
-/** Offset of the last row of a table below another offset, or -1: read from the end of the primary key. */
-const lastBelow = (table: string, condition: string): string => `ifNull((
-    SELECT log_offset FROM ${table} WHERE ${IN_PARTITION} AND log_offset < {below:Int64} AND ${condition}
-    ORDER BY log_id DESC, log_partition DESC, log_offset DESC LIMIT 1), -1)`
-const DEAD_IN_A_ROW = `
-  SELECT toFloat64(count()) AS dead FROM (
-    SELECT log_offset FROM ${SKIPPED_TABLE} WHERE ${IN_PARTITION} AND kind = 'dead' AND log_offset < {below:Int64}
-      AND log_offset > ${lastBelow(EVENTS_TABLE, '1')} AND log_offset > ${lastBelow(SKIPPED_TABLE, `kind = 'duplicate'`)}
-    LIMIT {limit:UInt32})`
-
 /** Connects lazily: sends nothing before the first call. */
 export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink {
   // No retries: no layer between the pipeline and the server may repeat a POST by itself.
@@ -122,30 +96,48 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     database: options.database,
     application: 'agent-audit-consumer',
     max_open_connections: 64,
-    request_timeout: Math.max(QUERY_TIMEOUT_MS, options.insertTimeoutMs),
+    // Later than both, so that an answer that is late is known as such.
+    request_timeout: Math.max(options.queryTimeoutMs, options.insertTimeoutMs) + 1000,
     keep_alive: { enabled: true },
     log: { level: ClickHouseLogLevel.OFF },
   })
   const where = `ClickHouse at ${options.url} as ${options.username}`
 
-  async function ask<Row>(
-    query: string,
-    parameters: Record<string, unknown> = {},
-    clickhouse_settings: Settings = {},
-  ): Promise<Row[]> {
+  async function ask<Row>({
+    what,
+    query,
+    parameters,
+    settings = querySettings(options),
+  }: StoreQuestion): Promise<Row[]> {
     // The client's own time-out ends with the response's head: the body may still never come.
-    const abort_signal = AbortSignal.timeout(QUERY_TIMEOUT_MS)
+    const abort_signal = AbortSignal.timeout(options.queryTimeoutMs)
     try {
       const result = await client.query({
         query,
-        query_params: parameters,
+        query_params: { ...parameters },
         format: 'JSONEachRow',
-        clickhouse_settings,
+        clickhouse_settings: settings,
         abort_signal,
       })
       return await result.json<Row>()
     } catch (error) {
-      throw describe(error, where)
+      const late = abort_signal.aborted || (error instanceof ClickHouseError && error.code === TIMEOUT_EXCEEDED)
+      throw storeError(error, {
+        server: options.url,
+        username: options.username,
+        database: options.database,
+        asked: what,
+        timedOut: late ? { ms: options.queryTimeoutMs, setting: 'QUERY_TIMEOUT_MS' } : undefined,
+      })
+    }
+  }
+
+  function about({ logId, topic, partition }: LogPartition): PartitionStore {
+    const [name, position] = [`${topic}/${partition}`, { log: logId.toString('hex'), partition }]
+    return {
+      name,
+      ask: ({ what, query, parameters }) =>
+        ask({ what: `${what} of ${name}`, query, parameters: { ...position, ...parameters } }),
     }
   }
 
@@ -153,7 +145,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     const abort = AbortSignal.timeout(options.insertTimeoutMs)
     try {
       const { stream } = await client.exec({
-        query: `INSERT INTO ${request.table} FORMAT Avro`,
+        query: `INSERT INTO ${request.table} (${BLOCK_COLUMNS[request.table].join(', ')}) FORMAT Avro`,
         values: Readable.from(request.body, { objectMode: false }),
         query_id: request.queryId,
         abort_signal: abort,
@@ -171,87 +163,52 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   return {
     insert,
     async now() {
-      const [row] = await ask<{ now: number }>('SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now')
+      const query = 'SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now'
+      const [row] = await ask<{ now: number }>({ what: 'its clock', query })
       return row?.now ?? 0
     },
     async runningInserts(logPartition) {
       const query =
         'SELECT toFloat64(count()) AS running FROM system.processes WHERE startsWith(query_id, {prefix:String})'
-      const [row] = await ask<{ running: number }>(query, { prefix: insertPrefix(logPartition) })
+      const parameters = { prefix: insertPrefix(logPartition) }
+      const [row] = await about(logPartition).ask<{ running: number }>({
+        what: 'the running inserts',
+        query,
+        parameters,
+      })
       return row?.running ?? 0
     },
-    accounted: (logPartition, from) => ask<OffsetRange>(RANGES, { ...parametersOf(logPartition), from }),
-    async deadInARow(logPartition, below, limit) {
-      const [row] = await ask<{ dead: number }>(DEAD_IN_A_ROW, { ...parametersOf(logPartition), below, limit })
-      return row?.dead ?? 0
-    },
-    async identityAt(logPartition, offset) {
-      for (const query of IDENTITY) {
-        const [row] = await ask<RecordIdentity>(query, { ...parametersOf(logPartition), offset })
-        if (row !== undefined) return row
-      }
-      return undefined
-    },
-    async highestSeqs(logPartition, runIds) {
-      // Without FixedString an id that ends in a zero byte, one in 256, would match no set: its repeats would pass.
-      const query = `
-        SELECT lower(hex(run_id)) AS runId, toFloat64(max(run_seq)) AS runSeq FROM ${EVENTS_TABLE}
-        WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
-      const rows = await askInChunks(runIds, (runs) =>
-        ask<RecordIdentity>(query, { ...parametersOf(logPartition), runs }),
-      )
-      return new Map(rows.map((row) => [row.runId, row.runSeq]))
-    },
-    stored: (logPartition, records) => askStored(ask, parametersOf(logPartition), records),
+    accounted: (logPartition, from) => accounted(about(logPartition), from),
+    expired: (logPartition, from) => expired(about(logPartition), from),
+    deadInARow: (logPartition, below, limit) => deadInARow(about(logPartition), below, limit),
+    identityAt: (logPartition, offset) => identityAt(about(logPartition), offset),
+    highestSeqs: (logPartition, runIds) => highestSeqs(about(logPartition), runIds),
+    stored: (logPartition, records) => stored(about(logPartition), records),
     checkAccess: () =>
-      checkStore(ask, { where, database: options.database, insertSettings: insertSettings(EXAMPLE, options) }),
+      checkStore(
+        (query, parameters = {}, settings = {}) => ask({ what: 'the check at start', query, parameters, settings }),
+        {
+          where,
+          database: options.database,
+          insertSettings: { ...querySettings(options), ...insertSettings(EXAMPLE, options) },
+        },
+      ),
     async mostParts() {
-      const [row] = await ask<{ parts: number }>(MOST_PARTS, { database: options.database })
+      const [row] = await ask<{ parts: number }>({
+        what: 'the number of parts',
+        query: MOST_PARTS,
+        parameters: { database: options.database },
+      })
       return row?.parts ?? 0
     },
     async registeredGroup(logId) {
       const query = `SELECT consumer_group FROM ${LOGS_TABLE} WHERE log_id = unhex({log:String}) ORDER BY registered_at LIMIT 1`
-      const [row] = await ask<{ consumer_group: string }>(query, { log: logId.toString('hex') })
+      const parameters = { log: logId.toString('hex') }
+      const [row] = await ask<{ consumer_group: string }>({ what: "the log's consumer group", query, parameters })
       return row?.consumer_group
     },
     close: () => client.close(),
   }
-}
-
-function parametersOf({ logId, partition }: LogPartition): Record<string, unknown> {
-  return { log: logId.toString('hex'), partition }
-}
-
-type Ask = <Row>(query: string, parameters?: Record<string, unknown>) => Promise<Row[]>
-
-/** Queries run by run: a batch with suspects has records of one or few runs. */
-async function askStored(
-  ask: Ask,
-  parameters: Record<string, unknown>,
-  records: readonly RecordIdentity[],
-): Promise<RecordIdentity[]> {
-  const query = `
-    SELECT toFloat64(run_seq) AS runSeq FROM ${EVENTS_TABLE}
-    WHERE ${IN_PARTITION} AND run_id = unhex({run:String}) AND run_seq IN (SELECT arrayJoin({seqs:Array(Int64)}))`
-  const found: RecordIdentity[] = []
-  for (const [run, wanted] of Map.groupBy(records, (record) => record.runId)) {
-    const numbers = wanted.map((record) => record.runSeq)
-    const rows = await askInChunks(numbers, (seqs) => ask<{ runSeq: number }>(query, { ...parameters, run, seqs }))
-    for (const { runSeq } of rows) found.push({ runId: run, runSeq })
-  }
-  return found
-}
-
-function describe(error: unknown, where: string): Error {
-  if (error instanceof ClickHouseError) {
-    const message = `${where}: ${error.message}`
-    if (ACCESS_CODES.has(error.code)) return new IntegrityError('ACCESS_DENIED', message, { cause: error })
-    if (error.code === '60' || error.code === '81') {
-      return new IntegrityError('STORE_REFUSED', `${message} Run 'agent-audit setup' first.`, { cause: error })
-    }
-    return new AuditUnavailableError('STORE_UNAVAILABLE', message, { cause: error })
-  }
-  return new AuditUnavailableError('STORE_UNAVAILABLE', `${where}: ${messageOf(error)}`, { cause: error })
 }
 
 function messageOf(error: unknown): string {

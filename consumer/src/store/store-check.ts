@@ -2,7 +2,17 @@
  * Checks at start that ClickHouse has all that the protocol rests on. Names all findings at once: otherwise an operator would
  * find the next one only at the next start.
  */
-import { EVENTS_TABLE, excessiveGrants, IntegrityError, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
+import {
+  EVENTS_TABLE,
+  EXPIRED_TABLE,
+  excessiveGrants,
+  IntegrityError,
+  readMigrations,
+  SKIPPED_TABLE,
+  TrailError,
+} from '@agent-audit/schemas'
+import { BLOCK_COLUMNS } from '../pipeline/block.ts'
+import type { Table } from '../pipeline/sink.ts'
 
 export type Settings = Readonly<Record<string, string | number>>
 export type Ask = <Row>(query: string, parameters?: Record<string, unknown>, settings?: Settings) => Promise<Row[]>
@@ -29,8 +39,9 @@ const FORCED = new Set(['452', '164'])
  */
 export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
   for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
+  await ask(`SELECT first_offset FROM ${EXPIRED_TABLE} LIMIT 0`)
   const grants = await findExcess(ask, database)
-  const others = [...(await findMissingConstraints(ask)), ...(await findForcedSettings(ask, insertSettings))]
+  const others = [...(await findMissingParts(ask)), ...(await findForcedSettings(ask, insertSettings))]
   const excess = grants.length === 0 ? [] : [`its user may do more than insert: revoke ${grants.join(', ')}`]
   if (grants.length + others.length === 0) return
   const message = `${where} is not fit to be written to: ${[...excess, ...others].join('; ')}`
@@ -45,18 +56,30 @@ async function findExcess(ask: Ask, database: string): Promise<string[]> {
   )
 }
 
-async function findMissingConstraints(ask: Ask): Promise<string[]> {
+async function findMissingParts(ask: Ask): Promise<string[]> {
   const found: string[] = []
-  for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) {
+  for (const table of [EVENTS_TABLE, SKIPPED_TABLE] as const) {
     const [row] = await ask<{ statement: string }>(`SHOW CREATE TABLE ${table}`)
+    const statement = row?.statement ?? ''
     for (const [name, parts] of Object.entries(CONSTRAINTS)) {
-      const expression = new RegExp(`CONSTRAINT \`?${name}\`? CHECK (.*)`).exec(row?.statement ?? '')?.[1] ?? ''
+      const expression = new RegExp(`CONSTRAINT \`?${name}\`? CHECK (.*)`).exec(statement)?.[1] ?? ''
       if (parts.some((part) => !expression.includes(part))) {
         found.push(`table ${table} lacks its constraint ${name}, which refuses late inserts`)
       }
     }
+    const columns = BLOCK_COLUMNS[table].filter((name) => !new RegExp(`^\\s*\`${name}\` `, 'm').test(statement))
+    if (columns.length > 0) found.push(describeMissing(table, columns))
   }
   return found
+}
+
+/** The migrations are read only now: a table without columns is rare, and a consumer that runs needs no .sql file. */
+function describeMissing(table: Table, columns: readonly string[]): string {
+  const adds = (statement: string): boolean =>
+    columns.some((name) => new RegExp(`ADD COLUMN IF NOT EXISTS ${name} `).test(statement))
+  const migrations = readMigrations().filter(({ statements }) => statements.some(adds))
+  const run = `run 'agent-audit setup' to apply ${migrations.map(({ name }) => name).join(', ')}`
+  return `table ${table} lacks ${columns.join(', ')}, which this consumer writes${migrations.length === 0 ? '' : `: ${run}`}`
 }
 
 /** Settings that the user's profile forbids an insert to choose. Asks the server itself, until it refuses none. */

@@ -25,7 +25,8 @@ export interface AgentResult {
  * tools.
  * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option; then nothing is recorded.
  * @throws AuditUnavailableError `NOT_RECORDED` when a tool was not run because its call could not be recorded.
- * @throws Errors of the SDK. In this case and the one before, an error and a session_end are recorded first.
+ * @throws ResultNotRecordedError where a tool's guard says so (`onResultUnavailable: 'throw'`).
+ * @throws Errors of the SDK. In this case and the two before, an error and a session_end are recorded first.
  */
 export async function runAuditedAgent(options: AuditedAgentOptions): Promise<AgentResult> {
   const { trail, model, system, message, tools, user_id } = checkAgentOptions(options)

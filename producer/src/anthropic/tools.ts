@@ -1,12 +1,13 @@
 /** Runs the tools of an agent through the guard. */
 import type Anthropic from '@anthropic-ai/sdk'
 import { TrailError } from '@agent-audit/schemas'
+import type { ActionFields } from '@agent-audit/schemas'
 import type { AuditSession } from '../api/session.ts'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { describeThrown } from '../record/thrown.ts'
 
 /** A tool that an agent can call. */
-export interface AgentTool {
+export interface AgentTool extends Pick<ActionFields, 'on_behalf_of' | 'policy'> {
   /** Name for the model; unique among the tools. */
   name: string
   /** Description for the model. */
@@ -32,7 +33,8 @@ export interface ToolHost {
 
 /**
  * Runs the tools that an answer asks for, side by side, and waits for all of them, even when one fails.
- * @returns Their results, in the order of the requests. @throws AuditUnavailableError `NOT_RECORDED`.
+ * @returns Their results, in the order of the requests.
+ * @throws AuditUnavailableError `NOT_RECORDED`, ResultNotRecordedError `RESULT_NOT_RECORDED`.
  */
 export async function runTools(
   content: readonly Anthropic.ContentBlock[],
@@ -56,13 +58,14 @@ async function runTool(
     session.toolCall({ ...call, outcome: 'error', reason: 'no such tool' })
     return resultOf(id, `no tool is called ${name}`, true)
   }
-  const { requires_approval } = tool
+  const { requires_approval, on_behalf_of, policy } = tool
+  const guarded = { ...call, requires_approval, on_behalf_of, policy }
   try {
-    const value = await session.guard({ ...call, requires_approval }, (given) => tool.run(given, session), tool.guard)
+    const value = await session.guard(guarded, (given) => tool.run(given, session), tool.guard)
     return resultOf(id, asText(value), false)
   } catch (error) {
-    // The trail cannot record: the agent must not go on unrecorded.
-    if (error instanceof TrailError && error.retryable) throw error
+    // The trail cannot record: the agent must not go on unrecorded, nor the model repeat what has run.
+    if (error instanceof TrailError && (error.retryable || error.code === 'RESULT_NOT_RECORDED')) throw error
     return resultOf(id, describeThrown(error).message, true)
   }
 }

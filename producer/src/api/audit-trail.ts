@@ -26,6 +26,8 @@ export interface TrailStats extends DrainResult {
   readonly spoolOldestMs: number
   /** Events of dead runs that this run has adopted from the spool directory and sent. */
   readonly adopted: number
+  /** Times that delivery has failed unexpectedly and was started again. */
+  readonly restarts: number
   /** Whether a client is connected to the broker. */
   readonly connected: boolean
 }
@@ -58,8 +60,9 @@ export interface AuditTrail extends AsyncDisposable {
   resumeSession(ref: SessionRef): AuditSession
   /**
    * Records an approver's verdict in the asking session, from any process, and resolves once it is stored.
-   * @throws InvalidInputError `EVENT_INVALID`, for example for a verdict without approver_id.
-   * @throws ActionRefusedError `APPROVAL_ALTERED` (the request no longer matches its digest), `APPROVAL_EXPIRED`.
+   * @throws InvalidInputError `EVENT_INVALID`, for example for a verdict without approver_id or identity_source.
+   * @throws ActionRefusedError `APPROVAL_ALTERED` (the request no longer matches its digest), `APPROVAL_EXPIRED`,
+   * `SELF_APPROVAL` (the approver is the one that asks).
    * @throws AuditUnavailableError `NOT_RECORDED`: the verdict does not count.
    */
   decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision>

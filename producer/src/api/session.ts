@@ -54,8 +54,9 @@ export interface AuditSession {
    * No record, no action. Stores a tool_call, then runs `work` with a frozen copy of exactly the arguments recorded, then
    * records its tool_result. In `work` this session is the current one and the tool_call is the parent of what it records.
    * @throws AuditUnavailableError `NOT_RECORDED`: the tool was not run.
-   * @throws ActionRefusedError denied, blocked, or approval missing, rejected, expired, used, or for something else:
+   * @throws ActionRefusedError denied, blocked, or approval missing, rejected, expired, used, for something else, or by the one that asks:
    * recorded, and not run. Else the error that `work` throws.
+   * @throws ResultNotRecordedError with `onResultUnavailable: 'throw'`: the tool has run. Do not repeat the call.
    */
   guard<I, T>(call: ToolCall<I>, work: (input: I) => T | Promise<T>, options?: GuardOptions<T>): Promise<T>
   /**
@@ -67,7 +68,8 @@ export interface AuditSession {
   /**
    * A person overrides the guard's refusal of this call, with exactly these arguments, and takes responsibility. Recorded
    * as human_intervention; resolves once that is stored. Give the result to {@link guard}, in this process or another.
-   * @throws InvalidInputError `EVENT_INVALID`; approver_id and reason are required.
+   * @throws InvalidInputError `EVENT_INVALID`; approver_id, identity_source and reason are required.
+   * @throws ActionRefusedError `SELF_APPROVAL`: recorded, and the override does not count.
    * @throws AuditUnavailableError `NOT_RECORDED`: the override does not count.
    */
   override(call: ToolCall, options: OverrideOptions): Promise<Override>

@@ -64,6 +64,11 @@ export interface AuditTrailOptions {
    * tool_name, where the key `tool_call` stands for every tool without an entry. @defaultValue 'refuse'
    */
   onUnavailable?: 'refuse' | 'proceed' | Readonly<Record<string, 'refuse' | 'proceed'>> | undefined
+  /**
+   * What a guard does when its tool has run and the result cannot be stored: throw `RESULT_NOT_RECORDED`, which holds the
+   * tool's value or error, or give the caller the tool's own value or error and tell `onProblem`. @defaultValue 'report'
+   */
+  onResultUnavailable?: 'throw' | 'report' | undefined
   /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
   guardTimeoutMs?: number | undefined
   /**
@@ -73,6 +78,11 @@ export interface AuditTrailOptions {
    * spool directory; without a spool, within this process
    */
   claimApproval?: ((id: string) => boolean | Promise<boolean>) | undefined
+  /**
+   * Whether the agent that asks, or the user or principal that it acts for, may approve or override its own calls. Each such
+   * approval is marked in its records (`approval.self_approval`). @defaultValue false: refused with `SELF_APPROVAL`
+   */
+  allowSelfApproval?: boolean | undefined
   /** input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. @defaultValue 'new' */
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
@@ -109,8 +119,8 @@ export interface AuditTrailOptions {
  * Redaction rules beside 'secrets', applied before an event is encoded. A hit becomes `[redacted:rule]` and
  * is counted in field_notes: `{"tool_output":{"redacted":{"email":2}}}`. A rule that throws drops that field, keeps the
  * event and notes `redaction_failed`. The rules apply in the order of these options. Fields that name a person or thing (user_id,
- * approver_id, tool_call_id, tool_name, model_id, provider, stop_reason, error_type) lose tokens only, unless `paths` names
- * them.
+ * approver_id, on_behalf_of, idempotency_key, tool_call_id, tool_name, model_id, provider, stop_reason, error_type, policy,
+ * approval) lose tokens only, unless `paths` names them.
  */
 export interface RedactionRules {
   /**

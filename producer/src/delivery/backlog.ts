@@ -1,24 +1,26 @@
 /**
  * The chunks on disk that are not acknowledged: the spools to send from, those of dead runs and this run's own. Reads them as
- * far as there is room in memory, trims acknowledged chunks, and removes empty spools.
+ * far as there is room in memory, trims acknowledged chunks, and removes empty spools. A spool that a failed delivery of this
+ * run has left is one of a dead run, but for its acknowledgements.
  *
  * Dead runs' spools are sent one after the other, the oldest run first, beside this run's own. Each side has half of the
  * memory while both have something to send, so that neither waits for the other. A run's chunks stay in order; runs need no
  * order between them, since the consumer tells records apart by (run_id, run_seq). A spool that the disk does not let be
  * read, or whose topic is not there, is left out until it is tried again.
  */
-import { adoptSpools, isUnassigned } from '@agent-audit/spool'
+import { isUnassigned } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, KnownTopic, RunSpool } from '@agent-audit/spool'
-import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
-import { type Loss, toProblem } from './protocol.ts'
+import { IntegrityError } from '@agent-audit/schemas'
 import type { OneCluster } from './one-cluster.ts'
 import type { Outbox } from './outbox.ts'
+import { type Loss, toProblem } from './protocol.ts'
 import type { Reporter } from './reporter.ts'
 import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
+import { retryMs, SpoolSearch } from './spool-search.ts'
+import type { Work } from './work.ts'
 
-/** Pause before this run's spool is tried again, and the first one before a dead run's: each failure doubles the latter. */
+/** Pause before this run's spool is tried again. */
 const RETRY_MS = 1000
-const LONGEST_RETRY_MS = 60_000
 
 export interface BacklogOptions {
   readonly outbox: Outbox
@@ -29,6 +31,7 @@ export interface BacklogOptions {
   readonly connect: (topic: string) => void
   /** Called when {@link Backlog.advance} has work. */
   readonly wake: () => void
+  readonly work: Work
 }
 
 export class Backlog {
@@ -37,7 +40,8 @@ export class Backlog {
   readonly #oneCluster: OneCluster
   readonly #connect: (topic: string) => void
   readonly #wake: () => void
-  /** Dead runs' spools that are not read to their end, the oldest run first. */
+  readonly #work: Work
+  /** Spools of dead owners that are not read to their end, the oldest run first. */
   #dead: SpoolFeed[] = []
   /** This run's own spool, and its feed, which never reaches its end. */
   #own: { readonly spool: RunSpool; readonly feed: SpoolFeed } | undefined
@@ -49,41 +53,31 @@ export class Backlog {
   readonly #known: Map<string, KnownTopic> = new Map<string, KnownTopic>()
   /** Bytes of dead runs' chunks in the outbox. */
   #deadBytes = 0
-  /** Scans of the directory that had to leave a file. */
-  #scans = 0
   /** Whether there is something to trim or to read. */
   #due = false
-  #closed = false
 
-  constructor({ outbox, reporter, oneCluster, connect, wake }: BacklogOptions) {
+  constructor({ outbox, reporter, oneCluster, connect, wake, work }: BacklogOptions) {
     this.#outbox = outbox
     this.#reporter = reporter
     this.#oneCluster = oneCluster
     this.#connect = connect
     this.#wake = wake
+    this.#work = work
   }
 
-  /** Takes the spools of dead runs in a directory. Looks again later for files that cannot be read now. */
-  adopt(directory: string): void {
-    let complete = false
-    try {
-      const { spools, damaged, skipped } = adoptSpools({ directory })
-      for (const spool of spools) {
-        this.#dead.push(new SpoolFeed(spool, true))
-        this.#connect(spool.topic)
-      }
-      for (const { file, runId, reason } of damaged) {
-        this.#reportLoss({ runId, first: null, last: null, file, code: 'SPOOL_CORRUPT', reason })
-      }
-      for (const { file, reason } of skipped) {
-        this.#problem(new AuditUnavailableError('SPOOL_UNAVAILABLE', `left ${file}: ${reason}`))
-      }
-      complete = skipped.length === 0
-    } catch (error) {
-      this.#problem(error)
+  /**
+   * Takes the spools of dead runs in a directory, also those that can be read only later.
+   * @param resumed - This run, where a delivery of it has failed: its spools are taken too, and their chunks reported.
+   */
+  adopt(directory: string, resumed: string | undefined): void {
+    const found = (spool: AdoptedSpool): void => {
+      this.#dead.push(new SpoolFeed(spool, true))
+      this.#connect(spool.topic)
+      this.#request()
     }
-    if (!complete) this.#later(() => this.adopt(directory), retryMs(this.#scans++))
-    this.#request()
+    const lost = (loss: Loss): void => this.#reportLoss(loss)
+    const open = (): AdoptedSpool[] => this.#feeds.map(({ spool }) => spool)
+    new SpoolSearch({ directory, resumed, work: this.#work, reporter: this.#reporter, found, lost, open }).look()
   }
 
   /** Takes this run's own spool. */
@@ -94,6 +88,13 @@ export class Backlog {
   /** This run's own spool; undefined before there is one, and once it had to be closed: damaged, or on a full disk. */
   get own(): RunSpool | undefined {
     return this.#own?.spool
+  }
+
+  /** Bytes in further spools of this run, those of a delivery that has failed: they count against its limit too. */
+  get olderBytes(): number {
+    const runId = this.#own?.spool.runId
+    const older = this.#feeds.filter(({ spool, adopted }) => adopted && spool.runId === runId)
+    return older.reduce((bytes, { spool }) => bytes + spool.bytes, 0)
   }
 
   /** A topic can be sent to. */
@@ -135,12 +136,6 @@ export class Backlog {
   #request(): void {
     this.#due = true
     this.#wake()
-  }
-
-  #later(work: () => void, ms: number): void {
-    setTimeout(() => {
-      if (!this.#closed) work()
-    }, ms).unref()
   }
 
   #send(feed: SpoolFeed, id: number, chunk: Chunk): void {
@@ -246,7 +241,7 @@ export class Backlog {
       this.#paused.delete(feed)
       this.#request()
     }
-    this.#later(resume, feed.adopted ? retryMs(feed.failures++) : RETRY_MS)
+    this.#work.later(resume, feed.adopted ? retryMs(feed.failures++) : RETRY_MS)
   }
 
   /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */
@@ -289,11 +284,17 @@ export class Backlog {
 
   /** Trims and closes all spools; the next owner adopts those that are not empty. */
   close(): void {
-    this.#closed = true
     for (const feed of this.#feeds) this.#guard(feed, () => feed.close())
   }
-}
 
-function retryMs(failures: number): number {
-  return Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** Math.min(failures, 16))
+  /** Closes all spools of a delivery that has failed, and trims none: not every acknowledgement was reported. */
+  abandon(): void {
+    for (const { spool } of this.#feeds) {
+      try {
+        spool.close()
+      } catch {
+        // Its lock is free all the same.
+      }
+    }
+  }
 }

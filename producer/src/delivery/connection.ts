@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   readonly onConnected: (topic: string, known: KnownTopic) => void
   /** A client failed, and another one will be tried. */
   readonly onFailure: (error: unknown) => void
+  /** Takes an error that no retry is for. */
+  readonly fail: (error: unknown) => void
 }
 
 /** The pause before the next try: doubled each time, capped, and randomized so that a fleet does not reconnect in step. */
@@ -172,7 +174,7 @@ export class Connections {
     const connection = new Connection(topic, this.#options)
     this.#byTopic.set(topic, connection)
     connection.sender().catch((error: unknown) => {
-      if (!connection.closed) throw error
+      if (!connection.closed) this.#options.fail(error)
     })
     return connection
   }

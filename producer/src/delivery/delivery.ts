@@ -7,7 +7,7 @@
  * is given the number; with another durability in memory, and nothing counts as stored.
  *
  * A chunk is stored as soon as it arrives. The rest happens in turns: the outbox only lists acknowledged chunks, and a turn
- * reports them, trims the spools and reads on.
+ * reports them, trims the spools and reads on. Every piece of work runs in `Work`, which meets unexpected errors.
  */
 import type { Sender } from '@agent-audit/kafka'
 import { createKafkaSender } from '@agent-audit/kafka/sender'
@@ -20,9 +20,10 @@ import { OneCluster } from './one-cluster.ts'
 import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
-import type { ChunkAck, DeliverySettings, EncodedChunk, Gauges, Report, ToDelivery } from './protocol.ts'
+import type { EncodedChunk, Gauges, Report, ThreadSettings, ToDelivery } from './protocol.ts'
 import { toProblem } from './protocol.ts'
 import { lossesOf, Reporter } from './reporter.ts'
+import { Work } from './work.ts'
 
 /** Bytes of stored chunks kept in memory for sending. Chunks beyond that wait on disk. */
 export const WINDOW_BYTES: number = 8 * 1024 * 1024
@@ -31,8 +32,15 @@ const RESERVE_BYTES = 64 * 1024
 /** Pause before records that the broker does not take are set aside again, after the disk has refused. */
 const KEEP_RETRY_MS = 1000
 
+export interface DeliveryOptions {
+  readonly post: (report: Report) => void
+  /** Called once, with an unexpected error: this delivery does nothing from then on. */
+  readonly fail: (error: unknown) => void
+}
+
 export class Delivery {
-  readonly #settings: DeliverySettings
+  readonly #settings: ThreadSettings
+  readonly #work: Work
   readonly #reporter: Reporter
   readonly #connections: Connections
   readonly #outbox: Outbox
@@ -51,8 +59,12 @@ export class Delivery {
   #turnAhead = false
   #closed = false
 
-  constructor(settings: DeliverySettings, post: (report: Report) => void) {
+  constructor(settings: ThreadSettings, options: DeliveryOptions) {
     this.#settings = settings
+    const work = new Work(options.fail)
+    this.#work = work
+    const { post } = options
+    const { fail } = work
     const wake = (): void => this.#wake()
     this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
     const problem = (error: Error): void => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE'))
@@ -60,12 +72,13 @@ export class Delivery {
     this.#connections = new Connections({
       oneCluster,
       create: () => createSender(settings),
-      onConnected: (topic, known) => this.#onConnected(topic, known),
+      onConnected: (topic, known) => work.run(() => this.#onConnected(topic, known)),
       onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
+      fail,
     })
     // Without a spool the recorder's own limit bounds the memory.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
-    this.#outbox = new Outbox({ connections: this.#connections, windowBytes, wake })
+    this.#outbox = new Outbox({ connections: this.#connections, windowBytes, wake, fail })
     this.#backlog = new Backlog({
       outbox: this.#outbox,
       reporter: this.#reporter,
@@ -73,19 +86,35 @@ export class Delivery {
       // The spools of dead runs say their topics.
       connect: (topic) => void this.#connections.of(topic),
       wake,
+      work,
     })
-    if (settings.durability === 'disk') {
-      this.#known = lastKnownTopic(settings.spoolDir, settings.topic)
-      this.#backlog.adopt(settings.spoolDir)
-      this.#openSpool()
-    }
-    this.#connections.of(settings.topic)
+  }
+
+  start(): void {
+    this.#work.run(() => {
+      const { durability, spoolDir, topic, runId, restarted } = this.#settings
+      if (durability === 'disk') {
+        this.#known = lastKnownTopic(spoolDir, topic)
+        this.#backlog.adopt(spoolDir, restarted ? runId : undefined)
+        this.#openSpool()
+      } else if (restarted) this.#reporter.resumed([])
+      this.#connections.of(topic)
+    })
   }
 
   handle(message: ToDelivery): void {
-    if (message.type === 'close') return void this.#close()
-    this.#waiting.push(message.chunk)
-    this.#admit()
+    this.#work.run(() => {
+      if (message.type === 'close') return void this.#close().catch(this.#work.fail)
+      this.#waiting.push(message.chunk)
+      this.#admit()
+    })
+  }
+
+  /** Closes the files and connections of a delivery that has failed, as the end of its thread would. */
+  abandon(): void {
+    this.#closed = true
+    this.#connections.close().catch(() => {})
+    this.#backlog.abandon()
   }
 
   #wake(): void {
@@ -93,14 +122,15 @@ export class Delivery {
     this.#turnAhead = true
     setImmediate(() => {
       this.#turnAhead = false
-      this.#turn()
+      this.#work.run(() => this.#turn())
     })
   }
 
   /** Reports the facts since the last turn, then trims the spools, reads on, and stores the chunks that had no room. */
   #turn(): void {
     for (const loaded of [...this.#unkept.splice(0), ...this.#outbox.takeAcknowledged()]) this.#onAcknowledged(loaded)
-    // First: receipts do not wait for the disk.
+    // First: receipts do not wait for the disk. And only what is reported may be trimmed: what the next delivery does not find
+    // in the spools of one that has failed, and no report has acknowledged, counts as lost.
     this.#reporter.post()
     if (this.#closed || !this.#backlog.advance()) return
     this.#reporter.changed()
@@ -112,7 +142,7 @@ export class Delivery {
     if (rejected.length > 0 && !this.#setAside(loaded)) return
     if (stored !== undefined && stored.feed.spool.runId !== this.#settings.runId)
       this.#adopted += chunk.ends.length - rejected.length
-    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: narrowed(chunk.partitions), ranges, rejected })
+    else this.#reporter.acked({ firstSeq: chunk.firstSeq, partitions: chunk.partitions, ranges, rejected })
     if (stored === undefined) this.#reporter.settle()
     else this.#backlog.acknowledge(stored, chunk.bytes.length)
     if (!sendRejected) this.#free(chunk)
@@ -137,7 +167,7 @@ export class Delivery {
     } catch (error) {
       this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
       this.#unkept.push(loaded)
-      setTimeout(() => this.#wake(), KEEP_RETRY_MS).unref()
+      this.#work.later(() => this.#wake(), KEEP_RETRY_MS)
       return false
     }
   }
@@ -163,9 +193,9 @@ export class Delivery {
   }
 
   #openSpool(): void {
-    const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync } = this.#settings
+    const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync, restarted: again } = this.#settings
     try {
-      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, known: this.#known }))
+      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, known: this.#known, again }))
     } catch (error) {
       this.#waitForDisk(error)
     }
@@ -195,7 +225,7 @@ export class Delivery {
     if (spool === undefined) return false
     let id: number
     try {
-      id = spool.append(chunk, { keepFreeBytes: fromTrail ? 0 : RESERVE_BYTES })
+      id = spool.append(chunk, { keepFreeBytes: this.#backlog.olderBytes + (fromTrail ? 0 : RESERVE_BYTES) })
     } catch (error) {
       return this.#onRefusedAppend(chunk, error)
     }
@@ -227,14 +257,16 @@ export class Delivery {
       this.#retry = undefined
       this.#admit()
     }
-    this.#retry = setTimeout(retry, backoffMs(this.#failures++)).unref()
+    this.#retry = this.#work.later(retry, backoffMs(this.#failures++))
   }
 
   async #close(): Promise<void> {
     this.#closed = true
-    clearTimeout(this.#retry)
+    this.#work.close()
     await this.#connections.close()
     for (const loaded of this.#outbox.takeAcknowledged()) this.#onAcknowledged(loaded)
+    // Before the trim, as in each turn.
+    this.#reporter.post()
     this.#backlog.close()
     this.#reporter.post(true)
   }
@@ -252,7 +284,7 @@ export class Delivery {
 
   /** Full from the first chunk without room on, or with an eighth of the spool left, until half of it is free. */
   #isFull(): boolean {
-    const share = (this.#backlog.own?.bytes ?? 0) / this.#settings.spoolMaxBytes
+    const share = ((this.#backlog.own?.bytes ?? 0) + this.#backlog.olderBytes) / this.#settings.spoolMaxBytes
     if (share > 7 / 8) this.#full = true
     if (share < 1 / 2) this.#full = false
     return this.#full
@@ -260,20 +292,9 @@ export class Delivery {
 }
 
 /** Makes a client that is not connected yet. */
-function createSender(settings: DeliverySettings): Sender {
+function createSender(settings: ThreadSettings): Sender {
   const { destination } = settings
   if (destination.kind === 'kafka') return createKafkaSender(settings, destination)
   if (destination.kind === 'embedded') return createEmbeddedSender(settings, destination)
   throw new Error('a trail in memory has no sender')
-}
-
-/**
- * A copy, because a structured clone of a view copies the whole buffer. As narrow as possible: the agent's thread may hold it
- * long, since its garbage collector has little to do while a backlog drains.
- */
-function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
-  let most = 0
-  for (const partition of partitions) most = Math.max(most, partition)
-  if (most < 2 ** 8) return Uint8Array.from(partitions)
-  return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
 }

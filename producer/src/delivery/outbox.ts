@@ -23,21 +23,25 @@ export interface OutboxOptions {
   readonly windowBytes: number
   /** Called when chunks are acknowledged. */
   readonly wake: () => void
+  /** Takes an error that no retry is for: nothing more is sent to that partition. */
+  readonly fail: (error: unknown) => void
 }
 
 export class Outbox {
   readonly #connections: Connections
   readonly windowBytes: number
   readonly #wake: () => void
+  readonly #fail: (error: unknown) => void
   readonly #queues: Map<string, Map<number, PartitionQueue>> = new Map<string, Map<number, PartitionQueue>>()
   readonly #sending: Set<PartitionQueue> = new Set<PartitionQueue>()
   #acknowledged: LoadedChunk[] = []
   #bytes = 0
 
-  constructor({ connections, windowBytes, wake }: OutboxOptions) {
+  constructor({ connections, windowBytes, wake, fail }: OutboxOptions) {
     this.#connections = connections
     this.windowBytes = windowBytes
     this.#wake = wake
+    this.#fail = fail
   }
 
   /** Bytes that may still be added. */
@@ -78,7 +82,7 @@ export class Outbox {
       }
     } catch (error) {
       // Only closing ends the retries. The spool keeps the records that are not acknowledged.
-      if (!this.#connections.of(queue.to.topic).closed) throw error
+      if (!this.#connections.of(queue.to.topic).closed) this.#fail(error)
     } finally {
       this.#sending.delete(queue)
     }

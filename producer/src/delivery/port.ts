@@ -1,14 +1,19 @@
-/** Runs delivery in a worker thread, or in this thread where there are no workers. The messages are the same. */
-import { existsSync } from 'node:fs'
-import { dirname, extname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
-import { Delivery } from './delivery.ts'
+/**
+ * The port between the agent's thread and delivery. Delivery that fails is started again on the same spools, a bounded number
+ * of times: docs/adr/0023. Until the next one is there, messages wait here.
+ */
+import { startThread } from './delivery-thread.ts'
+import type { DeliveryThread } from './delivery-thread.ts'
 import type { DeliverySettings, Report, ToDelivery } from './protocol.ts'
 
 export interface DeliveryHooks {
   onReport(report: Report): void
-  /** Delivery has ended without being closed. */
+  /**
+   * Delivery has failed, and another one starts soon. That one knows only the chunks in the spools: {@link Report.resumed}.
+   * @param count - For people: which restart it is, of how many at most.
+   */
+  onRestart(error: unknown, count: string): void
+  /** Delivery has ended without being closed, and is not started again. */
   onLost(error: unknown): void
 }
 
@@ -18,114 +23,102 @@ export interface DeliveryPort {
   /** Whether the process stays alive for delivery's reports. */
   hold(alive: boolean): void
   /**
-   * Blocks this thread until `chunks` are settled; the time that a worker takes to start does not count. For the end of the
-   * process only. @returns false on timeout.
+   * Blocks this thread until all chunks posted are settled; the time that a worker takes to start does not count. For the end
+   * of the process only. @returns false on timeout.
    */
-  waitSettled(chunks: number, timeoutMs: number): boolean
+  waitSettled(timeoutMs: number): boolean
   /** Ends the thread after the last report. */
   release(): void
 }
 
 /**
- * Three semi-spaces of 4 MB: in smaller ones V8 promotes the objects of a send to the old generation, where they stay long.
- * Without a limit V8 lets this thread's garbage grow to 128 MB under load, and saves no CPU by it.
+ * A cause that passes (memory short, a client's own fault under load) is over in seconds. A cause that stays, such as a chunk
+ * on disk that always fails, shows at once, and to meet it for ever would only hide it: after so many restarts within the
+ * window the trail ends.
  */
-const YOUNG_GENERATION_MB = 12
-const RELEASE_TIMEOUT_MS = 10_000
-/** On a busy machine a thread may take seconds to start: that says nothing about the disk. */
-const START_TIMEOUT_MS = 10_000
-
+const MOST_RESTARTS = 3
+const WINDOW_MS = 60_000
 /**
- * The worker's entry beside this file, or beside the bundle that this file is part of, with the same extension: .ts in the
- * sources, .js in the package, .mjs or .cjs of a bundle. The name is long because an agent's bundle may have a worker.js of
- * its own beside it. A bundler that writes CommonJS leaves `import.meta` empty.
+ * Pauses of 0.1, 0.4 and 1.6 s. The first is short, since a guard that may proceed waits 1 s at most for its record. All
+ * three together are short enough that 16 MiB of `maxBufferBytes` hold what a busy agent records meanwhile.
  */
-function workerEntry(): string {
-  const { url } = import.meta as { url?: string }
-  const self = url === undefined ? __filename : fileURLToPath(url)
-  return join(dirname(self), `agent-audit-delivery${extname(self)}`)
-}
+const FIRST_PAUSE_MS = 100
+const PAUSE_GROWTH = 4
 
-/** Starts delivery. Falls back to this thread where workers are forbidden, or where a bundler has left out the entry file. */
 export function startDelivery(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
-  const settled = new Int32Array(settings.settled)
-  try {
-    const entry = workerEntry()
-    if (existsSync(entry)) return startWorker(entry, { settings, settled, hooks })
-  } catch {
-    // ERR_ACCESS_DENIED of the permission model, a host without threads, or code that came from no file.
+  return new RestartingDelivery(settings, hooks)
+}
+
+class RestartingDelivery implements DeliveryPort {
+  readonly #settings: DeliverySettings
+  readonly #hooks: DeliveryHooks
+  /** Undefined between two, and after the last. */
+  #thread: DeliveryThread | undefined
+  /** Messages for the next thread; the recorder bounds their bytes. */
+  #waiting: ToDelivery[] = []
+  /** When delivery was started again, milliseconds of the process. */
+  #restarts: number[] = []
+  #restart: NodeJS.Timeout | undefined
+  #alive = false
+  #closing = false
+
+  constructor(settings: DeliverySettings, hooks: DeliveryHooks) {
+    this.#settings = settings
+    this.#hooks = hooks
+    this.#start(false)
   }
-  return startInline({ settings, settled, hooks })
-}
 
-interface Start {
-  readonly settings: DeliverySettings
-  readonly settled: Int32Array
-  readonly hooks: DeliveryHooks
-}
-
-function startWorker(entry: string, { settings, settled, hooks }: Start): DeliveryPort {
-  const started = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
-  const worker = new Worker(entry, {
-    name: 'agent-audit-delivery',
-    workerData: { settings, started },
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-  })
-  let released = false
-  worker.on('message', (report: Report) => {
-    // The last report of a thread that has already ended arrives right before its exit event, without a turn between them
-    // in which the recorder could call `release`.
-    released ||= report.closed
-    hooks.onReport(report)
-  })
-  worker.on('error', (error) => {
-    released = true
-    hooks.onLost(error)
-  })
-  worker.on('exit', (code) => {
-    if (!released) hooks.onLost(new Error(`the delivery thread ended with exit code ${code}`))
-    released = true
-  })
-  worker.unref()
-  return {
-    post(message) {
-      const memory = message.type === 'chunk' ? [message.chunk.bytes.buffer, message.chunk.ends.buffer] : []
-      worker.postMessage(message, memory)
-    },
-    hold: (alive) => (alive ? worker.ref() : worker.unref()),
-    waitSettled(chunks, timeoutMs) {
-      Atomics.wait(started, 0, 0, START_TIMEOUT_MS) // Returns at once if it has started.
-      const deadline = performance.now() + timeoutMs
-      for (;;) {
-        const count = Atomics.load(settled, 0)
-        const left = deadline - performance.now()
-        if (count >= chunks || left <= 0) return count >= chunks
-        Atomics.wait(settled, 0, count, left)
-      }
-    },
-    release() {
-      released = true
-      // The thread ends by itself after its last report. `terminate` could stop it anywhere, even inside a call into SQLite:
-      // only for a thread that hangs.
-      const hanging = setTimeout(() => void worker.terminate(), RELEASE_TIMEOUT_MS).unref()
-      worker.once('exit', () => clearTimeout(hanging))
-    },
+  #start(restarted: boolean): void {
+    const onReport = (report: Report): void => this.#hooks.onReport(report)
+    const thread = startThread(
+      { ...this.#settings, restarted },
+      { onReport, onFailed: (error) => this.#onFailed(error) },
+    )
+    this.#thread = thread
+    thread.hold(this.#alive)
+    for (const message of this.#waiting.splice(0)) thread.post(message)
   }
-}
 
-const KEEP_ALIVE_MS = 60_000
+  #onFailed(error: unknown): void {
+    this.#thread = undefined
+    const now = performance.now()
+    this.#restarts = this.#restarts.filter((at) => now - at < WINDOW_MS)
+    // A trail that was closed has no event left that a new thread could save.
+    if (this.#closing || this.#restarts.length >= MOST_RESTARTS) return this.#hooks.onLost(error)
+    this.#restart = setTimeout(() => this.#startAgain(), FIRST_PAUSE_MS * PAUSE_GROWTH ** this.#restarts.length)
+    this.#restarts.push(now)
+    this.hold(this.#alive)
+    this.#hooks.onRestart(error, `${this.#restarts.length} of at most ${MOST_RESTARTS} within a minute`)
+  }
 
-function startInline({ settings, settled, hooks }: Start): DeliveryPort {
-  const delivery = new Delivery(settings, (report) => hooks.onReport(report))
-  let keepAlive: NodeJS.Timeout | undefined
-  return {
-    post: (message) => delivery.handle(message),
-    hold(alive) {
-      clearInterval(keepAlive)
-      keepAlive = alive ? setInterval(() => {}, KEEP_ALIVE_MS) : undefined
-    },
-    // The spool commits within `post`; nothing else can happen while this thread is blocked.
-    waitSettled: (chunks) => Atomics.load(settled, 0) >= chunks,
-    release: () => {},
+  /** Ends the pause, where there is one. */
+  #startAgain(): void {
+    if (this.#restart === undefined) return
+    clearTimeout(this.#restart)
+    this.#restart = undefined
+    this.#start(true)
+  }
+
+  post(message: ToDelivery): void {
+    this.#closing ||= message.type === 'close'
+    if (this.#thread !== undefined) return this.#thread.post(message)
+    this.#waiting.push(message)
+    if (this.#closing) this.#startAgain()
+  }
+
+  hold(alive: boolean): void {
+    this.#alive = alive
+    this.#thread?.hold(alive)
+    if (alive) this.#restart?.ref()
+    else this.#restart?.unref()
+  }
+
+  waitSettled(timeoutMs: number): boolean {
+    this.#startAgain()
+    return this.#thread?.waitSettled(timeoutMs) ?? false
+  }
+
+  release(): void {
+    this.#thread?.release()
   }
 }

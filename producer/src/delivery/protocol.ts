@@ -30,19 +30,24 @@ export interface DeliverySettings {
   readonly onFull: 'wait' | 'refuse'
   /** 32 hex digits. */
   readonly runId: string
-  /**
-   * One Int32: the number of chunks settled so far, stored with the trail's durability or refused. For an agent's thread
-   * that cannot wait for a message.
-   */
-  readonly settled: SharedArrayBuffer
 }
 
-export function settingsOf(options: Omit<DeliverySettings, 'runId' | 'settled'>, runId: string): DeliverySettings {
+export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
   const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, onFull } = options
   const { spoolMaxBytes, toAnyCluster } = options
-  const settled = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
   const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
-  return { runId, settled, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
+  return { runId, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
+}
+
+/** What one run of delivery is started with. */
+export interface ThreadSettings extends DeliverySettings {
+  /** Whether delivery of this run has failed before: there may be spools of it, whose chunks it takes over. */
+  readonly restarted: boolean
+  /**
+   * One number, in shared memory: the chunks settled so far, stored with the trail's durability or refused. For an agent's
+   * thread that cannot wait for a message.
+   */
+  readonly settled: Int32Array
 }
 
 export type ToDelivery = { readonly type: 'chunk'; readonly chunk: EncodedChunk } | { readonly type: 'close' }
@@ -129,6 +134,11 @@ export interface Report {
   readonly acked: readonly ChunkAck[]
   readonly lost: readonly Loss[]
   readonly problems: readonly Problem[]
+  /**
+   * Set once, by a delivery that was started again: the chunks of this run that were in its spools, by the run_seq of their
+   * first record. Of the chunks posted to an earlier delivery of the run no others are left. Null in all other reports.
+   */
+  readonly resumed: readonly number[] | null
   readonly gauges: Gauges
   /** Memory of chunks that the delivery thread no longer reads, to be used again; transferred. */
   readonly freed: ArrayBuffer[]

@@ -4,32 +4,31 @@ import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, RecordRejection, Re
 export interface ReporterOptions {
   readonly post: (report: Report) => void
   readonly gauges: () => Gauges
-  /** See DeliverySettings. */
-  readonly settled: SharedArrayBuffer
+  /** See ThreadSettings. */
+  readonly settled: Int32Array
   /** Called when there is something to report. */
   readonly wake: () => void
 }
 
 export class Reporter {
   readonly #options: ReporterOptions
-  readonly #settled: Int32Array
   #storedTo = -1
   #refused: ChunkRefusal[] = []
   #acked: ChunkAck[] = []
   #lost: Loss[] = []
   #problems: Problem[] = []
   #freed: ArrayBuffer[] = []
+  #resumed: readonly number[] | null = null
   #pending = false
 
   constructor(options: ReporterOptions) {
     this.#options = options
-    this.#settled = new Int32Array(options.settled)
   }
 
   /** A chunk has the durability of the trail, or will never have it. Counted at once: the process may wait for it, blocked. */
   settle(): void {
-    Atomics.add(this.#settled, 0, 1)
-    Atomics.notify(this.#settled, 0)
+    Atomics.add(this.#options.settled, 0, 1)
+    Atomics.notify(this.#options.settled, 0)
   }
 
   stored(firstSeq: number): void {
@@ -42,13 +41,19 @@ export class Reporter {
     this.changed()
   }
 
-  acked(ack: ChunkAck): void {
-    this.#acked.push(ack)
+  acked(ack: Omit<ChunkAck, 'partitions'> & { readonly partitions: Int32Array }): void {
+    this.#acked.push({ ...ack, partitions: narrowed(ack.partitions) })
     this.changed()
   }
 
   lost(loss: Loss): void {
     this.#lost.push(loss)
+    this.changed()
+  }
+
+  /** See {@link Report.resumed}. */
+  resumed(firstSeqs: readonly number[]): void {
+    this.#resumed = firstSeqs
     this.changed()
   }
 
@@ -87,6 +92,7 @@ export class Reporter {
       acked: this.#acked,
       lost: this.#lost,
       problems: this.#problems,
+      resumed: this.#resumed,
       gauges: this.#options.gauges(),
       freed: this.#freed,
       closed,
@@ -96,6 +102,7 @@ export class Reporter {
     this.#lost = []
     this.#problems = []
     this.#freed = []
+    this.#resumed = null
     this.#options.post(report)
   }
 }
@@ -118,4 +125,15 @@ export function lossesOf(of: {
     }
   }
   return losses
+}
+
+/**
+ * A copy, because a structured clone of a view copies the whole buffer. As narrow as possible: the agent's thread may hold it
+ * long, since its garbage collector has little to do while a backlog drains.
+ */
+function narrowed(partitions: Int32Array): ChunkAck['partitions'] {
+  let most = 0
+  for (const partition of partitions) most = Math.max(most, partition)
+  if (most < 2 ** 8) return Uint8Array.from(partitions)
+  return most < 2 ** 16 ? Uint16Array.from(partitions) : partitions.slice()
 }

@@ -22,19 +22,44 @@ const lifetime = z
   .min(1)
   .max(366 * 24 * 3_600_000)
   .optional()
+const digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits')
 /** The action that an approval or an override is bound to. */
 const bound = {
   tool_name: name,
-  arguments_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits'),
+  arguments_sha256: digest,
   expires_at: z.iso.datetime(),
 }
-const verdict = {
-  approval_status: z.enum(['approved', 'rejected']),
-  approver_id: name,
-  reason: z.string().nullish(),
-}
+const approval_status = z.enum(['approved', 'rejected'])
+/** A text that is not blank. */
+const named = (expected: string): z.ZodString => z.string({ error: expected }).regex(/\S/, expected)
+const approver_id = named('expected the id of the approver')
+const identity_source = named(
+  "expected where the approver's identity was authenticated, such as an OIDC issuer or an mTLS subject",
+)
+const approver_kind = z.enum(['person', 'policy', 'agent'])
+/** The record's `approval`, of a decision or an override from another process. */
+const approval = z.strictObject({
+  approver_kind,
+  identity_source,
+  shown_sha256: digest.optional(),
+  modified: z.array(z.string()).readonly().optional(),
+  self_approval: z.boolean().optional(),
+})
 
-const verdictSchema: z.ZodType<Verdict, Verdict> = z.strictObject(verdict)
+const verdictSchema: z.ZodType<Verdict, Verdict> = z
+  .strictObject({
+    approval_status,
+    approver_id,
+    identity_source,
+    approver_kind: approver_kind.optional(),
+    reason: z.string().nullish(),
+    shown: z.unknown().optional(),
+    modified_input: z.unknown().optional(),
+  })
+  .refine(({ approval_status: status, modified_input: input }) => status === 'approved' || input === undefined, {
+    path: ['modified_input'],
+    error: 'expected none with a rejection',
+  })
 const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObject({
   ...bound,
   approval_id: z.uuid(),
@@ -42,11 +67,16 @@ const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObjec
   tool_call_id: name,
   tool_input: z.unknown(),
   reason: z.string().nullable(),
+  on_behalf_of: z.string().nullable(),
 })
 const decisionSchema: z.ZodType<ApprovalDecision, ApprovalDecision> = z.strictObject({
   ...bound,
   approval_id: z.uuid(),
-  ...verdict,
+  approval_status,
+  approver_id,
+  reason: z.string().nullish(),
+  approval,
+  modified: z.strictObject({ tool_input: z.unknown(), requested_sha256: digest }).optional(),
   event_id: z.uuid(),
   session_id: name,
 })
@@ -55,7 +85,8 @@ const approvalOptionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.str
   ttlMs: lifetime,
 })
 const overrideOptionsSchema: z.ZodType<OverrideOptions, OverrideOptions> = z.strictObject({
-  approver_id: name,
+  approver_id,
+  identity_source,
   reason: name,
   approval_id: z.uuid().optional(),
   ttlMs: lifetime,
@@ -64,7 +95,8 @@ const overrideSchema: z.ZodType<Override, Override> = z.strictObject({
   ...bound,
   event_id: z.uuid(),
   session_id: name,
-  approver_id: name,
+  approver_id,
+  approval,
   reason: name,
 })
 

@@ -1,31 +1,51 @@
 /** One call of a tool on its way through the guard: its bound arguments, and the events recorded about it. */
 import { ActionRefusedError, checkInput } from '@agent-audit/schemas'
-import type { ErrorCode, Maybe, Outcome, ToolCall, ToolResult } from '@agent-audit/schemas'
+import type {
+  Approval,
+  ErrorCode,
+  Maybe,
+  Outcome,
+  ReasonCode,
+  ToolCall,
+  ToolResult,
+  TrailError,
+} from '@agent-audit/schemas'
 import type { Override } from '../api/approval.ts'
-import type { Receipt } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
+import { asTrailError } from '../context/availability.ts'
 import type { Cause } from '../record/causes.ts'
 import type { ApprovalFields } from '../record/complete-record.ts'
 import { describeThrown } from '../record/thrown.ts'
+import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
+import { reasonCodeOf } from './approver.ts'
 import { bindInput } from './bound-input.ts'
+import type { BoundInput } from './bound-input.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** A call that is on record. */
 export interface RecordedCall {
-  readonly receipt: Receipt
+  readonly receipt: RecordReceipt
   readonly cause: Cause
   readonly tool_call_id: string
 }
 
+/** The approval that a call runs under, or is refused under. */
+export interface CallApproval extends ApprovalFields {
+  readonly approval: Approval
+}
+
+/** A call that runs under an override has an approver and no approval. */
+export function overridden({ approver_id, approval, event_id }: Override): CallApproval {
+  return { approval_id: null, approval_status: null, approver_id, approval, event_id }
+}
+
 export class GuardedCall {
   readonly host: GuardHost
-  /** Checked; its arguments are a frozen copy. */
-  readonly call: ToolCall
-  /** Digest of the arguments, 64 hex digits. */
-  readonly sha256: string
   readonly #durability: Durability | undefined
-  #approval: ApprovalFields | undefined
+  #call: ToolCall
+  #sha256: string
+  #approval: CallApproval | undefined
   #override: Override | undefined
   #overridden: string | undefined
 
@@ -36,9 +56,25 @@ export class GuardedCall {
     host.trail.checkDurability(durability)
     const { input, sha256 } = redactErrors(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
     this.host = host
-    this.call = { ...call, tool_input: input }
-    this.sha256 = sha256
+    this.#call = { ...call, tool_input: input }
+    this.#sha256 = sha256
     this.#durability = durability
+  }
+
+  /** Checked; its arguments are a frozen copy. */
+  get call(): ToolCall {
+    return this.#call
+  }
+
+  /** Digest of the arguments, 64 hex digits. */
+  get sha256(): string {
+    return this.#sha256
+  }
+
+  /** The approver has other arguments run: from now on the call has only these. */
+  modify({ input, sha256 }: BoundInput): void {
+    this.#call = { ...this.#call, tool_input: input }
+    this.#sha256 = sha256
   }
 
   /** The tool, for an error message. */
@@ -48,13 +84,17 @@ export class GuardedCall {
   }
 
   /** The decision that this call runs under, or is refused under. */
-  set approval(fields: ApprovalFields) {
+  set approval(fields: CallApproval) {
     this.#approval = fields
   }
 
   /** An override of exactly this call, checked. */
   set override(override: Override) {
     this.#override = override
+  }
+
+  get override(): Override | undefined {
+    return this.#override
   }
 
   /** The override that the call runs under, because policy or approval refused it. */
@@ -72,17 +112,20 @@ export class GuardedCall {
   allow(): RecordedCall {
     const override = this.overriddenBy
     if (override === undefined) return this.record('allowed')
-    const { approver_id, event_id } = override
-    this.#approval = { approval_id: null, approval_status: null, approver_id, event_id }
+    this.#approval = overridden(override)
     return this.record('allowed', `overridden: ${this.#overridden}`)
   }
 
   /** Records that the tool is to run, or why it is not. */
-  record(outcome: Outcome, reason: Maybe<string> = this.call.reason): RecordedCall {
+  record(
+    outcome: Outcome,
+    reason: Maybe<string> = this.call.reason,
+    reason_code: Maybe<ReasonCode> = this.call.reason_code,
+  ): RecordedCall {
     const { session } = this.host
     session.checkOpen()
     const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
-    const event = { ...this.call, outcome, reason, parent_event_id }
+    const event = { ...this.call, outcome, reason, reason_code, parent_event_id, approval: this.#approval?.approval }
     const receipt = session.recordChecked('tool_call', event, {
       approval: this.#approval,
       durability: this.#durability,
@@ -91,34 +134,54 @@ export class GuardedCall {
     return { receipt, cause, tool_call_id: this.call.tool_call_id ?? receipt.event_id }
   }
 
+  /** Policy or approver may fail: then the call is not allowed, and an error records the failure. */
+  async decided<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      this.noteFailure(what, error)
+      throw error
+    }
+  }
+
+  noteFailure(what: string, error: unknown): void {
+    const { type, code } = describeThrown(error)
+    this.record('error', `${what} failed: ${code ?? type}`)
+  }
+
   /** Records that the tool is not run. @returns The error to throw. */
   refuse(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): ActionRefusedError {
-    const { receipt } = this.record(outcome, why)
+    const { receipt } = this.record(outcome, why, reasonCodeOf(code))
     const message = `${this.shownName} was not run: ${why}`
     return new ActionRefusedError(code, message, { event_id: receipt.event_id })
   }
 
   /**
-   * Records the result of the call. The tool has run: no fault of its output or of the trail may replace the value that it
-   * returned, or the error that it threw.
+   * Records the result of the call; without its output, if that cannot be recorded.
+   * @returns The receipt, or why nothing was recorded. Never throws: no fault of the output or of the trail may replace the
+   * value that the tool returned, or the error that it threw.
    */
-  recordResult({ cause, tool_call_id }: RecordedCall, result: Partial<ToolResult>, output?: () => unknown): void {
+  recordResult(
+    { cause, tool_call_id }: RecordedCall,
+    result: Partial<ToolResult>,
+    output?: () => unknown,
+  ): RecordReceipt | TrailError {
     const { session, trail } = this.host
     const { tool_name } = this.call
     const from = { parent_event_id: cause.event_id, step_number: cause.step }
-    const record = (more: Partial<ToolResult>): void => {
+    const record = (more: Partial<ToolResult>): RecordReceipt => {
       trail.checkOpen()
       const event = { ...from, tool_call_id, tool_name, ...result, ...more }
-      session.recordChecked('tool_result', event, { durability: this.#durability })
+      return session.recordChecked('tool_result', event, { durability: this.#durability })
     }
     try {
-      record({ tool_output: output?.() })
+      return record({ tool_output: output?.() })
     } catch (error) {
       const { type, code } = describeThrown(error)
       try {
-        record({ content: { output_not_recorded: code ?? type } })
+        return record({ content: { output_not_recorded: code ?? type } })
       } catch (again) {
-        trail.report(again)
+        return asTrailError(again)
       }
     }
   }

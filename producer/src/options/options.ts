@@ -66,8 +66,10 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   onUnavailable: z
     .union([z.enum(['refuse', 'proceed']), z.record(z.string(), z.enum(['refuse', 'proceed']))])
     .optional(),
+  onResultUnavailable: z.enum(['throw', 'report']).optional(),
   guardTimeoutMs: z.int().min(1).max(600_000).optional(),
   claimApproval: aFunction<(id: string) => boolean>().optional(),
+  allowSelfApproval: z.boolean().optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
   maxRecordBytes: z
     .int()
@@ -108,8 +110,10 @@ export interface ResolvedOptions {
   readonly onFull: 'wait' | 'refuse'
   readonly maxBufferBytes: number
   readonly onUnavailable: NonNullable<AuditTrailOptions['onUnavailable']>
+  readonly onResultUnavailable: 'throw' | 'report'
   readonly guardTimeoutMs: number
   readonly claimApproval: AuditTrailOptions['claimApproval']
+  readonly allowSelfApproval: boolean
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
@@ -157,8 +161,10 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     onFull: options.onFull ?? 'wait',
     maxBufferBytes: options.maxBufferBytes ?? DEFAULT_BUFFER_BYTES,
     onUnavailable: options.onUnavailable ?? 'refuse',
+    onResultUnavailable: options.onResultUnavailable ?? 'report',
     guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
     claimApproval: options.claimApproval,
+    allowSelfApproval: options.allowSelfApproval ?? false,
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',

@@ -11,6 +11,7 @@
  *   6. redaction   of every text field, whichever step wrote it. No later step may write a caller's text
  *   7. cause       parent_event_id and step_number. An open call is found by tool_call_id as it is recorded: redacted
  *   8. size        field_notes are written and the longest texts are cut: a cut shows redacted text only
+ *   9. digest      output_sha256, where redaction or a cut has left less than the whole output of the tool
  * Numbering follows, in Recorder.append: a record that an earlier step refuses must not use up a run_seq.
  */
 import type { Common, LlmCall } from '@agent-audit/schemas'
@@ -92,7 +93,10 @@ export function completeRecord(event: EventToRecord, state: SessionState): Compl
   fields.check()
   fields.redact(record, state.session)
   causes.assign(record, input, event.scope)
-  return { record, maxBytes: fitRecord(record, fields.notes, rules), remember }
+  // The bound counts each digest whether it is there or not.
+  const maxBytes = fitRecord(record, fields.notes, rules)
+  record.output_sha256 = fields.outputDigest(record.tool_output)
+  return { record, maxBytes, remember }
 }
 
 /** To be called once the record is appended: an event that is not recorded leaves its session as it was. */

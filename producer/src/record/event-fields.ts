@@ -1,5 +1,14 @@
 /** From the input of an event to the fields of its record, type by type. */
-import type { Common, CustomEvent, EventInputs, Maybe, Outcome, SessionInputs, ToolCall } from '@agent-audit/schemas'
+import type {
+  ActionFields,
+  Common,
+  CustomEvent,
+  EventInputs,
+  Maybe,
+  Outcome,
+  SessionInputs,
+  ToolCall,
+} from '@agent-audit/schemas'
 import { UNNAMED } from './event-record.ts'
 import type { EventRecord } from './event-record.ts'
 import type { FieldWriter } from './field-writer.ts'
@@ -8,7 +17,15 @@ import { describeThrown } from './thrown.ts'
 /** Input of the events that only the approval methods record. */
 export interface ApprovalInputs {
   approval_request: ToolCall & { expires_at: string }
-  approval_decision: Common & { tool_name: string; tool_call_id: string; arguments_sha256: string }
+  approval_decision: Common &
+    Pick<ActionFields, 'approval'> & {
+      tool_name: string
+      tool_call_id: string
+      /** Of the arguments that the approver decided on. */
+      arguments_sha256: string
+      /** Those arguments, where they are not the ones asked for. */
+      tool_input?: unknown
+    }
 }
 
 type AllInputs = EventInputs & SessionInputs & ApprovalInputs & { custom: CustomEvent }
@@ -20,6 +37,8 @@ export function fillEvent(record: EventRecord, input: Common, fields: FieldWrite
   const fill = Object.hasOwn(FILL, type) ? FILL[type as keyof AllInputs] : FILL.custom
   record.outcome = input.outcome ?? null
   record.reason = fields.text('reason', input.reason)
+  record.reason_code = input.reason_code ?? null
+  fillAction(record, input as ActionFields, fields)
   ;(fill as Fill<Common>)(record, input, fields)
 }
 
@@ -71,7 +90,8 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   approval_decision(record, input, fields) {
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
     record.tool_name = fields.text('tool_name', input.tool_name)
-    record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
+    if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
+    else record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
     record.content = fields.content(input.content)
   },
   human_intervention(record, input, fields) {
@@ -119,6 +139,15 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
 }
 
+/** For every type: the check at the edge has refused the fields that a type does not have. */
+function fillAction(record: EventRecord, input: ActionFields, fields: FieldWriter): void {
+  record.on_behalf_of = fields.text('on_behalf_of', input.on_behalf_of)
+  record.idempotency_key = fields.text('idempotency_key', input.idempotency_key)
+  record.effect = input.effect ?? null
+  record.policy = fields.json('policy', input.policy)
+  record.approval = fields.json('approval', input.approval)
+}
+
 /** Not input_messages: what of them is recorded depends on the session (complete-record.ts). */
 function fillModelCall(record: EventRecord, input: Loose<AllInputs['llm_call']>, fields: FieldWriter): void {
   record.output_text = fields.text('output_text', input.output_text)
@@ -154,9 +183,7 @@ function fillToolResult(
   input: Loose<AllInputs['tool_result']>,
   fields: FieldWriter,
 ): ErrorCodeContent | undefined {
-  const { tool_output: output } = input
-  record.tool_output =
-    typeof output === 'string' ? fields.text('tool_output', output) : fields.json('tool_output', output)
+  record.tool_output = fields.output(input.tool_output)
   record.execution_time_ms = round(input.execution_time_ms)
   return fillError(record, input, fields)
 }

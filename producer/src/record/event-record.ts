@@ -73,6 +73,13 @@ export class EventRecord implements AuditRecord {
   field_notes: string | null = null
   replay_of: string | null = null
   environment: string | null
+  on_behalf_of: string | null = null
+  idempotency_key: string | null = null
+  reason_code: string | null = null
+  effect: string | null = null
+  output_sha256: Uint8Array | null = null
+  policy: string | null = null
+  approval: string | null = null
 
   constructor(eventType: string, run: RunStamps, session: SessionStamps) {
     this.run_id = run.run_id

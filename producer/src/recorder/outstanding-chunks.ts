@@ -8,8 +8,10 @@ import type { LostEvents } from './lost-events.ts'
 export class OutstandingChunks {
   readonly #onDisk: boolean
   readonly #lost: LostEvents
-  /** In order; only with durability `disk`. */
+  /** Posted to the delivery that runs now, in order; only with durability `disk`. */
   readonly #unstored: ChunkState[] = []
+  /** Posted to a delivery that has failed; whether they are in its spool is not known yet. Only with durability `disk`. */
+  #doubtful: ChunkState[] = []
   /** By run_seq, in order. */
   readonly #unacked: Map<number, ChunkState> = new Map<number, ChunkState>()
   /** Bytes of chunks that do not have the trail's durability yet. */
@@ -58,7 +60,7 @@ export class OutstandingChunks {
     const rejected = ack.rejected?.length ?? 0
     this.acked += state.count - rejected
     this.refused += rejected
-    if (!this.#onDisk) this.bytes -= state.bytes
+    if (!this.#onDisk || !state.stored) this.bytes -= state.bytes
     state.acknowledge(ack)
   }
 
@@ -73,6 +75,8 @@ export class OutstandingChunks {
   /** A chunk is lost as a whole. */
   fail(state: ChunkState, error: TrailError): void {
     this.refused += state.count
+    // An explanation that is lost itself leaves its events unexplained.
+    if (state.explains !== undefined) this.#lost.add(state.explains)
     this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
     state.fail(error)
   }
@@ -82,17 +86,45 @@ export class OutstandingChunks {
     for (const state of this.#unacked.values()) {
       if (state.firstSeq < first || state.firstSeq > last) continue
       this.#unacked.delete(state.firstSeq)
+      if (!state.stored) this.bytes -= state.bytes
       this.refused += state.count
       state.fail(error)
     }
   }
 
-  /** Delivery has died: unstored chunks are lost; stored ones stay in the spool for the next run. */
-  abandon(error: TrailError): void {
-    const lost = this.#onDisk ? [...this.#unstored] : [...this.#unacked.values()]
-    for (const state of lost) this.fail(state, error)
-    for (const state of this.#unacked.values()) state.fail(error)
+  /**
+   * Delivery has failed, and another one will start. Without a spool all chunks are lost. With one, its spools tell which
+   * chunks are left.
+   */
+  restart(error: TrailError): void {
+    if (!this.#onDisk) return this.abandon(error)
     this.#unstored.length = 0
+    this.#doubtful = [...this.#unacked.values()]
+    this.bytes = 0
+    for (const state of this.#doubtful) if (!state.stored) this.bytes += state.bytes
+  }
+
+  /** These chunks, by their first run_seq, are left of a delivery that has failed. The others are lost. */
+  resume(left: ReadonlySet<number>, error: TrailError): void {
+    for (const state of this.#doubtful.splice(0)) {
+      if (!this.#unacked.has(state.firstSeq)) continue
+      if (!state.stored) this.bytes -= state.bytes
+      if (left.has(state.firstSeq)) state.store()
+      else {
+        this.#unacked.delete(state.firstSeq)
+        this.fail(state, error)
+      }
+    }
+  }
+
+  /** Delivery has ended for good: unstored chunks are lost; stored ones stay in the spool for the next run. */
+  abandon(error: TrailError): void {
+    for (const state of this.#unacked.values()) {
+      if (this.#onDisk && state.stored) state.fail(error)
+      else this.fail(state, error)
+    }
+    this.#unstored.length = 0
+    this.#doubtful = []
     this.#unacked.clear()
     this.bytes = 0
   }

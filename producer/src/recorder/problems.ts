@@ -3,7 +3,7 @@ import type { ErrorCode, TrailError } from '@agent-audit/schemas'
 
 const PAUSE_MS = 1000
 
-/** Reports at most one problem per second and error code. */
+/** Reports at most one problem per second and error code, unless it is told otherwise. */
 export class ProblemReporter {
   readonly #report: (problem: TrailError) => void
   readonly #reportedMs: Map<ErrorCode, number> = new Map<ErrorCode, number>()
@@ -13,10 +13,11 @@ export class ProblemReporter {
     this.#report = report ?? warn
   }
 
-  report(problem: TrailError): void {
+  /** @param options - `always`: also shortly after another one of its code; for a problem that cannot come often. */
+  report(problem: TrailError, { always = false }: { readonly always?: boolean } = {}): void {
     const now = performance.now()
     const last = this.#reportedMs.get(problem.code)
-    if (last !== undefined && now - last < PAUSE_MS) return
+    if (!always && last !== undefined && now - last < PAUSE_MS) return
     this.#reportedMs.set(problem.code, now)
     try {
       this.#report(problem)

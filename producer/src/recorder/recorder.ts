@@ -5,7 +5,6 @@
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
-import type { Receipt } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
@@ -35,6 +34,8 @@ export interface AppendOptions {
   readonly timestamp?: number | undefined
   /** Takes the record even when the buffer is full: the trail's own events. */
   readonly always?: boolean | undefined
+  /** The lost events that the record, which is taken always, explains: unexplained again if it is lost too. */
+  readonly explains?: LostRange | undefined
 }
 
 export interface RecorderHooks {
@@ -61,10 +62,14 @@ export class Recorder {
   #open: ChunkState | undefined
   /** One object for all chunks, since many chunks can be on disk. */
   readonly #chunkHooks: WaitHooks = { waiting: (chunk) => this.#onWaiting(chunk), answered: () => this.#waits.end() }
-  #handedOver = 0
   #recorded = 0
   #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected: false }
   #lostDelivery: TrailError | undefined
+  /** Why delivery was started again the last time, as the receipts of lost events say it. */
+  #restarted: TrailError | undefined
+  #restarts = 0
+  /** Records of dead runs that deliveries sent before they failed. */
+  #adoptedBefore = 0
   #linger: NodeJS.Timeout | undefined
   #handOverSoon = false
 
@@ -75,6 +80,7 @@ export class Recorder {
     this.identity = new RunIdentity(hooks.nowMs)
     this.#port = hooks.startDelivery(settingsOf(options, this.identity.runIdHex), {
       onReport: (report) => this.#onReport(report),
+      onRestart: (error, count) => this.#onRestart(error, count),
       onLost: (error) => this.#onLost(error),
     })
     this.#waits = new Waits((alive) => this.#port.hold(alive))
@@ -84,7 +90,7 @@ export class Recorder {
    * Takes a complete record: numbers it, encodes it, and forgets it. Never throws: a record that finds no room uses its
    * number up, and its receipt rejects.
    */
-  append(record: EventRecord, options: AppendOptions): Receipt {
+  append(record: EventRecord, options: AppendOptions): RecordReceipt {
     const now = this.identity.timestamp()
     const runSeq = this.identity.nextSeq++
     record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)
@@ -105,11 +111,12 @@ export class Recorder {
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
-  #write(record: EventRecord, { maxBytes, always = false }: AppendOptions): ChunkState {
+  #write(record: EventRecord, { maxBytes, always = false, explains }: AppendOptions): ChunkState {
     // The trail's own events share no chunk with others: the spool keeps room free for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
     const chunk = (this.#open ??= this.#openChunk(record.run_seq))
     this.#writer.append(record, maxBytes)
+    chunk.explains = explains
     if (always) this.handOver(true)
     else if (this.#hooks.eager) this.handOver()
     return chunk
@@ -152,7 +159,6 @@ export class Recorder {
     state.count = chunk.ends.length
     state.bytes = chunk.bytes.length
     if (this.#lostDelivery !== undefined) return this.#outstanding.fail(state, this.#lostDelivery)
-    this.#handedOver++
     this.#outstanding.add(state)
     this.#port.post({ type: 'chunk', chunk })
   }
@@ -160,13 +166,16 @@ export class Recorder {
   #onReport(report: Report): void {
     this.#gauges = report.gauges
     this.#writer.recycle(report.freed)
+    if (report.resumed !== null && this.#restarted !== undefined) {
+      this.#outstanding.resume(new Set(report.resumed), this.#restarted)
+    }
     for (const { firstSeq, problem } of report.refused) this.#outstanding.refuse(firstSeq, fromProblem(problem))
     const stored = this.#outstanding.storeTo(report.storedTo)
     for (const ack of report.acked) this.#outstanding.acknowledge(ack)
     for (const loss of report.lost) this.#onLoss(loss)
     for (const problem of report.problems) this.#hooks.problems.report(fromProblem(problem))
     if (report.closed) this.#waits.closed()
-    this.#afterProgress(stored || report.acked.length > 0)
+    this.#afterProgress(stored || report.acked.length > 0 || report.resumed !== null)
   }
 
   /** Events will not be delivered. The acknowledgement of their chunk says so of rejected ones, but not of a damaged spool. */
@@ -186,13 +195,33 @@ export class Recorder {
     this.#waits.drainedTo(this.#outstanding.oldestSeq ?? Number.MAX_SAFE_INTEGER)
   }
 
-  /** Delivery has died: chunks that it had not stored are lost, and no more events are taken. */
+  /** Delivery has failed, and another one will start on the same spools. */
+  #onRestart(cause: unknown, count: string): void {
+    this.#restarts++
+    this.#adoptedBefore += this.#gauges.adopted
+    this.#gauges = { ...this.#gauges, adopted: 0, connected: false }
+    this.#restarted = new AuditUnavailableError('DELIVERY_RESTARTED', this.#whatIsLost(cause), { cause })
+    this.#outstanding.restart(this.#restarted)
+    // Only now: what the program records when it is told is for the next delivery.
+    const stack = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+    const message = `delivery has failed, and is started again (${count}): ${stack}`
+    this.#hooks.problems.report(new AuditUnavailableError('DELIVERY_RESTARTED', message, { cause }), { always: true })
+    this.#afterProgress(false)
+  }
+
+  #whatIsLost(cause: unknown): string {
+    const onDisk = this.#options.durability === 'disk'
+    const what = onDisk ? 'the event is not on disk' : 'the event was not acknowledged, and may be in the topic or not'
+    return `delivery has failed, and ${what}: ${whyOf(cause)}`
+  }
+
+  /** Delivery has ended for good: chunks that it had not stored are lost, and no more events are taken. */
   #onLost(cause: unknown): void {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = whyOf(cause)
     const code = this.#options.durability === 'disk' ? 'SPOOL_UNAVAILABLE' : 'BROKER_UNAVAILABLE'
     const error = new AuditUnavailableError(code, `delivery has stopped: ${why}`, { cause })
     this.#lostDelivery = error
-    this.#hooks.problems.report(error)
+    this.#hooks.problems.report(error, { always: true })
     this.#outstanding.abandon(error)
     this.#waits.closed()
     this.#afterProgress(false)
@@ -233,7 +262,7 @@ export class Recorder {
   /** Hands over and blocks until delivery has settled every chunk, or until timeout. For the end of the process. */
   handOverNow(timeoutMs: number): boolean {
     this.handOver()
-    return this.#lostDelivery === undefined && this.#port.waitSettled(this.#handedOver, timeoutMs)
+    return this.#lostDelivery === undefined && this.#port.waitSettled(timeoutMs)
   }
 
   #drainResult(): DrainResult {
@@ -249,8 +278,13 @@ export class Recorder {
       bufferBytes: this.#outstanding.bytes + this.#writer.bytes,
       spoolBytes,
       spoolOldestMs: spoolOldestMs === null ? 0 : Math.max(0, Date.now() - spoolOldestMs),
-      adopted,
+      adopted: this.#adoptedBefore + adopted,
+      restarts: this.#restarts,
       connected,
     }
   }
+}
+
+function whyOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }

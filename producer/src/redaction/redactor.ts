@@ -52,11 +52,11 @@ export class Redactor {
     this.#parsesAll = custom !== undefined || names.asksEveryKey
   }
 
-  /** Redacts a field that holds text. */
-  text(field: string, text: string): Redacted {
+  /** Redacts a field that holds text. @returns undefined when no rule can change the text, as for nearly every text. */
+  text(field: string, text: string): Redacted | undefined {
     const paths = this.#paths.of(field)
-    const rules = TOKENS_ONLY.has(field) ? this.#tokenRules : this.#rules
-    if (paths === undefined && rules.custom === undefined && !mayMatch(rules, text)) return { text, hits: undefined }
+    const rules = this.#rulesOf(field)
+    if (paths === undefined && rules.custom === undefined && !mayMatch(rules, text)) return undefined
     return attempt(new FieldRedaction(rules), (redaction) => redaction.value(text, paths ?? [], field) as string)
   }
 
@@ -65,14 +65,20 @@ export class Redactor {
     return new FieldRedaction(this.#tokenRules).value(text, [], '') as string
   }
 
-  /** Redacts a field that holds JSON. `serialize` writes the redacted value. */
-  json(field: string, json: string, serialize: (value: unknown) => string): Redacted {
+  /** Redacts a field that holds JSON, as {@link text} does. `serialize` writes the redacted value. */
+  json(field: string, json: string, serialize: (value: unknown) => string): Redacted | undefined {
     const paths = this.#paths.of(field)
-    if (paths === undefined && !this.#parsesAll && !mayMatch(this.#rules, json)) return { text: json, hits: undefined }
-    return attempt(new FieldRedaction(this.#rules), (redaction) => {
+    const rules = this.#rulesOf(field)
+    const parses = paths !== undefined || (this.#parsesAll && rules === this.#rules)
+    if (!parses && !mayMatch(rules, json)) return undefined
+    return attempt(new FieldRedaction(rules), (redaction) => {
       const value = redaction.value(JSON.parse(json), paths ?? [], field)
       return redaction.hits === undefined ? json : serialize(value)
     })
+  }
+
+  #rulesOf(field: string): TextRules {
+    return TOKENS_ONLY.has(field) ? this.#tokenRules : this.#rules
   }
 }
 

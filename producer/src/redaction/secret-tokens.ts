@@ -57,7 +57,9 @@ const URL_PASSWORD_SIGN = /:(?<=:\/\/[^\s/:@"'\\]{0,64}:)[^\s/@"'\\]{1,256}@/
 
 export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
-    return hasToken(text) || SIGNS.some((sign) => text.includes(sign)) || mayHaveUrlPassword(text)
+    // Most ids and names are shorter than a token, and than any value behind a sign.
+    if (text.length >= RUN && (hasToken(text) || SIGNS.some((sign) => text.includes(sign)))) return true
+    return mayHaveUrlPassword(text)
   },
 
   redact(text, hit) {

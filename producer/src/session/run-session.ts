@@ -39,11 +39,12 @@ export class RunSession {
 
   /** Explains gaps in run_seq, of this run or of a dead one: one event a range. */
   lost(ranges: readonly LostRange[]): void {
-    for (const { first, last, reason, spool } of ranges) {
+    for (const range of ranges) {
+      const { first, last, reason, spool } = range
       const count = first === null || last === null ? null : last - first + 1
       const of = spool === undefined ? {} : { run_id: spool.runId, set_aside: spool.file }
       const content = { first_run_seq: first, last_run_seq: last, count, ...of }
-      this.#session.recordChecked('events_lost', { reason, content }, { always: true })
+      this.#session.recordChecked('events_lost', { reason, content }, { always: true, explains: range })
     }
   }
 

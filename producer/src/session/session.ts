@@ -8,6 +8,7 @@ import type {
   FinalOutput,
   HumanIntervention,
   LlmCall,
+  Maybe,
   SandboxCrossing,
   SessionEnd,
   SessionInputs,
@@ -35,10 +36,13 @@ import { completeRecord, noteAppended } from '../record/complete-record.ts'
 import type { SessionState } from '../record/complete-record.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { MessageHistory } from '../record/message-history.ts'
+import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 
 export interface SessionSetup {
   readonly stamps: SessionStamps
+  /** The session's user as the caller named it: redaction may have left less of it in the stamps. */
+  readonly user_id?: Maybe<string>
   readonly causes: Causes
   readonly startChild: (parent: RecordingSession, start: SessionStart & { agent_id: string }) => AuditSession
 }
@@ -52,12 +56,14 @@ export class Session implements RecordingSession {
   readonly #state: SessionState
   readonly #sequence: Sequence
   readonly #startChild: SessionSetup['startChild']
+  readonly requesters: readonly (string | null)[]
   #traceId: string | null = null
   #ended = false
 
-  constructor(trail: TrailContext, { stamps, causes, startChild }: SessionSetup) {
+  constructor(trail: TrailContext, { stamps, user_id, causes, startChild }: SessionSetup) {
     this.#trail = trail
     this.#startChild = startChild
+    this.requesters = [stamps.agent_id, user_id ?? stamps.user_id]
     this.#sequence = trail.sequences.of(stamps.session_id)
     this.#state = {
       run: trail.stamps,
@@ -206,11 +212,11 @@ export class Session implements RecordingSession {
     type: Type,
     input: Type extends keyof CheckedInputs ? CheckedInputs[Type] : Common,
     own?: OwnFields,
-  ): Receipt {
+  ): RecordReceipt {
     return this.#append(type, input, own)
   }
 
-  #append(type: string, input: Common, own: OwnFields | undefined): Receipt {
+  #append(type: string, input: Common, own: OwnFields | undefined): RecordReceipt {
     const trace = this.#trail.trace()
     const event = { type, input, added: own, trace, scope: currentCause(this) }
     const complete = completeRecord(event, this.#state)
@@ -219,6 +225,7 @@ export class Session implements RecordingSession {
       durability: own?.durability,
       timestamp: microsecondsOf(input.timestamp),
       always: own?.always,
+      explains: own?.explains,
     })
     noteAppended(complete, this.#state)
     this.#traceId ??= trace?.traceId ?? null

@@ -12,7 +12,7 @@ import { SystemPrompts } from '../context/system-prompts.ts'
 import { TrailContext } from '../context/trail-context.ts'
 import type { ApprovalClaims } from '../context/used-approvals.ts'
 import type { startDelivery } from '../delivery/port.ts'
-import { recordVerdict } from '../guard/approval-events.ts'
+import { decide } from '../guard/approval-events.ts'
 import { checkRequest } from '../guard/check-approvals.ts'
 import type { RecordingSession } from '../guard/recording-session.ts'
 import type { ResolvedOptions } from '../options/options.ts'
@@ -103,7 +103,7 @@ export class Trail implements AuditTrail {
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
     const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }
     const stamps = this.#stampsOf(start, prompt?.hash ?? null)
-    const session = this.#createSession(stamps, origin)
+    const session = this.#createSession(stamps, origin, start.user_id)
     const opening = { ...start, system_prompt: prompt?.text }
     session.recordChecked('session_start', opening, { parent_session_id: parent?.session_id })
     if (prompt !== undefined) this.#prompts.recorded(prompt)
@@ -128,12 +128,14 @@ export class Trail implements AuditTrail {
   #redactName(field: string, name: Maybe<string>): string | null {
     const { redactor } = this.#context
     const text = name?.toWellFormed() ?? null
-    return text === null || redactor === undefined ? text : redactor.text(field, text).text
+    const redacted = text === null ? undefined : redactor?.text(field, text)
+    return redacted === undefined ? text : redacted.text
   }
 
-  #createSession(stamps: SessionStamps, origin: Cause | undefined): Session {
+  #createSession(stamps: SessionStamps, origin: Cause | undefined, user_id?: Maybe<string>): Session {
     return new Session(this.#context, {
       stamps,
+      user_id,
       causes: new Causes(origin),
       startChild: (parent, start) => this.#start(start, parent),
     })
@@ -158,7 +160,7 @@ export class Trail implements AuditTrail {
   async decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision> {
     this.#context.checkOpen()
     const checked = checkRequest(request, this.#context.redactor)
-    return recordVerdict({ session: this.#goOn(checked.session), trail: this.#context }, checked, verdict)
+    return decide({ session: this.#goOn(checked.session), trail: this.#context }, checked, verdict)
   }
 
   async withSession<T>(start: SessionStart, work: (session: AuditSession) => T | Promise<T>): Promise<T> {

@@ -17,6 +17,7 @@ export class MemoryDelivery {
   #storedTo = -1
   #offset = 0
   #taken = 0
+  #posted = 0
 
   /** Replaces the delivery thread. One instance serves one trail. */
   start(settings: DeliverySettings, hooks: DeliveryHooks): DeliveryPort {
@@ -25,7 +26,7 @@ export class MemoryDelivery {
     return {
       post: (message) => this.#handle(message),
       hold: () => {},
-      waitSettled: (chunks) => this.#taken >= chunks,
+      waitSettled: () => this.#taken >= this.#posted,
       release: () => {},
     }
   }
@@ -39,6 +40,7 @@ export class MemoryDelivery {
   #handle(message: ToDelivery): void {
     if (message.type === 'close') return this.#proceed({ closed: true })
     const { chunk } = message
+    this.#posted++
     if (this.#failure !== 'full') {
       this.#waiting.push(chunk)
       return this.#proceed({})
@@ -80,7 +82,7 @@ export class MemoryDelivery {
   #report(more: Partial<Report>): void {
     const connected = this.#failure !== 'broker'
     const gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected }
-    const nothing = { refused: [], acked: [], lost: [], problems: [], freed: [], closed: false }
+    const nothing = { refused: [], acked: [], lost: [], problems: [], resumed: null, freed: [], closed: false }
     this.#hooks?.onReport({ ...nothing, storedTo: this.#storedTo, gauges, ...more })
   }
 }

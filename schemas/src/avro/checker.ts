@@ -2,7 +2,7 @@
  * The structural check: whether bytes are one whole record of a schema version, which ClickHouse will return byte for byte.
  * It does not decode the record. A record that fails becomes a dead letter, so every reason names the field.
  *
- * Like the encoder, it is one function generated from the schema: the cheapest way to walk 49 fields, most of them null.
+ * Like the encoder, it is one function generated from the schema: the cheapest way to walk 56 fields, most of them null.
  */
 import { isUtf8 } from 'node:buffer'
 import { findSchema, type RecordField, type SchemaVersion } from './avro-schema.ts'

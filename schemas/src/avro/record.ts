@@ -62,6 +62,14 @@ export interface AuditRecord {
   field_notes: string | null
   replay_of: string | null
   environment: string | null
+  on_behalf_of: string | null
+  idempotency_key: string | null
+  reason_code: string | null
+  effect: string | null
+  /** 32 bytes. */
+  output_sha256: Uint8Array | null
+  policy: string | null
+  approval: string | null
 }
 
 /** Fields whose value is text or null. */
@@ -70,7 +78,14 @@ export type TextField = {
 }[keyof AuditRecord]
 
 /** Fields whose text is JSON. */
-export type JsonField = 'input_messages' | 'tool_calls_requested' | 'tool_input' | 'content' | 'field_notes'
+export type JsonField =
+  | 'input_messages'
+  | 'tool_calls_requested'
+  | 'tool_input'
+  | 'content'
+  | 'field_notes'
+  | 'policy'
+  | 'approval'
 
 /** Fields whose text is JSON, in the order of the wire. */
 export const JSON_FIELDS: readonly JsonField[] = fieldsWith(({ format }) => format === 'json')

@@ -1,11 +1,24 @@
 /** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
-import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
+import { EVENTS_TABLE, EXPIRED_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
 
 /** Columns that the consumer may read, by table: enough to find its position and its duplicates, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   [EVENTS_TABLE]: ['run_id', 'run_seq', 'retention_class', 'log_id', 'log_partition', 'log_offset', 'log_time'],
-  [SKIPPED_TABLE]: ['kind', 'run_id', 'run_seq', 'log_id', 'log_partition', 'log_offset', 'log_time'],
+  [SKIPPED_TABLE]: [
+    'kind',
+    'run_id',
+    'run_seq',
+    'retention_class',
+    'log_id',
+    'log_partition',
+    'log_offset',
+    'log_time',
+  ],
+  [EXPIRED_TABLE]: ['log_id', 'log_partition', 'first_offset', 'last_offset'],
 }
+
+/** Tables that the consumer inserts into: not the expiry notes, which would hide a row that it has not stored. */
+const WRITTEN: readonly string[] = [EVENTS_TABLE, SKIPPED_TABLE]
 
 /** Columns of system.parts: the consumer paces its inserts by the number of parts. */
 const PARTS_COLUMNS = ['database', 'table', 'partition_id', 'active']
@@ -14,7 +27,7 @@ const PARTS_COLUMNS = ['database', 'table', 'partition_id', 'active']
 export function writerGrants(database: string): string[] {
   const tables = Object.entries(BOOKKEEPING)
   return [
-    ...tables.map(([table]) => `GRANT INSERT ON ${database}.${table}`),
+    ...WRITTEN.map((table) => `GRANT INSERT ON ${database}.${table}`),
     ...tables.map(([table, columns]) => `GRANT SELECT(${columns.join(', ')}) ON ${database}.${table}`),
     `GRANT SELECT ON ${database}.${LOGS_TABLE}`,
     'GRANT SELECT ON system.processes',
@@ -45,9 +58,9 @@ export function excessiveGrants(shown: readonly string[], database: string): str
 
 function isAllowed(privilege: string, target: string, database: string): boolean {
   if (privilege === 'SELECT' && [`${database}.${LOGS_TABLE}`, 'system.processes'].includes(target)) return true
-  const table = target.startsWith(`${database}.`) ? BOOKKEEPING[target.slice(database.length + 1)] : undefined
-  if (privilege === 'INSERT') return table !== undefined
-  const columns = target === 'system.parts' ? PARTS_COLUMNS : (table ?? [])
+  const table = target.startsWith(`${database}.`) ? target.slice(database.length + 1) : ''
+  if (privilege === 'INSERT') return WRITTEN.includes(table)
+  const columns = target === 'system.parts' ? PARTS_COLUMNS : (BOOKKEEPING[table] ?? [])
   const read = /^SELECT\((.+)\)$/.exec(privilege)?.[1]
   return read !== undefined && read.split(',').every((column) => columns.includes(column.trim().replaceAll('`', '')))
 }

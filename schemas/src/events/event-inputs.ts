@@ -1,7 +1,6 @@
 /** Input of a caller, by event type. Meanings and units of the fields: avro/audit-event.avsc. */
+import type { ActionFields, Maybe, ReasonCode } from './action-fields.ts'
 
-/** A value that may be left out. */
-export type Maybe<T> = T | null | undefined
 export const OUTCOMES = ['allowed', 'denied', 'blocked', 'error', 'success'] as const
 /** Outcome of an action. A refused action (denied, blocked) is recorded too. */
 export type Outcome = (typeof OUTCOMES)[number]
@@ -18,6 +17,8 @@ export interface Common {
   outcome?: Maybe<Outcome>
   /** Short cause, without personal data: developers may read it. */
   reason?: Maybe<string>
+  /** Why the action was denied, blocked or failed, to group by. */
+  reason_code?: Maybe<ReasonCode>
   /** All other data, as a JSON object. */
   content?: Maybe<Record<string, unknown>>
 }
@@ -68,7 +69,7 @@ export interface LlmCall extends Common {
   output_text: string | null
   /** Tool calls that the model asks for. */
   tool_calls_requested?: readonly ToolCallRequest[] | undefined
-  /** The model's own reasoning, where the provider gives it. */
+  /** The model's own reasoning, where the provider gives it: claimed by the model, no evidence of itself. */
   reasoning?: Maybe<string>
   /** Why the model stopped, as the provider spells it. */
   stop_reason?: Maybe<string>
@@ -93,13 +94,14 @@ export interface LlmCall extends Common {
 }
 
 /** The agent made a choice, and says why in its own words. */
-export interface Decision extends Common {
-  /** Why the agent chose so. */
+export interface Decision extends Common, Pick<ActionFields, 'policy'> {
+  /** Why the agent chose so: claimed by the model, no evidence of itself. */
   reasoning: string
 }
 
 /** A tool is about to run, or was refused. */
-export interface ToolCall<I = unknown> extends Common {
+export interface ToolCall<I = unknown>
+  extends Common, Pick<ActionFields, 'on_behalf_of' | 'idempotency_key' | 'policy'> {
   /** Name of the tool. */
   tool_name: string
   /** Arguments of the call, JSON; recorded with the SHA-256 of their canonical form (RFC 8785). */
@@ -111,12 +113,12 @@ export interface ToolCall<I = unknown> extends Common {
 }
 
 /** A tool has returned, or has thrown. */
-export interface ToolResult extends Common {
+export interface ToolResult extends Common, Pick<ActionFields, 'effect'> {
   /** tool_call_id of the call. */
   tool_call_id: string
   /** tool_name of the call. */
   tool_name: string
-  /** Text or JSON. */
+  /** Text or JSON. Where the record does not hold all of it, output_sha256 is its digest. */
   tool_output?: unknown
   /** Any thrown value. */
   error?: unknown
@@ -129,7 +131,7 @@ export interface ToolResult extends Common {
 }
 
 /** A person stopped, corrected or overrode the agent. */
-export interface HumanIntervention extends Common {
+export interface HumanIntervention extends Common, Pick<ActionFields, 'approval'> {
   /** The person. */
   approver_id: string
   /** Why the person stepped in. */
@@ -145,7 +147,7 @@ export interface HumanIntervention extends Common {
 }
 
 /** The agent reached a boundary of the sandbox, and crossed it or not. */
-export interface SandboxCrossing extends Common {
+export interface SandboxCrossing extends Common, Pick<ActionFields, 'on_behalf_of' | 'policy' | 'effect'> {
   /** The boundary, such as `network` or `filesystem`. */
   boundary: string
   /** Into the sandbox or out of it. */
@@ -165,7 +167,7 @@ export interface StateSnapshot extends Common {
 }
 
 /** An error outside tools. */
-export interface ErrorEvent extends Common {
+export interface ErrorEvent extends Common, Pick<ActionFields, 'effect'> {
   /** Any thrown value. */
   error: unknown
   /** Class or code of the error, to group by. @defaultValue the class of the thrown value */
@@ -192,7 +194,8 @@ export interface SessionTimeout extends SessionEnd {
 
 /** An event type that the caller defines, under a dotted name. */
 export type CustomEvent = Common &
-  Optional<Omit<LlmCall & ToolCall & ToolResult, keyof Common>> & { approver_id?: Maybe<string> }
+  ActionFields &
+  Optional<Omit<LlmCall & ToolCall & ToolResult, keyof (Common & ActionFields)>> & { approver_id?: Maybe<string> }
 type Optional<T> = { [Key in keyof T]?: T[Key] | undefined }
 
 /** Input by event type, for the types that a caller records in an open session. */

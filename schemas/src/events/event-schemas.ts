@@ -1,6 +1,7 @@
 /** The check of a caller's input: one zod schema for each event type. The compiler compares them with event-inputs.ts. */
 import { z } from 'zod'
 import { InvalidInputError, type Issue } from '../errors.ts'
+import { EFFECTS } from './action-fields.ts'
 import { type CustomEvent, type EventInputs, OUTCOMES, type SessionInputs } from './event-inputs.ts'
 
 const text = z.string()
@@ -16,8 +17,25 @@ const common = {
   timestamp: z.date().min(new Date('1900-01-01')).max(new Date('2299-12-31')).nullish(),
   outcome: z.enum(OUTCOMES).nullish(),
   reason: optionalText,
+  reason_code: z
+    .string()
+    .regex(/^[a-z][a-z0-9_.]{0,63}$/, 'expected a code such as policy_denied: [a-z0-9_.], at most 64 characters')
+    .nullish(),
   content: z.record(z.string(), z.unknown()).nullish(),
 }
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits, lower case')
+const on_behalf_of = name.nullish()
+const effect = z.enum(EFFECTS).nullish()
+const policy = z.strictObject({ id: name, version: name.optional(), digest: name.optional() }).nullish()
+const approval = z
+  .strictObject({
+    approver_kind: z.enum(['person', 'policy', 'agent']),
+    identity_source: name.optional(),
+    shown_sha256: sha256.optional(),
+    modified: z.array(name).readonly().optional(),
+    self_approval: z.boolean().optional(),
+  })
+  .nullish()
 const toolCallRequests = z
   .array(z.object({ id: text.optional(), name, input: z.unknown() }))
   .readonly()
@@ -43,6 +61,9 @@ const toolCall = {
   tool_input: z.unknown(),
   tool_call_id: optionalText,
   requires_approval: z.boolean().optional(),
+  on_behalf_of,
+  idempotency_key: name.nullish(),
+  policy,
 }
 const toolResult = {
   tool_call_id: name,
@@ -52,6 +73,7 @@ const toolResult = {
   execution_time_ms: milliseconds,
   source: optionalText,
   untrusted: z.boolean().optional(),
+  effect,
 }
 
 type InputSchemas = { [Type in keyof AllInputs]: () => z.ZodType<AllInputs[Type], AllInputs[Type]> }
@@ -77,7 +99,7 @@ const SCHEMAS: InputSchemas = {
     }),
   user_message: () => eventSchema('user_message', { message: z.unknown(), user_id: optionalText }),
   llm_call: () => eventSchema('llm_call', llmCall),
-  decision: () => eventSchema('decision', { reasoning: name }),
+  decision: () => eventSchema('decision', { reasoning: name, policy }),
   tool_call: () => eventSchema('tool_call', toolCall),
   tool_result: () => eventSchema('tool_result', toolResult),
   human_intervention: () =>
@@ -88,6 +110,7 @@ const SCHEMAS: InputSchemas = {
       tool_name: optionalText,
       tool_input: z.unknown().optional(),
       approval_id: uuid,
+      approval,
     }),
   sandbox_crossing: () =>
     eventSchema('sandbox_crossing', {
@@ -96,9 +119,12 @@ const SCHEMAS: InputSchemas = {
       resource: name,
       outcome: z.enum(OUTCOMES),
       tool_call_id: optionalText,
+      on_behalf_of,
+      policy,
+      effect,
     }),
   state_snapshot: () => eventSchema('state_snapshot', { state: z.unknown() }),
-  error: () => eventSchema('error', { error: z.unknown(), error_type: optionalText }),
+  error: () => eventSchema('error', { error: z.unknown(), error_type: optionalText, effect }),
   final_output: () => eventSchema('final_output', { output_text: text }),
   session_end: () => eventSchema('session_end', { output_text: optionalText }),
   session_timeout: () => eventSchema('session_timeout', { output_text: optionalText, reason: name }),
@@ -108,6 +134,7 @@ const SCHEMAS: InputSchemas = {
       ...z.object({ ...llmCall, ...toolCall, ...toolResult }).partial().shape,
       ...common,
       approver_id: optionalText,
+      approval,
     }),
 }
 

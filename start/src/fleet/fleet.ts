@@ -1,5 +1,6 @@
 /** A simulated fleet: concurrent agents, each with one session after the other, that record as agents in production would. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Approval } from '@agent-audit/producer'
 import { createRandom, type Random } from './random.ts'
 import type { CountedSession, CountedTrail } from '../run/counted-trail.ts'
 import { AGENT_KINDS, type AgentKind, type Scenario, type ToolUse, type Turn } from './scenarios.ts'
@@ -12,6 +13,8 @@ export interface FleetOptions {
 
 /** Longest pause of an agent between two turns, milliseconds: far below a real model's, so that a run takes seconds. */
 const MAX_PAUSE_MS = 24
+/** How the persons of the scenarios are known. */
+const SIGN_ON: Approval = { approver_kind: 'person', identity_source: 'https://login.example.com' }
 const BYTES_PER_TOKEN = 4
 
 /** Number of agents of the whole fleet. */
@@ -78,7 +81,7 @@ class SimulatedAgent {
       case 'decide':
         return void session.decision({ reasoning: turn.reasoning })
       case 'human':
-        return void session.humanIntervention({ approver_id: turn.approver, reason: turn.reason })
+        return void session.humanIntervention({ approver_id: turn.approver, reason: turn.reason, approval: SIGN_ON })
       case 'snapshot':
         return void session.stateSnapshot(turn.state)
       default:

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Ruling } from '@agent-audit/producer'
 import { runAuditedAgent } from '@agent-audit/producer/anthropic'
+import { createTestTrail } from '@agent-audit/producer/testing'
 import { expect, it } from 'vitest'
 import { ask, outline, say, setUp, throwing, tool } from './agent-support.ts'
 import { scriptModel } from './messages-server.ts'
@@ -43,6 +44,21 @@ it('tools that the model asks for together run in parallel', async () => {
     { tool_use_id: 'c1', content: 'a' },
     { tool_use_id: 'c2', content: 'b' },
   ])
+})
+
+it('what a tool says of its principal and policy is on its calls, also where the call is refused', async () => {
+  const agent = await setUp(ask(['c1', 'pay', {}], ['c2', 'wipe', {}], ['c3', 'look', {}]), say('Done.'))
+  const more = { on_behalf_of: 'service:billing', policy: { id: 'refunds', version: '7' } }
+  const tools = [
+    tool('pay', () => 'paid', more),
+    tool('wipe', throwing('was not allowed'), { ...more, guard: { check: deny } }),
+    tool('look', () => 'seen'),
+  ]
+  await agent.run({ tools })
+  const calls = (await agent.rows()).filter((row) => row.event_type === 'tool_call')
+  const byName = Object.fromEntries(calls.map((row) => [row['tool_name'], row]))
+  expect(byName).toMatchObject({ pay: { outcome: 'allowed', ...more }, wipe: { outcome: 'denied', ...more } })
+  expect(byName['look']).not.toHaveProperty('policy')
 })
 
 it('the error of a tool, a refusal and an unknown name go back to the model', async () => {
@@ -146,6 +162,15 @@ it('a tool whose call cannot be recorded does not run, and the loop ends', async
   await expect(run).rejects.toMatchObject({ code: 'NOT_RECORDED' })
   expect(requests).toHaveLength(1)
   await trail.close({ timeoutMs: 0 })
+})
+
+it('a tool that has run and whose result cannot be recorded ends the loop: the model would repeat it', async () => {
+  const { client, requests } = await scriptModel(ask(['c1', 'pay', {}]), say('never said'))
+  const trail = createTestTrail({ onResultUnavailable: 'throw', onProblem: () => {} })
+  const pay = tool('pay', () => (trail.fail('full'), 'paid'))
+  const run = runAuditedAgent({ trail, client, model: 'm', system: '', message: 'Hi', tools: [pay] })
+  await expect(run).rejects.toMatchObject({ code: 'RESULT_NOT_RECORDED', value: 'paid' })
+  expect(requests).toHaveLength(1)
 })
 
 it('examples/claude-agent.ts runs unchanged', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { TrailError } from '@agent-audit/producer'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { startChild, startChildWith } from '../process/run-program.ts'
+import { startChild } from '../process/run-program.ts'
 import { NO_BROKER, openTrail, readRows, rememberEmbeddedLog, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
@@ -187,26 +187,6 @@ describe('an event that finds no room', () => {
     await Promise.all(receipts.map((receipt) => receipt.acked))
     expect(sessionRows(dataDir)).toHaveLength(16)
   })
-})
-
-it('delivery sends an acknowledged batch once, also if its bookkeeping then fails: it stops with a problem', async () => {
-  const dataDir = makeTempDirectory()
-  const log = openEmbeddedLog({ directory: dataDir })
-  log.createTopic('audit.events', 4)
-  log.close()
-  const child = startChildWith(
-    { module: new URL('fail-after-append.ts', import.meta.url) },
-    'fail-after-append',
-    dataDir,
-  )
-  await child.exited()
-  const acknowledged = readRows(dataDir).map((row) => row.run_seq)
-  expect(acknowledged.length).toBeGreaterThan(0)
-  expect(acknowledged).toEqual([...new Set(acknowledged)])
-  expect(child.lines).toEqual(['delivery has stopped: a fault of the test'])
-  // Without its trim the spool still holds the batch; the next owner sends it, and the consumer drops the duplicates.
-  const next = openTrail({ dataDir, spoolDir: join(dataDir, 'spool') })
-  await expect.poll(() => next.stats().adopted, { timeout: 20_000 }).toBeGreaterThanOrEqual(acknowledged.length)
 })
 
 it('a trail sends the records of an adopted spool to the topic that the spool names', async () => {

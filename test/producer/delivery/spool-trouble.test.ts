@@ -6,7 +6,7 @@ import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
 import { holdEmbeddedLog } from './hold-embedded-log.ts'
 import { NO_OWN_DISK, startChild, startChildOnDisk } from '../process/run-program.ts'
-import { NO_BROKER, openTrail, readRows, rememberEmbeddedLog, type Row, sessionRows } from '../support.ts'
+import { explainedBy, gapsOf, NO_BROKER, openTrail, readRows, rememberEmbeddedLog, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
@@ -15,22 +15,6 @@ function makeSpoolDirectory(dataDir = makeTempDirectory()): string {
   const spoolDir = makeTempDirectory()
   rememberEmbeddedLog(spoolDir, dataDir)
   return spoolDir
-}
-
-/** run_seqs that no row has, up to the last one of the run. */
-function gapsOf(rows: readonly Row[]): number[] {
-  const present = new Set(rows.map(({ run_seq }) => run_seq))
-  return Array.from({ length: Math.max(...present) }, (_, seq) => seq).filter((seq) => !present.has(seq))
-}
-
-/** run_seqs that events_lost events of these rows name. */
-function explainedBy(rows: readonly Row[]): number[] {
-  return rows
-    .filter(({ event_type }) => event_type === 'events_lost')
-    .flatMap((row) => {
-      const { first_run_seq: first, count } = row['content'] as { first_run_seq: number; count: number }
-      return Array.from({ length: count }, (_, index) => first + index)
-    })
 }
 
 describe('a full spool that refuses', () => {
@@ -58,7 +42,7 @@ describe('a full spool that refuses', () => {
     const rows = readRows(dataDir).filter((row) => row['run_id'] === trail.runId)
     expect(rows.at(-1)?.event_type).toBe('trail_stopped')
     expect(gapsOf(rows)).toHaveLength(trail.stats().refused)
-    expect(explainedBy(rows).toSorted((one, other) => one - other)).toEqual(gapsOf(rows))
+    expect(explainedBy(rows)).toEqual(gapsOf(rows))
   })
 })
 
@@ -129,16 +113,19 @@ function damage(directory: string, text: string): void {
   spawnSync(process.execPath, ['-e', program, directory, text])
 }
 
-it('the death of the delivery thread is reported: the trail takes no more events, the next one sends those stored', async () => {
+it('a delivery thread that dies is replaced, thrice a minute; then the trail takes no more events, and the next one sends those stored', async () => {
   const dataDir = makeTempDirectory()
   const child = startChild('lose-delivery', dataDir)
   expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
   expect(child.lines).toEqual([
-    expect.stringMatching(/^SPOOL_UNAVAILABLE: delivery has stopped: .*exit code 1/),
+    ...[1, 2, 3].map((count) =>
+      expect.stringMatching(`^DELIVERY_RESTARTED: delivery has failed, .* \\(${count} of at most 3 .*exit code`),
+    ),
+    expect.stringMatching(/^SPOOL_UNAVAILABLE: delivery has stopped: .*exit code/),
     'SPOOL_UNAVAILABLE',
-    // trail_started, session_start and the first decision are stored; this trail no longer sends them.
+    // trail_started, session_start and the first two decisions are stored; this trail no longer sends them.
     expect.stringMatching(/^\{"acked":0,"pending":\d,"refused":1\}$/),
-    'adopted 3',
+    'adopted 4',
   ])
 })
 

@@ -74,6 +74,36 @@ describe.skipIf(!availability.available)(`one record above the topic's max.messa
     expect(rowOf(rowsOf(later), TOO_LARGE)).toMatchObject({ run_id: trail.runId, run_seq: 3 })
   })
 
+  it.each(['report', 'throw'] as const)(
+    'is the result of a guarded call: the caller knows (%s), and a short result follows',
+    async (onResultUnavailable) => {
+      const topic = await makeSmallTopic()
+      const problems: unknown[] = []
+      const trail = openKafkaTrail(topic, {
+        spoolDir: makeTempDirectory(),
+        onProblem: (problem) => problems.push(problem),
+      })
+      const session = trail.startSession({ session_id: 's1' })
+      const call = { tool_name: 'read', tool_input: {} }
+      const options = { durability: 'broker', timeoutMs: 60_000, onResultUnavailable } as const
+      const done = await session.guard(call, () => TOO_LARGE, options).catch((error: unknown) => error)
+      if (onResultUnavailable === 'report') {
+        expect(done).toBe(TOO_LARGE)
+        await expect.poll(() => problems).toContainEqual(expect.objectContaining({ code: 'RESULT_NOT_RECORDED' }))
+      } else
+        expect(done).toMatchObject({
+          code: 'RESULT_NOT_RECORDED',
+          value: TOO_LARGE,
+          failure: { code: 'RECORD_TOO_LARGE' },
+        })
+      await trail.close()
+      const rows = rowsOf(await readMessages(client, topic, hasEnded))
+      expect(rows.filter(({ event_type }) => event_type === 'tool_result')).toMatchObject([
+        { outcome: 'success', effect: 'confirmed', content: { output_not_recorded: 'RECORD_TOO_LARGE' } },
+      ])
+    },
+  )
+
   it('in the spool of a dead run is named by the run that finds it', async () => {
     const [topic, spoolDir] = [await makeSmallTopic(), makeTempDirectory()]
     const dead = openKafkaTrail(topic, { spoolDir, brokers: ['127.0.0.1:1'] })

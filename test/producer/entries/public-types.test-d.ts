@@ -50,6 +50,20 @@ describe('recording', () => {
     expectTypeOf([known, text, other]).items.toEqualTypeOf<LlmCall>()
   })
 
+  it('takes a known reason code or one of the caller, one of three effects, a policy with its id', () => {
+    const call = { tool_name: 't', tool_input: {} }
+    const known: ToolCall = { ...call, reason_code: 'policy_denied', policy: { id: 'p', version: '1' } }
+    const own: ToolCall = { ...call, reason_code: 'acme.over_limit', on_behalf_of: 'service:billing' }
+    // @ts-expect-error -- a policy without its id
+    const nameless: ToolCall = { ...call, policy: { version: '1' } }
+    // @ts-expect-error -- the effect of a call is known with its result
+    const early: ToolCall = { ...call, effect: 'confirmed' }
+    // @ts-expect-error -- confirmed, dispatched or unknown
+    const other: EventInput = { event_type: 'acme.refund', effect: 'done' }
+    expectTypeOf([known, own, nameless, early]).items.toEqualTypeOf<ToolCall>()
+    expectTypeOf(other).toExtend<EventInput>()
+  })
+
   it('as data: the type decides the fields; custom types have a dot; session events have only their methods', () => {
     const decision: EventInput = { event_type: 'decision', reasoning: 'because' }
     const own: EventInput = { event_type: 'billing.refund', content: { amount: 1 } }

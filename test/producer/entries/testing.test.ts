@@ -5,7 +5,8 @@ import { describe, expect, it, vi } from 'vitest'
 import { takeSeed } from '../../support/seed.ts'
 
 const payment = { tool_name: 'pay', tool_input: { eur: 1200 }, requires_approval: true } as const
-const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
+const kim = { approver_id: 'kim', identity_source: 'https://id.example' }
+const yes: Verdict = { ...kim, approval_status: 'approved' }
 
 /** An agent that tries to refund an order `times` times; the policy allows only the first refund. */
 function refundAgent(trail: AuditTrail, times: number): Promise<void> {
@@ -145,7 +146,7 @@ describe('problems', () => {
       'a call that ran on an override that is not on record',
       async (session) => {
         const other = createTestTrail().startSession({ session_id: 's1' })
-        const override = await other.override(payment, { approver_id: 'kim', reason: 'urgent' })
+        const override = await other.override(payment, { ...kim, reason: 'urgent' })
         await session.guard(payment, () => 1, { override })
       },
       /override that is not on record/,
@@ -162,7 +163,7 @@ describe('problems', () => {
       await session.guard(payment, () => 1, { approval: () => yes })
       const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
       await session.guard(payment, () => 2, { approval })
-      const override = await session.override(payment, { approver_id: 'kim', reason: 'urgent' })
+      const override = await session.override(payment, { ...kim, reason: 'urgent' })
       await session.guard(payment, () => 3, { override })
     })
     expect(trail.problems()).toEqual([])

@@ -5,7 +5,7 @@ import type { ApprovalDecision, AuditTrail } from '@agent-audit/producer'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 import { openTrail } from '../support.ts'
-import { payment, yes } from './approval-support.ts'
+import { KIM, payment, yes } from './approval-support.ts'
 
 const HOUR_MS = 3_600_000
 const START = new Date('2026-01-01T12:00:00Z')
@@ -64,7 +64,7 @@ describe('the file of a used approval', () => {
     const directory = makeTempDirectory()
     setHours(0)
     const session = openOn(directory).startSession()
-    const by = { approver_id: 'kim', reason: 'urgent', ttlMs: HOUR_MS }
+    const by = { ...KIM, reason: 'urgent', ttlMs: HOUR_MS }
     const override = await session.override(payment, by)
     await session.guard(payment, () => 'paid', { override })
     expect(filesIn(directory)).toEqual([override.event_id])

@@ -5,7 +5,8 @@ import { openTrail, type Row, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 export const payment = { tool_name: 'pay', tool_input: { to: 'DE02', eur: 1200 }, requires_approval: true } as const
-export const yes: Verdict = { approval_status: 'approved', approver_id: 'kim' }
+export const KIM = { approver_id: 'kim', identity_source: 'https://id.example' } as const
+export const yes: Verdict = { ...KIM, approval_status: 'approved' }
 
 interface Recorded {
   readonly rows: Row[]

@@ -1,6 +1,6 @@
 import type { ApprovalDecision, ApprovalRequest, AuditSession, AuditTrail, Verdict } from '@agent-audit/producer'
 import { describe, expect, it, vi } from 'vitest'
-import { carried, payment, recordOf, yes } from './approval-support.ts'
+import { carried, KIM, payment, recordOf, yes } from './approval-support.ts'
 import { startChild } from '../process/run-program.ts'
 import { openTrail, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
@@ -45,12 +45,11 @@ describe('an approval', () => {
   })
 
   it('is redacted like every other event: the approver too, in a decision, an approved call and an overridden one', async () => {
-    const approver_id = 'kim'
     const { rows } = await recordOf(
       async (session, trail, pay) => {
         const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
         await session.guard(payment, pay, { approval })
-        const override = await session.override(payment, { approver_id, reason: 'known payee' })
+        const override = await session.override(payment, { ...KIM, reason: 'known payee' })
         await session.guard(payment, pay, { override })
       },
       { redact: { paths: ['approver_id'] } },

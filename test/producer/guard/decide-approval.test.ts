@@ -29,7 +29,7 @@ describe('decideApproval', () => {
       const anonymous = { approval_status: 'approved' } as Verdict
       await expect(trail.decideApproval(request, anonymous)).rejects.toMatchObject({
         code: 'EVENT_INVALID',
-        issues: [{ path: 'approver_id' }],
+        issues: [{ path: 'approver_id' }, { path: 'identity_source' }],
       })
       await expect(trail.decideApproval({ ...request, arguments_sha256: 'x' }, yes)).rejects.toMatchObject({
         issues: [{ path: 'arguments_sha256' }],

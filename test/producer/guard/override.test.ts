@@ -1,11 +1,12 @@
 /** A person overrides a refusal, or stops an action. */
 import type { ApprovalRequest, AuditTrail, Ruling } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
-import { carried, payment, recordOf, yes } from './approval-support.ts'
+import { carried, KIM, payment, recordOf, yes } from './approval-support.ts'
 
 describe('an override', () => {
   const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'above the limit' }) }
-  const kim = { approver_id: 'kim', reason: 'the payee called' }
+  const kim = { ...KIM, reason: 'the payee called' }
+  const by = { approver_id: 'kim', approval: { approver_kind: 'person', identity_source: KIM.identity_source } }
 
   it('lets a call run that the policy refuses: refusal, intervention and call follow each other and carry one digest', async () => {
     const { rows, run } = await recordOf(async (session, _, pay) => {
@@ -18,8 +19,15 @@ describe('an override', () => {
     const same = { tool_name: 'pay', tool_call_id: 'c1', arguments_sha256: refused?.['arguments_sha256'] }
     expect(rows).toMatchObject([
       { ...same, event_type: 'tool_call', outcome: 'denied' },
-      { ...same, event_type: 'human_intervention', outcome: 'allowed', ...kim, tool_input: payment.tool_input },
-      { ...same, event_type: 'tool_call', outcome: 'allowed', approver_id: 'kim' },
+      {
+        ...same,
+        event_type: 'human_intervention',
+        outcome: 'allowed',
+        ...by,
+        reason: kim.reason,
+        tool_input: payment.tool_input,
+      },
+      { ...same, event_type: 'tool_call', outcome: 'allowed', ...by },
       { event_type: 'tool_result', outcome: 'success' },
     ])
     expect(call?.['reason']).toBe('overridden: above the limit')
@@ -112,7 +120,7 @@ describe('an override', () => {
     const { rows } = await recordOf(async (session) => {
       await expect(session.override(payment, {} as never)).rejects.toMatchObject({
         code: 'EVENT_INVALID',
-        issues: [{ path: 'approver_id' }, { path: 'reason' }],
+        issues: [{ path: 'approver_id' }, { path: 'identity_source' }, { path: 'reason' }],
       })
     })
     expect(rows).toEqual([])

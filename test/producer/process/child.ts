@@ -4,6 +4,7 @@ import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
 import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
+import { type AdoptedSpool, adoptSpools } from '@agent-audit/spool'
 import { printLine } from '../../support/print-line.ts'
 
 const [command = '', dataDir = '', how = ''] = process.argv.slice(2)
@@ -19,6 +20,32 @@ function openTrail(topic?: string): ReturnType<typeof createAuditTrail> {
     spoolDir: `${dataDir}/spool`,
     onProblem: () => {},
   })
+}
+
+/** Worker threads that are started from now on. */
+function collectThreads(): Worker[] {
+  const threads: Worker[] = []
+  const Original = workerThreads.Worker
+  workerThreads.Worker = class extends Original {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args)
+      threads.push(this)
+    }
+  }
+  syncBuiltinESMExports()
+  return threads
+}
+
+function printProblem({ code, message }: Error & { code: string }): void {
+  printLine(`${code} ${message}`)
+}
+
+/** `yes`, or the code of the rejection. */
+function outcomeOf(wait: Promise<unknown>): Promise<string> {
+  return wait.then(
+    () => 'yes',
+    ({ code }: { code: string }) => code,
+  )
 }
 
 const SIGNALLED = new Set(['other-listener', 'once-listener', 'second-copy'])
@@ -136,29 +163,25 @@ const commands: Record<string, () => void | Promise<void>> = {
     printLine(`kept ${kept.length}`)
   },
   /**
-   * Terminates the delivery thread while the spool holds events. Prints the problem, the outcomes of the next event and of
+   * Terminates each delivery thread while the spool holds events. Prints the problems, the outcomes of the next event and of
    * flush, and the number of events that a new trail in the same process adopts.
    */
   'lose-delivery': async () => {
-    const threads: Worker[] = []
-    const Original = workerThreads.Worker
-    workerThreads.Worker = class extends Original {
-      constructor(...args: ConstructorParameters<typeof Worker>) {
-        super(...args)
-        threads.push(this)
-      }
-    }
-    syncBuiltinESMExports()
-    const problem = Promise.withResolvers<string>()
+    const threads = collectThreads()
+    const problems: string[] = []
     const onProblem = ({ code, message }: Error & { code: string }): void => {
-      if (code === 'SPOOL_UNAVAILABLE') problem.resolve(`${code}: ${message}`)
+      if (code !== 'BROKER_UNAVAILABLE') problems.push(`${code}: ${message.split('\n')[0]}`)
     }
     const options = { agentId: 'child', spoolDir: `${dataDir}/spool` }
     const trail = createAuditTrail({ ...options, brokers: UNREACHABLE, onProblem })
     const session = trail.startSession({ session_id: 'losing' })
     await session.decision({ reasoning: 'stored before' }).stored
-    await threads[0]?.terminate()
-    printLine(await problem.promise)
+    for (let lost = 0; lost < 4; lost++) {
+      while (threads.length === lost) await sleep(20)
+      await threads[lost]?.terminate()
+      if (lost === 0) await session.decision({ reasoning: 'stored between' }).stored
+    }
+    for (const problem of problems) printLine(problem)
     printLine(await session.decision({ reasoning: 'after' }).stored.then(String, ({ code }: { code: string }) => code))
     printLine(JSON.stringify(await trail.flush()))
     await trail.close()
@@ -166,6 +189,75 @@ const commands: Record<string, () => void | Promise<void>> = {
     while (next.stats().adopted === 0) await sleep(20)
     printLine(`adopted ${next.stats().adopted}`)
     await next.close()
+  },
+  /** Terminates the delivery thread. In the pause before the next one it records, and ends as `how` says. */
+  'end-in-restart': async () => {
+    const threads = collectThreads()
+    const onProblem = ({ code }: { code: string }): void => {
+      if (code === 'DELIVERY_RESTARTED') void end()
+    }
+    const trail = createAuditTrail({ agentId: 'child', dataDir, onProblem })
+    const session = trail.startSession({ session_id: 'ending' })
+    const end = async (): Promise<void> => {
+      const receipts = Array.from({ length: 5 }, (_, number) =>
+        session.decision({ reasoning: `in the pause ${number}` }),
+      )
+      if (how === 'exit') process.exit(0)
+      const { pending } = await trail.close(how === 'close at once' ? { timeoutMs: 0 } : {})
+      await Promise.all(receipts.map(({ stored }) => stored))
+      printLine(`pending ${pending === 0 ? 'none' : 'some'}`)
+    }
+    await session.decision({ reasoning: 'stored before' }).stored
+    await threads[0]?.terminate()
+  },
+  /**
+   * Fills a part of a spool of 1 MiB, terminates the delivery thread, and records on until the trail refuses. Prints the bytes
+   * on disk.
+   */
+  'fill-after-restart': async () => {
+    const threads = collectThreads()
+    const spool = { spoolDir: `${dataDir}/spool`, spoolMaxBytes: 2 ** 20, onFull: 'refuse' } as const
+    const trail = createAuditTrail({ agentId: 'child', brokers: UNREACHABLE, ...spool, onProblem: () => {} })
+    const session = trail.startSession({ session_id: 'filling' })
+    const record = (): Promise<void> => session.decision({ reasoning: 'x'.repeat(100_000) }).stored
+    for (let number = 0; number < 6; number++) await record()
+    await threads[0]?.terminate()
+    while (
+      await record().then(
+        () => true,
+        ({ code }: { code: string }) => code !== 'SPOOL_FULL',
+      )
+    );
+    printLine(`${trail.stats().spoolBytes}`)
+    await trail.close({ timeoutMs: 0 })
+  },
+  /**
+   * Delivery fails as fail-delivery.ts arranges. Records one event a turn, each a chunk of its own, until delivery has failed as
+   * often as `how` says, and some more. Prints the outcomes of each event, and the problems in between. With `hold`, another owner
+   * adopts the spools that the first failure has left, and gives them back after a while, unsent.
+   */
+  'fail-delivery': async () => {
+    const [failures, durability, hold] = how.split(' ') as [string, 'disk' | 'memory' | undefined, 'hold' | undefined]
+    const held: AdoptedSpool[] = []
+    const onProblem = (problem: Error & { code: string }): void => {
+      printProblem(problem)
+      if (hold !== undefined) held.push(...adoptSpools({ directory: `${dataDir}/spool/audit.events` }).spools)
+    }
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, durability, onProblem })
+    const session = trail.startSession({ session_id: 'failing' })
+    const outcomes: Promise<void>[] = []
+    const record = async (): Promise<void> => {
+      const { event_id, stored, acked } = session.decision({ reasoning: 'x'.repeat(1000) })
+      const outcome = Promise.all([outcomeOf(stored), outcomeOf(acked)])
+      outcomes.push(outcome.then((said) => printLine(`${event_id} ${said.join(' ')}`)))
+      await sleep(2)
+    }
+    while (trail.stats().restarts < Number(failures)) await record()
+    for (let number = 0; number < 20; number++) await record()
+    if (held.length > 0) await sleep(500)
+    for (const spool of held) spool.close()
+    await Promise.all(outcomes)
+    printLine(JSON.stringify(await trail.close()))
   },
   /**
    * Records in rounds, each with larger records than the one before, and waits until each round is acknowledged, so that
@@ -197,19 +289,6 @@ const commands: Record<string, () => void | Promise<void>> = {
     while (trail.stats().spoolBytes > 0) await sleep(20)
     printLine(`adopted ${trail.stats().adopted}`)
     await trail.close()
-  },
-  /** The delivery thread fails as fail-after-append.ts arranges. Prints the outcome of the last event. */
-  'fail-after-append': async () => {
-    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
-    const session = trail.startSession({ session_id: 'failing' })
-    const receipts = Array.from({ length: 50 }, (_, number) => session.decision({ reasoning: `decision ${number}` }))
-    printLine(
-      (await receipts.at(-1)?.acked.then(
-        () => 'acknowledged',
-        ({ message }: Error) => message,
-      )) ?? '',
-    )
-    await trail.close({ timeoutMs: 1000 })
   },
   /** The delivery thread takes longer to start than close waits. Closes the trail, and ends the process at once. */
   'slow-start': async () => {

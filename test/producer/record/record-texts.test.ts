@@ -138,7 +138,7 @@ describe('a huge error', () => {
     expect(sessionRows(dataDir).at(-1)).toMatchObject({
       event_type: 'tool_result',
       outcome: 'error',
-      error: expect.stringMatching(/^m{3000,}$/) as unknown,
+      error: expect.stringMatching(/^m{2900,}$/) as unknown,
       field_notes: { error: { cut: { bytes: 100_000 } } },
     })
   })

@@ -131,6 +131,7 @@ describe("'secrets', the default", () => {
     const approval = await trail.decideApproval(request, {
       approval_status: 'approved',
       approver_id: 'ann@example.com',
+      identity_source: 'https://id.example',
     })
     expect(await session.guard(call, ({ token }) => token, { approval })).toBe('abc')
     await trail.close()

@@ -63,14 +63,18 @@ it('no error and no problem quotes a recorded value', async () => {
   const denied = { check: (): Ruling => ({ outcome: 'denied', reason: 'no' }) }
   const call = { tool_name: 't', tool_input: {} }
   const request = await session.requestApproval(call)
-  const decision = await trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim' })
-  const override = await session.override(call, { approver_id: 'kim', reason: 'urgent' })
+  const kim = { approver_id: 'kim', identity_source: 'https://id.example' }
+  const verdict = { ...kim, approval_status: 'approved' } as const
+  const decision = await trail.decideApproval(request, verdict)
+  const override = await session.override(call, { ...kim, reason: 'urgent' })
   const more = { [secret]: 1 }
   const refused = [
     session.requestApproval(call, more),
-    session.override(call, { approver_id: 'kim', reason: 'urgent', ...more }),
-    trail.decideApproval({ ...request, ...more }, decision),
-    trail.decideApproval(request, { approval_status: 'approved', approver_id: 'kim', ...more }),
+    session.override(call, { ...kim, reason: 'urgent', ...more }),
+    trail.decideApproval({ ...request, ...more }, verdict),
+    trail.decideApproval(request, { ...verdict, ...more }),
+    trail.decideApproval(request, { ...verdict, modified_input: { [secret]: 10n } }),
+    trail.decideApproval(request, { ...verdict, shown: { [secret]: 10n } }),
     session.guard(call, () => {}, { approval: { ...decision, ...more } }),
     session.guard(call, () => {}, { override: { ...override, ...more } }),
     session.guard({ tool_name: 't', tool_input: {}, [secret]: 1 }, () => {}),
