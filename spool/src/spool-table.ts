@@ -46,6 +46,7 @@ const TOTALS = `SELECT count(*) AS chunks, coalesce(sum(records), 0) AS records,
 export class SpoolTable implements RunSpool {
   readonly runId: string
   readonly topic: string
+  cluster: string | undefined
   readonly file: string
   /** When the run began, milliseconds since 1970. */
   readonly createdMs: number
@@ -72,7 +73,6 @@ export class SpoolTable implements RunSpool {
   #acknowledged = 0
   /** The number of partitions that the first owner to know it has set. */
   #partitions: number | undefined
-  #cluster: string | undefined
   /** Of an adopted file: whether it names no cluster. */
   #unbound: boolean
   #closed = false
@@ -93,7 +93,7 @@ export class SpoolTable implements RunSpool {
     this.#delete = db.prepare('DELETE FROM chunk WHERE id <= ?')
     this.#oldest = db.prepare('SELECT appended_ms FROM chunk ORDER BY id LIMIT 1')
     this.#partitions = run.partitions ?? undefined
-    this.#cluster = run.cluster ?? undefined
+    this.cluster = run.cluster ?? undefined
     this.#unbound = options.unbound ?? run.cluster === null
     const totals = this.#totals(Number.MAX_SAFE_INTEGER)
     this.#chunks = totals.chunks
@@ -117,10 +117,6 @@ export class SpoolTable implements RunSpool {
     return totals
   }
 
-  get cluster(): string | undefined {
-    return this.#cluster
-  }
-
   get unbound(): boolean {
     return this.#unbound
   }
@@ -128,14 +124,14 @@ export class SpoolTable implements RunSpool {
   bind({ cluster, partitions }: KnownTopic): void {
     if (!this.#unbound) return
     checkPartitions(partitions)
-    if (cluster !== this.#cluster) {
+    if (cluster !== this.cluster) {
       const update = this.#db.prepare('UPDATE run SET cluster = ?, partitions = coalesce(partitions, ?)')
       freeReserve(this.file)
       // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
       // sent before would go to other partitions, whose duplicate filters do not know them.
       this.#db.durably('write', () => update.run(cluster, partitions))
     }
-    this.#cluster = cluster
+    this.cluster = cluster
     this.#partitions ??= partitions
     this.#unbound = false
   }

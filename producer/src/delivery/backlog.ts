@@ -11,13 +11,11 @@
 import { isUnassigned } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, KnownTopic, RunSpool } from '@agent-audit/spool'
 import { IntegrityError } from '@agent-audit/schemas'
-import { toProblem } from './protocol.ts'
-import type { Loss } from './protocol.ts'
 import type { OneCluster } from './one-cluster.ts'
 import type { Outbox } from './outbox.ts'
+import { type Loss, toProblem } from './protocol.ts'
 import type { Reporter } from './reporter.ts'
-import { SpoolFeed } from './spool-feed.ts'
-import type { SpoolEntry } from './spool-feed.ts'
+import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
 import { retryMs, SpoolSearch } from './spool-search.ts'
 import type { Work } from './work.ts'
 
@@ -183,9 +181,9 @@ export class Backlog {
   #sendFrom(feed: SpoolFeed): void {
     this.#trim(feed)
     if (!this.#feeds.includes(feed) || this.#mustWait(feed) || this.#roomFor(feed) <= 0) return
-    const known = this.#known.get(feed.spool.topic)
-    if (known === undefined) return
-    feed.spool.bind(known)
+    const known = feed.spool.unbound ? this.#known.get(feed.spool.topic) : undefined
+    if (known !== undefined) feed.spool.bind(known)
+    if (feed.spool.unbound) return
     for (let room = this.#roomFor(feed); room > 0; room = this.#roomFor(feed)) {
       const chunks = feed.read(room)
       for (const { id, chunk } of chunks) this.#send(feed, id, chunk)

@@ -33,8 +33,8 @@ export interface DeliverySettings {
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, onFull } = options
-  const { spoolDir, spoolMaxBytes, toAnyCluster } = options
+  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, onFull } = options
+  const { spoolMaxBytes, toAnyCluster } = options
   const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
   return { runId, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
 }
