@@ -34,9 +34,12 @@ export class SessionSequences {
     if (this.#weak.get(sessionId)?.deref() === undefined) this.#weak.delete(sessionId)
   })
 
-  /** The counter for a new session object: the kept one, or a new one. */
-  of(sessionId: string): Sequence {
-    const sequence = this.#kept(sessionId) ?? { next: 0, open: 0 }
+  /**
+   * The counter for a new session object: the kept one, or a new one.
+   * @param isNew - No session has had this id: four look-ups in vain would cost more than the rest of the start.
+   */
+  of(sessionId: string, isNew: boolean): Sequence {
+    const sequence = (isNew ? undefined : this.#kept(sessionId)) ?? { next: 0, open: 0 }
     sequence.open++
     this.keep(sessionId, sequence)
     return sequence

@@ -38,7 +38,6 @@ export function fillEvent(record: EventRecord, input: Common, fields: FieldWrite
   record.outcome = input.outcome ?? null
   record.reason = fields.text('reason', input.reason)
   record.reason_code = input.reason_code ?? null
-  fillAction(record, input as ActionFields, fields)
   ;(fill as Fill<Common>)(record, input, fields)
 }
 
@@ -62,10 +61,12 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   },
   decision(record, input, fields) {
     record.reasoning = fields.text('reasoning', input.reasoning)
+    record.policy = fields.json('policy', input.policy)
     record.content = fields.content(input.content)
   },
   tool_call(record, input, fields) {
     fillToolCall(record, input, fields)
+    record.approval = fields.json('approval', (input as ActionFields).approval) // Of a guarded call.
     record.tool_call_id ??= UNNAMED
     record.outcome = outcomeOf(input, 'allowed')
     record.content = fields.content(input.content)
@@ -92,6 +93,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     record.tool_name = fields.text('tool_name', input.tool_name)
     if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
     else record.arguments_sha256 = Buffer.from(input.arguments_sha256, 'hex')
+    record.approval = fields.json('approval', input.approval)
     record.content = fields.content(input.content)
   },
   human_intervention(record, input, fields) {
@@ -100,11 +102,15 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     record.tool_name = fields.text('tool_name', input.tool_name)
     if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
     record.approval_id = input.approval_id ?? null
+    record.approval = fields.json('approval', input.approval)
     record.content = fields.content(input.content)
   },
   sandbox_crossing(record, input, fields) {
     const { boundary, direction, resource } = input
     record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
+    record.on_behalf_of = fields.text('on_behalf_of', input.on_behalf_of)
+    record.policy = fields.json('policy', input.policy)
+    record.effect = input.effect ?? null
     record.content = fields.content(input.content, { boundary, direction, resource })
   },
   state_snapshot(record, input, fields) {
@@ -113,6 +119,7 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
   error(record, input, fields) {
     const code = describeError(record, input.error, fields)
     record.error_type = fields.text('error_type', input.error_type) ?? record.error_type
+    record.effect = input.effect ?? null
     record.content = fields.content(input.content, code)
   },
   final_output(record, input, fields) {
@@ -133,19 +140,11 @@ const FILL: { [Type in keyof AllInputs]: Fill<AllInputs[Type]> } = {
     fillModelCall(record, input, fields)
     fillToolCall(record, input, fields)
     record.approver_id = fields.text('approver_id', input.approver_id)
+    record.approval = fields.json('approval', input.approval)
     const code = fillToolResult(record, input, fields)
     const { source, untrusted } = input
     record.content = fields.content(input.content, { source: source ?? undefined, untrusted, ...code })
   },
-}
-
-/** For every type: the check at the edge has refused the fields that a type does not have. */
-function fillAction(record: EventRecord, input: ActionFields, fields: FieldWriter): void {
-  record.on_behalf_of = fields.text('on_behalf_of', input.on_behalf_of)
-  record.idempotency_key = fields.text('idempotency_key', input.idempotency_key)
-  record.effect = input.effect ?? null
-  record.policy = fields.json('policy', input.policy)
-  record.approval = fields.json('approval', input.approval)
 }
 
 /** Not input_messages: what of them is recorded depends on the session (complete-record.ts). */
@@ -168,6 +167,9 @@ function fillToolCall(record: EventRecord, input: Loose<AllInputs['tool_call']>,
   record.tool_call_id = fields.text('tool_call_id', input.tool_call_id)
   record.tool_name = fields.text('tool_name', input.tool_name)
   record.requires_approval = input.requires_approval ?? false
+  record.on_behalf_of = fields.text('on_behalf_of', input.on_behalf_of)
+  record.idempotency_key = fields.text('idempotency_key', input.idempotency_key)
+  record.policy = fields.json('policy', input.policy)
   // A tool_call always has it; a custom event may be about a call without its arguments.
   if (input.tool_input !== undefined) fillArguments(record, input.tool_input, fields)
 }
@@ -184,6 +186,7 @@ function fillToolResult(
   fields: FieldWriter,
 ): ErrorCodeContent | undefined {
   record.tool_output = fields.output(input.tool_output)
+  record.effect = input.effect ?? null
   record.execution_time_ms = round(input.execution_time_ms)
   return fillError(record, input, fields)
 }

@@ -43,6 +43,8 @@ export interface SessionSetup {
   readonly stamps: SessionStamps
   /** The session's user as the caller named it: redaction may have left less of it in the stamps. */
   readonly user_id?: Maybe<string>
+  /** Whether the trail has just made the session's id. */
+  readonly isNew?: boolean
   readonly causes: Causes
   readonly startChild: (parent: RecordingSession, start: SessionStart & { agent_id: string }) => AuditSession
 }
@@ -60,11 +62,11 @@ export class Session implements RecordingSession {
   #traceId: string | null = null
   #ended = false
 
-  constructor(trail: TrailContext, { stamps, user_id, causes, startChild }: SessionSetup) {
+  constructor(trail: TrailContext, { stamps, user_id, isNew = false, causes, startChild }: SessionSetup) {
     this.#trail = trail
     this.#startChild = startChild
     this.requesters = [stamps.agent_id, user_id ?? stamps.user_id]
-    this.#sequence = trail.sequences.of(stamps.session_id)
+    this.#sequence = trail.sequences.of(stamps.session_id, isNew)
     this.#state = {
       run: trail.stamps,
       session: stamps,

@@ -26,6 +26,7 @@ import { addExitHandler, removeExitHandler } from './exit-hooks.ts'
 import type { ExitHandler } from './exit-hooks.ts'
 import { RunSession } from './run-session.ts'
 import { Session } from './session.ts'
+import type { SessionSetup } from './session.ts'
 
 const CLOSE_TIMEOUT_MS = 10_000
 /** Longest wait for delivery to release client and spool, after the flush. */
@@ -103,7 +104,8 @@ export class Trail implements AuditTrail {
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
     const origin = cause === undefined ? undefined : { event_id: cause.event_id, step: 0 }
     const stamps = this.#stampsOf(start, prompt?.hash ?? null)
-    const session = this.#createSession(stamps, origin, start.user_id)
+    const isNew = start.session_id === undefined || start.session_id === null
+    const session = this.#createSession(stamps, { origin, user_id: start.user_id, isNew })
     const opening = { ...start, system_prompt: prompt?.text }
     session.recordChecked('session_start', opening, { parent_session_id: parent?.session_id })
     if (prompt !== undefined) this.#prompts.recorded(prompt)
@@ -132,10 +134,13 @@ export class Trail implements AuditTrail {
     return redacted === undefined ? text : redacted.text
   }
 
-  #createSession(stamps: SessionStamps, origin: Cause | undefined, user_id?: Maybe<string>): Session {
+  #createSession(
+    stamps: SessionStamps,
+    { origin, ...more }: Pick<SessionSetup, 'user_id' | 'isNew'> & { readonly origin: Cause | undefined },
+  ): Session {
     return new Session(this.#context, {
       stamps,
-      user_id,
+      ...more,
       causes: new Causes(origin),
       startChild: (parent, start) => this.#start(start, parent),
     })
@@ -154,7 +159,7 @@ export class Trail implements AuditTrail {
     const { agentId, agentVersion, modelId } = this.#options
     const own = { agent_id: agentId, agent_version: agentVersion, model_id: modelId, user_id: null }
     const stamps = stampsOf(ref, { ...own, system_prompt_hash: prompt?.hash ?? null })
-    return this.#createSession(stamps, { event_id: ref.last_event_id, step: ref.step_number })
+    return this.#createSession(stamps, { origin: { event_id: ref.last_event_id, step: ref.step_number } })
   }
 
   async decideApproval(request: ApprovalRequest, verdict: Verdict): Promise<ApprovalDecision> {
