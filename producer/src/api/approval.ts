@@ -72,8 +72,15 @@ export interface ApprovalDecision {
   readonly tool_name: string
   /** SHA-256 of the canonical arguments it may run with, 64 hex digits. */
   readonly arguments_sha256: string
-  /** If the approver changed the arguments: the ones to run with, and the digest of the ones asked for. */
-  readonly modified?: { readonly tool_input: unknown; readonly requested_sha256: string } | undefined
+  /** Set if the approver changed the arguments. */
+  readonly modified?:
+    | {
+        /** The arguments to run with, JSON. */
+        readonly tool_input: unknown
+        /** SHA-256 of the canonical arguments that were asked for, 64 hex digits. */
+        readonly requested_sha256: string
+      }
+    | undefined
   /** Until when it may run: ISO 8601, UTC. */
   readonly expires_at: string
 }
