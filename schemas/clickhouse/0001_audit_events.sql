@@ -1,6 +1,6 @@
 -- The trail. One row an event, in the order of the log: log_id, log_partition and log_offset name the place of the
 -- record in Kafka (or the embedded log), and with audit_skipped account for every offset. What each column means and in
--- which unit: avro/audit-event.avsc. Only inserted into, by the writer alone; nobody updates.
+-- which unit: avro/audit-event.avsc. Only inserted into, by the writer alone; no role updates.
 --
 -- The constraints refuse what must not land, leaving no row of the insert:
 --   deadline            an insert sends "<lease> <deadline>" (milliseconds, this server's clock) in the setting

@@ -1,6 +1,6 @@
 -- Expiry notes: what retention drops, written before it drops it (docs/adr/0028-expiry-notes.md). Without a note, a dropped row
 -- looks like one that was never stored. The role that drops partitions inserts into both tables; the consumer only reads the
--- first one; nobody updates.
+-- first one; no role updates.
 --
 -- A note claims no more than one month of one retention class, and only a month that is over.
 
