@@ -55,8 +55,9 @@ const NO_DESTINATION: Issue = {
   expected: 'expected brokers (or KAFKA_BROKERS), or for the embedded log its directory in dataDir (or AUDIT_DATA_DIR)',
 }
 
+/** Absolute: delivery opens it later, and again, and the agent may have another working directory by then. */
 function embedded(dataDir: string, { fsync }: DestinationOptions): Destination {
-  return { kind: 'embedded', dataDir, fsync: fsync ?? false }
+  return { kind: 'embedded', dataDir: resolve(dataDir), fsync: fsync ?? false }
 }
 
 /** In the working directory of the process. */

@@ -66,7 +66,7 @@ export class Session implements RecordingSession {
     this.#trail = trail
     this.#startChild = startChild
     this.requesters = [stamps.agent_id, user_id ?? stamps.user_id]
-    this.#sequence = trail.sequences.of(stamps.session_id, isNew)
+    this.#sequence = isNew ? trail.sequences.start() : trail.sequences.of(stamps.session_id)
     this.#state = {
       run: trail.stamps,
       session: stamps,
@@ -78,7 +78,9 @@ export class Session implements RecordingSession {
   }
 
   get session_id(): string {
-    return this.#state.session.session_id
+    const { session_id } = this.#state.session
+    if (!this.#sequence.known) this.#trail.sequences.keep(session_id, this.#sequence)
+    return session_id
   }
 
   get ended(): boolean {
@@ -91,10 +93,10 @@ export class Session implements RecordingSession {
 
   get ref(): SessionRef {
     const { session, causes } = this.#state
-    this.#trail.sequences.keep(this.session_id, this.#sequence)
     const { session_id, system_prompt_hash, ...texts } = session
     const stamped: Record<string, string> = {}
     for (const [field, value] of Object.entries(texts)) if (value !== null) stamped[field] = value
+    this.#trail.sequences.keep(session_id, this.#sequence)
     if (system_prompt_hash !== null) stamped['system_prompt_hash'] = Buffer.from(system_prompt_hash).toString('hex')
     return {
       session_id,
@@ -194,7 +196,7 @@ export class Session implements RecordingSession {
   #finish<Type extends keyof SessionInputs>(type: Type, event: BuiltIn[Type], options?: RecordOptions): Receipt {
     const receipt = this.#record(type, event, options)
     this.#ended = true
-    this.#trail.sequences.ended(this.session_id, this.#sequence)
+    this.#trail.sequences.ended(this.#state.session.session_id, this.#sequence)
     return receipt
   }
 

@@ -160,7 +160,7 @@ it.each([
   expect(() => session.decision({ reasoning: 'r' }, { durability: 'disk' })).toThrow(/durability/)
 })
 
-it('says once a process in which directory the events wait, when nothing names it', () => {
+it('says once a process in which directory the events wait, when nothing names it', async () => {
   const directory = makeTempDirectory()
   vi.stubEnv('AUDIT_SPOOL_DIR', '')
   onTestFinished(() => void vi.restoreAllMocks())
@@ -175,4 +175,6 @@ it('says once a process in which directory the events wait, when nothing names i
   const said = expect.stringContaining(`${join(directory, '.audit-spool')},`) as string
   expect(warn.mock.calls).toEqual([[said, 'AuditTrailWarning', 'SPOOL_DIR_UNNAMED']])
   expect(existsSync(join(directory, '.audit-spool', 'audit.events'))).toBe(true)
+  // The directory of the moment counts, not the one that the process has when delivery opens its files.
+  await vi.waitFor(() => expect(existsSync(join(directory, 'data', 'log.sqlite'))).toBe(true), { timeout: 10_000 })
 })

@@ -28,6 +28,29 @@ describe('session_seq', () => {
     expect(countOf(sessionRows(dataDir))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
+  it('goes on under an id that the trail has made, read before the end or after it', async () => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir })
+    const read = trail.startSession()
+    const early = read.session_id
+    read.end()
+    const unread = trail.startSession()
+    unread.end()
+    const late = unread.session_id
+    for (const session_id of [early, late]) trail.startSession({ session_id }).end()
+    const given = trail.startSession()
+    const { ref } = given
+    given.end()
+    trail.resumeSession(ref).end()
+    await trail.close()
+    const rows = sessionRows(dataDir)
+    for (const id of [early, late, ref.session_id]) {
+      expect(rows.filter(({ session_id }) => session_id === id).map(({ session_seq }) => session_seq)).toEqual([
+        0, 1, 2, 3,
+      ])
+    }
+  })
+
   it('goes on in an open session, however many others began since', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
