@@ -1,6 +1,17 @@
 /** FULL has a value in every field of version 1, FULL_2 of version 2; LEAST in none that may be null. Frozen: their bytes are golden. */
 import type { AuditRecord } from '@agent-audit/schemas'
 
+/** The fields that version 2 has appended. */
+const NONE_OF_2 = {
+  on_behalf_of: null,
+  idempotency_key: null,
+  reason_code: null,
+  effect: null,
+  output_sha256: null,
+  policy: null,
+  approval: null,
+} as const
+
 const EMPTY = {
   user_id: null,
   agent_version: null,
@@ -39,13 +50,7 @@ const EMPTY = {
   field_notes: null,
   replay_of: null,
   environment: null,
-  on_behalf_of: null,
-  idempotency_key: null,
-  reason_code: null,
-  effect: null,
-  output_sha256: null,
-  policy: null,
-  approval: null,
+  ...NONE_OF_2,
 } as const
 
 export const LEAST: AuditRecord = {
@@ -114,13 +119,7 @@ export const FULL: AuditRecord = {
   field_notes: '{"timestamp":{"synthetic":true}}',
   replay_of: '0011223344556677/3/42',
   environment: 'production',
-  on_behalf_of: null,
-  idempotency_key: null,
-  reason_code: null,
-  effect: null,
-  output_sha256: null,
-  policy: null,
-  approval: null,
+  ...NONE_OF_2,
 }
 
 export const FULL_2: AuditRecord = {

@@ -2,9 +2,10 @@
  * Reads the body of an answer in JSONEachRow: a row a line. The client's own reader is not used: it loses the server's error
  * where it lies across two chunks, and drops the last line of an answer that was cut.
  */
+
 /**
- * Begins an error that the server has met after it had sent rows: a line that is a single carriage return, then the error
- * between two tags. Servers before 25.11 write the error without tags. No line of a row begins otherwise than with a brace.
+ * Each line of a row starts with it. Another line begins an error that the server has met after it had sent rows: a single
+ * carriage return, then the error between two tags. Servers before 25.11 write the error without tags.
  */
 const ROW_STARTS = '{'
 const NEWLINE = 0x0a

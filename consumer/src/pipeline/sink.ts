@@ -39,7 +39,7 @@ export type InsertAnswer =
   | { readonly kind: 'stored' }
   | { readonly kind: 'bad-data' | 'refused' | 'unclear'; readonly reason: string }
 
-/** All methods but `insert` throw AuditUnavailableError `STORE_UNAVAILABLE` when ClickHouse cannot be reached. */
+/** All methods but `insert` throw AuditUnavailableError: `STORE_UNAVAILABLE` when ClickHouse cannot be reached, `STORE_LIMIT` at a time-out. */
 export interface Sink {
   /** The server's clock, milliseconds since 1970. */
   now(): Promise<number>

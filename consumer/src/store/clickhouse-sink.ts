@@ -26,7 +26,7 @@ export interface ClickHouseSink extends Sink {
   /**
    * Checks that the server answers and has all that the protocol rests on: tables with their constraints, settings that an
    * insert may choose, a user that may insert and nothing more.
-   * @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED`, `GRANTS_TOO_WIDE` or
+   * @throws AuditUnavailableError `STORE_UNAVAILABLE`, `STORE_LIMIT`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED`, `GRANTS_TOO_WIDE` or
    * `STORE_UNFIT`, the last two naming all that is wrong.
    */
   checkAccess(): Promise<void>

@@ -11,7 +11,7 @@ export interface Question {
 export interface PartitionStore {
   /** Topic and partition, for errors. */
   readonly name: string
-  /** @throws AuditUnavailableError `STORE_UNAVAILABLE`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED` */
+  /** @throws AuditUnavailableError `STORE_UNAVAILABLE`, `STORE_LIMIT`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED` */
   ask<Row>(question: Question): Promise<Row[]>
 }
 

@@ -19,9 +19,6 @@ import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
 import { retryMs, SpoolSearch } from './spool-search.ts'
 import type { Work } from './work.ts'
 
-/** Pause before this run's spool is tried again. */
-const RETRY_MS = 1000
-
 export interface BacklogOptions {
   readonly outbox: Outbox
   /** Takes problems and losses. */
@@ -241,7 +238,7 @@ export class Backlog {
       this.#paused.delete(feed)
       this.#request()
     }
-    this.#work.later(resume, feed.adopted ? retryMs(feed.failures++) : RETRY_MS)
+    this.#work.later(resume, retryMs(feed.adopted ? feed.failures++ : 0))
   }
 
   /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */

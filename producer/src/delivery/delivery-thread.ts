@@ -12,11 +12,18 @@ export interface ThreadHooks {
   onFailed(error: unknown): void
 }
 
-/** As DeliveryPort, for one thread. What is posted to a thread that has failed is lost. */
+/** What is posted to a thread that has failed is lost. */
 export interface DeliveryThread {
+  /** Transfers the chunk's memory: this thread must not read it afterwards (docs/memory.md). */
   post(message: ToDelivery): void
+  /** Whether the process stays alive for delivery's reports. */
   hold(alive: boolean): void
+  /**
+   * Blocks this thread until all chunks posted are settled; the time that a worker takes to start does not count. For the end
+   * of the process only. @returns false on timeout.
+   */
   waitSettled(timeoutMs: number): boolean
+  /** Ends the thread after the last report. */
   release(): void
 }
 

@@ -17,19 +17,8 @@ export interface DeliveryHooks {
   onLost(error: unknown): void
 }
 
-export interface DeliveryPort {
-  /** Transfers the chunk's memory: this thread must not read it afterwards (docs/memory.md). */
-  post(message: ToDelivery): void
-  /** Whether the process stays alive for delivery's reports. */
-  hold(alive: boolean): void
-  /**
-   * Blocks this thread until all chunks posted are settled; the time that a worker takes to start does not count. For the end
-   * of the process only. @returns false on timeout.
-   */
-  waitSettled(timeoutMs: number): boolean
-  /** Ends the thread after the last report. */
-  release(): void
-}
+/** As one thread, but for what is posted after it has failed: that waits for the next one. */
+export type DeliveryPort = DeliveryThread
 
 /**
  * A cause that passes (memory short, a client's own fault under load) is over in seconds. A cause that stays, such as a chunk
