@@ -101,7 +101,10 @@ export interface AuditTrailOptions {
   redact?: Redact | undefined
   /** Deployment environment: production, staging and the like. */
   environment?: string | undefined
-  /** For OpenTelemetry: `() => trace.getActiveSpan()?.spanContext()`. Called at every event. */
+  /**
+   * For OpenTelemetry: `() => trace.getActiveSpan()?.spanContext()`. Called at every event. A traceId that is not 32 hex digits
+   * or a spanId that is not 16 is left out, and the other with it: redaction does not look at them.
+   */
   traceContext?: (() => { traceId: string; spanId: string } | undefined) | undefined
   /** For imports: field_notes of every event say that its timestamp is not when it happened. @defaultValue false */
   syntheticTimestamps?: boolean | undefined

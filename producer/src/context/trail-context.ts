@@ -17,6 +17,9 @@ import type { ApprovalClaims } from './used-approvals.ts'
 
 /** Most refusals that wait to be recorded. Above it, an events_lost event explains them by their numbers only. */
 const MAX_DEFERRED = 1000
+/** As OpenTelemetry writes them. */
+const TRACE_ID = /^[0-9a-f]{32}$/i
+const SPAN_ID = /^[0-9a-f]{16}$/i
 
 export interface TrailContextParts {
   readonly recorder: Recorder
@@ -97,12 +100,15 @@ export class TrailContext {
     }
   }
 
-  /** The trace under way. Never throws, whatever the caller's function does: the event matters more than its trace. */
+  /**
+   * The trace under way. Never throws, whatever the caller's function does: the event matters more than its trace. Ids of
+   * another form are left out: redaction does not look at these two fields, so no other text may stand in them.
+   */
   trace(): { traceId: string; spanId: string } | undefined {
     try {
       const found = this.options.traceContext?.()
-      if (found === undefined) return undefined
-      return { traceId: found.traceId.toLowerCase().toWellFormed(), spanId: found.spanId.toLowerCase().toWellFormed() }
+      if (found === undefined || !TRACE_ID.test(found.traceId) || !SPAN_ID.test(found.spanId)) return undefined
+      return { traceId: found.traceId.toLowerCase(), spanId: found.spanId.toLowerCase() }
     } catch {
       return undefined
     }

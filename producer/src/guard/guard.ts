@@ -13,6 +13,7 @@ import { approve, checkOverridden, judge } from './judge.ts'
 import { checkOverride } from './check-approvals.ts'
 import { execute, notRun, whyNot } from './execute.ts'
 import { GuardedCall } from './guarded-call.ts'
+import { redactCause } from './redacted-cause.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
@@ -81,7 +82,9 @@ class Uses {
     this.release()
     this.#guarded.noteFailure('claimApproval', error)
     const message = `${this.#guarded.shownName} was not run: it is not known whether its approval is used up`
-    throw new AuditUnavailableError('NOT_RECORDED', message, { cause: error })
+    throw new AuditUnavailableError('NOT_RECORDED', message, {
+      cause: redactCause(error, this.#guarded.host.trail.redactor),
+    })
   }
 
   release(): void {

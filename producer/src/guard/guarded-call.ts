@@ -152,7 +152,8 @@ export class GuardedCall {
   /** Records that the tool is not run. @returns The error to throw. */
   refuse(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): ActionRefusedError {
     const { receipt } = this.record(outcome, why, reasonCodeOf(code))
-    const message = `${this.shownName} was not run: ${why}`
+    const shown = this.host.trail.redactor?.forMessage('reason', why) ?? why
+    const message = `${this.shownName} was not run: ${shown}`
     return new ActionRefusedError(code, message, { event_id: receipt.event_id })
   }
 

@@ -65,6 +65,12 @@ export class Redactor {
     return new FieldRedaction(this.#tokenRules).value(text, [], '') as string
   }
 
+  /** A text for an error's message, without what redaction removes from a field that says the same. */
+  forMessage(field: string, text: string): string {
+    const redacted = this.text(field, text)
+    return redacted === undefined ? text : (redacted.text ?? 'its text could not be redacted')
+  }
+
   /** Redacts a field that holds JSON, as {@link text} does. `serialize` writes the redacted value. */
   json(field: string, json: string, serialize: (value: unknown) => string): Redacted | undefined {
     const paths = this.#paths.of(field)

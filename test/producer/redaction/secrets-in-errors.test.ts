@@ -1,9 +1,9 @@
 /** Errors and problems end in logs: none may hold a value that redaction removes. */
 import { inspect } from 'node:util'
-import { createAuditTrail, InvalidInputError, type Ruling } from '@agent-audit/producer'
+import { createAuditTrail, InvalidInputError, type Redact, type Ruling } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
 import { fake } from './redaction-support.ts'
-import { openTrail } from '../support.ts'
+import { openTrail, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 it('no error and no problem quotes a recorded value', async () => {
@@ -88,6 +88,58 @@ it('no error and no problem quotes a recorded value', async () => {
   await trail.close()
   expect(problems.join()).not.toContain(secret.slice(4))
 })
+
+it('the error of a refusal quotes the reason of the policy as it is recorded: redacted', async () => {
+  const reason = `${fake.github} password=hunter2hunter2 may not be sent to ann@example.com`
+  const check = (): Ruling => ({ outcome: 'denied', reason })
+  const call = { tool_name: 'mail', tool_input: {} }
+  const attempt = async (redact: Redact): Promise<unknown[]> => {
+    const dataDir = makeTempDirectory()
+    const trail = openTrail({ dataDir, redact })
+    const error: unknown = await trail
+      .startSession()
+      .guard(call, () => 'ran', { check })
+      .catch((thrown: unknown) => thrown)
+    await trail.close()
+    const recorded = sessionRows(dataDir)[1]?.['reason']
+    return [(error as Error).message, `mail was not run: ${String(recorded)}`]
+  }
+  for (const redact of ['secrets', 'off', { patterns: ['email'] }, { paths: ['reason'] }] as const) {
+    const [message, recorded] = await attempt(redact)
+    expect(message).toBe(recorded)
+  }
+  const [message] = await attempt('secrets')
+  expect(message).toBe(
+    'mail was not run: [redacted:github_token] password=[redacted:key] may not be sent to ann@example.com',
+  )
+  expect((await attempt({ custom: refuseAddresses }))[0]).toBe('mail was not run: its text could not be redacted')
+})
+
+it("the error of a failed claimApproval names class, code and redacted message of the operator's error, and no more", async () => {
+  const url = 'postgres://app:hunter2hunter2@db:5432/approvals'
+  const settings = { code: 'ECONNREFUSED', connectionString: url, parameters: { password: 'hunter2hunter2' } }
+  const failure = Object.assign(new RangeError(`no connection to ${url}`), settings)
+  const trail = openTrail({ dataDir: makeTempDirectory(), claimApproval: () => Promise.reject(failure) })
+  const session = trail.startSession()
+  const call = { tool_name: 'pay', tool_input: {} }
+  const verdict = { approver_id: 'kim', identity_source: 'https://id.example', approval_status: 'approved' } as const
+  const approval = await trail.decideApproval(await session.requestApproval(call), verdict)
+  const error: unknown = await session.guard(call, () => 'ran', { approval }).catch((thrown: unknown) => thrown)
+  expect(error).toMatchObject({
+    code: 'NOT_RECORDED',
+    cause: {
+      name: 'RangeError',
+      code: 'ECONNREFUSED',
+      message: 'no connection to postgres://app:[redacted:url_password]@db:5432/approvals',
+    },
+  })
+  expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('hunter2')
+})
+
+function refuseAddresses(text: string): string {
+  if (text.includes('@')) throw new Error(text)
+  return text
+}
 
 function thrownBy(attempt: () => unknown): unknown {
   try {

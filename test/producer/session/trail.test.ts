@@ -246,4 +246,24 @@ describe('a session', () => {
     expect(start).toMatchObject({ trace_id: 'a'.repeat(32), span_id: 'b'.repeat(16) })
     expect(decision).not.toHaveProperty('trace_id')
   })
+
+  it('a trace whose ids have another form than those of OpenTelemetry is left out: redaction does not look there', async () => {
+    const dataDir = makeTempDirectory()
+    const right = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16) }
+    const wrong = [
+      { ...right, traceId: `ghp_${'a1B2'.repeat(9)}` },
+      { ...right, spanId: 'password=hunter2' },
+      { ...right, traceId: `${right.traceId}\n` },
+      { ...right, spanId: right.traceId },
+      { ...right, traceId: [right.traceId] as never },
+    ]
+    let trace = right
+    const trail = openTrail({ dataDir, traceContext: () => trace })
+    const session = trail.startSession()
+    for (trace of wrong) session.decision({ reasoning: 'r' })
+    await trail.close()
+    const [start, ...decisions] = sessionRows(dataDir)
+    expect(start).toMatchObject({ trace_id: right.traceId, span_id: right.spanId })
+    expect(decisions.map((row) => [row['trace_id'], row['span_id']])).toEqual(wrong.map(() => [undefined, undefined]))
+  })
 })
