@@ -35,7 +35,10 @@ export interface GuardOptions<T> {
    * call is refused, whether this call needs one or not.
    */
   override?: Override | undefined
-  /** The policy. A call that it does not allow is recorded and not run. An error that it throws refuses the call, and is thrown. */
+  /**
+   * The policy. It gets a frozen copy of the call. A call that it does not allow is recorded and not run. An error that it
+   * throws, also by assigning to that copy, refuses the call, and is thrown.
+   */
   check?: ((call: ToolCall) => Ruling | Promise<Ruling>) | undefined
   /** Gives the value to record as tool_output. @defaultValue the tool's own value */
   describe?: ((value: T) => unknown) | undefined
