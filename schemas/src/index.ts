@@ -53,7 +53,7 @@ export {
   type ToolResult,
   type UserMessage,
 } from './events/event-inputs.ts'
-export { checkInput, describeIssue, EVENT_TYPES, invalidEvent } from './events/event-schemas.ts'
+export { checkInput, describeIssues, EVENT_TYPES, invalidEvent } from './events/event-schemas.ts'
 export {
   CONFLUENT_BYTES,
   type Frame,
@@ -77,6 +77,7 @@ export {
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
+export { noSuch } from './near-name.ts'
 export { askInChunks } from './clickhouse/chunked-query.ts'
 export { storeError, type StoreRequest } from './clickhouse/store-error.ts'
 export {

@@ -1,63 +1,37 @@
 /** The chunk table of a spool's file, for the run that writes it and for the run that adopts it. */
-import type { StatementSync } from 'node:sqlite'
+import { dirname } from 'node:path'
 import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
 import { assignPartitions, checkChunk, chunkChecksum, isUnassigned, packLayout, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
 import type { Database } from './database.ts'
+import { FilePlace } from './file-place.ts'
 import { checkPartitions, type KnownTopic } from './known-topics.ts'
+import { copyToNewFile } from './new-file.ts'
 import { freeReserve, removeSpool, setAside } from './spool-file.ts'
 import type { RunSpool, SpoolStats, StoredChunk } from './spool.ts'
+import { SpoolRows } from './spool-rows.ts'
 
 /** An emptied file larger than this gives its space back. */
 const SHRINK_ABOVE_BYTES = 64 * 1024 * 1024
 
-interface ChunkRow {
-  id: number
-  first_seq: number
-  records: number
-  checksum: number
-  layout: Uint8Array
-  bytes: Uint8Array
+interface TableOptions {
+  /** Whether it is a new run's: {@link AdoptedSpool.unbound}, whatever the file says. */
+  readonly unbound?: boolean
+  readonly fsync?: boolean
 }
-
-/** The one row that describes the run. */
-interface RunRow {
-  run_id: string
-  topic: string
-  created_ms: number
-  partitions: number | null
-  cluster: string | null
-}
-
-interface Totals {
-  chunks: number
-  records: number
-  bytes: number
-  first_id: number | null
-  last_id: number | null
-  first_seq: number | null
-  next_seq: number | null
-}
-
-const TOTALS = `SELECT count(*) AS chunks, coalesce(sum(records), 0) AS records, coalesce(sum(size), 0) AS bytes,
-  min(id) AS first_id, max(id) AS last_id, min(first_seq) AS first_seq, max(first_seq + records) AS next_seq FROM chunk`
 
 /** Opened on a locked file that is not empty. */
 export class SpoolTable implements RunSpool {
   readonly runId: string
   readonly topic: string
   cluster: string | undefined
-  readonly file: string
   /** When the run began, milliseconds since 1970. */
   readonly createdMs: number
-  readonly #db: Database
   readonly #maxBytes: number
-  readonly #insert: StatementSync
-  readonly #peek: StatementSync
-  readonly #select: StatementSync
-  readonly #totalsUpTo: StatementSync
-  readonly #delete: StatementSync
-  readonly #oldest: StatementSync
+  readonly #fsync: boolean
+  #db: Database
+  #rows: SpoolRows
+  #place: FilePlace
   // Counters of the file's content: this connection is its only writer.
   #chunks: number
   #records: number
@@ -75,27 +49,26 @@ export class SpoolTable implements RunSpool {
   #partitions: number | undefined
   /** Of an adopted file: whether it names no cluster. */
   #unbound: boolean
+  /** A chunk was refused because the file was not in its place. */
+  #displaced = false
   #closed = false
 
   /** @throws IntegrityError `SPOOL_CORRUPT` when the file is not the spool of this run, or chunks are missing. */
-  constructor(db: Database, runId: string, maxBytes: number, options: { readonly unbound?: boolean } = {}) {
-    const run = readRun(db, runId)
+  constructor(db: Database, runId: string, maxBytes: number, options: TableOptions = {}) {
+    const rows = new SpoolRows(db)
+    const run = rows.run(runId)
     this.runId = runId
     this.topic = run.topic
-    this.file = db.file
     this.createdMs = run.created_ms
     this.#db = db
+    this.#rows = rows
+    this.#place = new FilePlace(db.file)
     this.#maxBytes = maxBytes
-    this.#insert = db.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
-    this.#peek = db.prepare('SELECT id, size FROM chunk WHERE id > ? ORDER BY id LIMIT 1')
-    this.#select = db.prepare('SELECT id, first_seq, records, checksum, layout, bytes FROM chunk WHERE id = ?')
-    this.#totalsUpTo = db.prepare(`${TOTALS} WHERE id <= ?`)
-    this.#delete = db.prepare('DELETE FROM chunk WHERE id <= ?')
-    this.#oldest = db.prepare('SELECT appended_ms FROM chunk ORDER BY id LIMIT 1')
+    this.#fsync = options.fsync ?? false
     this.#partitions = run.partitions ?? undefined
     this.cluster = run.cluster ?? undefined
     this.#unbound = options.unbound ?? run.cluster === null
-    const totals = this.#totals(Number.MAX_SAFE_INTEGER)
+    const totals = rows.totals(Number.MAX_SAFE_INTEGER)
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes
@@ -111,10 +84,24 @@ export class SpoolTable implements RunSpool {
     }
   }
 
-  #totals(upToId: number): Totals {
-    const totals = this.#db.use('read', () => this.#totalsUpTo.get(upToId) as Totals | undefined)
-    if (totals === undefined) throw new IntegrityError('SPOOL_CORRUPT', `${this.file} gives no totals`)
-    return totals
+  get file(): string {
+    return this.#db.file
+  }
+
+  get inPlace(): boolean {
+    return this.#place.isWhole
+  }
+
+  move(): void {
+    const [old, place] = [this.#db, this.#place]
+    const { runId } = this
+    this.#db = copyToNewFile(old, { directory: dirname(old.file), runId, fsync: this.#fsync })
+    this.#rows = new SpoolRows(this.#db)
+    this.#place = new FilePlace(this.#db.file)
+    this.#displaced = false
+    // Without its log it would be adopted as a spool that lacks the newest chunks.
+    if (place.hasName) removeSpool(old.file)
+    old.close()
   }
 
   get unbound(): boolean {
@@ -146,6 +133,7 @@ export class SpoolTable implements RunSpool {
 
   append(chunk: Chunk, { keepFreeBytes = 0 }: { readonly keepFreeBytes?: number } = {}): number {
     checkChunk(chunk)
+    if (this.#displaced) this.move()
     const layout = packLayout(chunk)
     const id = this.#nextId
     const checksum = this.#checksum(id, chunk.firstSeq, layout, chunk.bytes)
@@ -156,25 +144,32 @@ export class SpoolTable implements RunSpool {
       const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${limit}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
-    const count = chunk.ends.length
+    const { firstSeq: first_seq, bytes } = chunk
+    const records = chunk.ends.length
     try {
-      // A single statement is its own transaction.
-      this.#db.use('append to', () =>
-        this.#insert.run(id, Date.now(), chunk.firstSeq, count, size, checksum, layout, chunk.bytes),
-      )
+      this.#rows.insert({ id, first_seq, records, checksum, layout, bytes })
+      this.#checkPlace(id)
       this.#unclear = undefined
     } catch (error) {
       this.#unclear = { firstSeq: chunk.firstSeq, checksum }
       throw error
     } finally {
-      this.#nextSeq = chunk.firstSeq + count
+      this.#nextSeq = first_seq + records
     }
     this.#lastSeq = this.#nextSeq - 1
     this.#nextId = id + 1
     this.#chunks += 1
-    this.#records += count
+    this.#records += records
     this.#bytes += size
     return id
+  }
+
+  /** A chunk does not count as stored in a file without a name: it is taken out again, and the next append moves the file. */
+  #checkPlace(id: number): void {
+    if (this.inPlace) return
+    this.#displaced = true
+    this.#rows.deleteLast(id)
+    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${this.file} was removed, renamed or replaced`)
   }
 
   /** If a run_seq named two records, the consumer's duplicate filter would drop one of them. */
@@ -193,7 +188,7 @@ export class SpoolTable implements RunSpool {
     let lastId = afterId
     try {
       for (;;) {
-        const next = this.#db.use('read', () => this.#peek.get(lastId) as { id: number; size: number } | undefined)
+        const next = this.#rows.peek(lastId)
         if (next === undefined || (found.length > 0 && bytes + next.size > maxBytes)) return found
         found.push({ id: next.id, chunk: this.#load(next.id) })
         bytes += next.size
@@ -206,7 +201,7 @@ export class SpoolTable implements RunSpool {
   }
 
   #load(id: number): Chunk {
-    const row = this.#db.use('read', () => this.#select.get(id) as ChunkRow | undefined)
+    const row = this.#rows.chunk(id)
     if (row === undefined) throw this.#damaged(id, 'it is missing')
     if (this.#checksum(row.id, row.first_seq, row.layout, row.bytes) !== row.checksum) {
       throw this.#damaged(id, 'its checksum does not match')
@@ -229,9 +224,9 @@ export class SpoolTable implements RunSpool {
   trim(upToId: number): void {
     // Never beyond the last chunk: a chunk appended later is not acknowledged yet.
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(upToId, this.#nextId - 1))
-    const trimmed = this.#totals(upToId)
+    const trimmed = this.#rows.totals(upToId)
     if (trimmed.chunks === 0) return
-    this.#db.use('trim', () => this.#delete.run(upToId))
+    this.#rows.deleteUpTo(upToId)
     this.#chunks -= trimmed.chunks
     this.#records -= trimmed.records
     this.#bytes -= trimmed.bytes
@@ -248,19 +243,16 @@ export class SpoolTable implements RunSpool {
   }
 
   stats(): SpoolStats {
-    const oldest = this.#db.use('read', () => this.#oldest.get() as { appended_ms: number } | undefined)
     return {
       bytes: this.#bytes,
       chunks: this.#chunks,
       records: this.#records,
-      oldestMs: oldest?.appended_ms ?? null,
+      oldestMs: this.#rows.oldestMs(),
     }
   }
 
   firstSeqs(): number[] {
-    const statement = this.#db.prepare('SELECT first_seq FROM chunk ORDER BY id')
-    const rows = this.#db.use('read', () => statement.all() as unknown as { first_seq: number }[])
-    return rows.map(({ first_seq }) => first_seq)
+    return this.#rows.firstSeqs()
   }
 
   setAside(): string | undefined {
@@ -273,7 +265,9 @@ export class SpoolTable implements RunSpool {
     this.#closed = true
     try {
       // On a full disk even deleting rows fails, because the write-ahead log needs space. Removing the file frees space.
-      if (this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0) removeSpool(this.file)
+      if (this.#acknowledged < this.#nextId - 1 && this.#chunks > 0) {
+        if (!this.inPlace) this.move()
+      } else if (this.#place.hasName) removeSpool(this.file)
     } finally {
       this.#db.close()
     }
@@ -288,11 +282,4 @@ export function isEmptySpool(db: Database): boolean {
   if (db.fileBytes() === 0) return true
   const statement = db.prepare('SELECT id FROM chunk LIMIT 1')
   return db.use('read', () => statement.get()) === undefined
-}
-
-function readRun(db: Database, runId: string): RunRow {
-  const statement = db.prepare('SELECT run_id, topic, created_ms, partitions, cluster FROM run')
-  const run = db.use('read', () => statement.get() as RunRow | undefined)
-  if (run?.run_id === runId) return run
-  throw new IntegrityError('SPOOL_CORRUPT', `${db.file} belongs to run ${run?.run_id}`)
 }

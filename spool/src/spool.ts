@@ -26,8 +26,10 @@ export interface AdoptedSpool {
   readonly runId: string
   /** The Kafka topic of its records, as the run's owner gave it. */
   readonly topic: string
-  /** Path of the file. */
+  /** Path of the file. {@link move} changes it. */
   readonly file: string
+  /** Whether the file and its write-ahead log are still where they were made: false once one was removed, renamed or replaced. */
+  readonly inPlace: boolean
   /** Bytes as {@link SpoolStats} counts them. */
   readonly bytes: number
   /** run_seqs of the records in the file, from the first to the last; `last` is below `first` when it is empty. */
@@ -57,6 +59,12 @@ export interface AdoptedSpool {
    * close, which removes the file when all its chunks were to be deleted.
    */
   trim(upToId: number): void
+  /**
+   * Moves to a new file in the same directory, which is made again where it is missing: for a file that is not in its place.
+   * Its chunks, ids included, stay as they are.
+   * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the disk refuses; the spool then stays in the old file.
+   */
+  move(): void
   stats(): SpoolStats
   /** The run_seq of the first record of each chunk in the file, in order. @throws as {@link read}. */
   firstSeqs(): number[]
@@ -70,6 +78,8 @@ export interface RunSpool extends AdoptedSpool {
   /**
    * Commits the chunk and returns its id; ids rise by one. Once it has returned, the chunk survives the process being
    * killed, and with `fsync` the loss of power. All or nothing: a refused chunk leaves no trace.
+   *
+   * A file that is not in its place any more stores nothing: `SPOOL_UNAVAILABLE`, and the next append moves it first.
    *
    * After `SPOOL_UNAVAILABLE` the outcome is open, since the disk may have kept the commit that it reported as failed: the
    * caller MUST either append the very same chunk again, or never use its run_seqs for other records.

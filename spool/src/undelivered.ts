@@ -2,10 +2,11 @@
  * Keeps records that the broker will never take as they are. The file is a spool under a name that no adopter opens: once the
  * cause is corrected, an operator takes `.undelivered-<time>` off the name, and the next owner sends its records.
  */
+import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { chunkOfRecord } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
-import { createPrivateFile, Database } from './database.ts'
+import { createPrivateFile, Database, makeDirectory } from './database.ts'
 import { newUndeliveredFile, removeSpool, SPOOL } from './spool-file.ts'
 import type { AdoptedSpool } from './spool.ts'
 import { SpoolTable } from './spool-table.ts'
@@ -28,8 +29,9 @@ export interface Undelivered {
 export function keepUndelivered(undelivered: Undelivered): string {
   const { spool, chunk, indexes, present } = undelivered
   const firstSeq = chunk.firstSeq + (indexes[0] ?? 0)
-  if (present !== undefined && appendTo(present, undelivered, firstSeq)) return present
+  if (present !== undefined && existsSync(present) && appendTo(present, undelivered, firstSeq)) return present
   const file = newUndeliveredFile(dirname(spool.file), spool.runId)
+  makeDirectory(SPOOL, dirname(file))
   createPrivateFile(SPOOL, file)
   try {
     appendTo(file, undelivered, firstSeq)

@@ -1,8 +1,10 @@
 /** Options of an agent, checked once: an error names every wrong option. */
-import { describeIssue, InvalidInputError } from '@agent-audit/schemas'
+import { describeIssues, InvalidInputError } from '@agent-audit/schemas'
+import type { Issue } from '@agent-audit/schemas'
 import type Anthropic from '@anthropic-ai/sdk'
 import { z } from 'zod'
 import type { AuditTrail } from '../api/audit-trail.ts'
+import { findGuardIssues } from '../options/call-options.ts'
 import type { AgentTool } from './tools.ts'
 
 /** An agent: its model, its prompts, its tools. */
@@ -34,11 +36,13 @@ export interface AuditedAgentOptions {
 const aFunction = z.custom((value) => typeof value === 'function', 'expected a function')
 const count = z.int().min(1).optional()
 
-const tool = z.object({
+const tool = z.strictObject({
   name: z.string().min(1),
   description: z.string(),
   input_schema: z.looseObject({ type: z.literal('object') }),
   run: aFunction,
+  on_behalf_of: z.string().nullish(),
+  policy: z.looseObject({}).nullish(),
   requires_approval: z.boolean().optional(),
   guard: z.looseObject({}).optional(),
 })
@@ -62,10 +66,15 @@ const schema = z.strictObject({
 /** @throws InvalidInputError `OPTIONS_INVALID`. */
 export function checkAgentOptions(options: AuditedAgentOptions): AuditedAgentOptions {
   const result = schema.safeParse(options)
-  if (result.success) return options
-  const issues = result.error.issues.flatMap(describeIssue)
+  const issues = result.success ? options.tools.flatMap(findToolIssues) : describeIssues(result.error.issues, schema)
+  if (issues.length === 0) return options
   const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
   throw new InvalidInputError('OPTIONS_INVALID', `options of the agent: ${listed}`, { issues })
+}
+
+/** A guard's options are checked at its calls too; here the agent's developer sees the error, there the model would. */
+function findToolIssues({ guard = {} }: AgentTool, index: number): Issue[] {
+  return findGuardIssues(guard).map(({ path, expected }) => ({ path: `tools[${index}].guard.${path}`, expected }))
 }
 
 function has(value: unknown, name: string): boolean {

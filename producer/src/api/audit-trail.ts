@@ -34,7 +34,7 @@ export interface TrailStats extends DrainResult {
 
 /** How long to wait. Without a time-out there is no limit. */
 export interface WaitOptions {
-  /** Milliseconds. */
+  /** Milliseconds, 0 to 2147483647. */
   timeoutMs?: number | undefined
 }
 
@@ -77,11 +77,15 @@ export interface AuditTrail extends AsyncDisposable {
    * half is for the work under way.
    */
   writable(): Promise<void>
-  /** Waits until every event recorded before the call is acknowledged, or time is up. Never rejects; says how many are left. */
+  /**
+   * Waits until every event recorded before the call is acknowledged, or time is up. Never rejects; says how many are left.
+   * @throws InvalidInputError `OPTIONS_INVALID` for an unknown option or a wrong time.
+   */
   flush(options?: WaitOptions): Promise<DrainResult>
   /**
    * Takes no more events, records trail_stopped, flushes (default 10000 ms) and releases the spool. The next run on the
    * spool's directory sends the events that are left. Idempotent.
+   * @throws InvalidInputError as {@link flush}; the trail stays open.
    */
   close(options?: WaitOptions): Promise<DrainResult>
 }

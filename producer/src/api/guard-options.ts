@@ -6,7 +6,7 @@ import type { Durability } from './trail-options.ts'
 /** A policy's answer about a call. */
 export type Ruling = { outcome: 'allowed' } | { outcome: 'denied' | 'blocked'; reason: string }
 
-/** How one call is guarded. */
+/** How one call is guarded. An option that is unknown or wrong is an error (`EVENT_INVALID`) before anything is recorded or run. */
 export interface GuardOptions<T> {
   /** When the call cannot be stored: do not run the tool, or run it all the same. @defaultValue the trail's */
   onUnavailable?: 'refuse' | 'proceed' | undefined
@@ -23,7 +23,7 @@ export interface GuardOptions<T> {
   effect?: 'confirmed' | 'dispatched' | undefined
   /** The durability that the record of the call must have before the tool runs. @defaultValue the trail's */
   durability?: Durability | undefined
-  /** Longest wait for that durability, milliseconds. @defaultValue the trail's `guardTimeoutMs`; with `proceed` at most 1000 */
+  /** Longest wait for that durability, milliseconds, 1 to 2147483647. @defaultValue the trail's `guardTimeoutMs`; with `proceed` at most 1000 */
   timeoutMs?: number | undefined
   /**
    * From decideApproval, or a function that gets a verdict in this process. Needed if requires_approval. Where the approver
@@ -35,7 +35,10 @@ export interface GuardOptions<T> {
    * call is refused, whether this call needs one or not.
    */
   override?: Override | undefined
-  /** The policy. A call that it does not allow is recorded and not run. An error that it throws refuses the call, and is thrown. */
+  /**
+   * The policy. It gets a frozen copy of the call. A call that it does not allow is recorded and not run. An error that it
+   * throws, also by assigning to that copy, refuses the call, and is thrown.
+   */
   check?: ((call: ToolCall) => Ruling | Promise<Ruling>) | undefined
   /** Gives the value to record as tool_output. @defaultValue the tool's own value */
   describe?: ((value: T) => unknown) | undefined

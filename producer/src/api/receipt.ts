@@ -1,7 +1,7 @@
 /** What recording an event gives back. */
 import type { Durability } from './trail-options.ts'
 
-/** How one event is recorded. */
+/** How one event is recorded. An unknown option is an error (`EVENT_INVALID`), and nothing is recorded. */
 export interface RecordOptions {
   /** The durability of this event. `disk` needs a trail whose own durability is `disk`. @defaultValue the trail's */
   durability?: Durability | undefined

@@ -20,7 +20,7 @@ import type { SessionRef } from './session-ref.ts'
 
 /**
  * Each method records one event and returns at once. The session fills in parent_event_id and step_number unless the
- * caller gives them. All methods throw InvalidInputError only: `EVENT_INVALID` naming every wrong field (nothing is recorded then),
+ * caller gives them. All methods throw InvalidInputError only: `EVENT_INVALID` naming every wrong field or option (nothing is recorded then),
  * `RECORD_TOO_LARGE`, `SESSION_ENDED`, `TRAIL_CLOSED`.
  */
 export interface AuditSession {

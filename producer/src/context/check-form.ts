@@ -1,5 +1,5 @@
 /** The check of input that is no event: requests, decisions and references from another process, and options of a call. */
-import { describeIssue, invalidEvent } from '@agent-audit/schemas'
+import { describeIssues, invalidEvent } from '@agent-audit/schemas'
 import type { z } from 'zod'
 import { redactErrors } from '../redaction/redactor.ts'
 import type { Redactor } from '../redaction/redactor.ts'
@@ -16,6 +16,6 @@ export function checkForm<T>(schema: z.ZodType<T, T>, given: T, { eventType, red
   const result = schema.safeParse(given)
   if (result.success) return result.data
   return redactErrors(redactor, () => {
-    throw invalidEvent(eventType, result.error.issues.flatMap(describeIssue))
+    throw invalidEvent(eventType, describeIssues(result.error.issues, schema))
   })
 }

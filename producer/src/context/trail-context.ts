@@ -1,15 +1,16 @@
 /** What the sessions of one trail, and the guards of their calls, share. */
 import { invalidEvent, InvalidInputError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
-import type { Receipt } from '../api/receipt.ts'
+import type { Receipt, RecordOptions } from '../api/receipt.ts'
 import type { Durability } from '../api/trail-options.ts'
+import { areRecordOptions, refuseRecordOptions } from '../options/call-options.ts'
 import { NO_BROKER } from '../options/options.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import type { RecordRules } from '../record/complete-record.ts'
 import type { RunStamps } from '../record/event-record.ts'
 import type { ProblemReporter } from '../recorder/problems.ts'
 import type { Recorder } from '../recorder/recorder.ts'
-import { Redactor } from '../redaction/redactor.ts'
+import { redactErrors, Redactor } from '../redaction/redactor.ts'
 import { asTrailError, whenStored } from './availability.ts'
 import type { deadline } from './availability.ts'
 import { SessionSequences } from './session-sequences.ts'
@@ -83,6 +84,15 @@ export class TrailContext {
   /** @throws InvalidInputError `TRAIL_CLOSED`. */
   checkOpen(): void {
     if (this.#closed) throw new InvalidInputError('TRAIL_CLOSED', `trail ${this.runId} is closed`)
+  }
+
+  /** The durability that an event asks for. @throws InvalidInputError `EVENT_INVALID` for any other option, or as below. */
+  durabilityOf(options: RecordOptions | undefined): Durability | undefined {
+    if (options === undefined || options === null) return undefined
+    if (!areRecordOptions(options)) redactErrors(this.redactor, () => refuseRecordOptions(options))
+    const { durability } = options
+    this.checkDurability(durability)
+    return durability
   }
 
   /** @throws InvalidInputError `EVENT_INVALID` when the trail cannot give this durability. */

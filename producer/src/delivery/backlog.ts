@@ -17,6 +17,7 @@ import { type Loss, toProblem } from './protocol.ts'
 import type { Reporter } from './reporter.ts'
 import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
 import { retryMs, SpoolSearch } from './spool-search.ts'
+import { watchSpools } from './spool-watch.ts'
 import type { Work } from './work.ts'
 
 export interface BacklogOptions {
@@ -74,7 +75,9 @@ export class Backlog {
     }
     const lost = (loss: Loss): void => this.#reportLoss(loss)
     const open = (): AdoptedSpool[] => this.#feeds.map(({ spool }) => spool)
-    new SpoolSearch({ directory, resumed, work: this.#work, reporter: this.#reporter, found, lost, open }).look()
+    const shared = { work: this.#work, reporter: this.#reporter, open }
+    new SpoolSearch({ directory, resumed, found, lost, ...shared }).look()
+    watchSpools(shared)
   }
 
   /** Takes this run's own spool. */

@@ -13,7 +13,7 @@ import type { Receipt } from '../api/receipt.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import { describeApprover, findSelfApproval, reasonCodeOf } from './approver.ts'
 import type { Fault } from './approver.ts'
-import { bindInput, changedFields } from './bound-input.ts'
+import { bindInput, changedFields, frozenCopy } from './bound-input.ts'
 import type { BoundInput } from './bound-input.ts'
 import { checkVerdict } from './check-approvals.ts'
 import type { GuardHost } from './recording-session.ts'
@@ -35,7 +35,7 @@ export async function askApproval(
   const ref = session.ref
   await stored(trail, receipt, 'approval_request')
   const { tool_name, tool_input, tool_call_id, on_behalf_of } = call
-  return {
+  return frozenCopy({
     approval_id: receipt.event_id,
     session: ref,
     tool_name,
@@ -45,7 +45,7 @@ export async function askApproval(
     reason: event.reason ?? null,
     on_behalf_of: on_behalf_of ?? null,
     expires_at,
-  }
+  })
 }
 
 /**

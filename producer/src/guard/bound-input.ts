@@ -1,8 +1,8 @@
 /** The arguments of an action, bound: the producer records, has approved and runs this one copy. */
 import { hash } from 'node:crypto'
 import { invalidEvent } from '@agent-audit/schemas'
-import type { Issue } from '@agent-audit/schemas'
-import { replaceLoneSurrogates, toCanonicalText } from '../record/json-text.ts'
+import type { Issue, ToolCall } from '@agent-audit/schemas'
+import { replaceLoneSurrogates, toCanonicalText, toJsonText } from '../record/json-text.ts'
 
 export interface BoundInput {
   /** A deeply frozen copy, as canonical JSON (RFC 8785) holds it. */
@@ -25,6 +25,30 @@ export function bindInput(value: unknown, eventType: string, path: string = 'too
   return { input: freeze(JSON.parse(canonical)), sha256: hash('sha256', canonical) }
 }
 
+/**
+ * The other fields of a call, bound as its arguments are: no object of them is the caller's.
+ * @throws InvalidInputError `EVENT_INVALID` when JSON cannot hold them.
+ */
+export function bindFields({
+  content,
+  policy,
+  timestamp,
+}: ToolCall): Pick<ToolCall, 'content' | 'policy' | 'timestamp'> {
+  const issues: Issue[] = []
+  const text = content === undefined || content === null ? 'null' : toJsonText(content, 'content', issues)
+  if (text === undefined) throw invalidEvent('tool_call', issues)
+  return {
+    content: JSON.parse(text) as ToolCall['content'],
+    policy: policy && { ...policy },
+    timestamp: timestamp && new Date(timestamp),
+  }
+}
+
+/** What a callback sees: a copy, and frozen, so that a callback that tries to change it fails and changes nothing. */
+export function frozenCopy<T>(value: T): T {
+  return freeze(structuredClone(value))
+}
+
 /** Paths of the arguments that differ, as the record's `approval` names them. Both are copies of {@link bindInput}. */
 export function changedFields(from: unknown, to: unknown): string[] {
   if (!isObject(from) || !isObject(to)) return ['tool_input']
@@ -41,7 +65,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function freeze(value: unknown): unknown {
+function freeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value
   for (const member of Object.values(value)) freeze(member)
   return Object.freeze(value)

@@ -9,6 +9,8 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { ToolCall } from '@agent-audit/schemas'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { onUnavailable } from '../context/availability.ts'
+import { takeGuardOptions } from '../options/call-options.ts'
+import { redactErrors } from '../redaction/redactor.ts'
 import { approve, checkOverridden, judge } from './judge.ts'
 import { checkOverride } from './check-approvals.ts'
 import { execute, notRun, whyNot } from './execute.ts'
@@ -23,8 +25,9 @@ const PROCEED_TIMEOUT_MS = 1000
 export async function guard<I, T>(
   host: GuardHost,
   given: ToolCall<I>,
-  { work, options }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
+  { work, options: wished }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
 ): Promise<T> {
+  const options = redactErrors(host.trail.redactor, () => takeGuardOptions(wished))
   const requires_approval = given?.requires_approval === true || options.approval !== undefined
   const guarded = new GuardedCall(host, { ...given, requires_approval }, options.durability)
   if (options.override !== undefined)

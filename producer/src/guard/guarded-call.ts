@@ -19,7 +19,7 @@ import { describeThrown } from '../record/thrown.ts'
 import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import { reasonCodeOf } from './approver.ts'
-import { bindInput } from './bound-input.ts'
+import { bindFields, bindInput, frozenCopy } from './bound-input.ts'
 import type { BoundInput } from './bound-input.ts'
 import type { GuardHost } from './recording-session.ts'
 
@@ -54,16 +54,24 @@ export class GuardedCall {
     host.session.checkOpen()
     const call = redactErrors(host.trail.redactor, () => checkInput('tool_call', given))
     host.trail.checkDurability(durability)
-    const { input, sha256 } = redactErrors(host.trail.redactor, () => bindInput(call.tool_input, 'tool_call'))
+    const { input, sha256, fields } = redactErrors(host.trail.redactor, () => ({
+      ...bindInput(call.tool_input, 'tool_call'),
+      fields: bindFields(call),
+    }))
     this.host = host
-    this.#call = { ...call, tool_input: input }
+    this.#call = { ...call, ...fields, tool_input: input }
     this.#sha256 = sha256
     this.#durability = durability
   }
 
-  /** Checked; its arguments are a frozen copy. */
-  get call(): ToolCall {
+  /** Checked, and what is recorded and runs. For the guard alone: callbacks get {@link shown}. */
+  get call(): Readonly<ToolCall> {
     return this.#call
+  }
+
+  /** The call as it is now, for a callback. */
+  get shown(): ToolCall {
+    return frozenCopy(this.#call)
   }
 
   /** Digest of the arguments, 64 hex digits. */

@@ -16,7 +16,7 @@ type Check = (call: ToolCall) => Ruling | Promise<Ruling>
 
 /** @throws ActionRefusedError unless the policy allows the call, or there is an override; else what the policy throws. */
 export async function judge(guarded: GuardedCall, check: Check): Promise<void> {
-  const ruling = await guarded.decided('check', async () => checkRuling(await check(guarded.call)))
+  const ruling = await guarded.decided('check', async () => checkRuling(await check(guarded.shown)))
   if (ruling.outcome === 'allowed') return
   guarded.object(ruling.outcome === 'denied' ? 'DENIED' : 'BLOCKED', ruling.reason, ruling.outcome)
 }

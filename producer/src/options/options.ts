@@ -4,7 +4,7 @@ import { brokersSchema, saslSchema, sslSchema } from '@agent-audit/kafka'
 import {
   DEFAULT_RETENTION_CLASS,
   DEFAULT_TOPIC,
-  describeIssue,
+  describeIssues,
   InvalidInputError,
   topicOfClass,
 } from '@agent-audit/schemas'
@@ -135,7 +135,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
   const { destination, issues: inEnvironment } = chooseDestination({ ...options }, unnamed)
   const inOptions = result.success
     ? findContradictions(options, destination)
-    : result.error.issues.flatMap(describeIssue)
+    : describeIssues(result.error.issues, schema)
   const issues = [...inOptions, ...inEnvironment]
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')

@@ -208,8 +208,8 @@ export class Session implements RecordingSession {
   #record<Type extends keyof BuiltIn>(type: Type, input: BuiltIn[Type], options: RecordOptions | undefined): Receipt {
     this.checkOpen()
     const checked = redactErrors(this.#trail.redactor, () => checkInput(type, input))
-    this.#trail.checkDurability(options?.durability)
-    return this.#append(type, checked, options)
+    const durability = this.#trail.durabilityOf(options)
+    return this.#append(type, checked, durability && { durability })
   }
 
   recordChecked<Type extends string>(

@@ -15,6 +15,7 @@ import type { startDelivery } from '../delivery/port.ts'
 import { decide } from '../guard/approval-events.ts'
 import { checkRequest } from '../guard/check-approvals.ts'
 import type { RecordingSession } from '../guard/recording-session.ts'
+import { takeWaitOptions } from '../options/call-options.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import { Causes } from '../record/causes.ts'
 import type { Cause } from '../record/causes.ts'
@@ -200,11 +201,12 @@ export class Trail implements AuditTrail {
   }
 
   flush(options: WaitOptions = {}): Promise<DrainResult> {
-    return this.recorder.drain(options.timeoutMs)
+    return this.recorder.drain(takeWaitOptions('flush', options).timeoutMs)
   }
 
   close(options: WaitOptions = {}): Promise<DrainResult> {
-    this.#closing ??= this.#close(options.timeoutMs ?? CLOSE_TIMEOUT_MS)
+    const { timeoutMs = CLOSE_TIMEOUT_MS } = takeWaitOptions('close', options)
+    this.#closing ??= this.#close(timeoutMs)
     return this.#closing
   }
 

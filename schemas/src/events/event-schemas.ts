@@ -1,6 +1,7 @@
 /** The check of a caller's input: one zod schema for each event type. The compiler compares them with event-inputs.ts. */
 import { z } from 'zod'
 import { InvalidInputError, type Issue } from '../errors.ts'
+import { noSuch } from '../near-name.ts'
 import { EFFECTS } from './action-fields.ts'
 import { type CustomEvent, type EventInputs, OUTCOMES, type SessionInputs } from './event-inputs.ts'
 
@@ -174,7 +175,7 @@ export function checkInput(type: string, input: unknown): unknown {
   const required = REQUIRED_UNKNOWN[key]
   const missing = required !== undefined && (input as Record<string, unknown> | null)?.[required] === undefined
   if (result.success && !missing) return result.data
-  const issues: Issue[] = (result.error?.issues ?? []).flatMap(describeIssue)
+  const issues: Issue[] = describeIssues(result.error?.issues ?? [], SCHEMAS[key]())
   if (missing && result.success) issues.push({ path: required, expected: 'expected a value, it is missing' })
   throw invalidEvent(key === 'custom' ? 'custom event' : key, issues)
 }
@@ -185,21 +186,33 @@ export function invalidEvent(what: string, issues: readonly Issue[]): InvalidInp
   return new InvalidInputError('EVENT_INVALID', `${what} not recorded: ${listed.join('; ')}`, { issues })
 }
 
-/** Turns an issue of zod into issues of the error tree: the path as text, unknown keys one by one. */
-export function describeIssue(issue: z.core.$ZodIssue): Issue[] {
+/**
+ * Turns issues of zod into issues of the error tree: the path as text, unknown keys one by one.
+ * @param schema - Whose issues they are: names the known field that an unknown one may stand for.
+ */
+export function describeIssues(issues: readonly z.core.$ZodIssue[], schema: z.ZodType): Issue[] {
+  const names = schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
+  return issues.flatMap((issue) => describeIssue(issue, names))
+}
+
+/** @param names - Of the fields at the top. */
+function describeIssue(issue: z.core.$ZodIssue, names: readonly string[]): Issue[] {
   const path = issue.path.reduce<string>(
     (at, key) => (typeof key === 'number' ? `${at}[${key}]` : at === '' ? String(key) : `${at}.${String(key)}`),
     '',
   )
   if (issue.code === 'invalid_union') return describeUnion(issue.errors, issue.path)
   if (issue.code !== 'unrecognized_keys') return [{ path, expected: issue.message }]
-  return issue.keys.map((key) => ({ path: path === '' ? key : `${path}.${key}`, expected: 'no such field' }))
+  return issue.keys.map((key) => ({
+    path: path === '' ? key : `${path}.${key}`,
+    expected: noSuch('field', key, path === '' ? names : []),
+  }))
 }
 
 /** Of several forms, describes the form that the input matches best: it has faults only below the top, or unknown keys. */
 function describeUnion(forms: readonly (readonly z.core.$ZodIssue[])[], path: readonly PropertyKey[]): Issue[] {
   const within = (issues: readonly z.core.$ZodIssue[]): Issue[] =>
-    issues.flatMap((issue) => describeIssue({ ...issue, path: [...path, ...issue.path] }))
+    issues.flatMap((issue) => describeIssue({ ...issue, path: [...path, ...issue.path] }, []))
   const meant = forms.find((issues) =>
     issues.every(({ path: at, code }) => at.length > 0 || code === 'unrecognized_keys'),
   )
