@@ -49,6 +49,7 @@ export function createConsumer(
 ): Consumer {
   const metrics = createMetrics()
   let status = { ready: false, reason: 'starting' }
+  let foreign: readonly string[] = []
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
@@ -65,10 +66,14 @@ export function createConsumer(
           await checkDurability()
           status = { ready: true, reason: 'consuming' }
           await watchParts(parts, pace, () =>
-            parts.source.run((assignment) => {
-              backOff.noteWork()
-              return pace.during(() => work(assignment, parts, options))
-            }, drain),
+            parts.source.run(
+              (assignment) => {
+                backOff.noteWork()
+                return pace.during(() => work(assignment, parts, options))
+              },
+              drain,
+              refuse,
+            ),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
@@ -84,6 +89,12 @@ export function createConsumer(
       endLag()
       await Promise.allSettled([parts.source.close(), parts.sink.close()])
     }
+  }
+
+  /** The group gave this consumer topics that it does not read, and no one else reads them. */
+  function refuse(topics: readonly string[]): void {
+    foreign = topics
+    for (const topic of topics) log.fatal({ topic }, describeForeign(topic))
   }
 
   async function work(assignment: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
@@ -103,11 +114,16 @@ export function createConsumer(
     run,
     metrics,
     get status() {
-      if (!status.ready || metrics.stopped.size === 0) return status
-      const reasons = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+      const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+      const reasons = [...foreign.map(describeForeign), ...stopped]
+      if (!status.ready || reasons.length === 0) return status
       return { ready: false, reason: reasons.join('\n') }
     },
   }
+}
+
+function describeForeign(topic: string): string {
+  return `the group assigned topic ${topic} to this consumer, whose AUDIT_TOPICS do not name it: its partitions are not read. An older consumer leads the group: restart it with this release`
 }
 
 /**
