@@ -8,7 +8,7 @@ import { createKafkaSource } from '@agent-audit/kafka/source'
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
-import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
+import { checkClasses, createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createDurabilityCheck } from './log/durability.ts'
@@ -101,7 +101,8 @@ export function createConsumer(
     log.info({ topic: assignment.topic, partition: assignment.partition }, 'partition assigned')
     const observer = metrics.observe(assignment, log)
     try {
-      await writePartition(assignment, { ...parts, observer, options })
+      const check = checkClasses(parts.check, assignment.topic)
+      await writePartition(assignment, { ...parts, check, observer, options })
     } catch (error) {
       metrics.lag.loseMembership()
       throw error

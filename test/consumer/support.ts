@@ -86,6 +86,8 @@ export interface LogOptions {
   readonly clean?: boolean
   /** Of the topic's name, such as `.pci`: its records may have that class, or `default`. @defaultValue none */
   readonly ending?: string
+  /** Of the embedded log. @defaultValue `audit.events`, or one with that ending */
+  readonly topic?: string
   /** Consumer group. @defaultValue one of its own on Kafka */
   readonly group?: string
 }
@@ -96,7 +98,7 @@ export type OpenLog = (store: Store, options?: LogOptions) => Promise<TestLog>
 export async function openEmbedded(store: Store, options: LogOptions = {}): Promise<TestLog> {
   const directory = mkdtempSync(join(tmpdir(), 'consumer-log-'))
   const partitions = options.partitions ?? 1
-  const topic = options.ending === undefined ? 'audit.events' : `other${options.ending}`
+  const topic = options.topic ?? (options.ending === undefined ? 'audit.events' : `other${options.ending}`)
   const names = { topic, group: options.group ?? 'audit-writer' }
   if (options.clean !== false) makeEmbeddedTopic(directory, { topic: names.topic, groupId: names.group }, partitions)
   const log = openEmbeddedLog({ directory })
