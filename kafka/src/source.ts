@@ -3,10 +3,21 @@
  * Kafka (kafka-source.ts), the consumer's embedded log, and the simulation's model. The pipeline cannot tell them apart.
  */
 
+/**
+ * The log times that a column of ClickHouse holds (DateTime64), and that its months tell apart. A broker's clock gives no other;
+ * a producer does, where the topic takes its time (`message.timestamp.type=CreateTime`).
+ */
+export const LOG_TIMES: { readonly first: number; readonly last: number } = { first: 0, last: Date.UTC(2300, 0) - 1 }
+
+/** The nearest log time that can be stored. */
+export function storableLogTime(ms: number): number {
+  return ms > LOG_TIMES.last ? LOG_TIMES.last : ms >= LOG_TIMES.first ? ms : LOG_TIMES.first
+}
+
 /** One record of the log, as the broker returned it. */
 export interface LogRecord {
   readonly offset: number
-  /** Append time at the broker, milliseconds since 1970. */
+  /** Append time at the broker, milliseconds since 1970, within {@link LOG_TIMES}. */
   readonly logTimeMs: number
   readonly key: Buffer | null
   /** null is a tombstone. */

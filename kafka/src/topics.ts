@@ -7,7 +7,7 @@ import type { KafkaConnection } from './connection.ts'
 import { durabilityOf } from './durability-check.ts'
 import type { Committed } from './source.ts'
 
-export { findWeakDurability, type WeakSetting } from './durability-check.ts'
+export { findWeakDurability, TIMESTAMP_TYPE, type WeakSetting } from './durability-check.ts'
 
 /** The settings that a topic must have. */
 export interface TopicPlan {
