@@ -1,7 +1,7 @@
 /** Sends dead letters to their topics again, and reports the outcome of each. */
 import { type Analytics, type DeadLetter, type DeadRecord, readDeadLetter } from '@agent-audit/analytics'
 import { openReplay, type Replay } from '@agent-audit/producer/replay'
-import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
+import { AuditUnavailableError, classesOfTopic, isBelowDefaultTopic, TrailError } from '@agent-audit/schemas'
 import type { Opened } from './dead-record.ts'
 
 /** The outcome of one: sent and acknowledged by the log; not sent, and why; or a dry run would send it. */
@@ -59,7 +59,7 @@ async function replayTopic(
   let replay: Replay | undefined
   try {
     for (const letter of letters) {
-      const opened = await openLetter(analytics, letter, options)
+      const opened = await openLetter(analytics, topic, letter, options)
       if ('outcome' in opened) results.push(opened)
       else if (options.dryRun) results.push({ ...refused(letter, null), outcome: 'would replay' })
       else {
@@ -78,6 +78,7 @@ async function replayTopic(
 
 async function openLetter(
   analytics: Analytics,
+  topic: string,
   letter: DeadLetter,
   { open, force }: ReplayOptions,
 ): Promise<Replayed | Extract<Opened, { whole: true }>> {
@@ -91,7 +92,10 @@ async function openLetter(
   const record = await readDeadLetter(analytics, letter)
   if (record === undefined) return refused(letter, 'it is no longer in the table')
   const opened = await open(record)
-  return opened.whole ? opened : refused(letter, opened.reason)
+  if (!opened.whole) return refused(letter, opened.reason)
+  // The event keeps its class, so that it would become a dead letter again.
+  if (classesOfTopic(topic).includes(opened.event.retention_class)) return opened
+  return refused(letter, `topic ${topic} does not have its retention class`)
 }
 
 async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay['replay']>[0]): Promise<Replayed> {
@@ -109,11 +113,12 @@ async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay
 
 function openRun(topic: string, destination: Destination): Replay {
   // No spool: this command waits for `acked` of each receipt, which every log gives, and reports the events without it.
+  const [retentionClass] = classesOfTopic(topic)
   return openReplay({
     ...destination,
+    ...(isBelowDefaultTopic(topic) ? { retentionClass } : { topic }),
     agentId: 'agent-audit',
     producerId: 'agent-audit dead-letters replay',
-    topic,
     durability: 'memory',
     maxRecordBytes: MAX_RECORD_BYTES,
     onProblem: () => undefined,

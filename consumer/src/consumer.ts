@@ -8,7 +8,7 @@ import { createKafkaSource } from '@agent-audit/kafka/source'
 import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
-import { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
+import { checkClasses, createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createDurabilityCheck } from './log/durability.ts'
@@ -49,6 +49,7 @@ export function createConsumer(
 ): Consumer {
   const metrics = createMetrics()
   let status = { ready: false, reason: 'starting' }
+  let foreign: readonly string[] = []
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
@@ -65,10 +66,14 @@ export function createConsumer(
           await checkDurability()
           status = { ready: true, reason: 'consuming' }
           await watchParts(parts, pace, () =>
-            parts.source.run((assignment) => {
-              backOff.noteWork()
-              return pace.during(() => work(assignment, parts, options))
-            }, drain),
+            parts.source.run(
+              (assignment) => {
+                backOff.noteWork()
+                return pace.during(() => work(assignment, parts, options))
+              },
+              drain,
+              refuse,
+            ),
           )
         } catch (error) {
           if (!(error instanceof TrailError && error.retryable)) throw error
@@ -86,11 +91,18 @@ export function createConsumer(
     }
   }
 
+  /** The group gave this consumer topics that it does not read, and no one else reads them. */
+  function refuse(topics: readonly string[]): void {
+    foreign = topics
+    for (const topic of topics) log.fatal({ topic }, describeForeign(topic))
+  }
+
   async function work(assignment: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
     log.info({ topic: assignment.topic, partition: assignment.partition }, 'partition assigned')
     const observer = metrics.observe(assignment, log)
     try {
-      await writePartition(assignment, { ...parts, observer, options })
+      const check = checkClasses(parts.check, assignment.topic)
+      await writePartition(assignment, { ...parts, check, observer, options })
     } catch (error) {
       metrics.lag.loseMembership()
       throw error
@@ -103,11 +115,16 @@ export function createConsumer(
     run,
     metrics,
     get status() {
-      if (!status.ready || metrics.stopped.size === 0) return status
-      const reasons = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+      const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+      const reasons = [...foreign.map(describeForeign), ...stopped]
+      if (!status.ready || reasons.length === 0) return status
       return { ready: false, reason: reasons.join('\n') }
     },
   }
+}
+
+function describeForeign(topic: string): string {
+  return `the group assigned topic ${topic} to this consumer, whose AUDIT_TOPICS do not name it: its partitions are not read. An older consumer leads the group: restart it with this release`
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The consumer's metrics, for Prometheus. Names and units follow its conventions; labels never hold content. */
-import type { LogPartition } from '@agent-audit/kafka'
+import { LOG_TIMES, type LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import { Lag, type LagSample, type PartitionLag } from './lag.ts'
@@ -114,6 +114,9 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
   unclear: 'insert without a clear answer: reading the tables',
 }
 
+const CLAMPED =
+  'records whose time no column holds: stored with the nearest one. Set message.timestamp.type=LogAppendTime'
+
 interface ObserverParts {
   readonly meters: Meters
   readonly stopped: Map<string, string>
@@ -143,6 +146,9 @@ function createObserver(
       const dead = batch.skipped.filter((row) => row.kind === 'dead')
       if (dead.length > 0)
         log.warn({ ...labels, count: dead.length, first: dead[0]?.offset, reason: dead[0]?.reason }, 'dead letters')
+      if (batch.lastLogTimeMs === LOG_TIMES.first || batch.lastLogTimeMs === LOG_TIMES.last) {
+        log.warn({ ...labels, first: batch.first, next: batch.next }, CLAMPED)
+      }
       log.debug({ ...labels, first: batch.first, next: batch.next, events: batch.block.count }, 'batch stored')
     },
     inserted: (table, ms) => meters.insert.observe({ table }, ms / 1000),

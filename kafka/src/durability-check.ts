@@ -10,7 +10,7 @@ import type { KafkaConnection } from './connection.ts'
 export interface WeakSetting {
   /** Undefined: of the cluster. */
   readonly topic: string | undefined
-  readonly setting: 'brokers' | 'replication.factor' | 'min.insync.replicas' | 'unclean.leader.election.enable'
+  readonly setting: 'brokers' | keyof typeof EFFECTS
   readonly value: string
   readonly assumed: string
   /** All of it, and what may happen, as a sentence. */
@@ -18,10 +18,13 @@ export interface WeakSetting {
 }
 
 const ASSUMED = { replicas: 3, inSync: 2 }
+/** Without LogAppendTime the consumer does not start. */
+export const TIMESTAMP_TYPE = 'message.timestamp.type'
 const EFFECTS = {
   'replication.factor': 'fewer brokers hold each record',
   'min.insync.replicas': 'one broker alone may acknowledge a record, which is lost with that broker',
   'unclean.leader.election.enable': 'a broker that lacks acknowledged records may become the leader: they are lost',
+  'message.timestamp.type': 'its producers choose log_time, and so the month that a record is stored and dropped with',
 }
 
 /**
@@ -53,9 +56,9 @@ export async function findWeakDurability(
   try {
     await admin.connect()
     const { brokers } = await admin.describeCluster()
-    if (brokers.length === 1 && (await fewestReplicas(admin, topics)) === 1) return [oneBroker()]
-    const found = await Promise.all(topics.map((topic) => checkTopic(admin, topic)))
-    return found.flat()
+    const found = (await Promise.all(topics.map((topic) => checkTopic(admin, topic)))).flat()
+    if (brokers.length > 1 || (await fewestReplicas(admin, topics)) > 1) return found
+    return [oneBroker(), ...found.filter(({ setting }) => setting === TIMESTAMP_TYPE)]
   } catch (error) {
     throw describeKafkaError(error, connection)
   } finally {
@@ -86,6 +89,8 @@ async function checkTopic(admin: Admin, topic: string): Promise<WeakSetting[]> {
   if (inSync !== undefined && Number(inSync) < ASSUMED.inSync)
     found.push(weak('min.insync.replicas', inSync, String(ASSUMED.inSync)))
   if (unclean === 'true') found.push(weak('unclean.leader.election.enable', unclean, 'false'))
+  const time = valueOf(TIMESTAMP_TYPE)
+  if (time !== undefined && time !== 'LogAppendTime') found.push(weak(TIMESTAMP_TYPE, time, 'LogAppendTime'))
   return found
 }
 

@@ -12,15 +12,17 @@ export {
   sslSchema,
 } from './connection.ts'
 export type { OutgoingRecord, Reached, Sender, SenderSettings, TopicPartition } from './sender.ts'
-export type {
-  Assignment,
-  BatchDecoder,
-  BatchDecoders,
-  CommitAnswer,
-  Committed,
-  LogPartition,
-  LogPosition,
-  LogRecord,
-  LogSlice,
-  Source,
+export {
+  type Assignment,
+  type BatchDecoder,
+  type BatchDecoders,
+  type CommitAnswer,
+  type Committed,
+  type LogPartition,
+  type LogPosition,
+  type LogRecord,
+  type LogSlice,
+  LOG_TIMES,
+  type Source,
+  storableLogTime,
 } from './source.ts'

@@ -13,6 +13,7 @@ import type { Admin, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, Kafka }
 import { createKafka, describeKafkaError, isKafkaJsError } from './client.ts'
 import { REQUEST_TIMEOUT_MS } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
+import { HEARTBEAT_MS, memberConfig } from './group-config.ts'
 import { KafkaAssignment } from './kafka-assignment.ts'
 import { positionsOf } from './log-ends.ts'
 import { FetchedBatches } from './patches/fetch-reader.ts'
@@ -20,6 +21,8 @@ import { onRejoin } from './patches/rejoin.ts'
 import type { Assignment, BatchDecoders, CommitAnswer, FetchMemory, Source } from './source.ts'
 import { positionOf } from './topics.ts'
 import { within } from './within.ts'
+
+export { dividePartitions } from './assigner.ts'
 
 export interface KafkaSourceOptions extends KafkaConnection {
   readonly topics: readonly string[]
@@ -34,17 +37,6 @@ export interface KafkaSourceOptions extends KafkaConnection {
 const [LEAVE_TIMEOUT_MS, CLOSE_TIMEOUT_MS] = [2000, 1000]
 /** Longest wait for work on assignments that have ended, milliseconds: longer than any query or insert may take. */
 const WORK_TIMEOUT_MS = 45_000
-/** How soon a member learns that the group waits for it to rejoin, milliseconds. */
-const HEARTBEAT_MS = 1000
-/** Longest wait of an empty fetch, milliseconds. A seek or a resume takes effect no later. */
-const FETCH_WAIT_MS = 100
-/** How soon added partitions are found, milliseconds: kafkajs refreshes its metadata at this age, by default 5 minutes. */
-const METADATA_MAX_AGE_MS = 30_000
-/** A fetch waits for this many bytes, or for FETCH_WAIT_MS. Without it every few records would cost a round trip. */
-const MIN_BYTES = 64 * 1024
-/** Compressed bytes of one partition, and of all partitions in a response. Unpacked into objects they weigh many times that. */
-const MAX_BYTES_PER_PARTITION = 2 ** 18
-const MAX_BYTES = 2 ** 20
 
 export function createKafkaSource(options: KafkaSourceOptions): Source {
   const kafka = createKafka(options)
@@ -63,8 +55,10 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
   return {
     sourceId: () => withAdmin((_, clusterId) => Promise.resolve(clusterId)),
     positions: () => withAdmin((admin) => positionsOf(admin, options)),
-    run: (work, draining) =>
-      withAdmin((admin, clusterId) => new GroupMember({ kafka, admin, clusterId, options, work, draining }).run()),
+    run: (work, draining, refused = () => undefined) =>
+      withAdmin((admin, clusterId) =>
+        new GroupMember({ kafka, admin, clusterId, options, work, draining, refused }).run(),
+      ),
     close: () => Promise.resolve(),
   }
 }
@@ -82,6 +76,7 @@ interface MemberParts {
   readonly options: KafkaSourceOptions
   readonly work: (assignment: Assignment) => Promise<void>
   readonly draining: AbortSignal
+  readonly refused: (topics: readonly string[]) => void
 }
 
 type SendCommit = EachBatchPayload['commitOffsetsIfNecessary']
@@ -106,21 +101,7 @@ class GroupMember {
 
   constructor(parts: MemberParts) {
     this.#parts = parts
-    const { groupId, sessionTimeoutMs } = parts.options
-    this.#consumer = parts.kafka.consumer({
-      groupId,
-      sessionTimeout: sessionTimeoutMs,
-      rebalanceTimeout: sessionTimeoutMs,
-      heartbeatInterval: Math.min(HEARTBEAT_MS, Math.floor(sessionTimeoutMs / 10)),
-      maxWaitTimeInMs: FETCH_WAIT_MS,
-      minBytes: MIN_BYTES,
-      metadataMaxAge: METADATA_MAX_AGE_MS,
-      maxBytesPerPartition: MAX_BYTES_PER_PARTITION,
-      maxBytes: MAX_BYTES,
-      allowAutoTopicCreation: false,
-      // After a crash the member leaves, and the consumer joins again with its own back-off.
-      retry: { retries: 5, initialRetryTime: 100, restartOnFailure: () => Promise.resolve(false) },
-    })
+    this.#consumer = parts.kafka.consumer(memberConfig(parts.options))
   }
 
   async run(): Promise<void> {
@@ -159,8 +140,13 @@ class GroupMember {
       // The new generation begins with the response to this request. Work of the old epoch must not commit under it.
       if (payload.apiName === 'JoinGroup') this.#endEpoch()
     })
+    // Comes just before the event that the group was joined. kafkajs has left these topics out of the assignment.
+    let foreign: readonly string[] = []
+    this.#consumer.on(events.RECEIVED_UNSUBSCRIBED_TOPICS, ({ payload }) => (foreign = payload.topicsNotSubscribed))
     this.#consumer.on(events.GROUP_JOIN, ({ payload }) => {
       this.#aliveAt = performance.now()
+      this.#parts.refused(foreign)
+      foreign = []
       this.#startEpoch(payload)
     })
     this.#consumer.on(events.HEARTBEAT, () => void (this.#aliveAt = performance.now()))

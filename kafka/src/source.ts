@@ -3,10 +3,21 @@
  * Kafka (kafka-source.ts), the consumer's embedded log, and the simulation's model. The pipeline cannot tell them apart.
  */
 
+/**
+ * The log times that a column of ClickHouse holds (DateTime64), and that its months tell apart. A broker's clock gives no other;
+ * a producer does, where the topic takes its time (`message.timestamp.type=CreateTime`).
+ */
+export const LOG_TIMES: { readonly first: number; readonly last: number } = { first: 0, last: Date.UTC(2300, 0) - 1 }
+
+/** The nearest log time that can be stored. */
+export function storableLogTime(ms: number): number {
+  return ms > LOG_TIMES.last ? LOG_TIMES.last : ms >= LOG_TIMES.first ? ms : LOG_TIMES.first
+}
+
 /** One record of the log, as the broker returned it. */
 export interface LogRecord {
   readonly offset: number
-  /** Append time at the broker, milliseconds since 1970. */
+  /** Append time at the broker, milliseconds since 1970, within {@link LOG_TIMES}. */
   readonly logTimeMs: number
   readonly key: Buffer | null
   /** null is a tombstone. */
@@ -81,9 +92,15 @@ export interface Source {
   /**
    * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
    * group and returns once `drain` is aborted and all work is done.
+   * @param refused - Called after each join with the topics that the group assigned to this member although it does not subscribe
+   * them, mostly none: their partitions are not taken, and no other member reads them until the next join.
    * @throws the error of `work`, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
-  run(work: (assignment: Assignment) => Promise<void>, drain: AbortSignal): Promise<void>
+  run(
+    work: (assignment: Assignment) => Promise<void>,
+    drain: AbortSignal,
+    refused?: (topics: readonly string[]) => void,
+  ): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
   /**

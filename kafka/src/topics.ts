@@ -1,12 +1,13 @@
 /** Topics as the trail needs them: created or altered by `agent-audit setup`, and a group's position in one. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs, { type Admin } from 'kafkajs'
+import { assignBySubscription } from './assigner.ts'
 import { createKafka, describeKafkaError } from './client.ts'
 import type { KafkaConnection } from './connection.ts'
 import { durabilityOf } from './durability-check.ts'
 import type { Committed } from './source.ts'
 
-export { findWeakDurability, type WeakSetting } from './durability-check.ts'
+export { findWeakDurability, TIMESTAMP_TYPE, type WeakSetting } from './durability-check.ts'
 
 /** The settings that a topic must have. */
 export interface TopicPlan {
@@ -186,6 +187,8 @@ export async function commitStartMark(connection: KafkaConnection, mark: StartMa
     // Leaving the group waits for the fetch under way.
     maxWaitTimeInMs: 100,
     allowAutoTopicCreation: false,
+    // This member may lead a group whose others read more topics.
+    partitionAssigners: [assignBySubscription],
   })
   const assigned: number[] = []
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {

@@ -40,6 +40,7 @@ export type ErrorCode =
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'
   | 'LOG_INVALID'
+  | 'LOG_UNFIT'
   | 'LOG_REPLACED'
   | 'LOG_TRUNCATED'
   | 'BATCH_UNREADABLE'

@@ -65,6 +65,7 @@ export {
 export { excessiveGrants, readerGrants, writerGrants } from './clickhouse/grants.ts'
 export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
+  classesOfTopic,
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
   DEFAULT_RETENTION_CLASS,
@@ -72,6 +73,7 @@ export {
   EXPIRED_TABLE,
   DEFAULT_TOPIC,
   EVENTS_TABLE,
+  isBelowDefaultTopic,
   LOGS_TABLE,
   logIdOf,
   SKIPPED_TABLE,

@@ -25,3 +25,19 @@ export function logIdOf(sourceId: string, topic: string): Buffer {
 export function topicOfClass(topic: string, retentionClass: string): string {
   return retentionClass === DEFAULT_RETENTION_CLASS ? topic : `${topic}.${retentionClass}`
 }
+
+/**
+ * Classes whose records may be in a topic: the inverse of {@link topicOfClass}. One for `audit.events` and the topics below it.
+ * Another name tells only the candidates: `acme.events.pci` may be of `default`, `events.pci` or `pci`.
+ */
+export function classesOfTopic(topic: string): readonly string[] {
+  if (topic === DEFAULT_TOPIC) return [DEFAULT_RETENTION_CLASS]
+  if (isBelowDefaultTopic(topic)) return [topic.slice(DEFAULT_TOPIC.length + 1)]
+  const [, ...parts] = topic.split('.')
+  return [DEFAULT_RETENTION_CLASS, ...parts.map((_, index) => parts.slice(index).join('.'))]
+}
+
+/** Whether the topic is named after a class of the default topic. Such a name is no base for the topics of classes. */
+export function isBelowDefaultTopic(topic: string): boolean {
+  return topic.startsWith(`${DEFAULT_TOPIC}.`)
+}

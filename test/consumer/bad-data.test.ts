@@ -52,7 +52,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
   beforeEach(refusePoison)
 
   it('keeps a refused record as long as its own class says', async () => {
-    const log = await openLog(store)
+    const log = await openLog(store, { ending: '.hipaa' })
     const poison = { retention_class: 'hipaa', reasoning: 'poison, past any deadline' }
     const sound = { retention_class: 'hipaa', reasoning: 'sound' }
     const run = `class ${logIdOf(log.sourceId, log.topic).toString('hex')}`

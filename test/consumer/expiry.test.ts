@@ -44,8 +44,8 @@ const offsetsOf = async (log: TestLog): Promise<number[]> =>
 
 describe.each(kinds)('on %s', (_, openLog) => {
   it('goes on behind dropped rows that a note covers, the last one among them, as after any others', async () => {
-    const log = await openLog(store)
     const retention_class = `short${classes++}`
+    const log = await openLog(store, { ending: `.${retention_class}` })
     const values = [0, 1, 2, 3].map((seq) => encodeRecord(makeRecord('a', seq, { retention_class })))
     await log.append(0, [...values, null])
     const first = runConsumer(patientEnvironmentOf(store, log))

@@ -84,6 +84,12 @@ export interface LogOptions {
   readonly partitions?: number
   /** @defaultValue true */
   readonly clean?: boolean
+  /** Of the topic's name, such as `.pci`: its records may have that class, or `default`. @defaultValue none */
+  readonly ending?: string
+  /** Of the embedded log. @defaultValue `audit.events`, or one with that ending */
+  readonly topic?: string
+  /** Consumer group. @defaultValue one of its own on Kafka */
+  readonly group?: string
 }
 
 /** Makes logs of one kind: the consumer's promises hold on all kinds. */
@@ -92,7 +98,8 @@ export type OpenLog = (store: Store, options?: LogOptions) => Promise<TestLog>
 export async function openEmbedded(store: Store, options: LogOptions = {}): Promise<TestLog> {
   const directory = mkdtempSync(join(tmpdir(), 'consumer-log-'))
   const partitions = options.partitions ?? 1
-  const names = { topic: 'audit.events', group: 'audit-writer' }
+  const topic = options.topic ?? (options.ending === undefined ? 'audit.events' : `other${options.ending}`)
+  const names = { topic, group: options.group ?? 'audit-writer' }
   if (options.clean !== false) makeEmbeddedTopic(directory, { topic: names.topic, groupId: names.group }, partitions)
   const log = openEmbeddedLog({ directory })
   log.createTopic(names.topic, partitions)
@@ -124,7 +131,7 @@ export function openOnKafka(brokers: readonly string[]): OpenLog {
     const retry = { retries: 10, initialRetryTime: 100 }
     const kafka = new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING, retry })
     const name = `${process.pid}-${Date.now()}-${topics++}`
-    const names = { topic: `audit.${name}`, group: `writer-${name}` }
+    const names = { topic: `audit-${name}${options.ending ?? ''}`, group: options.group ?? `writer-${name}` }
     const [admin, producer] = [kafka.admin(), kafka.producer({ allowAutoTopicCreation: false })]
     await Promise.all([admin.connect(), producer.connect()])
     onTestFinished(async () => {

@@ -8,7 +8,8 @@ import type { Call, Process } from './process.ts'
 import type { World } from './world.ts'
 
 export const CLUSTER_ID = 'simulated'
-export const TOPIC = 'events'
+/** Its records are of two classes. */
+export const TOPIC = 'events.pci'
 export const LOG_ID: Buffer = logIdOf(CLUSTER_ID, TOPIC)
 const FAULTS = { lost: 'broker: request lost', answerLost: 'broker: answer lost' } as const
 const COMMIT_FAULTS = {

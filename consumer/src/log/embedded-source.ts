@@ -1,7 +1,7 @@
 /** The source on the embedded log. One member at a time owns all partitions, fenced by epoch, as in a group of one. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Assignment, LogPosition, LogSlice, Source } from '@agent-audit/kafka'
+import { type Assignment, type LogPosition, type LogSlice, type Source, storableLogTime } from '@agent-audit/kafka'
 import { AuditUnavailableError, logIdOf, TrailError } from '@agent-audit/schemas'
 import { type EmbeddedLog, openEmbeddedLog } from '@agent-audit/spool'
 import { LogTrim } from './trim-log.ts'
@@ -190,7 +190,7 @@ async function* readPartition(
       firstOffset,
       records: records.map((record) => ({
         offset: record.offset,
-        logTimeMs: record.appendTimeMs,
+        logTimeMs: storableLogTime(record.appendTimeMs),
         key: asBuffer(record.key),
         value: asBuffer(record.value),
         headers: undefined,

@@ -1,6 +1,7 @@
 /** Stage: decides whether a record can be stored. Reads framing and structure, decodes nothing. */
 import type { LogRecord } from '@agent-audit/kafka'
 import {
+  classesOfTopic,
   findChecker,
   findSchema,
   NEWEST_SCHEMA,
@@ -90,6 +91,34 @@ export function createRecordCheck(registry: SchemaRegistry | undefined): RecordC
   }
 
   return { prepare, check }
+}
+
+/** Characters of a foreign class in a reason. */
+const SHOWN_CLASS = 100
+
+/**
+ * The check of the records of one topic: a record of a class that the topic does not have is a dead letter. Each class is a
+ * partition of the tables, so a record of a class of its own would be one, and an insert, for ever.
+ */
+export function checkClasses(check: RecordCheck, topic: string): RecordCheck {
+  const classes = classesOfTopic(topic)
+  // Nearly every record has the class of the previous one, and the very same string.
+  let accepted: string | undefined
+  return {
+    prepare: (records) => check.prepare(records),
+    check(record) {
+      const verdict = check.check(record)
+      if (!verdict.storable || record.value === null || verdict.head.retentionClass === accepted) return verdict
+      const { retentionClass } = verdict.head
+      if (classes.includes(retentionClass)) {
+        accepted = retentionClass
+        return verdict
+      }
+      const shown = JSON.stringify(retentionClass.slice(0, SHOWN_CLASS))
+      const reason = `retention class ${shown}: topic ${topic} is of ${classes.join(' or ')}`
+      return dead(reason, readIdentity(record.value, verdict.bodyStart))
+    },
+  }
 }
 
 function dead(reason: string, identity: ReadIdentity | undefined): Verdict {

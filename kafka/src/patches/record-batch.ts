@@ -2,7 +2,7 @@
  * Record batches of Kafka and their records, read from the bytes that the broker stores: RecordBatch with magic 2, the only
  * one that brokers since 4.0 store; https://kafka.apache.org/documentation/#recordbatch.
  */
-import type { BatchDecoders, LogRecord } from '../source.ts'
+import { type BatchDecoders, type LogRecord, storableLogTime } from '../source.ts'
 import { unpackContent } from './codecs.ts'
 import { crc32c } from './crc32c.ts'
 
@@ -50,7 +50,7 @@ class FetchedRecord implements LogRecord {
   constructor(batch: RecordBatch, reader: RecordReader) {
     const timeDelta = reader.varint()
     this.offset = batch.firstOffset + reader.varint()
-    this.logTimeMs = batch.logAppendTime ? batch.maxTimestamp : batch.firstTimestamp + timeDelta
+    this.logTimeMs = storableLogTime(batch.logAppendTime ? batch.maxTimestamp : batch.firstTimestamp + timeDelta)
     this.#bytes = batch.bytes
     this.#keyAt = reader.position
     const keyLength = reader.varint()

@@ -22,7 +22,7 @@ export interface AuditTrailOptions {
   producerId?: string | undefined
   /** The text, which is hashed and recorded once a run; or only its SHA-256, as 64 hex digits. */
   systemPrompt?: string | { sha256: string } | undefined
-  /** Topic of the class `default`; the topics of other classes append `.<class>`. @defaultValue 'audit.events' */
+  /** Topic of the class `default`; the topics of other classes append `.<class>`. No name below `audit.events`. @defaultValue 'audit.events' */
   topic?: string | undefined
   /** Confluent Schema Registry API; unset: Avro single-object encoding. */
   schemaRegistryUrl?: string | undefined

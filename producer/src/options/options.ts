@@ -6,6 +6,7 @@ import {
   DEFAULT_TOPIC,
   describeIssues,
   InvalidInputError,
+  isBelowDefaultTopic,
   topicOfClass,
 } from '@agent-audit/schemas'
 import type { Issue, TrailError } from '@agent-audit/schemas'
@@ -27,6 +28,7 @@ const DEFAULT_GUARD_TIMEOUT_MS = 10_000
 
 const name = z.string().min(1).max(200)
 const topicName = z.string().regex(/^(?!\.{1,2}$)[\w.-]{1,200}$/, 'expected 1 to 200 of a-z A-Z 0-9 . _ -')
+const NO_BASE = `expected no name below ${DEFAULT_TOPIC}, which are the topics of its classes: give retentionClass`
 const aFunction = <Type>(): z.ZodType<Type, Type> =>
   z.custom<Type>((value) => typeof value === 'function', 'expected a function')
 
@@ -39,7 +41,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   systemPrompt: z
     .union([z.string(), z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/i, 'expected 64 hex digits') })])
     .optional(),
-  topic: topicName.optional(),
+  topic: topicName.refine((topic) => !isBelowDefaultTopic(topic), NO_BASE).optional(),
   schemaRegistryUrl: z
     .url({ protocol: /^https?$/ })
     .refine((url) => !/\/\/[^/?#]*@/.test(url), 'expected a URL without user and password')

@@ -45,6 +45,11 @@ it('createAuditTrail names options that contradict each other', () => {
   expect(() => createAuditTrail(small)).toThrow(/maxBufferBytes: at least twice maxRecordBytes/)
 })
 
+it('createAuditTrail refuses a topic below audit.events, whose records would be of the class that the name says', () => {
+  const options = { agentId: 'a', dataDir: 'd', topic: 'audit.events.eu' }
+  expect(() => createAuditTrail(options)).toThrow(/topic: expected no name below audit\.events.*retentionClass/)
+})
+
 it('an error never shows the password', () => {
   const options = { agentId: 'a', sasl: { mechanism: 'magic', username: 'u', password: 'hunter2' } } as never
   expect(() => createAuditTrail(options)).toThrow(
