@@ -7,6 +7,7 @@ import {
   describeIssue,
   InvalidInputError,
   topicOfClass,
+  urlFault,
 } from '@agent-audit/schemas'
 import type { Issue, TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
@@ -41,8 +42,8 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .optional(),
   topic: topicName.optional(),
   schemaRegistryUrl: z
-    .url({ protocol: /^https?$/ })
-    .refine((url) => !/\/\/[^/?#]*@/.test(url), 'expected a URL without user and password')
+    .string()
+    .refine((url) => urlFault(url) === undefined, { error: ({ input }) => urlFault(input as string) })
     .optional(),
   brokers: brokersSchema.optional(),
   dataDir: z.string().min(1).optional(),
