@@ -1,6 +1,6 @@
 /** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import { InvalidInputError, type Issue, readSecret } from '@agent-audit/schemas'
+import { InvalidInputError, type Issue, readSecret, urlFault } from '@agent-audit/schemas'
 import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
 import type { Terminal } from './terminal.ts'
@@ -32,8 +32,8 @@ export async function withTrail<T>(
 
 /** Connects to the server that the environment names. */
 export function connectServer(env: Terminal['env']): Analytics {
-  const url = env['CLICKHOUSE_URL'] ?? ''
-  if (url === '') {
+  const url = urlOf(env, 'CLICKHOUSE_URL')
+  if (url === undefined) {
     const message = 'where is the trail? Set CLICKHOUSE_URL, such as http://localhost:8123, or give --data-dir DIR'
     throw new InvalidInputError('OPTIONS_INVALID', message)
   }
@@ -43,6 +43,14 @@ export function connectServer(env: Terminal['env']): Analytics {
     password: secretOf(env, 'CLICKHOUSE_PASSWORD') ?? '',
     database: env['CLICKHOUSE_DATABASE'],
   })
+}
+
+/** The URL that NAME has; undefined if it has none. @throws InvalidInputError `OPTIONS_INVALID`, without the URL. */
+export function urlOf(env: Terminal['env'], name: string): string | undefined {
+  const url = env[name] || undefined
+  const fault = url === undefined ? undefined : urlFault(url)
+  if (fault === undefined) return url
+  throw new InvalidInputError('OPTIONS_INVALID', `${name}: ${fault}`, { issues: [{ path: name, expected: fault }] })
 }
 
 /** A secret from NAME, or from the file that NAME_FILE names. @throws InvalidInputError `OPTIONS_INVALID`. */

@@ -10,6 +10,7 @@ import {
   NEWEST_SCHEMA,
   readFrame,
 } from '@agent-audit/schemas'
+import { urlOf } from './connect.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The event; or why it cannot be read, and the fields that can. */
@@ -22,7 +23,7 @@ export type Opened =
  * of records in the Confluent wire format.
  */
 export function createOpener(env: Terminal['env']): (record: DeadRecord) => Promise<Opened> {
-  const url = env['SCHEMA_REGISTRY_URL']
+  const url = urlOf(env, 'SCHEMA_REGISTRY_URL')
   const check = createRecordCheck(url === undefined ? undefined : createSchemaRegistry(url))
   return async ({ offset, key, value }) => {
     const record = { offset, logTimeMs: 0, key, value, headers: undefined }

@@ -1,4 +1,6 @@
 /** The process around a command. */
+import { asJson } from './render/text.ts'
+
 export interface Terminal {
   readonly out: (text: string) => void
   readonly err: (text: string) => void
@@ -33,6 +35,15 @@ export class Printer {
     this.#text = ''
     await this.#terminal.drained?.()
   }
+}
+
+/** One JSON array, an element at a time: all of them may be more than a string can hold. */
+export async function printArray(terminal: Terminal, elements: readonly unknown[]): Promise<void> {
+  const printer = new Printer(terminal)
+  await printer.print('[')
+  for (const [index, element] of elements.entries()) await printer.print(`${index === 0 ? '' : ','}${asJson(element)}`)
+  await printer.print(']\n')
+  await printer.flush()
 }
 
 /**

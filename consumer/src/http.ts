@@ -4,6 +4,7 @@
  */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { InvalidInputError } from '@agent-audit/schemas'
 import type { Consumer } from './consumer.ts'
 
 export interface HttpServer {
@@ -12,7 +13,10 @@ export interface HttpServer {
   close(): void
 }
 
-/** @param port - 0 for any free port. */
+/**
+ * @param port - 0 for any free port.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the address is not known here, in use, or not allowed.
+ */
 export async function serveHttp(consumer: Consumer, host: string, port: number): Promise<HttpServer> {
   const { registry } = consumer.metrics
   const server = createServer((request, response) => {
@@ -37,7 +41,10 @@ export async function serveHttp(consumer: Consumer, host: string, port: number):
 
 function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const message = `HTTP_HOST, HTTP_PORT: cannot listen at ${host}:${port}: ${error.code ?? error.message}`
+      reject(new InvalidInputError('OPTIONS_INVALID', message))
+    })
     server.listen(port, host, () => resolve())
   })
 }

@@ -6,8 +6,8 @@
 import { inspect } from 'node:util'
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import { type Logger, pino } from 'pino'
-import { createConsumer } from './consumer.ts'
-import { serveHttp } from './http.ts'
+import { type Consumer, createConsumer } from './consumer.ts'
+import { type HttpServer, serveHttp } from './http.ts'
 import { readSettings, type Settings } from './settings.ts'
 
 const EXIT = { drained: 0, stopped: 1, crashed: 3, wrongSettings: 64 } as const
@@ -21,18 +21,28 @@ process.on('uncaughtException', (error) => {
 process.exit(await main())
 
 async function main(): Promise<number> {
-  let settings: Settings
   try {
-    settings = readSettings(process.env)
+    const settings = readSettings(process.env)
+    const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL })
+    const consumer = createConsumer(settings, log)
+    const http = await serveHttp(consumer, settings.HTTP_HOST, settings.HTTP_PORT)
+    return await run({ settings, log, consumer, http })
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error
     process.stderr.write(`${error.message}\n`)
     return EXIT.wrongSettings
   }
-  const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL })
+}
+
+interface Started {
+  readonly settings: Settings
+  readonly log: Logger
+  readonly consumer: Consumer
+  readonly http: HttpServer
+}
+
+async function run({ settings, log, consumer, http }: Started): Promise<number> {
   const drain = drainOnSignal(log, settings.SHUTDOWN_TIMEOUT_MS)
-  const consumer = createConsumer(settings, log)
-  const http = await serveHttp(consumer, settings.HTTP_HOST, settings.HTTP_PORT)
   log.info({ url: http.url, topics: settings.AUDIT_TOPICS, group: settings.AUDIT_GROUP_ID }, 'started')
   try {
     await consumer.run(drain)

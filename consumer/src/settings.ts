@@ -7,6 +7,7 @@ import {
   InvalidInputError,
   type Issue,
   readSecret,
+  urlFault,
 } from '@agent-audit/schemas'
 import { z } from 'zod'
 
@@ -52,16 +53,26 @@ export interface Settings {
 
 const list = z.string().transform((text) => text.split(',').map((item) => item.trim()))
 const whole = (low: number, high: number): z.ZodType<number> =>
-  z.coerce.number(`expected a whole number from ${low} to ${high}`).pipe(z.int().min(low).max(high))
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `expected a whole number from ${low} to ${high}`)
+    .transform(Number)
+    .pipe(z.int().min(low, `expected at least ${low}`).max(high, `expected at most ${high}`))
+/** Credentials in it would be in logs: they have variables of their own. */
+const serviceUrl = z.string().superRefine((text, context) => {
+  const fault = urlFault(text)
+  if (fault !== undefined) context.addIssue(fault)
+})
 
 const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<Settings[Name]> } = {
-  SCHEMA_REGISTRY_URL: z.url().optional(),
+  SCHEMA_REGISTRY_URL: serviceUrl.optional(),
   AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
     .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
+    .refine((topics) => new Set(topics).size === topics.length, 'expected each topic once')
     .default([DEFAULT_TOPIC]),
   AUDIT_GROUP_ID: z.string().min(1).default(DEFAULT_CONSUMER_GROUP),
-  CLICKHOUSE_URL: z.url().default('http://localhost:8123'),
+  CLICKHOUSE_URL: serviceUrl.default('http://localhost:8123'),
   CLICKHOUSE_USER: z.string().min(1).default('audit_writer'),
   CLICKHOUSE_PASSWORD: z.string().default(''),
   CLICKHOUSE_DATABASE: z.string().regex(/^\w+$/, 'expected a name of letters, digits and _').default(DEFAULT_DATABASE),

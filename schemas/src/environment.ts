@@ -1,4 +1,4 @@
-/** Secrets from environment variables, by value or by file. */
+/** Secrets and URLs of services from the environment. */
 import { readFileSync } from 'node:fs'
 import type { Issue } from './errors.ts'
 
@@ -24,4 +24,24 @@ export function readSecret(env: Environment, name: string, issues: Issue[]): str
     issues.push({ path: `${name}_FILE`, expected: `expected the path of a readable file (${code})` })
     return undefined
   }
+}
+
+/**
+ * What is wrong with the URL of an HTTP service, never with the URL itself, which may hold a password; undefined if nothing
+ * is. A path is allowed: a proxy may serve it.
+ */
+export function urlFault(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) return 'expected a URL such as http://host:8123'
+  if (url.username !== '' || url.password !== '') return 'expected a URL without user and password'
+  return /[?#]/.test(text) ? 'expected a URL without ? and #' : undefined
+}
+
+/**
+ * The parts of a URL as @clickhouse/client takes them: it would take the path in a URL for the name of a database. The path
+ * ends with one slash: requests go to `/a/path/?query=…`.
+ */
+export function endpointOf(url: string): { readonly url: string; readonly pathname: string } {
+  const { origin, pathname } = new URL(url)
+  return { url: origin, pathname: pathname.replace(/\/*$/, '/') }
 }

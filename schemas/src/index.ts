@@ -93,4 +93,4 @@ export {
 } from './avro/record.ts'
 export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
-export { type Environment, readSecret } from './environment.ts'
+export { endpointOf, type Environment, readSecret, urlFault } from './environment.ts'

@@ -95,10 +95,8 @@ it('consumer: 64 for a wrong setting and an unreadable password file, 3 for a cr
   ])
   expect(setting).toMatchObject({ code: WRONG_USE, err: expect.stringMatching(/HTTP_PORT/) })
   expect(password).toMatchObject({ code: WRONG_USE, err: expect.stringMatching(/CLICKHOUSE_PASSWORD_FILE/) })
-  const taken = createServer().listen(0, '127.0.0.1')
-  await once(taken, 'listening')
-  onTestFinished(() => void taken.close())
-  const port = String((taken.address() as AddressInfo).port)
-  const crash = await run(CONSUMER, [], { HTTP_PORT: port, AUDIT_DATA_DIR: join(directory, 'data') })
-  expect(crash).toMatchObject({ code: NOT_COMPLETED, err: expect.stringMatching(/EADDRINUSE/) })
+  const mistake = `data:text/javascript,setTimeout(() => { throw new Error('a mistake') })`
+  const variables = { HTTP_PORT: '0', AUDIT_DATA_DIR: join(directory, 'data'), NODE_OPTIONS: `--import="${mistake}"` }
+  const crash = await run(CONSUMER, [], variables)
+  expect(crash).toMatchObject({ code: NOT_COMPLETED, err: expect.stringMatching(/a mistake[^]+ at /) })
 })

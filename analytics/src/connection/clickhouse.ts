@@ -3,13 +3,21 @@
  * read-only by the server, whatever the user may do.
  */
 import type { Readable } from 'node:stream'
-import { DEFAULT_DATABASE, InvalidInputError, IntegrityError, storeError, TrailError } from '@agent-audit/schemas'
+import {
+  DEFAULT_DATABASE,
+  endpointOf,
+  InvalidInputError,
+  IntegrityError,
+  storeError,
+  TrailError,
+  urlFault,
+} from '@agent-audit/schemas'
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { readAnswer } from './answer.ts'
 import { Watch } from './watch.ts'
 
 export interface AnalyticsOptions {
-  /** HTTP interface, such as `http://localhost:8123`. */
+  /** HTTP interface, such as `http://localhost:8123`; a path is allowed, a user, a password or parameters are not. */
   readonly url: string
   readonly username: string
   readonly password: string
@@ -84,7 +92,7 @@ type Settings = Partial<typeof SETTINGS>
 
 /**
  * Connects to the ClickHouse that holds the trail.
- * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL, or has a user or parameters.
  */
 export function connectAnalytics(options: AnalyticsOptions): Analytics {
   const connection = new Connection(options)
@@ -113,7 +121,7 @@ class Connection {
     this.#options = options
     this.#timeoutMs = options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS
     this.#client = createClient({
-      url: options.url,
+      ...endpointOf(options.url),
       username: options.username,
       password: options.password,
       application: 'agent-audit',
@@ -209,11 +217,7 @@ function fit<Row>(row: unknown, schema: RowSchema<Row>): Row {
 }
 
 function addressOf(url: string): string {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new InvalidInputError(
-      'OPTIONS_INVALID',
-      `ClickHouse URL: expected one like http://localhost:8123, got "${url}"`,
-    )
-  }
+  const fault = urlFault(url)
+  if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `ClickHouse URL: ${fault}`)
   return new URL(url).host
 }

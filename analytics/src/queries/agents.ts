@@ -1,7 +1,7 @@
 /** Figures of each agent, and the number of stored events by type. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import { number, numberOrNull, text } from '../connection/rows.ts'
+import { exactSum, number, numbersOf, text } from '../connection/rows.ts'
 import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface AgentsOptions extends TimeWindow {
@@ -24,6 +24,8 @@ export interface AgentSummary {
   readonly output_tokens: number | null
   /** Of its last event, `2026-11-24T10:00:00.123456Z`. */
   readonly last_at: string
+  /** Exact digits of the sums that a double cannot hold, by field; those fields themselves are rounded. Absent without such sums. */
+  readonly exact?: Readonly<Record<string, string>> | undefined
 }
 
 export interface EventCount {
@@ -40,7 +42,7 @@ export async function agents(analytics: Analytics, options: AgentsOptions = {}):
     `SELECT agent_id, uniqExact(session_id) AS sessions, count() AS events,
        countIf(event_type = 'llm_call') AS llm_calls, countIf(event_type = 'tool_call') AS tool_calls,
        countIf(${ERRORS}) AS errors, countIf(e.outcome = 'denied') AS denied, countIf(e.outcome = 'blocked') AS blocked,
-       sum(e.input_tokens) AS input_tokens, sum(e.output_tokens) AS output_tokens, ${isoText('max(timestamp)')} AS last_at
+       ${exactSum('e.input_tokens')} AS input_tokens, ${exactSum('e.output_tokens')} AS output_tokens, ${isoText('max(timestamp)')} AS last_at
      FROM {database:Identifier}.${EVENTS_TABLE} AS e
      WHERE ${condition} AND ${NOT_OF_THE_TRAIL}
      GROUP BY agent_id
@@ -57,8 +59,7 @@ export async function agents(analytics: Analytics, options: AgentsOptions = {}):
     errors: number(row, 'errors'),
     denied: number(row, 'denied'),
     blocked: number(row, 'blocked'),
-    input_tokens: numberOrNull(row, 'input_tokens'),
-    output_tokens: numberOrNull(row, 'output_tokens'),
+    ...numbersOf(row, ['input_tokens', 'output_tokens']),
     last_at: text(row, 'last_at'),
   }))
 }

@@ -8,10 +8,12 @@ import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@age
 import type { Analytics } from '../connection/clickhouse.ts'
 import type { Row } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
+import { parseJsonField } from './json-field.ts'
 
 /**
  * One stored event: the fields of the record, and its position in the log. Null means "does not apply or was not recorded".
- * JSON fields are parsed; a field without valid JSON (of another producer) stays text.
+ * JSON fields are parsed. One that another producer wrote stays text where it is no JSON, nests deeper than 256 levels, or has
+ * an integer that a double cannot hold.
  */
 export interface TrailEvent {
   /** 32 hex digits. */
@@ -97,6 +99,7 @@ export interface TrailEvent {
 }
 
 const FIELDS = NEWEST_SCHEMA.fields
+const DOUBLE_FIELDS = FIELDS.filter(({ kind }) => kind === 'double').map(({ name }) => name)
 const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
 
 /** Size of a page: the fields of its events, and what each field costs as a value of a JavaScript object. */
@@ -135,7 +138,7 @@ export function sessionEvents<Field extends TrailField>(
   analytics: Analytics,
   sessionId: string,
   fields: readonly Field[],
-): AsyncGenerator<Pick<TrailEvent, Field>>
+): AsyncGenerator<Pick<TrailEvent, Field | 'exact'>>
 export async function* sessionEvents(
   analytics: Analytics,
   sessionId: string,
@@ -198,16 +201,9 @@ export function toEvent(row: Record<string, unknown>): TrailEvent {
     row[name] = Number(digits)
     if (!Number.isSafeInteger(row[name])) exact[name] = digits
   }
-  for (const name of JSON_FIELDS) if (name in row) row[name] = parsed(row[name])
+  // The server writes a large double without a point: read as an integer.
+  for (const name of DOUBLE_FIELDS) if (typeof row[name] === 'bigint') row[name] = Number(row[name])
+  for (const name of JSON_FIELDS) if (name in row) row[name] = parseJsonField(row[name])
   if (Object.keys(exact).length > 0) row['exact'] = exact
   return row as unknown as TrailEvent
-}
-
-function parsed(text: unknown): unknown {
-  if (typeof text !== 'string') return null
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return text
-  }
 }

@@ -1,7 +1,7 @@
 /** The list of sessions: one row a session. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import { number, numberOrNull, text } from '../connection/rows.ts'
+import { exactSum, number, numbersOf, text } from '../connection/rows.ts'
 import { clockOf, ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
 export interface SessionsOptions extends TimeWindow {
@@ -30,6 +30,8 @@ export interface SessionSummary {
   readonly errors: number
   readonly input_tokens: number | null
   readonly output_tokens: number | null
+  /** Exact digits of the sums that a double cannot hold, by field; those fields themselves are rounded. Absent without such sums. */
+  readonly exact?: Readonly<Record<string, string>> | undefined
 }
 
 const DEFAULT_LIMIT = 50
@@ -50,7 +52,7 @@ export async function sessions(analytics: Analytics, options: SessionsOptions = 
        argMaxIf(event_type, e.timestamp, event_type IN ('session_start', 'session_resumed', 'session_end', 'session_timeout')) AS state,
        argMaxIf(tuple(e.outcome), e.timestamp, event_type IN ('session_end', 'session_timeout')).1 AS outcome,
        count() AS events, countIf(event_type = 'llm_call') AS llm_calls, countIf(event_type = 'tool_call') AS tool_calls,
-       countIf(${ERRORS}) AS errors, sum(e.input_tokens) AS input_tokens, sum(e.output_tokens) AS output_tokens
+       countIf(${ERRORS}) AS errors, ${exactSum('e.input_tokens')} AS input_tokens, ${exactSum('e.output_tokens')} AS output_tokens
      FROM ${table} AS e
      WHERE session_id IN (
        SELECT session_id FROM ${table} WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${ofAgent}
@@ -71,8 +73,7 @@ export async function sessions(analytics: Analytics, options: SessionsOptions = 
     llm_calls: number(row, 'llm_calls'),
     tool_calls: number(row, 'tool_calls'),
     errors: number(row, 'errors'),
-    input_tokens: numberOrNull(row, 'input_tokens'),
-    output_tokens: numberOrNull(row, 'output_tokens'),
+    ...numbersOf(row, ['input_tokens', 'output_tokens']),
   }))
 }
 

@@ -2,10 +2,10 @@
 import { agents, type AgentSummary } from '@agent-audit/analytics'
 import type { Command } from 'commander'
 import { clockOption, parseCount, parseTime } from '../arguments.ts'
-import type { Terminal } from '../terminal.ts'
+import { printArray, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { type Column, table } from '../render/table.ts'
-import { dayAndTime, figure, optionalFigure, painter, printable } from '../render/text.ts'
+import { dayAndTime, exactFigure, figure, painter, shortId } from '../render/text.ts'
 import { withDefaultNote } from './sessions.ts'
 
 interface Options extends ConnectionOptions {
@@ -17,7 +17,7 @@ interface Options extends ConnectionOptions {
 }
 
 const COLUMNS: readonly Column<AgentSummary>[] = [
-  { title: 'AGENT', value: (row) => printable(row.agent_id) },
+  { title: 'AGENT', value: (row) => shortId(row.agent_id) },
   { title: 'SESSIONS', value: (row) => figure(row.sessions), right: true },
   { title: 'EVENTS', value: (row) => figure(row.events), right: true },
   { title: 'LLM', value: (row) => figure(row.llm_calls), right: true },
@@ -25,8 +25,8 @@ const COLUMNS: readonly Column<AgentSummary>[] = [
   { title: 'ERRORS', value: (row) => figure(row.errors), right: true },
   { title: 'DENIED', value: (row) => figure(row.denied), right: true },
   { title: 'BLOCKED', value: (row) => figure(row.blocked), right: true },
-  { title: 'TOKENS IN', value: (row) => optionalFigure(row.input_tokens), right: true },
-  { title: 'TOKENS OUT', value: (row) => optionalFigure(row.output_tokens), right: true },
+  { title: 'TOKENS IN', value: (row) => exactFigure(row, 'input_tokens'), right: true },
+  { title: 'TOKENS OUT', value: (row) => exactFigure(row, 'output_tokens'), right: true },
   { title: 'LAST EVENT (UTC)', value: (row) => dayAndTime(row.last_at) },
 ]
 
@@ -41,7 +41,7 @@ export function addAgents(program: Command, terminal: Terminal): void {
     .option('--json', 'one JSON array; tokens that were not recorded are null')
   withDefaultNote(connectable(command)).action(async (options: Options) => {
     const found = await withTrail(options, terminal, (analytics) => agents(analytics, options))
-    if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
+    if (options.json === true) return printArray(terminal, found)
     if (found.length === 0) return terminal.out(`no events since ${dayAndTime(options.since.toISOString())} UTC\n`)
     terminal.out(table(COLUMNS, found, painter(terminal.colors)))
   })

@@ -2,10 +2,10 @@
 import { sessions, type SessionSummary } from '@agent-audit/analytics'
 import type { Command } from 'commander'
 import { clockOption, parseCount, parseTime } from '../arguments.ts'
-import type { Terminal } from '../terminal.ts'
+import { printArray, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { type Column, table } from '../render/table.ts'
-import { counted, dayAndTime, duration, figure, optionalFigure, painter, printable } from '../render/text.ts'
+import { counted, dayAndTime, duration, exactFigure, figure, painter, shortId } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
   readonly since: Date
@@ -17,18 +17,18 @@ interface Options extends ConnectionOptions {
 }
 
 const COLUMNS: readonly Column<SessionSummary>[] = [
-  { title: 'SESSION', value: (row) => printable(row.session_id) },
-  { title: 'AGENT', value: (row) => printable(row.agent_id) },
-  { title: 'USER', value: (row) => printable(row.user_id ?? '-') },
+  { title: 'SESSION', value: (row) => shortId(row.session_id) },
+  { title: 'AGENT', value: (row) => shortId(row.agent_id) },
+  { title: 'USER', value: (row) => shortId(row.user_id ?? '-') },
   { title: 'STARTED (UTC)', value: (row) => dayAndTime(row.started_at) },
   { title: 'TOOK', value: (row) => duration(row.started_at, row.last_at), right: true },
-  { title: 'STATE', value: (row) => (row.outcome === null ? row.state : `${row.state}, ${printable(row.outcome)}`) },
+  { title: 'STATE', value: (row) => (row.outcome === null ? row.state : `${row.state}, ${shortId(row.outcome)}`) },
   { title: 'EVENTS', value: (row) => figure(row.events), right: true },
   { title: 'LLM', value: (row) => figure(row.llm_calls), right: true },
   { title: 'TOOLS', value: (row) => figure(row.tool_calls), right: true },
   { title: 'ERRORS', value: (row) => figure(row.errors), right: true },
-  { title: 'TOKENS IN', value: (row) => optionalFigure(row.input_tokens), right: true },
-  { title: 'TOKENS OUT', value: (row) => optionalFigure(row.output_tokens), right: true },
+  { title: 'TOKENS IN', value: (row) => exactFigure(row, 'input_tokens'), right: true },
+  { title: 'TOKENS OUT', value: (row) => exactFigure(row, 'output_tokens'), right: true },
 ]
 
 export function addSessions(program: Command, terminal: Terminal): void {
@@ -43,7 +43,7 @@ export function addSessions(program: Command, terminal: Terminal): void {
     .option('--json', 'one JSON array; tokens that were not recorded are null')
   withDefaultNote(connectable(command)).action(async (options: Options) => {
     const found = await withTrail(options, terminal, (analytics) => sessions(analytics, options))
-    if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
+    if (options.json === true) return printArray(terminal, found)
     if (found.length === 0) return terminal.out(`no sessions since ${dayAndTime(options.since.toISOString())} UTC\n`)
     terminal.out(table(COLUMNS, found, painter(terminal.colors)))
     if (found.length === options.limit)

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { collect } from '../arguments.ts'
 import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
-import { type Paint, painter, printable } from '../render/text.ts'
+import { asJson, type Paint, painter, shortId } from '../render/text.ts'
 import { SUMMED_UP, Timeline } from '../render/timeline.ts'
 
 interface Options extends ConnectionOptions {
@@ -30,7 +30,7 @@ export function addTrail(program: Command, terminal: Terminal, exit: (code: numb
       print(printer, { analytics, session, options, paint: painter(terminal.colors) }),
     )
     if (found) return printer.flush()
-    terminal.err(`agent-audit: no session "${printable(session)}" in the trail; \`agent-audit sessions\` lists them\n`)
+    terminal.err(`agent-audit: no session "${shortId(session)}" in the trail; \`agent-audit sessions\` lists them\n`)
     exit(EXIT.finding)
   })
 }
@@ -49,7 +49,7 @@ async function printJson(printer: Printer, { analytics, session, options }: Work
   for await (const event of sessionEvents(analytics, session)) {
     found = true
     if (!isShown(event, options)) continue
-    await printer.print(`${before}${JSON.stringify(event)}`)
+    await printer.print(`${before}${eventJson(event)}`)
     before = ','
   }
   if (found) await printer.print(`${before === '[' ? '[' : ''}]\n`)
@@ -71,4 +71,14 @@ async function printTimeline(printer: Printer, { analytics, session, options, pa
 
 function isShown(event: Pick<TrailEvent, 'agent_id' | 'event_type'>, { agent, type }: Options): boolean {
   return (agent?.includes(event.agent_id) ?? true) && (type?.includes(event.event_type) ?? true)
+}
+
+/** The event; of one that cannot be written as JSON, its position and the reason. */
+function eventJson(event: TrailEvent): string {
+  try {
+    return asJson(event)
+  } catch (error) {
+    const { log_id, log_partition, log_offset } = event
+    return asJson({ log_id, log_partition, log_offset, cannot_be_shown: String(error) })
+  }
 }

@@ -7,7 +7,7 @@ export function describeEvent(event: TrailEvent): string {
 }
 
 function mainText(event: TrailEvent): string {
-  const describe = DESCRIBED[event.event_type]
+  const describe = DESCRIBED.get(event.event_type)
   const text = describe === undefined ? '' : describe(event)
   if (text !== '') return text
   return (
@@ -19,25 +19,28 @@ function mainText(event: TrailEvent): string {
   )
 }
 
-const DESCRIBED: Readonly<Record<string, (event: TrailEvent) => string>> = {
-  session_start: (event) => textOf(keyOf(event, 'user_message')),
-  user_message: (event) => textOf(keyOf(event, 'message')),
-  llm_call: describeLlmCall,
-  decision: (event) => event.reasoning ?? '',
-  tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
-  tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
-  approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
-  approval_decision: (event) =>
-    join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason, argumentsOf(event)]),
-  human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
-  sandbox_crossing: (event) =>
-    join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
-  state_snapshot: (event) => textOf(keyOf(event, 'state')),
-  error: (event) => [event.error_type, event.error].filter((part) => part !== null).join(': '),
-  final_output: (event) => event.output_text ?? '',
-  session_end: (event) => join([event.reason, event.output_text]),
-  session_timeout: (event) => join([event.reason, event.output_text]),
-}
+/** A map: any text may be an event's type, also the name of a method that every object has. */
+const DESCRIBED: ReadonlyMap<string, (event: TrailEvent) => string> = new Map(
+  Object.entries<(event: TrailEvent) => string>({
+    session_start: (event) => textOf(keyOf(event, 'user_message')),
+    user_message: (event) => textOf(keyOf(event, 'message')),
+    llm_call: describeLlmCall,
+    decision: (event) => event.reasoning ?? '',
+    tool_call: (event) => join([event.reason, approvalOf(event), textOf(event.tool_input)]),
+    tool_result: (event) => join([event.reason, event.error ?? event.tool_output]),
+    approval_request: (event) => join([event.reason, textOf(event.tool_input), until(event)]),
+    approval_decision: (event) =>
+      join([by(event), event.outcome === 'denied' ? 'does not count' : null, event.reason, argumentsOf(event)]),
+    human_intervention: (event) => join([by(event), event.reason, argumentsOf(event), until(event)]),
+    sandbox_crossing: (event) =>
+      join([textOf(keyOf(event, 'direction')), textOf(keyOf(event, 'boundary')), textOf(keyOf(event, 'resource'))]),
+    state_snapshot: (event) => textOf(keyOf(event, 'state')),
+    error: (event) => [event.error_type, event.error].filter((part) => part !== null).join(': '),
+    final_output: (event) => event.output_text ?? '',
+    session_end: (event) => join([event.reason, event.output_text]),
+    session_timeout: (event) => join([event.reason, event.output_text]),
+  }),
+)
 
 /** In front, where the cut of the line does not reach. A confirmed effect is the usual case, and not shown. */
 function actionOf(event: TrailEvent): (string | null)[] {
@@ -52,12 +55,14 @@ function actionOf(event: TrailEvent): (string | null)[] {
 }
 
 function describeLlmCall(event: TrailEvent): string {
-  const requested = Array.isArray(event.tool_calls_requested) ? (event.tool_calls_requested as unknown[]) : []
-  const calls = requested.map((call) => {
+  const requested = event.tool_calls_requested
+  // Text: what another producer wrote, or JSON that cannot be parsed without loss.
+  const calls = (Array.isArray(requested) ? (requested as unknown[]) : []).map((call) => {
     const { name, input } = (call ?? {}) as { name?: unknown; input?: unknown }
     return `${textOf(name)}(${input === undefined ? '' : textOf(input)})`
   })
-  return join([event.error, event.output_text, calls.length === 0 ? null : `-> ${calls.join(', ')}`])
+  const asked = typeof requested === 'string' ? requested : calls.join(', ')
+  return join([event.error, event.output_text, asked === '' ? null : `-> ${asked}`])
 }
 
 function by(event: TrailEvent): string | null {

@@ -1,7 +1,7 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
 import { Readable } from 'node:stream'
 import type { LogPartition } from '@agent-audit/kafka'
-import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from '@agent-audit/schemas'
+import { endpointOf, EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
@@ -90,7 +90,7 @@ const MOST_PARTS = `
 export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink {
   // No retries: no layer between the pipeline and the server may repeat a POST by itself.
   const client = createClient({
-    url: options.url,
+    ...endpointOf(options.url),
     username: options.username,
     password: options.password,
     database: options.database,
@@ -101,7 +101,9 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     keep_alive: { enabled: true },
     log: { level: ClickHouseLogLevel.OFF },
   })
-  const where = `ClickHouse at ${options.url} as ${options.username}`
+  // Never the path, which may be a secret as well.
+  const { host } = new URL(options.url)
+  const where = `ClickHouse at ${host} as ${options.username}`
 
   async function ask<Row>({
     what,
@@ -123,7 +125,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     } catch (error) {
       const late = abort_signal.aborted || (error instanceof ClickHouseError && error.code === TIMEOUT_EXCEEDED)
       throw storeError(error, {
-        server: options.url,
+        server: host,
         username: options.username,
         database: options.database,
         asked: what,

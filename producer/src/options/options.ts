@@ -8,6 +8,7 @@ import {
   InvalidInputError,
   isBelowDefaultTopic,
   topicOfClass,
+  urlFault,
 } from '@agent-audit/schemas'
 import type { Issue, TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
@@ -43,8 +44,8 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .optional(),
   topic: topicName.refine((topic) => !isBelowDefaultTopic(topic), NO_BASE).optional(),
   schemaRegistryUrl: z
-    .url({ protocol: /^https?$/ })
-    .refine((url) => !/\/\/[^/?#]*@/.test(url), 'expected a URL without user and password')
+    .string()
+    .refine((url) => urlFault(url) === undefined, { error: ({ input }) => urlFault(input as string) })
     .optional(),
   brokers: brokersSchema.optional(),
   dataDir: z.string().min(1).optional(),

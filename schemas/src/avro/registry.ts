@@ -1,6 +1,7 @@
 /** A client of the Confluent Schema Registry API: it registers the record's schema and finds schemas by id. */
 import { z } from 'zod'
 import { fingerprintOf, type SchemaVersion } from './avro-schema.ts'
+import { urlFault } from '../environment.ts'
 import { AuditUnavailableError, IntegrityError, InvalidInputError, type TrailError } from '../errors.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
@@ -22,10 +23,13 @@ export interface SchemaRegistry {
 
 /**
  * @param url - Root of the API, such as `http://localhost:8081` or `…/apis/ccompat/v7`.
+ * @throws InvalidInputError `OPTIONS_INVALID` if it is no such URL, or has a user or a password.
  * All methods throw AuditUnavailableError `REGISTRY_UNAVAILABLE` naming the address, IntegrityError
  * `ACCESS_DENIED`, or InvalidInputError `SCHEMA_UNKNOWN` with the registry's message if it refuses the schema.
  */
 export function createSchemaRegistry(url: string): SchemaRegistry {
+  const fault = urlFault(url)
+  if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `schema registry: ${fault}`)
   const root = url.replace(/\/+$/, '')
   const known = new Map<number, bigint>()
   return {

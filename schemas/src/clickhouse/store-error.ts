@@ -6,7 +6,7 @@ import { AuditUnavailableError, IntegrityError, type TrailError } from '../error
 
 /** The request that failed, for the message. */
 export interface StoreRequest {
-  /** Address or URL of the server. */
+  /** Host and port of the server. */
   readonly server: string
   readonly username: string
   readonly database: string

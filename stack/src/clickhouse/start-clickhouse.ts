@@ -8,7 +8,7 @@ import {
   track,
   type UserSpec,
 } from '@agent-audit/embedded/internal'
-import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
+import { AuditUnavailableError, InvalidInputError, urlFault } from '@agent-audit/schemas'
 import { attachNamed } from './named-clickhouse.ts'
 
 const USER_NAME = /^(?!(default|admin)$)[a-z_]\w*$/i
@@ -51,6 +51,8 @@ export async function startClickHouse<const Name extends string = never>(
 async function open<Name extends string>(options: ClickHouseOptions<Name>): Promise<Running<Name>> {
   const url = process.env['CLICKHOUSE_URL']
   if (url) {
+    const fault = urlFault(url)
+    if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `CLICKHOUSE_URL: ${fault}`)
     const username = process.env['CLICKHOUSE_USER'] ?? 'default'
     return attachNamed(url, { username, password: process.env['CLICKHOUSE_PASSWORD'] ?? '' }, options.users)
   }
