@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import { Lag, type LagSample, type PartitionLag } from './lag.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
+import type { Conflict } from './pipeline/batch.ts'
 import type { PartitionObserver } from './pipeline/observer.ts'
 import type { InsertAnswer } from './pipeline/sink.ts'
 
@@ -31,6 +32,12 @@ export function createMetrics(): Metrics {
       name: 'audit_records_skipped_total',
       help: 'Offsets that became no event, by kind: duplicate, dead or hole.',
       labelNames: [...labelNames, 'kind'] as const,
+      registers,
+    }),
+    conflicts: new Counter({
+      name: 'audit_conflicts_total',
+      help: 'Records with the run_id and run_seq of a stored one, and another event_id. Both are kept.',
+      labelNames,
       registers,
     }),
     batch: new Histogram({ name: 'audit_batch_events', help: 'Events in a batch.', buckets: EVENTS, registers }),
@@ -100,6 +107,7 @@ export function createMetrics(): Metrics {
 type Meters = {
   stored: Counter<'topic' | 'partition'>
   skipped: Counter<'topic' | 'partition' | 'kind'>
+  conflicts: Counter<'topic' | 'partition'>
   batch: Histogram
   insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
@@ -116,6 +124,9 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
 
 const CLAMPED =
   'records whose time no column holds: stored with the nearest one. Set message.timestamp.type=LogAppendTime'
+const CONFLICTS = 'records with the run_id and run_seq of stored ones, and another event_id: see agent-audit verify'
+/** Most conflicts that a log line names: a hostile producer makes as many as it likes. */
+const MOST_LOGGED = 10
 
 interface ObserverParts {
   readonly meters: Meters
@@ -133,6 +144,12 @@ function createObserver(
     meters.stopped.set(labels, 0)
     stopped.delete(`${topic}/${partition}`)
   }
+  const noteConflicts = (conflicts: readonly Conflict[]): void => {
+    if (conflicts.length === 0) return
+    meters.conflicts.inc(labels, conflicts.length)
+    const some = conflicts.slice(0, MOST_LOGGED)
+    log.error({ ...labels, count: conflicts.length, conflicts: some }, CONFLICTS)
+  }
   markRunning()
   return {
     recovered: (next) => lag.recovered(next),
@@ -149,6 +166,7 @@ function createObserver(
       if (batch.lastLogTimeMs === LOG_TIMES.first || batch.lastLogTimeMs === LOG_TIMES.last) {
         log.warn({ ...labels, first: batch.first, next: batch.next }, CLAMPED)
       }
+      noteConflicts(batch.conflicts)
       log.debug({ ...labels, first: batch.first, next: batch.next, events: batch.block.count }, 'batch stored')
     },
     inserted: (table, ms) => meters.insert.observe({ table }, ms / 1000),

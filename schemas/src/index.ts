@@ -10,7 +10,7 @@ export {
 } from './avro/avro-schema.ts'
 export { findChecker, type RecordChecker, type RecordHead } from './avro/checker.ts'
 export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer } from './avro/container.ts'
-export { decodeAsFarAsPossible, decodeRecord, type ReadIdentity, readIdentity } from './avro/decoder.ts'
+export { decodeAsFarAsPossible, decodeRecord, readEventId, type ReadIdentity, readIdentity } from './avro/decoder.ts'
 export { maxRecordBytes, writeRecord } from './avro/encoder.ts'
 export {
   ActionRefusedError,

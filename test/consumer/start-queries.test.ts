@@ -38,6 +38,7 @@ beforeAll(async () => {
 
 /** Events have the even offsets, skipped rows the odd ones. */
 const END = 2 * ROWS
+const NO_ID = '00000000-0000-0000-0000-000000000000'
 const NEWEST = { runId: RUN, runSeq: ROWS - 1 }
 
 it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
@@ -56,7 +57,12 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
   ['record at an offset', (sink) => sink.identityAt(LOG_PARTITION, END - 2), NEWEST, EDGES],
   ['record at a skipped offset', (sink) => sink.identityAt(LOG_PARTITION, END - 1), undefined, EDGES],
   ['highest run_seq', (sink) => sink.highestSeqs(LOG_PARTITION, [RUN]), new Map([[RUN, ROWS - 1]]), ROWS + EDGES],
-  ['records stored already', (sink) => sink.stored(LOG_PARTITION, [NEWEST]), [NEWEST], ROWS + EDGES],
+  [
+    'records stored already',
+    (sink) => sink.stored(LOG_PARTITION, [NEWEST]),
+    [{ ...NEWEST, offset: END - 2, eventId: NO_ID }],
+    ROWS + EDGES,
+  ],
   // Two tables, and the rows of the dead letters themselves.
   ['dead letters in a row', (sink) => sink.deadInARow(LOG_PARTITION, END, 5), 1, 2 * (ROWS + EDGES)],
 ])('the query for the %s reads no more than a range of the primary key', async (_what, ask, answer, most) => {

@@ -16,7 +16,7 @@ import { openEmbeddedLog } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import { kafkaAvailability } from '@agent-audit/stack'
 import kafkajs from 'kafkajs'
-import { pino } from 'pino'
+import { type DestinationStream, pino } from 'pino'
 import { afterAll, it, onTestFinished } from 'vitest'
 import { makeTopic } from '../support/kafka-topic.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
@@ -204,13 +204,15 @@ export interface Running {
 /**
  * Runs a consumer in this process; drained after the test.
  * @param change - Replaces some of its real parts.
+ * @param log - Takes the lines of its log.
  */
 export function runConsumer(
   environment: Record<string, string>,
   change: (parts: ConsumerParts) => Partial<ConsumerParts> = () => ({}),
+  log?: DestinationStream,
 ): Running {
   const settings = readSettings(environment)
-  const consumer = createConsumer(settings, pino({ level: settings.LOG_LEVEL }), (given) => {
+  const consumer = createConsumer(settings, pino({ level: settings.LOG_LEVEL }, log), (given) => {
     const parts = composeParts(given)
     return { ...parts, ...change(parts) }
   })

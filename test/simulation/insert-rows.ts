@@ -15,6 +15,11 @@ export interface Row {
   readonly runSeq: number
   /** Of a skipped row: duplicate, dead or hole. */
   readonly kind: string | undefined
+  readonly eventId: string
+  /** Of a skipped row: the record's bytes that it keeps. */
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: string | null
   /** Of an event: its Avro bytes, the columns of the pipeline at their end included. */
   readonly bytes: Buffer
 }
@@ -24,6 +29,10 @@ interface Decoded {
   run_seq: number | null
   retention_class: string
   kind?: string
+  event_id?: string
+  key?: Buffer | null
+  value?: Buffer | null
+  headers?: string | null
   log_id: Uint8Array
   log_partition: number
   log_offset: number
@@ -36,8 +45,8 @@ const METADATA = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
 const LONG = avsc.Type.forSchema('long')
 /** Columns that are read, by table. The others are skipped: one of them is a number that JavaScript cannot hold. */
 const COLUMNS: Record<Table, readonly string[]> = {
-  audit_events: ['run_id', 'run_seq', 'retention_class'],
-  audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind'],
+  audit_events: ['run_id', 'run_seq', 'retention_class', 'event_id'],
+  audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind', 'key', 'value', 'headers'],
 }
 const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time']
 
@@ -80,6 +89,10 @@ function makeRow(table: Table, value: Decoded, bytes: Buffer): Row {
     runId: value.run_id === null ? undefined : Buffer.from(value.run_id).toString('hex'),
     runSeq: value.run_seq ?? -1,
     kind: value.kind,
+    eventId: value.event_id ?? '',
+    key: value.key ?? null,
+    value: value.value ?? null,
+    headers: value.headers ?? null,
     bytes,
   }
 }

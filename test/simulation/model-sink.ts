@@ -48,8 +48,11 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
       ask(`highest p${logPartition.partition}`, () => highestSeqs(store, logPartition, runIds)),
     stored: (logPartition, records) =>
       ask(`stored p${logPartition.partition}`, () => {
-        const identities = store.identitiesOf(logPartition)
-        return records.filter(({ runId, runSeq }) => identities.has(`${runId}:${runSeq}`))
+        const [identities, rows] = [store.identitiesOf(logPartition), store.rowsOf(logPartition)]
+        return records.flatMap(({ runId, runSeq }) => {
+          const offset = identities.get(`${runId}:${runSeq}`)
+          return offset === undefined ? [] : [{ runId, runSeq, offset, eventId: rows.get(offset)?.eventId ?? '' }]
+        })
       }),
     insert: (insert) => {
       if (sent.has(insert.queryId)) parts.world.fail(`query id ${insert.queryId} was sent twice`)

@@ -1,5 +1,6 @@
 /** Checks the final state: each offset has one row, each record one event. */
 import { SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
+import type { LogRecord } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
 import type { ModelPartition } from './model-log.ts'
 import { LOG_ID } from './model-source.ts'
@@ -32,8 +33,8 @@ export function findFault(store: ModelStore, log: ModelPartition, world: World):
       expired++
       continue
     }
-    const value = log.records[offset]?.value
-    const wrong = row === undefined ? 'has no row' : compare(row, value, events, world)
+    const record = log.records[offset]
+    const wrong = row === undefined ? 'has no row' : (compare(row, record?.value, events, world) ?? keptOf(row, record))
     if (wrong !== undefined) return `offset ${offset} of partition ${log.partition} ${wrong}`
   }
   return rows.size + expired === log.end
@@ -66,4 +67,14 @@ function compare(row: Row, value: Buffer | null | undefined, events: Events, wor
     return row.bytes.subarray(0, body.length).equals(body) ? undefined : 'has other bytes than the log'
   }
   return row.kind === 'duplicate' && event !== row.offset ? undefined : `is ${row.kind}, not a duplicate`
+}
+
+/** Duplicates and dead letters keep all bytes of their record. */
+function keptOf(row: Row, record: Pick<LogRecord, 'key' | 'value' | 'headers'> | undefined): string | undefined {
+  if (row.table === 'audit_events' || record === undefined) return undefined
+  const { key, value, headers = {} } = record
+  const sent = Object.entries(headers).map(([name, header]) => [name, (header as Buffer).toString('base64')])
+  const expected = [key?.toString('hex'), value?.toString('hex'), record.headers && JSON.stringify(sent)]
+  const kept = [row.key?.toString('hex'), row.value?.toString('hex'), row.headers ?? undefined]
+  return JSON.stringify(kept) === JSON.stringify(expected) ? undefined : `is ${row.kind}, and its bytes are not kept`
 }

@@ -1,7 +1,7 @@
 /** The records of producers in the log of one partition: in order, repeated, out of order, broken; two classes, two months. */
 import { SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import type { LogRecord } from '@agent-audit/consumer/pipeline'
-import { encodeVersion, makeRecord, runIdOf } from '../support/records.ts'
+import { encodeVersion, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
 import type { Random } from './random.ts'
 
 /** Some seconds before 2026-02-01: the log enters another month while the simulation runs. */
@@ -28,9 +28,9 @@ export class Producer {
     const logTimeMs = Math.floor(LOG_START + nowMs + random.between(-1500, 1500))
     const made = (value: Buffer | null): Omit<LogRecord, 'offset'> => ({
       logTimeMs,
-      key: null,
+      key: value && Buffer.from(`key of ${value.length}`),
       value,
-      headers: undefined,
+      headers: value === null ? undefined : { sent: Buffer.from(String(logTimeMs)) },
     })
     const run = random.pick(this.#runs)
     const kind = random.next()
@@ -39,9 +39,11 @@ export class Producer {
     if (kind < 0.14) return made(Buffer.from('no record'))
     if (kind < 0.3 && run.next > 0) {
       const seq = random.below(run.next)
+      // A record that is forged has the identity of another one, and may come before or after that one.
+      const forged = seq % 4 === 0
       // A record that was left out is not in the log yet: sending it now is a replay.
       run.leftOut = run.leftOut.filter((left) => left !== seq)
-      return made(recordOf(run.name, seq))
+      return made(recordOf(run.name, seq, forged))
     }
     const leftOut = run.leftOut.at(-1)
     if (kind < 0.4 && leftOut !== undefined) {
@@ -53,6 +55,7 @@ export class Producer {
   }
 }
 
+const FORGED = { event_id: uuidOf('forged'), reasoning: 'forged' }
 const records = new Map<string, Buffer>()
 /** `run_id:run_seq` of every good record, by its bytes. */
 const identities = new Map<Buffer, string>()
@@ -63,14 +66,14 @@ export function identityOf(value: Buffer | null): string | undefined {
 }
 
 // A record has the same bytes however often it is sent.
-function recordOf(run: string, seq: number): Buffer {
-  const key = `${run}:${seq}`
+function recordOf(run: string, seq: number, forged = false): Buffer {
+  const key = `${run}:${seq}:${forged}`
   const known = records.get(key)
   if (known !== undefined) return known
   const version = SCHEMA_VERSIONS[seq % SCHEMA_VERSIONS.length]
   if (version === undefined) throw new Error('there is no schema')
   const retention_class = Math.floor(seq / 3) % 3 === 1 ? 'pci' : 'default'
-  const value = encodeVersion(version, makeRecord(run, seq, { retention_class }))
+  const value = encodeVersion(version, makeRecord(run, seq, { retention_class, ...(forged && FORGED) }))
   records.set(key, value)
   identities.set(value, `${runIdOf(run).toString('hex')}:${seq}`)
   return value

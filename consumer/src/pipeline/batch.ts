@@ -3,26 +3,56 @@
  * batch have one retention class and one month, so each table takes one insert, into one ClickHouse partition.
  */
 import type { LogRecord, LogPartition } from '@agent-audit/kafka'
-import { EventBlock, type SkippedRow } from './block.ts'
+import { readEventId } from '@agent-audit/schemas'
+import { encodeSkipped, EventBlock, type SkippedRow } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
+import type { StoredRecord } from './sink.ts'
 
 /** A run with events in a batch. */
 export interface BatchRun {
   readonly id: Buffer
   /** 32 hex digits. */
   readonly hex: string
-  lowestSeq: number
   highestSeq: number
+  /** Up to this run_seq a record may be a duplicate. */
+  readonly suspectUpTo: number
+}
+
+/** What the block does not hold of a record that may be a duplicate. */
+interface Wrapping {
+  /** The bytes in front of the body. */
+  readonly frame: Buffer
+  readonly bodyBytes: number
+  readonly key: Buffer | null
+  readonly headers: LogRecord['headers']
+}
+
+/** A record that has the (run_id, run_seq) of another one, and another event_id: it is not the same record sent again. */
+export interface Conflict {
+  readonly runId: string
+  readonly runSeq: number
+  readonly storedOffset: number
+  readonly skippedOffset: number
+}
+
+/** What is known of the runs in the table and in the batches before. */
+export interface SeenRuns {
+  /** The highest run_seq of a run, in hex, at which its next record may be a duplicate. */
+  suspectUpTo(run: string): number
 }
 
 export interface BatchParts {
   readonly memory: BufferMemory
   readonly clock: Clock
+  readonly filter: SeenRuns
   /** Class of the last batch before: a batch without a record whose class is known takes it over. */
   readonly retentionClass: string
 }
+
+/** What a {@link Wrapping} takes beside its key and headers, about. */
+const WRAPPING_BYTES = 300
 
 /** A range of offsets and the rows they become. Holds memory until it is released. */
 export class Batch {
@@ -34,6 +64,8 @@ export class Batch {
   readonly eventSeqs: number[] = []
   readonly eventOffsets: number[] = []
   readonly eventTimes: number[] = []
+  /** Of the duplicates in {@link skipped}. */
+  readonly conflicts: Conflict[] = []
   /** Whether some run_seq is not above the earlier ones of its run in the batch: a repeat, or out of order. */
   unordered: boolean = false
   readonly first: number
@@ -47,17 +79,23 @@ export class Batch {
   deadInARow: number = 0
   readonly #memory: BufferMemory
   readonly #clock: Clock
-  #deadBytes = 0
+  /** By position in the block. Few: records of a run rise. */
+  readonly #wrappings = new Map<number, Wrapping>()
+  readonly #filter: SeenRuns
+  /** Bytes of the records in skipped rows, and all bytes that count as held beside the block. */
+  #skippedBytes = 0
+  #heldBytes = 0
   #startedAt = 0
   #month: string | undefined
   readonly #classBefore: string
   #retentionClass: string | undefined
   #run: BatchRun | undefined
 
-  constructor(logPartition: LogPartition, first: number, { memory, clock, retentionClass }: BatchParts) {
+  constructor(logPartition: LogPartition, first: number, { memory, clock, filter, retentionClass }: BatchParts) {
     this.block = new EventBlock(logPartition, memory)
     this.#memory = memory
     this.#clock = clock
+    this.#filter = filter
     this.#classBefore = retentionClass
     this.first = first
     this.next = first
@@ -79,9 +117,9 @@ export class Batch {
   addEvent(record: LogRecord, value: Buffer, verdict: StorableVerdict): void {
     const { head } = verdict
     const run = this.#runOf(value, head.runIdStart)
+    if (head.runSeq <= run.suspectUpTo || head.runSeq <= run.highestSeq) this.#wrap(record, value, verdict.bodyStart)
     if (head.runSeq > run.highestSeq) run.highestSeq = head.runSeq
     else this.unordered = true
-    if (head.runSeq < run.lowestSeq) run.lowestSeq = head.runSeq
     this.block.append(value, verdict.bodyStart, verdict.version, record.offset, record.logTimeMs)
     this.eventRuns.push(run)
     this.eventSeqs.push(head.runSeq)
@@ -91,17 +129,22 @@ export class Batch {
     this.#advance(record.offset)
   }
 
-  /** Bytes of its rows. Those of duplicates and holes are negligible, and not counted. */
+  /** Bytes of its records. */
   get bytes(): number {
-    return this.block.bytes + this.#deadBytes
+    return this.block.bytes + this.#skippedBytes
+  }
+
+  /** Positions of the events that may be duplicates: those outside are none. */
+  suspects(): number[] {
+    return [...this.#wrappings.keys()]
+  }
+
+  eventIdAt(position: number): string {
+    return readEventId(this.block.view(position), 0)
   }
 
   skip(row: SkippedRow): void {
-    const record = row.record && copyRecord(row.record)
-    this.skipped.push({ ...row, record })
-    const bytes = record?.value?.length ?? 0
-    this.#deadBytes += bytes
-    this.#memory.reserve(bytes)
+    this.#push({ ...row, record: row.record && copyRecord(row.record) })
     this.#noteTime(row.logTimeMs)
     this.#advance(row.offset)
   }
@@ -125,28 +168,68 @@ export class Batch {
     return true
   }
 
-  /** Turns events into skipped rows of kind duplicate. */
-  markDuplicates(positions: ReadonlySet<number>): void {
-    if (positions.size === 0) return
-    for (const position of positions) {
-      const [run, offset, logTimeMs] = [
-        this.eventRuns[position],
-        this.eventOffsets[position] ?? 0,
-        this.eventTimes[position] ?? 0,
-      ]
-      if (run === undefined) continue
-      const identity = { runId: run.id, runSeq: this.eventSeqs[position] ?? 0 }
+  /**
+   * Turns events into skipped rows of kind duplicate, which keep the bytes: they may differ from those that are stored.
+   * @param duplicates - Positions among {@link suspects}, and the record that each repeats.
+   */
+  markDuplicates(duplicates: ReadonlyMap<number, StoredRecord>): void {
+    if (duplicates.size === 0) return
+    for (const [position, stored] of duplicates) {
+      const [run, wrapping] = [this.eventRuns[position], this.#wrappings.get(position)]
+      if (run === undefined || wrapping === undefined) throw new Error(`position ${position} is no suspect`)
+      const { runId, runSeq, offset: storedOffset } = stored
+      const [offset, logTimeMs] = [this.eventOffsets[position] ?? 0, this.eventTimes[position] ?? 0]
+      if (this.eventIdAt(position) !== stored.eventId) {
+        this.conflicts.push({ runId, runSeq, storedOffset, skippedOffset: offset })
+      }
+      const { frame, bodyBytes, key, headers } = wrapping
+      const value = Buffer.concat([frame, this.block.view(position).subarray(0, bodyBytes)])
       const reason = 'this run_id and run_seq are stored already'
-      this.skipped.push({ kind: 'duplicate', reason, identity, offset, logTimeMs, record: undefined })
+      const [identity, record] = [
+        { runId: run.id, runSeq },
+        { offset, logTimeMs, key, value, headers },
+      ]
+      this.#push({ kind: 'duplicate', reason, identity, offset, logTimeMs, record })
     }
-    this.block.remove(positions)
+    this.block.remove(duplicates)
+  }
+
+  /** The container of its skipped rows. It counts as held memory until the release. */
+  closeSkipped(logPartition: LogPartition): Buffer {
+    const container = encodeSkipped(logPartition, this)
+    this.#hold(container.length)
+    return container
   }
 
   /** Releases its memory. Its rows are gone. */
   release(): void {
     this.block.release()
-    this.#memory.release(this.#deadBytes)
-    this.#deadBytes = 0
+    this.#memory.release(this.#heldBytes)
+    this.#heldBytes = 0
+  }
+
+  #push(row: SkippedRow): void {
+    this.skipped.push(row)
+    const bytes = row.record === undefined ? 0 : (row.record.value?.length ?? 0) + bytesAround(row.record)
+    this.#skippedBytes += bytes
+    this.#hold(bytes)
+  }
+
+  #wrap({ key, headers }: LogRecord, value: Buffer, bodyStart: number): void {
+    const frame = Buffer.from(value.subarray(0, bodyStart))
+    const wrapping = {
+      frame,
+      bodyBytes: value.length - bodyStart,
+      key: key && Buffer.from(key),
+      headers: copyHeaders(headers),
+    }
+    this.#wrappings.set(this.eventSeqs.length, wrapping)
+    this.#hold(WRAPPING_BYTES + bytesAround({ key, headers }))
+  }
+
+  #hold(bytes: number): void {
+    this.#heldBytes += bytes
+    this.#memory.reserve(bytes)
   }
 
   #noteTime(logTimeMs: number): void {
@@ -166,7 +249,7 @@ export class Batch {
     const hex = value.toString('hex', start, start + 16)
     const known = this.runs.get(hex)
     const id = Buffer.from(value.subarray(start, start + 16))
-    const run = known ?? { id, hex, lowestSeq: Number.POSITIVE_INFINITY, highestSeq: -1 }
+    const run = known ?? { id, hex, highestSeq: -1, suspectUpTo: this.#filter.suspectUpTo(hex) }
     if (known === undefined) this.runs.set(hex, run)
     this.#run = run
     return run
@@ -177,9 +260,24 @@ type StorableVerdict = Extract<ReturnType<RecordCheck['check']>, { storable: tru
 
 /** A copy that outlives the record's slice. */
 export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
-  const names = Object.entries(headers ?? {}).map(([name, header]) => [name, copyBytes(header)] as const)
-  const copied = headers === undefined ? undefined : Object.fromEntries(names)
-  return { offset, logTimeMs, key: key && Buffer.from(key), value: value && Buffer.from(value), headers: copied }
+  return {
+    offset,
+    logTimeMs,
+    key: key && Buffer.from(key),
+    value: value && Buffer.from(value),
+    headers: copyHeaders(headers),
+  }
+}
+
+function copyHeaders(headers: LogRecord['headers']): LogRecord['headers'] {
+  if (headers === undefined) return undefined
+  return Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, copyBytes(header)]))
+}
+
+/** Of the key and the headers of a record. */
+function bytesAround({ key, headers = {} }: Pick<LogRecord, 'key' | 'headers'>): number {
+  const values = Object.values(headers).flat()
+  return values.reduce<number>((sum, value) => sum + (Buffer.isBuffer(value) ? value.length : 0), key?.length ?? 0)
 }
 
 function copyBytes(header: unknown): unknown {

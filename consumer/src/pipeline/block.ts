@@ -67,7 +67,7 @@ export interface SkippedRow {
   readonly identity: { readonly runId: Buffer; readonly runSeq: number } | undefined
   readonly offset: number
   readonly logTimeMs: number
-  /** The record, kept for dead letters only. */
+  /** The record with all its bytes: a hole has none. */
   readonly record: LogRecord | undefined
 }
 
@@ -133,8 +133,18 @@ export class EventBlock {
     this.#ends.push(piece.end)
   }
 
+  /** A view of a record's body and of its columns of the pipeline, valid until the block is changed or released. */
+  view(index: number): Buffer {
+    let first = 0
+    for (const { memory, countTo } of this.#pieces) {
+      if (index < countTo) return memory.subarray(index === first ? 0 : this.#ends[index - 1], this.#ends[index])
+      first = countTo
+    }
+    throw new RangeError(`the block has no record ${index}`)
+  }
+
   /** Removes the records at these positions by moving the bytes behind them: this is rare. */
-  remove(positions: ReadonlySet<number>): void {
+  remove(positions: Pick<ReadonlySet<number>, 'has'>): void {
     const ends: number[] = []
     let index = 0
     for (const piece of this.#pieces) {

@@ -5,6 +5,7 @@ import { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
+import type { DuplicateFilter } from './duplicates.ts'
 import type { OffsetRange } from './sink.ts'
 
 export interface BatchLimits {
@@ -52,6 +53,8 @@ export interface CutInput {
   readonly deadInARow: number
   /** Class of the last batch below `next`. */
   readonly retentionClass: string
+  /** Says which records may be duplicates: the batch keeps all of their bytes. */
+  readonly filter: Pick<DuplicateFilter, 'suspectUpTo' | 'noteCut'>
   readonly check: RecordCheck
   readonly limits: BatchLimits
   readonly memory: BufferMemory
@@ -70,6 +73,7 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, Stop |
   // The caller owns the batch from here on, and may ask for the next one while it writes this one.
   const handOver = (): Batch => {
     const cut = batch
+    input.filter.noteCut(cut)
     batch = new Batch(logPartition, cut.next, { ...input, retentionClass: cut.retentionClass })
     return cut
   }

@@ -4,17 +4,25 @@
  * exactly: a replayed or reordered record that is not in the table must not be lost.
  */
 import type { LogPartition } from '@agent-audit/kafka'
-import type { Batch, BatchRun } from './batch.ts'
-import type { RecordIdentity, Sink } from './sink.ts'
+import type { Batch } from './batch.ts'
+import type { RecordIdentity, Sink, StoredRecord } from './sink.ts'
 
-/** Runs whose highest run_seq is kept, per partition. For others the table is asked again. */
+/** Runs that are remembered, per partition. For others the table is asked again. */
 const MAX_RUNS = 10_000
+
+/** Highest run_seqs of a run; -1 where there is none. */
+interface SeenRun {
+  /** In the table. Undefined: it was not asked yet. */
+  stored: number | undefined
+  /** In the batches that were cut. */
+  cut: number
+}
 
 export class DuplicateFilter {
   readonly #logPartition: LogPartition
   readonly #sink: Sink
-  /** Highest run_seq in the table, by run id in hex; -1 for a run without a row. Oldest entry first. */
-  readonly #highest = new Map<string, number>()
+  /** By run id in hex. Oldest entry first. */
+  readonly #runs = new Map<string, SeenRun>()
 
   constructor(logPartition: LogPartition, sink: Sink) {
     this.#logPartition = logPartition
@@ -22,67 +30,83 @@ export class DuplicateFilter {
   }
 
   /**
-   * Returns the positions of records that are earlier in the batch, or in audit_events. Queries the table for runs not seen
-   * before, and for the suspects.
+   * The highest run_seq of a run at which its next record may be a duplicate: infinite for a run that is not known. The batch
+   * before may not be in the table yet, so it counts.
    */
-  async find(batch: Batch): Promise<Set<number>> {
-    await this.#learnRuns([...batch.runs.keys()].filter((run) => !this.#highest.has(run)))
+  suspectUpTo(run: string): number {
+    const { stored, cut } = this.#runs.get(run) ?? {}
+    return stored === undefined || cut === undefined ? Number.POSITIVE_INFINITY : Math.max(stored, cut)
+  }
+
+  /** Call it once the batch is complete, before the next one is begun. */
+  noteCut(batch: Batch): void {
+    for (const { hex, highestSeq } of batch.runs.values()) {
+      const run = this.#runs.get(hex)
+      if (run === undefined) this.#runs.set(hex, { stored: undefined, cut: highestSeq })
+      else run.cut = Math.max(run.cut, highestSeq)
+    }
+  }
+
+  /**
+   * Returns the positions of records that are earlier in the batch, or in audit_events, with the record that each repeats.
+   * Queries the table for runs not seen before, and for the suspects.
+   */
+  async find(batch: Batch): Promise<Map<number, StoredRecord>> {
+    await this.#learnRuns([...batch.runs.keys()])
     const duplicates = repeatsWithin(batch)
-    const suspects = this.#suspectsOf(batch)
+    const suspects = batch.suspects().filter((position) => this.#isSuspect(identityAt(batch, position)))
     if (suspects.length === 0) return duplicates
     const asked = suspects.map((position) => identityAt(batch, position))
-    const stored = new Set((await this.#sink.stored(this.#logPartition, asked)).map(keyOf))
-    for (const position of suspects) if (stored.has(keyOf(identityAt(batch, position)))) duplicates.add(position)
+    const found = await this.#sink.stored(this.#logPartition, asked)
+    const stored = new Map(found.map((record) => [keyOf(record), record]))
+    for (const position of suspects) {
+      const record = stored.get(keyOf(identityAt(batch, position)))
+      if (record !== undefined) duplicates.set(position, record)
+    }
     return duplicates
   }
 
   /** Call it once the batch is in the table. */
   noteStored(batch: Batch): void {
-    for (const run of batch.runs.values()) {
-      const highest = Math.max(this.#highestOf(run.hex), run.highestSeq)
-      this.#highest.delete(run.hex)
-      this.#highest.set(run.hex, highest)
+    for (const { hex, highestSeq } of batch.runs.values()) {
+      const { stored = -1, cut = Number.POSITIVE_INFINITY } = this.#runs.get(hex) ?? {}
+      this.#runs.delete(hex)
+      this.#runs.set(hex, { stored: Math.max(stored, highestSeq), cut })
     }
-    for (const run of this.#highest.keys()) {
-      if (this.#highest.size <= MAX_RUNS) return
-      this.#highest.delete(run)
+    for (const run of this.#runs.keys()) {
+      if (this.#runs.size <= MAX_RUNS) return
+      this.#runs.delete(run)
     }
   }
 
-  // Most batches have no suspects, as their runs show: only the others are walked event by event.
-  #suspectsOf(batch: Batch): number[] {
-    const suspected = new Map<BatchRun, number>()
-    for (const run of batch.runs.values()) {
-      const highest = this.#highestOf(run.hex)
-      if (run.lowestSeq <= highest) suspected.set(run, highest)
-    }
-    if (suspected.size === 0) return []
-    const suspects: number[] = []
-    for (const [position, run] of batch.eventRuns.entries()) {
-      if ((batch.eventSeqs[position] ?? 0) <= (suspected.get(run) ?? -1)) suspects.push(position)
-    }
-    return suspects
+  #isSuspect({ runId, runSeq }: RecordIdentity): boolean {
+    return runSeq <= (this.#runs.get(runId)?.stored ?? -1)
   }
 
   async #learnRuns(runs: readonly string[]): Promise<void> {
-    if (runs.length === 0) return
-    const found = await this.#sink.highestSeqs(this.#logPartition, runs)
-    for (const run of runs) this.#highest.set(run, found.get(run) ?? -1)
-  }
-
-  #highestOf(run: string): number {
-    return this.#highest.get(run) ?? -1
+    const unknown = runs.filter((run) => this.#runs.get(run)?.stored === undefined)
+    if (unknown.length === 0) return
+    const found = await this.#sink.highestSeqs(this.#logPartition, unknown)
+    for (const run of unknown) {
+      // A run that was forgotten meanwhile may be in a batch that is not stored yet: all of its records are suspect.
+      const cut = this.#runs.get(run)?.cut ?? Number.POSITIVE_INFINITY
+      this.#runs.set(run, { stored: found.get(run) ?? -1, cut })
+    }
   }
 }
 
-function repeatsWithin(batch: Batch): Set<number> {
-  const repeats = new Set<number>()
+function repeatsWithin(batch: Batch): Map<number, StoredRecord> {
+  const repeats = new Map<number, StoredRecord>()
   if (!batch.unordered) return repeats
-  const seen = new Set<string>()
+  const seen = new Map<string, number>()
   for (const position of batch.eventRuns.keys()) {
-    const key = keyOf(identityAt(batch, position))
-    if (seen.has(key)) repeats.add(position)
-    seen.add(key)
+    const identity = identityAt(batch, position)
+    const first = seen.get(keyOf(identity))
+    if (first === undefined) seen.set(keyOf(identity), position)
+    else {
+      const offset = batch.eventOffsets[first] ?? 0
+      repeats.set(position, { ...identity, offset, eventId: batch.eventIdAt(first) })
+    }
   }
   return repeats
 }

@@ -22,7 +22,6 @@ import { randomBytes } from 'node:crypto'
 import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
-import { encodeSkipped } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
@@ -158,7 +157,7 @@ class PartitionWriter {
   ): AsyncGenerator<Batch, Stop | undefined, void> {
     const { clock, memory, options } = this.#parts
     const at = { ...this.#at, logPartition: this.#assignment, retentionClass: this.#retentionClass }
-    return cutBatches({ ...at, slices, check, clock, memory, limits: options.limits })
+    return cutBatches({ ...at, slices, check, clock, memory, filter: this.#filter, limits: options.limits })
   }
 
   #bisect(refused: BadData): Promise<Bisected> {
@@ -212,7 +211,7 @@ class PartitionWriter {
       if (events.kind !== 'stored') return events
     }
     if (batch.skipped.length > 0) {
-      const skipped = await this.#insert('audit_skipped', [encodeSkipped(this.#assignment, batch)], batch)
+      const skipped = await this.#insert('audit_skipped', [batch.closeSkipped(this.#assignment)], batch)
       if (skipped.kind !== 'stored') return skipped
     }
     this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }

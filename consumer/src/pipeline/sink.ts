@@ -14,6 +14,13 @@ export interface RecordIdentity {
   readonly runSeq: number
 }
 
+/** A record of audit_events. */
+export interface StoredRecord extends RecordIdentity {
+  readonly offset: number
+  /** UUID, lower case. */
+  readonly eventId: string
+}
+
 export type Table = 'audit_events' | 'audit_skipped'
 
 /** One insert: one block of one partition of one table, all or nothing. */
@@ -56,7 +63,7 @@ export interface Sink {
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
   highestSeqs(logPartition: LogPartition, runIds: readonly string[]): Promise<Map<string, number>>
   /** The given records that are in audit_events already. */
-  stored(logPartition: LogPartition, records: readonly RecordIdentity[]): Promise<RecordIdentity[]>
+  stored(logPartition: LogPartition, records: readonly RecordIdentity[]): Promise<StoredRecord[]>
   /** Sends an insert, once. Never throws. */
   insert(insert: Insert): Promise<InsertAnswer>
 }

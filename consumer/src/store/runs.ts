@@ -1,6 +1,6 @@
 /** Queries about the records of runs in one partition. Both go by the projection of audit_events, which has one row a run and part. */
 import { askInChunks, EVENTS_TABLE } from '@agent-audit/schemas'
-import type { RecordIdentity } from '../pipeline/sink.ts'
+import type { RecordIdentity, StoredRecord } from '../pipeline/sink.ts'
 import { type PartitionStore, IN_PARTITION, OFFSETS_A_QUERY } from './question.ts'
 
 /** What the table has of a run: its highest run_seq, and its first and last offset. */
@@ -17,7 +17,8 @@ const BOUNDS = `
   WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
 // The numbers alone, beside the pairs, make it six times as cheap; newer servers also leave out parts by them.
 const STORED = `
-  SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq FROM ${EVENTS_TABLE}
+  SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq, toFloat64(log_offset) AS offset, toString(event_id) AS eventId
+  FROM ${EVENTS_TABLE}
   WHERE ${IN_PARTITION} AND log_offset BETWEEN {from:Int64} AND {to:Int64}
     AND run_seq IN (SELECT arrayJoin({seqs:Array(Int64)})) AND (run_id, run_seq) IN (
       SELECT toFixedString(unhex(record.1), 16), record.2
@@ -38,9 +39,9 @@ export async function highestSeqs(store: PartitionStore, runIds: readonly string
  * from the newest down until all are found: a record that a producer sends again was mostly stored a short while ago. A record
  * that was never stored costs a walk over its run.
  */
-export async function stored(store: PartitionStore, records: readonly RecordIdentity[]): Promise<RecordIdentity[]> {
+export async function stored(store: PartitionStore, records: readonly RecordIdentity[]): Promise<StoredRecord[]> {
   const bounds = await boundsOf(store, [...new Set(records.map(({ runId }) => runId))])
-  const found: RecordIdentity[] = []
+  const found: StoredRecord[] = []
   let left = records
   for (let top = Number.POSITIVE_INFINITY; ;) {
     const runs = runsOf(left, bounds).filter(({ first }) => first <= top)
@@ -70,11 +71,11 @@ function storedBetween(
   store: PartitionStore,
   { from, to }: { from: number; to: number },
   records: readonly RecordIdentity[],
-): Promise<RecordIdentity[]> {
+): Promise<StoredRecord[]> {
   const what = `records stored already, at offsets ${from} to ${to}`
   return askInChunks(records, (chunk) => {
     const parameters = { from, to, runs: chunk.map(({ runId }) => runId), seqs: chunk.map(({ runSeq }) => runSeq) }
-    return store.ask<RecordIdentity>({ what, query: STORED, parameters })
+    return store.ask<StoredRecord>({ what, query: STORED, parameters })
   })
 }
 

@@ -22,6 +22,7 @@ export function blockLengths(count: number, bytes: number): Buffer {
 /** A whole container of values of any Avro schema, for the paths where speed does not matter. */
 export function encodeContainer(schema: avsc.Schema, values: readonly unknown[]): Buffer {
   const type = loadAvsc().Type.forSchema(schema, { wrapUnions: false })
-  const data = Buffer.concat(values.map((value) => type.toBuffer(value)))
-  return Buffer.concat([containerHeader(schema), blockLengths(values.length, data.length), data, CONTAINER_SYNC])
+  const rows = values.map((value) => type.toBuffer(value))
+  const bytes = rows.reduce((sum, row) => sum + row.length, 0)
+  return Buffer.concat([containerHeader(schema), blockLengths(rows.length, bytes), ...rows, CONTAINER_SYNC])
 }

@@ -1,6 +1,6 @@
 /** Decoding for the paths where speed does not matter: dead letters, and ranges that the server refused. */
 import type avsc from 'avsc'
-import { loadAvsc, type SchemaVersion } from './avro-schema.ts'
+import { loadAvsc, NEWEST_SCHEMA, type SchemaVersion } from './avro-schema.ts'
 
 /** Longs as numbers where a number can hold them, else as bigints: avsc alone refuses such longs. */
 const EXACT_LONG = {
@@ -52,6 +52,17 @@ export function readIdentity(message: Buffer, bodyStart: number): ReadIdentity |
     // avsc refuses a long that a number cannot hold.
     return undefined
   }
+}
+
+/** Reads event_id, which stands at the same place in every version, of a record that the checker has passed. */
+export function readEventId(message: Buffer, bodyStart: number): string {
+  let position = bodyStart
+  for (const { name, type } of typeOf(NEWEST_SCHEMA).fields) {
+    const { value, offset } = type.decode(message, position)
+    if (name === 'event_id') return String(value)
+    position = offset
+  }
+  return ''
 }
 
 const types = new WeakMap<SchemaVersion, avsc.types.RecordType>()

@@ -1,9 +1,18 @@
 /** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
 import { EVENTS_TABLE, EXPIRED_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
 
-/** Columns that the consumer may read, by table: enough to find its position and its duplicates, and no content. */
+/** Columns that the consumer may read, by table: enough to find its position, its duplicates and conflicts, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
-  [EVENTS_TABLE]: ['run_id', 'run_seq', 'retention_class', 'log_id', 'log_partition', 'log_offset', 'log_time'],
+  [EVENTS_TABLE]: [
+    'run_id',
+    'run_seq',
+    'event_id',
+    'retention_class',
+    'log_id',
+    'log_partition',
+    'log_offset',
+    'log_time',
+  ],
   [SKIPPED_TABLE]: [
     'kind',
     'run_id',
