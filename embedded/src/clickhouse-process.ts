@@ -31,6 +31,7 @@ import {
   type UserSpec,
   writeEndpoint,
 } from './clickhouse-files.ts'
+import { onDirectory } from './directory-errors.ts'
 import { tryLock } from './file-lock.ts'
 import { freePorts, isFree } from './free-port.ts'
 
@@ -73,7 +74,8 @@ export interface EmbeddedOptions<Name extends string = string> {
 
 /**
  * Starts the server, or attaches to the live one of this data directory.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if it cannot run on this machine, or does not start.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if it cannot run on this machine, or does not start;
+ * InvalidInputError `OPTIONS_INVALID` if this account may not use the directory.
  */
 export async function startEmbedded<const Name extends string = string>(
   options: EmbeddedOptions<Name>,
@@ -87,8 +89,10 @@ export async function startEmbedded<const Name extends string = string>(
   const temporary = options.dataDir === undefined
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-clickhouse-')))
   const { users, maxMemoryBytes = MAX_MEMORY_BYTES } = options
-  makeHome(dataDir)
-  return startOn({ library, users, maxMemoryBytes, dataDir: realpathSync(dataDir), temporary })
+  return onDirectory(dataDir, () => {
+    makeHome(dataDir)
+    return startOn({ library, users, maxMemoryBytes, dataDir: realpathSync(dataDir), temporary })
+  })
 }
 
 async function startOn(order: Omit<HostOrder, 'httpPort'>): Promise<Running> {
