@@ -1,11 +1,15 @@
 /** The files of the embedded ClickHouse in its data directory: their paths, and the server's configuration. */
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 export const ADMIN = 'admin'
 const PASSWORD_BYTES = 18
+/** Profile of the library's own session. Not `default`, from which all other profiles take settings. No name of a user. */
+const OWN_PROFILE = 'own-session'
+const OWN_SESSION = { settings: { max_sessions_for_user: '1' }, constSettings: ['max_sessions_for_user'] }
 const PRIVATE = 0o600
+const PRIVATE_DIRECTORY = 0o700
 
 /** A ClickHouse user: its name, its rights, its session settings. */
 export interface UserSpec<Name extends string = string> {
@@ -29,6 +33,15 @@ export interface HostOrder {
   readonly temporary: boolean
 }
 
+/**
+ * What the host says, once. `busy`: another process holds the directory. `unusable`: a file is not what it should be.
+ * `starting`: the host holds the directory; `unconfined` says why the server can open every file of its account, if it can.
+ */
+export type HostReport =
+  | { readonly is: 'busy' }
+  | { readonly is: 'unusable'; readonly why: string }
+  | { readonly is: 'starting'; readonly unconfined?: string | undefined }
+
 /** The address of a running server. Its parent writes it once the server answers; the next owner removes it before its start. */
 export interface Endpoint {
   readonly url: string
@@ -40,6 +53,8 @@ export interface Endpoint {
 export type Passwords = Readonly<Record<string, string>>
 
 export interface DataDirPaths {
+  /** ClickHouse's part of the data directory. The account alone enters it. */
+  readonly home: string
   readonly lock: string
   readonly endpoint: string
   readonly passwords: string
@@ -52,6 +67,7 @@ export interface DataDirPaths {
 export function paths(dataDir: string): DataDirPaths {
   const home = join(dataDir, 'clickhouse')
   return {
+    home,
     lock: join(home, 'owner.lock'),
     endpoint: join(home, 'endpoint.json'),
     passwords: join(home, 'passwords.json'),
@@ -62,11 +78,19 @@ export function paths(dataDir: string): DataDirPaths {
   }
 }
 
+/** Makes ClickHouse's part of the data directory, and the directories above it that are missing. Other accounts enter none. */
+export function makeHome(dataDir: string): void {
+  const { home } = paths(dataDir)
+  mkdirSync(home, { recursive: true, mode: PRIVATE_DIRECTORY })
+  // It may be older than this rule.
+  chmodSync(home, PRIVATE_DIRECTORY)
+}
+
 /** Writes configuration, users and missing passwords. Only the lock's holder may call it. */
 export function prepareDataDir(order: HostOrder): void {
   const files = paths(order.dataDir)
   rmSync(files.endpoint, { force: true })
-  mkdirSync(files.data, { recursive: true })
+  mkdirSync(files.data, { recursive: true, mode: PRIVATE_DIRECTORY })
   const known = readPasswords(order.dataDir)
   const names = [ADMIN, ...order.users.map((user) => user.name)]
   const passwords = { ...known, ...Object.fromEntries(names.map((name) => [name, known[name] ?? newPassword()])) }
@@ -101,7 +125,9 @@ function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    if (error instanceof SyntaxError) throw new SyntaxError(`${path} is not JSON`, { cause: error })
     throw error
   }
 }
@@ -117,11 +143,21 @@ function writeWhole(path: string, text: string): void {
  * Small pools and caches: the server shares a developer's machine with Kafka, the consumer and the tests. Idle connections
  * are closed after 4 s: an orderly stop waits for them, but they must outlive the 2.5 s after which the client closes an
  * idle one itself.
+ *
+ * Statements are answered, at `/`, and nothing else: no page, no `/ping`. A browser's request gets 404 before it is
+ * authenticated: it has an Origin, or as Host the name in the address bar, which may have been made to resolve to loopback.
  */
 function serverConfig(order: HostOrder, usersFile: string): string {
   return `<clickhouse>
   <listen_host>127.0.0.1</listen_host>
   <http_port>${order.httpPort}</http_port>
+  <http_handlers>
+    <rule>
+      <url>/</url>
+      <headers><host>regex:^(127[.]0[.]0[.]1|localhost)(:[0-9]+)?$</host><origin></origin></headers>
+      <handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>
+    </rule>
+  </http_handlers>
   <logger><level>none</level></logger>
   <access_control_improvements><enable_read_write_grants>true</enable_read_write_grants></access_control_improvements>
   <users_config>${escapeXml(usersFile)}</users_config>
@@ -148,9 +184,9 @@ function serverConfig(order: HostOrder, usersFile: string): string {
 }
 
 /**
- * `default` is the session of the library itself, and any process on loopback can use it without a password. So it has only
- * the rights that starting the server needs: it can read and drop no table, and of files it can read standard input alone (a
- * grant of FILE would let any process on this machine read passwords.json, and write files as the server's user).
+ * `default` is the session of the library itself: it starts the server, and lasts as long. The library opens it without a
+ * password and with the address of loopback, so its one session is all it may have: a request as `default` is refused,
+ * from before the server listens. It has only the rights that starting the server needs.
  */
 function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
   const admin: UserSpec = { name: ADMIN, grants: ['GRANT ALL ON *.*'] }
@@ -164,12 +200,13 @@ function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
   return `<clickhouse>
   <profiles>
     <default/>
+    <${OWN_PROFILE}>${settingsXml(OWN_SESSION)}</${OWN_PROFILE}>
 ${all.map((user) => `    <${user.name}>${settingsXml(user)}</${user.name}>`).join('\n')}
   </profiles>
   <quotas><default/></quotas>
   <users>
-    <default><password></password>${userXml('default', starter)}</default>
-${all.map((user) => `    <${user.name}><password>${passwords[user.name]}</password>${userXml(user.name, user.grants)}</${user.name}>`).join('\n')}
+    <default><password></password>${userXml(OWN_PROFILE, starter)}</default>
+${all.map((user) => `    <${user.name}><password_sha256_hex>${sha256(passwords[user.name] ?? '')}</password_sha256_hex>${userXml(user.name, user.grants)}</${user.name}>`).join('\n')}
   </users>
 </clickhouse>
 `
@@ -180,7 +217,11 @@ function userXml(profile: string, grants: readonly string[]): string {
   return `<networks><ip>127.0.0.1</ip></networks><profile>${profile}</profile><quota>default</quota><grants>${queries}</grants>`
 }
 
-function settingsXml(user: UserSpec): string {
+function sha256(password: string): string {
+  return createHash('sha256').update(password).digest('hex')
+}
+
+function settingsXml(user: Pick<UserSpec, 'settings' | 'constSettings'>): string {
   const settings = Object.entries(user.settings ?? {})
   const values = settings.map(([name, value]) => `<${name}>${escapeXml(value)}</${name}>`).join('')
   const constraints = (user.constSettings ?? []).map((name) => `<${name}><const/></${name}>`).join('')

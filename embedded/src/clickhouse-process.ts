@@ -2,15 +2,15 @@
  * A real ClickHouse server from the embedded library, in a child process that holds the lock of its data directory.
  *
  * The first starter owns the directory; the others attach. The race of two starters, step by step: both spawn a host; one
- * host gets the lock and says `locked`, the other says `busy` and exits. The loser reads the endpoint file until one names a
- * server that answers: the winner's host removed any older file before it said `locked`, and the loser asks every server it
- * finds, with the directory's password, which directory it serves. If the winner dies before its server is ready, the
+ * host gets the lock and says `starting`, the other says `busy` and exits. The loser reads the endpoint file until one names
+ * a server that answers: the winner's host removed any older file before it said `starting`, and the loser asks every server
+ * it finds, with the directory's password, which directory it serves. If the winner dies before its server is ready, the
  * loser's next try finds the lock free and the loser becomes the owner.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
@@ -23,12 +23,15 @@ import {
   ADMIN,
   type Endpoint,
   type HostOrder,
+  type HostReport,
+  makeHome,
   paths,
   readEndpoint,
   readPasswords,
   type UserSpec,
   writeEndpoint,
 } from './clickhouse-files.ts'
+import { onDirectory } from './directory-errors.ts'
 import { tryLock } from './file-lock.ts'
 import { freePorts, isFree } from './free-port.ts'
 
@@ -71,7 +74,8 @@ export interface EmbeddedOptions<Name extends string = string> {
 
 /**
  * Starts the server, or attaches to the live one of this data directory.
- * @throws AuditUnavailableError `PART_UNAVAILABLE` if it cannot run on this machine, or does not start.
+ * @throws AuditUnavailableError `PART_UNAVAILABLE` if it cannot run on this machine, or does not start;
+ * InvalidInputError `OPTIONS_INVALID` if this account may not use the directory.
  */
 export async function startEmbedded<const Name extends string = string>(
   options: EmbeddedOptions<Name>,
@@ -84,10 +88,11 @@ export async function startEmbedded<const Name extends string = string>(
   }
   const temporary = options.dataDir === undefined
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-clickhouse-')))
-  mkdirSync(join(dataDir, 'clickhouse'), { recursive: true })
   const { users, maxMemoryBytes = MAX_MEMORY_BYTES } = options
-  const order = { library, users, maxMemoryBytes, dataDir: realpathSync(dataDir), temporary }
-  return startOn(order)
+  return onDirectory(dataDir, () => {
+    makeHome(dataDir)
+    return startOn({ library, users, maxMemoryBytes, dataDir: realpathSync(dataDir), temporary })
+  })
 }
 
 async function startOn(order: Omit<HostOrder, 'httpPort'>): Promise<Running> {
@@ -130,13 +135,15 @@ async function tryStart(order: HostOrder, deadline: number): Promise<Running | s
   const child = spawnHost(order, output)
   const exited = once(child, 'exit')
   const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), exited.then(() => [])])
-  const word = String((await said)[0] ?? '').trim()
+  const [line] = await said
+  const report = line === undefined ? undefined : (JSON.parse(String(line)) as HostReport)
   child.stdout?.resume()
-  if (word === 'busy') {
+  if (report !== undefined && report.is !== 'starting') {
     await exited
     rmSync(output)
-    return BUSY
+    return report.is === 'busy' ? BUSY : report.why
   }
+  if (report?.unconfined !== undefined) warnUnconfined(order.dataDir, report.unconfined)
   const url = `http://127.0.0.1:${order.httpPort}`
   while (isAlive(child) && Date.now() < deadline) {
     if (await serves(url, order.dataDir)) {
@@ -153,14 +160,21 @@ async function tryStart(order: HostOrder, deadline: number): Promise<Running | s
   return [how, ...lastLines(errors)].join('\n')
 }
 
+function warnUnconfined(dataDir: string, why: string): void {
+  const message = `the ClickHouse on ${dataDir} is not confined to its files: ${why}. Its users can read every file of this account, passwords included`
+  process.emitWarning(message, { code: 'AGENT_AUDIT_UNCONFINED' })
+}
+
 /** @param output - File of its standard error: a pipe would block the server when the parent is too busy to read. */
 function spawnHost(order: HostOrder, output: string): ChildProcess {
   const host = fileURLToPath(new URL(`clickhouse-host${extname(import.meta.url)}`, import.meta.url))
   const errors = openSync(output, 'wx', 0o600)
   try {
-    // A separate process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
+    // A separate process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order. No
+    // NODE_OPTIONS: a module that they preload could start threads before the host confines itself.
     return spawn(process.execPath, [host, JSON.stringify(order)], {
       detached: true,
+      env: { ...process.env, NODE_OPTIONS: '' },
       stdio: ['pipe', 'pipe', errors, 'pipe'],
     })
   } finally {

@@ -2,7 +2,6 @@
  * The data directory of an embedded trail. This file alone knows its layout: ClickHouse's files in `<dir>/clickhouse`, the
  * embedded log in `<dir>/log`.
  */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { connectAnalytics, migrate, type MigrationReport } from '@agent-audit/analytics'
 import {
@@ -13,8 +12,9 @@ import {
   writerGrants,
 } from '@agent-audit/schemas'
 import { embeddedAvailability } from './availability.ts'
-import type { UserSpec } from './clickhouse-files.ts'
+import { ADMIN, readPasswords, type UserSpec } from './clickhouse-files.ts'
 import { type ClickHouseServer, startEmbedded } from './clickhouse-process.ts'
+import { onDirectory } from './directory-errors.ts'
 import { track } from './lifetime.ts'
 
 /** A user of the embedded ClickHouse, ready to connect with. */
@@ -61,11 +61,13 @@ export const TRAIL_USERS: readonly UserSpec<typeof WRITER | typeof READER>[] = [
  * Opens an embedded trail: starts ClickHouse on the directory, or attaches to the server that another process runs there,
  * and brings its tables up to date. CLICKHOUSE_URL has no effect: the directory's own server is opened.
  * @param dataDir - Made if it is missing, unless `create` is false.
- * @throws InvalidInputError `OPTIONS_INVALID` if the directory holds no trail and `create` is false;
+ * @throws InvalidInputError `OPTIONS_INVALID` if the directory holds no trail and `create` is false (then nothing is made),
+ * or if this account may not use it;
  * AuditUnavailableError `PART_UNAVAILABLE` if the server does not start on this machine.
  */
 export async function openDataDir(dataDir: string, { create = true }: DataDirOptions = {}): Promise<DataDir> {
-  if (!create && !existsSync(join(dataDir, 'clickhouse'))) {
+  const isTrail = await onDirectory(dataDir, () => readPasswords(dataDir)[ADMIN] !== undefined)
+  if (!create && !isTrail) {
     throw new InvalidInputError('OPTIONS_INVALID', `no trail in "${dataDir}": expected the data directory of npm start`)
   }
   const availability = embeddedAvailability()

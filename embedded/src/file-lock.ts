@@ -12,16 +12,20 @@ export interface FileLock {
   release(): void
 }
 
-/** Takes the lock, or returns undefined when another process holds it. The file is made when it is missing. */
+/**
+ * Takes the lock, or returns undefined when another process holds it. The file is made when it is missing.
+ * @throws Error in one line, if the file is no lock file or cannot be opened.
+ */
 export function tryLock(path: string): FileLock | undefined {
-  const database = new DatabaseSync(path, { timeout: 0 })
+  let database: DatabaseSync | undefined
   try {
+    database = new DatabaseSync(path, { timeout: 0 })
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-    return { release: () => database.close() }
+    return { release: () => database?.close() }
   } catch (error) {
-    database.close()
+    database?.close()
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return undefined
-    throw error
+    throw new Error(`lock file ${path}: ${(error as Error).message}`, { cause: error })
   }
 }
 

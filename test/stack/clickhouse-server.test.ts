@@ -56,8 +56,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     const server = await start()
     await makeNotes(server)
     const anonymous = { username: 'default', password: '' }
-    expect(await ask(server.url, anonymous, 'SELECT n FROM audit.notes')).toContain('ACCESS_DENIED')
-    expect(await ask(server.url, anonymous, 'DROP TABLE audit.notes')).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, anonymous, 'SELECT n FROM audit.notes')).toContain('USER_SESSION_LIMIT_EXCEEDED')
+    expect(await ask(server.url, anonymous, 'DROP TABLE audit.notes')).toContain('USER_SESSION_LIMIT_EXCEEDED')
     expect(await ask(server.url, { username: 'admin', password: '' }, 'SELECT 1')).toContain('AUTHENTICATION_FAILED')
   })
 
@@ -66,9 +66,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`startClickHouse ${NO_CLICKHOUSE ??
     const anonymous = { username: 'default', password: '' }
     const file = join(server.dataDir, 'clickhouse', 'passwords.json')
     const read = `SELECT * FROM file('${file}', 'LineAsString')`
-    expect(await ask(server.url, anonymous, read)).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, anonymous, read)).toContain('USER_SESSION_LIMIT_EXCEEDED')
     const write = `INSERT INTO FUNCTION file('${file}.copy', 'LineAsString', 'line String') VALUES ('x')`
-    expect(await ask(server.url, anonymous, write)).toContain('ACCESS_DENIED')
+    expect(await ask(server.url, anonymous, write)).toContain('USER_SESSION_LIMIT_EXCEEDED')
   })
 
   it('gives a user its settings', async () => {

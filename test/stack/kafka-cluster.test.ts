@@ -1,6 +1,6 @@
 /** A local Kafka from its jars: it keeps acknowledged records over a crash, and ends with its parent. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type KafkaCluster, startKafka } from '@agent-audit/stack'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
@@ -77,8 +77,9 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
   })
 
   it('keeps its data and its identity in a directory, which one cluster at a time may have', async () => {
-    const dataDir = makeTempDirectory()
+    const dataDir = join(makeTempDirectory(), 'kafka')
     const first = await start({ dataDir, properties: { 'num.partitions': '3' } })
+    expect(statSync(dataDir).mode & 0o077).toBe(0)
     await expect(startKafka({ dataDir })).rejects.toThrow(/in use by another cluster/)
     await makeTopic(first, 'notes')
     await produce(first, 'notes', 'kept')

@@ -63,7 +63,7 @@ function attach(brokers: readonly string[]): KafkaCluster {
 async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaCluster> {
   const temporary = options.dataDir === undefined
   const dataDir = resolve(options.dataDir ?? (await mkdtemp(join(tmpdir(), 'agent-audit-kafka-'))))
-  await mkdir(dataDir, { recursive: true })
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // Kafka locks its data itself; this lock keeps a second cluster from overwriting the settings of the first.
   const lock = tryLock(join(dataDir, 'owner.lock'))
   if (lock === undefined) {
