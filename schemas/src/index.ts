@@ -53,7 +53,7 @@ export {
   type ToolResult,
   type UserMessage,
 } from './events/event-inputs.ts'
-export { checkInput, describeIssues, EVENT_TYPES, invalidEvent } from './events/event-schemas.ts'
+export { checkInput, describeIssues, EVENT_TYPES, invalidEvent, MAX_ISSUES } from './events/event-schemas.ts'
 export {
   CONFLUENT_BYTES,
   type Frame,

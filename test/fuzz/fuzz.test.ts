@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { takeSeed } from '../support/seed.ts'
 import { findTargets, runTarget } from './run-target.ts'
 
-const CASES = 300
+const CASES = 100
 const seed = takeSeed('fuzz')
 const targets = await findTargets()
 

@@ -1,5 +1,6 @@
 /** Finds the targets of this folder, and runs one with inputs that its seed decides. */
 import { readdirSync } from 'node:fs'
+import { inspect } from 'node:util'
 import * as fc from 'fast-check'
 import type { FuzzTarget } from './target.ts'
 
@@ -40,5 +41,8 @@ export async function runTarget({ property }: FuzzTarget, seed: number, limit: L
           markInterruptAsFailure: false,
         }
   const details = await fc.check(property, parameters)
-  return { cases: details.numRuns, failure: details.failed ? fc.defaultReportMessage(details) : undefined }
+  if (!details.failed) return { cases: details.numRuns, failure: undefined }
+  // With the error itself: the report has it in its stack trace alone, if at all.
+  const failure = `${await fc.asyncDefaultReportMessage(details)}\n${inspect(details.errorInstance)}`
+  return { cases: details.numRuns, failure }
 }

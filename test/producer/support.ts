@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AuditSession, type AuditTrail, type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
-import { findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
+import { findChecker, findSchema, JSON_FIELDS, readFrame } from '@agent-audit/schemas'
 import { embeddedLogFile, openEmbeddedLog, openEmbeddedLogReader, rememberTopic } from '@agent-audit/spool'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { Message } from '../support/kafka-topic.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -41,11 +41,15 @@ export type Row = Record<string, unknown> & {
 
 const PARSED_FIELDS: ReadonlySet<string> = new Set(JSON_FIELDS)
 
-/** Decodes a message in single-object encoding, with the schema that its header names. */
+/**
+ * Decodes a message in single-object encoding, with the schema that its header names. Every record that a test of the producer
+ * reads passes the consumer's check: what the producer accepts, the consumer stores.
+ */
 export function decodeRow(value: Uint8Array, position: { partition: number; offset: number }): Row {
   const message = Buffer.from(value)
   const frame = readFrame(message)
   if (frame.kind !== 'single-object') throw new Error(`not in single-object encoding: ${frame.kind}`)
+  expect(findChecker(frame.fingerprint)?.check(message, frame.bodyStart, message.length)).toBeUndefined()
   const fields = findSchema(frame.fingerprint)?.avroType.fromBuffer(message.subarray(frame.bodyStart)) as object
   const row: Record<string, unknown> = { ...position }
   for (const [name, field] of Object.entries(fields) as [string, unknown][]) {

@@ -16,6 +16,8 @@ import { checkForm } from '../context/check-form.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 
 const name = z.string().min(1)
+/** Some databases write UUIDs in upper case. */
+const uuid = z.uuid().toLowerCase()
 /** How long an approval or an override may be used, milliseconds. */
 const lifetime = z
   .int()
@@ -62,7 +64,7 @@ const verdictSchema: z.ZodType<Verdict, Verdict> = z
   })
 const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObject({
   ...bound,
-  approval_id: z.uuid(),
+  approval_id: uuid,
   session: refSchema,
   tool_call_id: name,
   tool_input: z.unknown(),
@@ -71,13 +73,13 @@ const requestSchema: z.ZodType<ApprovalRequest, ApprovalRequest> = z.strictObjec
 })
 const decisionSchema: z.ZodType<ApprovalDecision, ApprovalDecision> = z.strictObject({
   ...bound,
-  approval_id: z.uuid(),
+  approval_id: uuid,
   approval_status,
   approver_id,
   reason: z.string().nullish(),
   approval,
   modified: z.strictObject({ tool_input: z.unknown(), requested_sha256: digest }).optional(),
-  event_id: z.uuid(),
+  event_id: uuid,
   session_id: name,
 })
 const approvalOptionsSchema: z.ZodType<ApprovalOptions, ApprovalOptions> = z.strictObject({
@@ -88,12 +90,12 @@ const overrideOptionsSchema: z.ZodType<OverrideOptions, OverrideOptions> = z.str
   approver_id,
   identity_source,
   reason: name,
-  approval_id: z.uuid().optional(),
+  approval_id: uuid.optional(),
   ttlMs: lifetime,
 })
 const overrideSchema: z.ZodType<Override, Override> = z.strictObject({
   ...bound,
-  event_id: z.uuid(),
+  event_id: uuid,
   session_id: name,
   approver_id,
   approval,

@@ -1,5 +1,5 @@
 /** One call of a tool on its way through the guard: its bound arguments, and the events recorded about it. */
-import { ActionRefusedError, checkInput } from '@agent-audit/schemas'
+import { ActionRefusedError, checkInput, InvalidInputError } from '@agent-audit/schemas'
 import type {
   Approval,
   ErrorCode,
@@ -181,14 +181,15 @@ export class GuardedCall {
     const record = (more: Partial<ToolResult>): RecordReceipt => {
       trail.checkOpen()
       const event = { ...from, tool_call_id, tool_name, ...result, ...more }
-      return session.recordChecked('tool_result', event, { durability: this.#durability })
+      return session.recordChecked('tool_result', event, { durability: this.#durability, partial: true })
     }
     try {
       return record({ tool_output: output?.() })
     } catch (error) {
       const { type, code } = describeThrown(error)
       try {
-        return record({ content: { output_not_recorded: code ?? type } })
+        const why = error instanceof InvalidInputError ? error.issues[0]?.expected : undefined
+        return record({ content: { output_not_recorded: code ?? type, why } })
       } catch (again) {
         return asTrailError(again)
       }

@@ -7,7 +7,7 @@
  *                  taken: the digest of the true arguments, before redaction
  *   3. messages    of a model call, without the ones that the session has recorded already
  *   4. additions   by the session: approval, parent session, trace
- *   5. check       a value that JSON cannot hold throws here
+ *   5. check       a value that JSON cannot hold throws here, unless the record is partial: then a text took its position
  *   6. redaction   of every text field, whichever step wrote it. No later step may write a caller's text
  *   7. cause       parent_event_id and step_number. An open call is found by tool_call_id as it is recorded: redacted
  *   8. size        field_notes are written and the longest texts are cut: a cut shows redacted text only
@@ -48,6 +48,8 @@ export interface RecordRules extends FitOptions {
 export interface Additions {
   readonly parent_session_id?: string | undefined
   readonly approval?: ApprovalFields | undefined
+  /** What the event is about has taken place: values that JSON cannot hold are left out, and the rest is recorded. */
+  readonly partial?: boolean | undefined
 }
 
 /** An event on its way to its record. */
@@ -85,7 +87,7 @@ export function completeRecord(event: EventToRecord, state: SessionState): Compl
   const { type, input } = event
   const record = new EventRecord(type, state.run, state.session)
   record.session_seq = state.sequence.next
-  const fields = new FieldWriter(type, rules.redactor)
+  const fields = new FieldWriter(type, rules.redactor, event.added?.partial === true)
   fillEvent(record, input, fields)
   const remember = fillMessages(record, input, { fields, state })
   fillAdditions(record, event)

@@ -2,7 +2,14 @@
 import { hash } from 'node:crypto'
 import { invalidEvent, JSON_FIELDS, REDACTED_FIELDS } from '@agent-audit/schemas'
 import type { Issue, Maybe, TextField } from '@agent-audit/schemas'
-import { hasLoneSurrogate, replaceLoneSurrogates, toCanonicalText, toJsonText } from './json-text.ts'
+import {
+  hasLoneSurrogate,
+  replaceLoneSurrogates,
+  toCanonicalText,
+  toJsonText,
+  toPartialText,
+  writeCanonical,
+} from './json-text.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import type { Redacted, Redactor } from '../redaction/redactor.ts'
 import type { EventRecord, SessionStamps } from './event-record.ts'
@@ -72,9 +79,18 @@ function generateRedaction(): RedactEach {
   return new Function('r', 's', 'w', `let v; ${lines.join('\n')}`) as RedactEach
 }
 
+/** A getter of the caller may throw: then all of `given` is in the result, and the walk over it says where. */
+function merge(given: Maybe<Record<string, unknown>>, own: Readonly<Record<string, unknown>>): unknown {
+  try {
+    return { ...given, ...own }
+  } catch {
+    return { content: given, ...own }
+  }
+}
+
 /** A value from JSON.parse, as canonical JSON. */
 function toCanonical(value: unknown): string {
-  return toCanonicalText(value, '', []) ?? ''
+  return writeCanonical(value) ?? ''
 }
 
 /** The fields of one event. */
@@ -82,13 +98,16 @@ export class FieldWriter {
   readonly notes: FieldNotes = new FieldNotes()
   readonly #eventType: string
   readonly #redactor: Redactor | undefined
+  readonly #partial: boolean
   readonly #issues: Issue[] = []
   /** The output of the tool before redaction and cut, and whether it is JSON; else it is text. */
   #output: { readonly text: string; readonly isJson: boolean } | undefined
 
-  constructor(eventType: string, redactor: Redactor | undefined) {
+  /** @param partial - Values that JSON cannot hold do not make the event wrong: texts take their positions. */
+  constructor(eventType: string, redactor: Redactor | undefined, partial: boolean) {
     this.#eventType = eventType
     this.#redactor = redactor
+    this.#partial = partial
   }
 
   /** A text. Lone surrogates, which UTF-8 cannot hold, become U+FFFD and are noted. */
@@ -102,7 +121,15 @@ export class FieldWriter {
   /** A value as JSON text, or null when there is none. `path` is where the caller wrote it. */
   json(field: string, value: unknown, path: string = field): string | null {
     if (value === null || value === undefined) return null
-    return this.#wellFormed(field, toJsonText(value, path, this.#issues))
+    const text = this.#partial ? this.#partialText(field, value, path) : toJsonText(value, path, this.#issues)
+    return this.#wellFormed(field, text)
+  }
+
+  #partialText(field: string, value: unknown, path: string): string | undefined {
+    const { text, issues } = toPartialText(value, path)
+    if (text !== undefined && issues.length > 0) this.notes.add(field, 'not_recorded', issues.length)
+    if (text === undefined) for (const issue of issues) this.#issues.push(issue)
+    return text
   }
 
   /** The output of a tool: text as it is, any other value as JSON. */
@@ -134,7 +161,7 @@ export class FieldWriter {
   content(given: Maybe<Record<string, unknown>>, own?: Readonly<Record<string, unknown>>): string | null {
     if (own === undefined) return this.json('content', given)
     const before = this.#issues.length
-    const text = this.json('content', { ...given, ...own }, '')
+    const text = this.json('content', merge(given, own), '')
     if (this.#issues.length > before && given !== null && given !== undefined) {
       // The issues are found again with the caller's own paths: `content.x` for content, `x` for the event's own keys.
       this.#issues.length = before

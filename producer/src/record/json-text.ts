@@ -1,50 +1,81 @@
 /** A caller's values as JSON text. A value that JSON would drop or change in silence is refused, with its path. */
 import type { Issue } from '@agent-audit/schemas'
 import canonicalize from 'canonicalize'
+import { copyForJson, VALUE_SIZE } from './json-copy.ts'
 
 /** Deeper values, and so every cycle, go to the careful walk. */
 const QUICK_DEPTH = 64
-/** JSON.stringify recurses; some depth beyond this overflows the stack. */
-const MAX_DEPTH = 1000
+/**
+ * Larger values go to the careful walk, which meets a shared object once: here it is met by every path to it. Counted as in
+ * json-copy.ts: some 130,000 values, which take 2 ms.
+ */
+const QUICK_SIZE = 2 ** 21
 
 /**
  * JSON.stringify, without spaces, in the caller's order of keys; `undefined` in objects is dropped.
  * @returns The text; undefined after adding to `issues` what JSON cannot hold, and where.
  */
 export function toJsonText(value: unknown, path: string, issues: Issue[]): string | undefined {
-  return write(value, { path, issues, serialize: JSON.stringify })
+  return write(value, { path, issues, errors: true, serialize: JSON.stringify })
 }
 
-/** The same as canonical JSON (RFC 8785): keys sorted, so that the same arguments always give the same text. */
+/**
+ * The same as canonical JSON (RFC 8785): keys sorted, so that the same arguments always give the same text. An Error is
+ * refused: the tool would run with another value than the one it was given.
+ */
 export function toCanonicalText(value: unknown, path: string, issues: Issue[]): string | undefined {
-  return write(value, { path, issues, serialize: (checked) => writeCanonical(checked) })
+  return write(value, { path, issues, errors: false, serialize: writeCanonical })
+}
+
+/**
+ * As {@link toJsonText}, for a value that the producer records as far as it can: the action has taken place. A text such as
+ * `[not recorded: a Map]` stands in the position of a value that JSON cannot hold.
+ * @returns The text; undefined when the value is too large, or as a whole is none that JSON holds. `issues` tell why.
+ */
+export function toPartialText(value: unknown, path: string): { text: string | undefined; issues: readonly Issue[] } {
+  const options: WriteOptions = { path, issues: [], errors: true, serialize: JSON.stringify }
+  const { issues } = options
+  const quick = writeQuickly(value, options)
+  if (quick !== undefined) return { text: quick, issues }
+  const copy = copyForJson(value, options)
+  const isRecordable = issues.length === 0 || (typeof copy === 'object' && copy !== null)
+  return { text: isRecordable ? JSON.stringify(copy) : undefined, issues }
 }
 
 interface WriteOptions {
-  path: string
-  issues: Issue[]
-  serialize: (value: unknown) => string | undefined
+  readonly path: string
+  readonly issues: Issue[]
+  readonly errors: boolean
+  readonly serialize: (value: unknown) => string | undefined
 }
 
 function write(value: unknown, options: WriteOptions): string | undefined {
-  const { path, issues } = options
+  const quick = writeQuickly(value, options)
+  if (quick !== undefined) return quick
+  const { path, issues, serialize } = options
   const before = issues.length
-  try {
-    if (!isPlain(value, 0)) findIssues(value, path, { issues, ancestors: new Set() })
-    if (issues.length > before) return undefined
-    const text = options.serialize(value)
-    if (text !== undefined) return text
-    issues.push({ path, expected: 'expected a value, it is missing' })
-  } catch (error) {
-    // A getter or toJSON of the caller threw.
-    const kind = error instanceof Error ? error.name : typeof error
-    issues.push({ path, expected: `expected a value that JSON.stringify can write; it throws ${kind}` })
-  }
-  return undefined
+  const copy = copyForJson(value, options)
+  if (issues.length > before) return undefined
+  const text = serialize(copy)
+  if (text === undefined) issues.push({ path, expected: 'expected a value, it is missing' })
+  return text
 }
 
-/** RFC 8785 is JSON.stringify with sorted keys: JSON.stringify alone does where the keys are sorted already. */
-function writeCanonical(value: unknown): string | undefined {
+function writeQuickly(value: unknown, { serialize }: WriteOptions): string | undefined {
+  try {
+    sizeLeft = QUICK_SIZE
+    return isPlain(value, 0) ? serialize(value) : undefined
+  } catch {
+    // A getter or a proxy throws: the careful walk says where.
+    return undefined
+  }
+}
+
+/**
+ * Canonical JSON of plain data. RFC 8785 is JSON.stringify with sorted keys: JSON.stringify alone does where the keys are
+ * sorted already.
+ */
+export function writeCanonical(value: unknown): string | undefined {
   if (isSorted(value)) return JSON.stringify(value)
   // The package throws on lone surrogates, which a record holds as U+FFFD: replace them before, in a copy.
   const text = JSON.stringify(value)
@@ -63,10 +94,16 @@ function isSorted(value: unknown): boolean {
   return true
 }
 
+/** What the value under way may still take: one number for all levels, since the walk is on every event's path. */
+let sizeLeft = 0
+
 /** Whether JSON certainly holds the value; false sends it to the careful walk, which decides. */
 function isPlain(value: unknown, depth: number): boolean {
+  sizeLeft -= VALUE_SIZE
   switch (typeof value) {
     case 'string':
+      sizeLeft -= value.length
+      return sizeLeft >= 0
     case 'boolean':
       return true
     case 'number':
@@ -81,52 +118,23 @@ function isPlain(value: unknown, depth: number): boolean {
 }
 
 function isPlainObject(value: object, depth: number): boolean {
-  if (depth > QUICK_DEPTH || 'toJSON' in value) return false
+  if (depth > QUICK_DEPTH || sizeLeft < 0 || 'toJSON' in value) return false
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index++) {
-      if (!isPlain(value[index], depth + 1)) return false
+      const element: unknown = value[index]
+      if (element === undefined || sizeLeft < 0 || !isPlain(element, depth + 1)) return false
     }
     return true
   }
-  for (const key in value) if (!isPlain((value as Record<string, unknown>)[key], depth + 1)) return false
-  return true
-}
-
-interface Walk {
-  issues: Issue[]
-  ancestors: Set<object>
-}
-
-function findIssues(value: unknown, path: string, walk: Walk): void {
-  const refuse = (what: string): void => void walk.issues.push({ path, expected: `expected JSON, not ${what}` })
-  switch (typeof value) {
-    case 'function':
-    case 'symbol':
-    case 'bigint':
-      return refuse(`a ${typeof value}`)
-    case 'number':
-      return Number.isFinite(value) ? undefined : refuse(String(value))
-    case 'object':
-      return value === null ? undefined : findInObject(value, path, walk)
-    default:
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return false
+  let isEmpty = true
+  for (const key in value) {
+    isEmpty = false
+    sizeLeft -= key.length
+    if (!isPlain((value as Record<string, unknown>)[key], depth + 1)) return false
   }
-}
-
-function findInObject(value: object, path: string, walk: Walk): void {
-  const { issues, ancestors } = walk
-  if (ancestors.has(value)) return void issues.push({ path, expected: 'expected JSON, not a cycle' })
-  if (ancestors.size >= MAX_DEPTH) {
-    return void issues.push({ path, expected: `expected JSON of at most ${MAX_DEPTH} levels` })
-  }
-  ancestors.add(value)
-  if ('toJSON' in value && typeof value.toJSON === 'function') {
-    findIssues((value.toJSON as () => unknown)(), path, walk)
-  } else if (Array.isArray(value)) {
-    for (const [index, element] of value.entries()) findIssues(element, `${path}[${index}]`, walk)
-  } else {
-    for (const [key, member] of Object.entries(value)) findIssues(member, path === '' ? key : `${path}.${key}`, walk)
-  }
-  ancestors.delete(value)
+  return !isEmpty || Object.getOwnPropertySymbols(value).length === 0
 }
 
 /** JSON.stringify writes a lone surrogate as `\udXXX`; only an escaped backslash can look the same. */

@@ -1,13 +1,12 @@
 /** Name, message and code of a thrown value. Never the stack: its paths and arguments reveal too much. */
-
-/** Most characters of a name or a code. A longer one is none: it would fill the record, and these fields are never cut. */
-const MAX_NAME = 200
+import { toPartialText } from './json-text.ts'
+import { className, isName, read } from './safe-read.ts'
 
 export interface Thrown {
   readonly message: string
   /** Class of the error, or the kind of value; at most 200 characters. */
   readonly type: string
-  /** The error's `code`, as Node's and most clients' errors carry it; a text of at most 200 characters. */
+  /** The error's `code`, as Node's and most clients' errors carry it: a finite number, or a text of at most 200 characters. */
   readonly code: string | number | undefined
 }
 
@@ -21,31 +20,14 @@ export function describeThrown(thrown: unknown): Thrown {
   return {
     message: typeof message === 'string' ? message : asText(thrown),
     type: isName(name) ? name : className(thrown),
-    code: typeof code === 'number' || isName(code) ? code : undefined,
-  }
-}
-
-function className(thrown: object): string {
-  const constructor = read(thrown, 'constructor')
-  const name: unknown = typeof constructor === 'function' ? constructor.name : undefined
-  return isName(name) ? name : 'object'
-}
-
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME
-}
-
-function read(thrown: object, key: string): unknown {
-  try {
-    return (thrown as Record<string, unknown>)[key]
-  } catch {
-    return undefined
+    code: Number.isFinite(code) || isName(code) ? (code as string | number) : undefined,
   }
 }
 
 function asText(thrown: unknown): string {
   try {
-    return (typeof thrown === 'object' ? JSON.stringify(thrown) : undefined) ?? String(thrown)
+    const text = typeof thrown === 'object' && thrown !== null ? toPartialText(thrown, '').text : undefined
+    return text ?? String(thrown)
   } catch {
     return 'a value that cannot be written'
   }

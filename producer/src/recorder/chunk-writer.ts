@@ -39,7 +39,10 @@ export class ChunkWriter {
     return this.#count < CHUNK_RECORDS && (this.#count === 0 || this.#used + maxBytes <= this.#slab.length)
   }
 
-  /** Appends a record that {@link fits}; its run_seq MUST follow the one before. */
+  /**
+   * Appends a record that {@link fits}; its run_seq MUST follow the one before.
+   * @throws RangeError when the record is larger than its bound: a fault of this package. The open chunk stays as it was.
+   */
   append(record: AuditRecord, maxBytes: number): void {
     if (this.#count === 0) {
       this.#firstSeq = record.run_seq
@@ -47,7 +50,10 @@ export class ChunkWriter {
     }
     const start = this.#used
     this.#slab.set(HEADER, start)
-    this.#used = writeRecord(record, this.#slab, start + SINGLE_OBJECT_BYTES)
+    const end = writeRecord(record, this.#slab, start + SINGLE_OBJECT_BYTES)
+    // A text that finds no room is cut without an error.
+    if (end > this.#slab.length) throw new RangeError('the record is larger than its bound')
+    this.#used = end
     this.#ends[this.#count++] = this.#used
   }
 

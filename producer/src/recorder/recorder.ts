@@ -2,7 +2,7 @@
  * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
  * root of this thread: the only file that knows the chunk writer, the port to delivery, and the receipts.
  */
-import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
 import type { Durability } from '../api/trail-options.ts'
@@ -114,8 +114,12 @@ export class Recorder {
   #write(record: EventRecord, { maxBytes, always = false, explains }: AppendOptions): ChunkState {
     // The trail's own events share no chunk with others: the spool keeps room free for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
+    try {
+      this.#writer.append(record, maxBytes)
+    } catch (error) {
+      return this.#refuse(record.run_seq, notEncoded(record, error))
+    }
     const chunk = (this.#open ??= this.#openChunk(record.run_seq))
-    this.#writer.append(record, maxBytes)
     chunk.explains = explains
     if (always) this.handOver(true)
     else if (this.#hooks.eager) this.handOver()
@@ -283,6 +287,11 @@ export class Recorder {
       connected,
     }
   }
+}
+
+/** A fault of the producer itself: its checks let a value through that has no encoding. The number is used, and explained. */
+function notEncoded({ event_type }: EventRecord, cause: unknown): InvalidInputError {
+  return new InvalidInputError('EVENT_INVALID', `${event_type} not recorded: no encoding: ${whyOf(cause)}`, { cause })
 }
 
 function whyOf(cause: unknown): string {

@@ -12,6 +12,13 @@ const count = z.int().min(0).nullish()
 const milliseconds = z.number().min(0).max(Number.MAX_SAFE_INTEGER).nullish()
 const uuid = z.uuid().toLowerCase().nullish()
 
+/** zod's record would leave out a key `__proto__` in silence. */
+function isPlainObject(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
 const common = {
   parent_event_id: uuid,
   step_number: count,
@@ -22,7 +29,7 @@ const common = {
     .string()
     .regex(/^[a-z][a-z0-9_.]{0,63}$/, 'expected a code such as policy_denied: [a-z0-9_.], at most 64 characters')
     .nullish(),
-  content: z.record(z.string(), z.unknown()).nullish(),
+  content: z.custom<Record<string, unknown>>(isPlainObject, 'expected an object of no class').nullish(),
 }
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits, lower case')
 const on_behalf_of = name.nullish()
@@ -38,7 +45,7 @@ const approval = z
   })
   .nullish()
 const toolCallRequests = z
-  .array(z.object({ id: text.optional(), name, input: z.unknown() }))
+  .array(z.strictObject({ id: text.optional(), name, input: z.unknown() }))
   .readonly()
   .optional()
 const llmCall = {
@@ -180,10 +187,15 @@ export function checkInput(type: string, input: unknown): unknown {
   throw invalidEvent(key === 'custom' ? 'custom event' : key, issues)
 }
 
-/** An `EVENT_INVALID` error whose one-line message names all issues. */
+/** Most issues that an error names. A caller's value can have any number of them. */
+export const MAX_ISSUES = 20
+
+/** An `EVENT_INVALID` error whose one-line message names the issues: at most 20, then `and N more`. */
 export function invalidEvent(what: string, issues: readonly Issue[]): InvalidInputError {
-  const listed = issues.map((issue) => (issue.path === '' ? issue.expected : `${issue.path}: ${issue.expected}`))
-  return new InvalidInputError('EVENT_INVALID', `${what} not recorded: ${listed.join('; ')}`, { issues })
+  const named = issues.slice(0, MAX_ISSUES)
+  const listed = named.map((issue) => (issue.path === '' ? issue.expected : `${issue.path}: ${issue.expected}`))
+  if (issues.length > MAX_ISSUES) listed.push(`and ${issues.length - MAX_ISSUES} more`)
+  return new InvalidInputError('EVENT_INVALID', `${what} not recorded: ${listed.join('; ')}`, { issues: named })
 }
 
 /**

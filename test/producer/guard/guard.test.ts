@@ -118,7 +118,12 @@ describe('guard', () => {
     const notRecorded = results.map(
       (row) => (row['content'] as Record<string, unknown> | undefined)?.['output_not_recorded'],
     )
-    expect(notRecorded).toEqual(['EVENT_INVALID', 'EVENT_INVALID', undefined, 'EVENT_INVALID', 'TypeError'])
+    expect(notRecorded).toEqual(['EVENT_INVALID', undefined, undefined, 'EVENT_INVALID', 'TypeError'])
+    expect(results[0]).toMatchObject({ content: { why: 'expected JSON, not a bigint: pass its text' } })
+    expect(results[1]).toMatchObject({
+      tool_output: '{"self":"[not recorded: a cycle]"}',
+      field_notes: { tool_output: { not_recorded: 1 } },
+    })
   })
 
   it('records the value that `describe` returns', async () => {

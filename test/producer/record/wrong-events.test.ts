@@ -39,9 +39,9 @@ describe('a wrong event', () => {
         content: { cycle, deep: { inf: -Infinity }, thrower },
       }
       expect(pathsOf(() => session.llmCall(wrong)).toSorted()).toEqual([
-        'content', // A toJSON method in it throws.
         'content.cycle.self.cycle',
         'content.deep.inf',
+        'content.thrower', // Its toJSON throws.
         'input_messages[0].a[1]',
         'tool_calls_requested[0].input.f',
         'tool_calls_requested[0].input.n',
@@ -52,6 +52,7 @@ describe('a wrong event', () => {
         'message.x',
       ])
       expect(pathsOf(() => session.toolCall({ tool_name: 't', tool_input: [undefined, { b: NaN }] }))).toEqual([
+        'tool_input[0]',
         'tool_input[1].b',
       ])
     })

@@ -172,7 +172,7 @@ describe("'secrets', the default", () => {
     session.toolResult({ tool_call_id: 'c', tool_name: 't', tool_output: { [secret]: 1 }, source: secret })
     session.humanIntervention({ approver_id: secret, reason: secret })
     session.sandboxCrossing({ boundary: secret, direction: 'in', resource: secret, outcome: 'denied' })
-    session.stateSnapshot({ secretsInAMap: new Map([[secret, secret]]), at: { toJSON: () => secret } })
+    session.stateSnapshot({ secretsInKeys: { [secret]: secret }, at: { toJSON: () => secret } })
     session.error({ name: secret, message: secret })
     session.record({ event_type: 'acme.seen', output_text: secret, tool_input: secret, content: { secret } })
     session.end({ output_text: secret, reason: secret })
