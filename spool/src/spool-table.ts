@@ -95,7 +95,8 @@ export class SpoolTable implements RunSpool {
     this.#partitions = run.partitions ?? undefined
     this.cluster = run.cluster ?? undefined
     this.#unbound = options.unbound ?? run.cluster === null
-    const totals = this.#totals(Number.MAX_SAFE_INTEGER)
+    // A damaged file may have ids that no JavaScript number holds.
+    const totals = this.#totals(2n ** 63n - 1n)
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes
@@ -111,7 +112,7 @@ export class SpoolTable implements RunSpool {
     }
   }
 
-  #totals(upToId: number): Totals {
+  #totals(upToId: number | bigint): Totals {
     const totals = this.#db.use('read', () => this.#totalsUpTo.get(upToId) as Totals | undefined)
     if (totals === undefined) throw new IntegrityError('SPOOL_CORRUPT', `${this.file} gives no totals`)
     return totals
