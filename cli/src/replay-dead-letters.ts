@@ -63,7 +63,7 @@ async function replayTopic(
       if ('outcome' in opened) results.push(opened)
       else if (options.dryRun) results.push({ ...refused(letter, null), outcome: 'would replay' })
       else {
-        replay ??= openRun(topic, options.destination)
+        replay ??= openDelivery(topic, options.destination)
         results.push(await send(replay, letter, opened.event))
       }
     }
@@ -100,18 +100,19 @@ async function openLetter(
 
 async function send(replay: Replay, letter: DeadLetter, event: Parameters<Replay['replay']>[0]): Promise<Replayed> {
   try {
-    const receipt = await replay.replay(event, letter.position)
-    // Closing the run waits for all receipts.
+    // One that is stored comes here only by force, and becomes another event; all others are the same event each time.
+    const { runId, receipt } = await replay.replay(event, letter.position, { again: letter.replayed_as !== null })
+    // Closing waits for all receipts.
     receipt.acked.catch(() => undefined)
     const { position } = letter
-    return { position, outcome: 'replayed', reason: null, run_id: replay.runId, event_id: receipt.event_id }
+    return { position, outcome: 'replayed', reason: null, run_id: runId, event_id: receipt.event_id }
   } catch (error) {
     if (!(error instanceof TrailError)) throw error
     return refused(letter, error.message)
   }
 }
 
-function openRun(topic: string, destination: Destination): Replay {
+function openDelivery(topic: string, destination: Destination): Replay {
   // No spool: this command waits for `acked` of each receipt, which every log gives, and reports the events without it.
   const [retentionClass] = classesOfTopic(topic)
   return openReplay({
@@ -119,7 +120,6 @@ function openRun(topic: string, destination: Destination): Replay {
     ...(isBelowDefaultTopic(topic) ? { retentionClass } : { topic }),
     agentId: 'agent-audit',
     producerId: 'agent-audit dead-letters replay',
-    durability: 'memory',
     maxRecordBytes: MAX_RECORD_BYTES,
     onProblem: () => undefined,
   })
@@ -131,5 +131,5 @@ function refused(letter: DeadLetter, reason: string | null): Replayed {
 
 function notAcknowledged(topic: string, count: number): AuditUnavailableError {
   const told = `${topic}: ${count} sent events were not acknowledged in time and may still arrive`
-  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${told}: list the dead letters before another replay`)
+  return new AuditUnavailableError('BROKER_UNAVAILABLE', `${told}: replay them once more, which makes no second event`)
 }

@@ -49,7 +49,6 @@ const WAL_BYTES = 8 * 1024 * 1024
 
 const BUSY = 5
 const LOCKED = 6
-const CORRUPT = new Set([11, 26])
 const UNAVAILABLE = new Set([3, BUSY, LOCKED, 7, 8, 9, 10, 13, 14, 15, 22, 23])
 
 /** SQLite's primary result code of an error of node:sqlite; undefined for any other error. */
@@ -278,11 +277,13 @@ export class Database {
     const { noun, unavailable: later, corrupt } = this.#kind
     const code = sqliteCode(error)
     const message = `cannot ${doing} the ${noun} ${this.file}: ${reasonOf(error)}`
-    if (code !== undefined && CORRUPT.has(code)) return new IntegrityError(corrupt, message, { cause: error })
     if (code !== undefined && UNAVAILABLE.has(code)) return new AuditUnavailableError(later, message, { cause: error })
-    // The remaining codes mean a missing table or column, or a broken constraint: the file is no longer what was written.
-    if (code !== undefined) return new IntegrityError(corrupt, message, { cause: error })
-    if (isClosed(error)) return new AuditUnavailableError(later, `the ${noun} ${this.file} is closed`, { cause: error })
+    // The remaining codes mean damage, a missing table or column, or a broken constraint: the file is no longer what was written.
+    // Neither has this program written a number that no JavaScript number holds.
+    if (code !== undefined || hasCode(error, 'ERR_OUT_OF_RANGE'))
+      return new IntegrityError(corrupt, message, { cause: error })
+    if (hasCode(error, 'ERR_INVALID_STATE'))
+      return new AuditUnavailableError(later, `the ${noun} ${this.file} is closed`, { cause: error })
     return error
   }
 }
@@ -294,6 +295,6 @@ function openExisting(file: string, readOnly: boolean): DatabaseSync {
   return new DatabaseSync(url, { readOnly })
 }
 
-function isClosed(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_INVALID_STATE'
+function hasCode(error: unknown, code: string): boolean {
+  return (error as { code?: unknown }).code === code
 }

@@ -61,7 +61,7 @@ export class SpoolRows {
     throw new IntegrityError('SPOOL_CORRUPT', `${this.#db.file} belongs to run ${run?.run_id}`)
   }
 
-  totals(upToId: number): Totals {
+  totals(upToId: number | bigint): Totals {
     const totals = this.#db.use('read', () => this.#totalsUpTo.get(upToId) as Totals | undefined)
     if (totals === undefined) throw new IntegrityError('SPOOL_CORRUPT', `${this.#db.file} gives no totals`)
     return totals

@@ -68,7 +68,8 @@ export class SpoolTable implements RunSpool {
     this.#partitions = run.partitions ?? undefined
     this.cluster = run.cluster ?? undefined
     this.#unbound = options.unbound ?? run.cluster === null
-    const totals = rows.totals(Number.MAX_SAFE_INTEGER)
+    // A damaged file may have ids that no JavaScript number holds.
+    const totals = rows.totals(2n ** 63n - 1n)
     this.#chunks = totals.chunks
     this.#records = totals.records
     this.#bytes = totals.bytes

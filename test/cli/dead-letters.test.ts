@@ -46,7 +46,7 @@ const alter = (change: string): Promise<string> => store.send(`ALTER TABLE audit
 /** Five records, two of them dead letters: the table refused the second for a while, and the fourth is no Avro record. */
 async function logWithDeadLetters(
   openLog: OpenLog,
-): Promise<{ log: TestLog; name: string; positionOf: (n: number) => string }> {
+): Promise<{ log: TestLog; name: string; positionOf: (n: number) => string; stop: () => Promise<void> }> {
   const log = await openLog(store)
   const logId = logIdOf(log.sourceId, log.topic).toString('hex')
   const name = `run of ${logId}`
@@ -56,10 +56,10 @@ async function logWithDeadLetters(
     )
   await alter(`ADD CONSTRAINT no_poison CHECK ifNull(reasoning, '') NOT LIKE 'poison%'`)
   await log.append(0, [record(0, 'x'), record(1, POISON), record(2, 'x'), Buffer.from('no record'), record(3, 'x')])
-  runConsumer(environmentOf(store, log))
+  const consumer = runConsumer(environmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 3, skipped: { dead: 2 } })
   expect(await alter('DROP CONSTRAINT no_poison')).toBe('')
-  return { log, name, positionOf: (offset) => `${logId}/0/${offset}` }
+  return { log, name, positionOf: (offset) => `${logId}/0/${offset}`, stop: () => consumer.stop() }
 }
 
 describe.each(kinds)('on %s', (_, openLog) => {
@@ -90,8 +90,8 @@ describe.each(kinds)('on %s', (_, openLog) => {
         reason: expect.stringContaining('neither Avro'),
       }),
     ])
-    // The event, and the first and last event of its run; the dry run sent nothing.
-    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 6, skipped: { dead: 2 } })
+    // The dry run sent nothing.
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 4, skipped: { dead: 2 } })
     const columns = 'event_id, run_id_hex, run_seq, session_id, reasoning, content, field_notes, timestamp, replay_of'
     const rows = await rowsOf<Record<string, unknown>>(store, log, 'audit_events', columns)
     const event = rows.find(({ replay_of }) => replay_of !== null)
@@ -118,8 +118,29 @@ describe.each(kinds)('on %s', (_, openLog) => {
     })
     const forced = await json(log, 'dead-letters', 'replay', positionOf(1), '--force')
     expect(forced).toMatchObject({ code: 0, found: [{ outcome: 'replayed' }] })
-    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 9, skipped: { dead: 2 } })
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 5, skipped: { dead: 2 } })
     expect((await run(log, 'verify', '--completeness')).code).toBe(0)
+  })
+
+  it('replayed twice before the consumer has stored the first: one event, and a closed run', async () => {
+    const { log, positionOf, stop } = await logWithDeadLetters(openLog)
+    await stop()
+    const [first, second] = [
+      await json(log, 'dead-letters', 'replay', positionOf(1)),
+      await json(log, 'dead-letters', 'replay', positionOf(1)),
+    ]
+    expect(second.found).toEqual(first.found)
+    runConsumer(environmentOf(store, log))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 4, skipped: { dead: 2, duplicate: 1 } })
+    const verified = await run(log, 'verify', '--completeness', '--json')
+    const runs = (JSON.parse(verified.out) as { runs: Record<string, unknown>[] }).runs
+    expect(runs.find(({ run_id }) => run_id === first.found[0]?.['run_id'])).toMatchObject({
+      state: 'closed',
+      events: 1,
+      first_run_seq: 0,
+      last_run_seq: 0,
+      missing: 0,
+    })
   })
 })
 

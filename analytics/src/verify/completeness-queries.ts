@@ -60,7 +60,7 @@ export const RUN_COUNT: string = `SELECT uniq(run_id) AS runs FROM ${EVENTS}`
 export const RUNS: string = `
   SELECT lower(hex(run_id)) AS run_id_hex, any(producer_id) AS producer_id, count() AS events,
     groupBitmap(toUInt64(run_seq)) AS different, min(run_seq) AS first, max(run_seq) AS last,
-    countIf(event_type = 'trail_stopped') > 0 AS closed
+    countIf(event_type = 'trail_stopped' OR (run_seq = 0 AND replay_of IS NOT NULL)) > 0 AS closed
   FROM ${EVENTS}
   WHERE sipHash64(run_id) % {buckets:UInt32} = {bucket:UInt32}
   GROUP BY run_id

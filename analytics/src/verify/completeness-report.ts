@@ -73,7 +73,7 @@ export interface RunReport {
   /** 32 hex digits. */
   readonly run_id: string
   readonly producer_id: string
-  /** closed: its trail_stopped is stored. open: it still runs, or crashed; more events may come. */
+  /** closed: its trail_stopped is stored, or it is the run of a replay, which has one event. open: it still runs, or crashed; more events may come. */
   readonly state: 'closed' | 'open'
   readonly first_run_seq: number
   readonly last_run_seq: number

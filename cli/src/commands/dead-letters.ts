@@ -31,8 +31,9 @@ interface ReplayFlags extends Filter {
 const MAX_REPLAY = 100_000
 
 const REPLAY_HELP = `
-A dead letter is sent to the topic it came from, as an event of a new run; the event's replay_of names the position of the
-dead letter. A dead letter that cannot be read as an event, or was replayed before, is refused; the others are sent.
+A dead letter is sent to the topic it came from, as the only event of a run that follows from its position: sent twice, it is
+stored once. The event's replay_of names the position. A dead letter that cannot be read as an event is refused, and so is one
+whose event is stored, unless forced: then it becomes another event. The others are sent.
 The log: --brokers or KAFKA_BROKERS (with KAFKA_SSL, KAFKA_SASL_*), else the embedded log in AUDIT_DATA_DIR or of --data-dir.
 SCHEMA_REGISTRY_URL: for records in the Confluent wire format.
 
@@ -90,13 +91,13 @@ function addShow(group: Command, terminal: Terminal, exit: (code: number) => voi
 function addReplay(group: Command, terminal: Terminal, exit: (code: number) => void): void {
   const replay = group
     .command('replay')
-    .description('send dead letters through their topic once more, as events of a new run')
+    .description('send dead letters through their topic once more, as events')
     .argument('[position...]', 'log_id/partition/offset; without one, the options choose')
     .option('--all', 'all dead letters, where no other option chooses')
     .option('--limit <n>', 'only the latest n', parseCount(1, MAX_REPLAY))
     .option('--brokers <list>', 'Kafka, host:port separated by commas (default: KAFKA_BROKERS)')
     .option('--dry-run', 'print what a replay would do, and send nothing')
-    .option('--force', 'also dead letters that were replayed before')
+    .option('--force', 'also dead letters whose event is stored: each becomes another event')
     .addHelpText('after', REPLAY_HELP)
   filterable(replay).action(async (positions: string[], options: ReplayFlags) => {
     const results = await withTrail(options, terminal, async (analytics, logDir) =>

@@ -21,7 +21,6 @@ export class ChunkWriter {
   readonly #spare: ArrayBuffer[] = []
   #used = 0
   #count = 0
-  #firstSeq = 0
   readonly #ends: Uint32Array = new Uint32Array(CHUNK_RECORDS)
 
   /** Records in the open chunk. */
@@ -40,14 +39,11 @@ export class ChunkWriter {
   }
 
   /**
-   * Appends a record that {@link fits}; its run_seq MUST follow the one before.
+   * Appends a record that {@link fits}.
    * @throws RangeError when the record is larger than its bound: a fault of this package. The open chunk stays as it was.
    */
   append(record: AuditRecord, maxBytes: number): void {
-    if (this.#count === 0) {
-      this.#firstSeq = record.run_seq
-      if (maxBytes > this.#slab.length) this.#slab = Buffer.allocUnsafeSlow(maxBytes)
-    }
+    if (this.#count === 0 && maxBytes > this.#slab.length) this.#slab = Buffer.allocUnsafeSlow(maxBytes)
     const start = this.#used
     this.#slab.set(HEADER, start)
     const end = writeRecord(record, this.#slab, start + SINGLE_OBJECT_BYTES)
@@ -59,11 +55,12 @@ export class ChunkWriter {
 
   /**
    * Returns the open chunk and opens an empty one. The chunk's memory can be transferred: this writer does not read it again.
+   * @param firstSeq - Number of its first record; the others follow.
    * @param fromTrail - Whether its events are those of the trail itself.
    */
-  take(fromTrail: boolean): EncodedChunk {
+  take(firstSeq: number, fromTrail: boolean): EncodedChunk {
     const chunk = {
-      firstSeq: this.#firstSeq,
+      firstSeq,
       bytes: this.#takeBytes(),
       ends: this.#ends.slice(0, this.#count),
       fromTrail,

@@ -96,7 +96,7 @@ export class Recorder {
     record.identify(runSeq, this.identity.eventId(runSeq, now), options.timestamp ?? now)
     this.#recorded++
     const refusal = options.always === true ? this.#lostDelivery : this.#findRefusal()
-    const chunk = refusal === undefined ? this.#write(record, options) : this.#refuse(runSeq, refusal)
+    const chunk = refusal === undefined ? this.#write(runSeq, record, options) : this.#refuse(runSeq, refusal)
     const index = runSeq - chunk.firstSeq
     const { topic, durability } = this.#options
     return new RecordReceipt(record.event_id, { chunk, index, topic, durability: options.durability ?? durability })
@@ -111,15 +111,15 @@ export class Recorder {
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
-  #write(record: EventRecord, { maxBytes, always = false, explains }: AppendOptions): ChunkState {
+  #write(runSeq: number, record: EventRecord, { maxBytes, always = false, explains }: AppendOptions): ChunkState {
     // The trail's own events share no chunk with others: the spool keeps room free for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
     try {
       this.#writer.append(record, maxBytes)
     } catch (error) {
-      return this.#refuse(record.run_seq, notEncoded(record, error))
+      return this.#refuse(runSeq, notEncoded(record, error))
     }
-    const chunk = (this.#open ??= this.#openChunk(record.run_seq))
+    const chunk = (this.#open ??= this.#openChunk(runSeq))
     chunk.explains = explains
     if (always) this.handOver(true)
     else if (this.#hooks.eager) this.handOver()
@@ -159,7 +159,7 @@ export class Recorder {
     const state = this.#open
     if (state === undefined) return
     this.#open = undefined
-    const chunk = this.#writer.take(fromTrail)
+    const chunk = this.#writer.take(state.firstSeq, fromTrail)
     state.count = chunk.ends.length
     state.bytes = chunk.bytes.length
     if (this.#lostDelivery !== undefined) return this.#outstanding.fail(state, this.#lostDelivery)
