@@ -11,6 +11,7 @@ export { checkCompleteness, completeness, type CompletenessOptions } from './ver
 export type {
   Completeness,
   CompletenessSummary,
+  Conflict,
   PartitionReport,
   RepeatedEvent,
   RepeatedOffset,

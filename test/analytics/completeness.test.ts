@@ -4,7 +4,7 @@ import { EVENTS_TABLE } from '@agent-audit/schemas'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { draw, takeSeed } from '../support/seed.ts'
-import { checkNewTrail, run } from './completeness-support.ts'
+import { checkNewTrail, duplicateOf, run } from './completeness-support.ts'
 import { execute, LOG_ID, runId, type SeedRow, seedEvents } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
 
@@ -38,7 +38,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
   it('a closed run and its partition, with every offset accounted for, are complete', async () => {
     const events = [...run(0, 2), { run_seq: 3, log_offset: 6, event_type: 'trail_stopped', session_id: 'trail:1' }]
     const report = await check(events, [
-      { kind: 'duplicate', log_offset: 3, run_id: runId(1), run_seq: 0 },
+      duplicateOf({ run_seq: 0, log_offset: 0 }, 3),
       { kind: 'dead', log_offset: 4 },
       { kind: 'hole', log_offset: 5 },
     ])
@@ -59,6 +59,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           duplicates: 1,
           dead_letters: 1,
           holes: 1,
+          conflicts: 0,
+          conflicting: [],
+          uncompared: 0,
           missing: 0,
           expired: 0,
           expiring: 0,

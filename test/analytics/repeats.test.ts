@@ -1,9 +1,15 @@
 /** The check of completeness finds exactly the repeated rows, and distinguishes a copy from an altered row. */
 import { completeness, type Completeness } from '@agent-audit/analytics'
+import { reframeToConfluent } from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { checkNewTrail, run } from './completeness-support.ts'
-import { LOG_ID, runId, type SeedRow, seedEvents } from './seed.ts'
+import { checkNewTrail, duplicateOf, run } from './completeness-support.ts'
+import { LOG_ID, runId, type SeedRow, seedEvents, seedNotes, seedRunNotes, seedSkipped } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
+
+function confluent(row: SeedRow): SeedRow {
+  const value = Buffer.from(String(row['value']), 'hex')
+  return { ...row, value: reframeToConfluent(value, 7).toString('hex') }
+}
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, () => {
   let tests: TestServer
@@ -86,12 +92,76 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`repeats ${NO_CLICKHOUSE ?? ''}`, (
   })
 
   it('a duplicate fills no number: its first copy must be stored', async () => {
-    const report = await check(
-      [...run(0, 0), { run_seq: 2, log_offset: 2 }],
-      [{ kind: 'duplicate', log_offset: 1, run_id: runId(1), run_seq: 1 }],
-    )
-    expect(report).toMatchObject({ verdict: 'gaps', runs: [{ state: 'open', gaps: [{ first: 1, last: 1 }] }] })
+    const report = await check([...run(0, 0), { run_seq: 2, log_offset: 2 }], [duplicateOf({ run_seq: 1 }, 1)])
+    expect(report.partitions[0]?.conflicting).toMatchObject([{ run_seq: 1, found: 'not stored' }])
+    expect(report).toMatchObject({ verdict: 'conflict', runs: [{ state: 'open', gaps: [{ first: 1, last: 1 }] }] })
   })
+
+  it('a duplicate is compared with the stored record in every framing; the bytes of another record are a conflict', async () => {
+    const event = { run_seq: 0, log_offset: 0 }
+    const forged = { event_id: '01900000-0000-7000-8000-000000000000', reasoning: 'FORGED' }
+    const [report, tail] = [
+      await check([event], [duplicateOf(event, 1), confluent(duplicateOf(event, 2))]),
+      await check(
+        [event],
+        [duplicateOf(event, 1), duplicateOf(event, 2, forged), confluent(duplicateOf(event, 3, forged))],
+      ),
+    ]
+    expect(report).toMatchObject({ verdict: 'complete', partitions: [{ duplicates: 2, conflicts: 0, uncompared: 0 }] })
+    expect(tail).toMatchObject({ verdict: 'conflict', partitions: [{ duplicates: 3, conflicts: 2, uncompared: 0 }] })
+    expect(tail.partitions[0]?.conflicting).toEqual(
+      [2, 3].map((offset) => ({ run_id: runId(1), run_seq: 0, offset, stored_offset: 0, found: 'other record' })),
+    )
+  })
+
+  it('a duplicate without its bytes is a conflict: nothing shows what it was', async () => {
+    const event = { run_seq: 0, log_offset: 0 }
+    const report = await check(
+      [event],
+      [
+        { ...duplicateOf(event, 1), value: null },
+        { ...duplicateOf(event, 2), value: 'c301' },
+      ],
+    )
+    expect(report.verdict).toBe('conflict')
+    expect(report.partitions[0]?.conflicting.map(({ found }) => found)).toEqual(['bytes lost', 'bytes lost'])
+  })
+
+  it('a duplicate of an expired event cannot be compared: it is counted, and is no fault', async () => {
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, [{ run_seq: 2, log_offset: 2 }])
+    await seedSkipped(trail.server, [duplicateOf({ run_seq: 1 }, 3)])
+    await seedNotes(trail.server, [{ first_offset: 0, last_offset: 1 }])
+    await seedRunNotes(trail.server, [{ first_run_seq: 0, last_run_seq: 1 }])
+    expect(await completeness(trail)).toMatchObject({
+      verdict: 'complete',
+      partitions: [{ duplicates: 1, conflicts: 0, conflicting: [], uncompared: 1 }],
+    })
+  })
+
+  it(
+    'as many duplicates as the window of a killed producer holds are compared, and each conflict among them is counted',
+    { timeout: 120_000 },
+    async () => {
+      const [trail, count] = [await tests.newTrail(), 45_000]
+      await seedEvents(
+        trail.server,
+        Array.from({ length: count }, (_, index) => ({ log_offset: index })),
+      )
+      const forged = new Set([0, 19_999, 20_000, 44_999])
+      const duplicates = Array.from({ length: count }, (_, index) =>
+        duplicateOf({ run_seq: index }, count + index, forged.has(index) ? { agent_id: 'forged' } : {}),
+      )
+      await seedSkipped(trail.server, duplicates)
+      const report = await completeness(trail, { maxFindings: 3 })
+      expect(report).toMatchObject({
+        verdict: 'conflict',
+        truncated: true,
+        partitions: [{ conflicts: 4, uncompared: 0 }],
+      })
+      expect(report.partitions[0]?.conflicting.map(({ run_seq }) => run_seq)).toEqual([0, 19_999, 20_000])
+    },
+  )
 
   it('names findings in thousands of runs and at thousands of offsets', async () => {
     const once = Array.from({ length: 7500 }, (_, index) => ({

@@ -12,7 +12,7 @@ export interface Server {
 export type SeedRow = Readonly<Record<string, unknown>>
 
 const LEASE_MS = 20_000
-const BINARY = new Set(['run_id', 'system_prompt_hash', 'arguments_sha256', 'output_sha256', 'log_id'])
+const BINARY = new Set(['run_id', 'system_prompt_hash', 'arguments_sha256', 'output_sha256', 'log_id', 'value'])
 
 export const SOURCE_ID = 'seed-cluster'
 export const TOPIC = 'audit.events'

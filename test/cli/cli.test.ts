@@ -8,7 +8,16 @@ import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { runId, type SeedRow, seedEvents, seedNotes, seedRunNotes, type Server } from '../analytics/seed.ts'
+import { duplicateOf } from '../analytics/completeness-support.ts'
+import {
+  runId,
+  type SeedRow,
+  seedEvents,
+  seedNotes,
+  seedRunNotes,
+  seedSkipped,
+  type Server,
+} from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -103,7 +112,7 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated, altered or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
+      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
     )
   })
 
@@ -253,6 +262,20 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     const json = await run(['verify', '--completeness', '--json'], twice.env)
     expect(json.code).toBe(1)
     expect(JSON.parse(json.out)).toEqual(await completeness(twice.trail))
+  })
+
+  it('verify --completeness: a record under the number of another one is exit 1, with both positions', async () => {
+    const { env, trail } = await seeded([{ run_seq: 0, log_offset: 0 }])
+    await seedSkipped(trail.server, [
+      duplicateOf({ run_seq: 0 }, 1),
+      duplicateOf({ run_seq: 0 }, 2, { agent_id: 'other' }),
+    ])
+    const { code, out } = await run(['verify', '--completeness'], env)
+    expect(code).toBe(1)
+    expect(out).toMatch(/^CONFLICT {2}1 event, 1 duplicate that is no copy\n/)
+    expect(out).toContain(
+      `audit.events partition 0: offset 2 is a duplicate of run ${runId(1)} run_seq 0, stored at offset 0 with other content; its own is in audit_skipped\n`,
+    )
   })
 
   it('a wrong password, or a database without tables: one line, exit 3', async () => {

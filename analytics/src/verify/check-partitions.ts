@@ -3,6 +3,7 @@ import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { PartitionReport } from './completeness-report.ts'
+import { type CheckedDuplicates, checkDuplicates } from './check-duplicates.ts'
 import { ALTERED_OFFSETS, LOGS, OFFSET_STEPS, PARTITIONS } from './completeness-queries.ts'
 import { type NotedOffsets, notedOffsets, partitionOf } from './expired-offsets.ts'
 import { type Range, split } from './ranges.ts'
@@ -41,8 +42,27 @@ export async function checkPartitions(
       })),
     }
   })
-  return { reports: reports.toSorted(byPosition), truncated: found.length >= limit }
+  const checked = await withConflicts(analytics, reports.toSorted(byPosition), limit)
+  const unnamed = checked.some(({ conflicts, conflicting }) => conflicting.length < conflicts)
+  return { reports: checked, truncated: unnamed || found.length >= limit }
 }
+
+async function withConflicts(
+  analytics: Analytics,
+  reports: readonly Omit<PartitionReport, keyof CheckedDuplicates>[],
+  limit: number,
+): Promise<PartitionReport[]> {
+  const checked: PartitionReport[] = []
+  let left = limit
+  for (const report of reports) {
+    const found = report.duplicates === 0 ? NO_DUPLICATES : await checkDuplicates(analytics, report, left)
+    left -= found.conflicting.length
+    checked.push({ ...report, ...found })
+  }
+  return checked
+}
+
+const NO_DUPLICATES: CheckedDuplicates = { conflicts: 0, conflicting: [], uncompared: 0 }
 
 /** Rows, as of the query, for partitions that have notes alone: all of theirs has expired. */
 function expiredWhole(rows: readonly Row[], notes: ReadonlyMap<string, NotedOffsets>): Row[] {
@@ -82,7 +102,9 @@ function missingOf(row: Row, between: readonly Range[], notes: NotedOffsets | un
   }
 }
 
-function byPosition(a: PartitionReport, b: PartitionReport): number {
+type Position = Pick<PartitionReport, 'log_id' | 'partition'>
+
+function byPosition(a: Position, b: Position): number {
   return a.log_id === b.log_id ? a.partition - b.partition : a.log_id < b.log_id ? -1 : 1
 }
 

@@ -4,10 +4,10 @@ import type { Range } from './ranges.ts'
 
 export interface Completeness {
   /**
-   * repeated: a row is stored twice; overstated: an expiry note claims more than retention may have dropped; gaps: a number is
+   * repeated: a row is stored twice; conflict: a duplicate is no copy of the stored record that has its number; overstated: an expiry note claims more than retention may have dropped; gaps: a number is
    * missing; complete: none of these. Of several, the first one.
    */
-  readonly verdict: 'complete' | 'repeated' | 'overstated' | 'gaps'
+  readonly verdict: 'complete' | 'repeated' | 'conflict' | 'overstated' | 'gaps'
   readonly events: number
   /** Offsets without an event, by reason. */
   readonly skipped: { readonly duplicate: number; readonly dead: number; readonly hole: number }
@@ -41,6 +41,11 @@ export interface PartitionReport {
   readonly duplicates: number
   readonly dead_letters: number
   readonly holes: number
+  /** Duplicates that are no copy of a stored record: two records have one run_id and run_seq. */
+  readonly conflicts: number
+  readonly conflicting: readonly Conflict[]
+  /** Duplicates of records that have expired: they cannot be compared any more. */
+  readonly uncompared: number
   /** Offsets that neither a row nor an expiry note accounts for. */
   readonly missing: number
   /** Offsets without a row that an expiry note covers. */
@@ -56,6 +61,19 @@ export interface PartitionReport {
   readonly repeated: number
   readonly gaps: readonly Range[]
   readonly repeats: readonly RepeatedOffset[]
+}
+
+/** A duplicate that is no copy. Its bytes are in audit_skipped, those of the stored record in audit_events. */
+export interface Conflict {
+  /** 32 hex digits. */
+  readonly run_id: string
+  readonly run_seq: number
+  /** Of the duplicate. */
+  readonly offset: number
+  /** Of the stored record with that number, in the same partition. Null if there is none, and no expiry note says that there was. */
+  readonly stored_offset: number | null
+  /** bytes lost: the duplicate has no bytes that could be compared, though the consumer keeps them. */
+  readonly found: 'other record' | 'not stored' | 'bytes lost'
 }
 
 export interface RepeatedOffset {

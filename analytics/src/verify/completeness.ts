@@ -59,10 +59,12 @@ export async function checkCompleteness(
   }
 }
 
-type Counts = Readonly<Record<'missing' | 'repeated' | 'overstated', number>>
+type Counts = Readonly<Partial<Record<'missing' | 'repeated' | 'conflicts' | 'overstated', number>>>
 
 function verdictOf(reports: readonly Counts[]): Completeness['verdict'] {
-  if (reports.some(({ repeated }) => repeated > 0)) return 'repeated'
-  if (reports.some(({ overstated }) => overstated > 0)) return 'overstated'
-  return reports.some(({ missing }) => missing > 0) ? 'gaps' : 'complete'
+  const found = (key: keyof Counts): boolean => reports.some((report) => (report[key] ?? 0) > 0)
+  if (found('repeated')) return 'repeated'
+  if (found('conflicts')) return 'conflict'
+  if (found('overstated')) return 'overstated'
+  return found('missing') ? 'gaps' : 'complete'
 }

@@ -1,5 +1,5 @@
 /** The report of completeness for people: the verdict, a line for each partition, then each run with a finding. */
-import type { CompletenessSummary, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
+import type { CompletenessSummary, Conflict, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
 import { counted, figure, type Paint, printable, shortened } from './text.ts'
 
@@ -68,15 +68,19 @@ function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint
   const missing = total(report.partitions, 'missing')
   const repeated = total(report.partitions, 'repeated')
   const overstated = total(report.partitions, 'overstated')
+  const conflicts = total(report.partitions, 'conflicts')
+  const uncompared = total(report.partitions, 'uncompared')
   if (report.partitions.length === 0 && runs.runs === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
     const awaited = runs.pending === 0 ? '' : `, ${figure(runs.pending)} not stored yet`
     const expired = report.expired === 0 ? '' : `, ${counted(report.expired, 'offset')} expired`
-    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}${expired}\n`
+    const alone = uncompared === 0 ? '' : `, ${counted(uncompared, 'duplicate')} of expired events not compared`
+    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}${expired}${alone}\n`
   }
   const found = [
     ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
     ...(runs.repeated > 0 ? [`${counted(runs.repeated, 'event')} stored again`] : []),
+    ...(conflicts > 0 ? [`${counted(conflicts, 'duplicate')} that ${conflicts === 1 ? 'is' : 'are'} no copy`] : []),
     ...(overstated > 0 ? [`${counted(overstated, 'offset')} wrongly noted as expired`] : []),
     ...(runs.overstated > 0 ? [`${counted(runs.overstated, 'event')} wrongly noted as expired`] : []),
     ...(missing > 0 ? [`${counted(missing, 'offset')} missing`] : []),
@@ -99,7 +103,15 @@ function partitionFindings(report: PartitionReport): string[] {
       ? [`${name}: ${counted(report.expiring, 'offset')} noted as expired, not dropped yet`]
       : []),
   ]
-  return [...repeats, ...gaps, ...notes]
+  const conflicts = report.conflicting.map((conflict) => `${name}: ${conflictText(conflict)}`)
+  return [...repeats, ...conflicts, ...gaps, ...notes]
+}
+
+function conflictText({ run_id, run_seq, offset, stored_offset, found }: Conflict): string {
+  const about = `offset ${offset} is a duplicate of run ${run_id} run_seq ${run_seq}`
+  if (found === 'not stored') return `${about}, which is not stored; its bytes are in audit_skipped`
+  if (found === 'bytes lost') return `${about}, stored at offset ${stored_offset}, and its bytes are not kept`
+  return `${about}, stored at offset ${stored_offset} with other content; its own is in audit_skipped`
 }
 
 function runFindings(report: RunReport): string[] {
