@@ -13,7 +13,6 @@ interface Options extends ConnectionOptions {
 }
 
 const EXIT_CODES = { complete: 0, repeated: 1, overstated: 1, gaps: 2 } as const
-const NOTHING = 'nothing to verify: the trail has no rows and no expiry notes, or all of them were removed'
 
 export function addVerify(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const command = program
@@ -39,6 +38,8 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     await printer.flush()
   })
 }
+
+const NOTHING = 'nothing to verify: the trail has no rows and no expiry notes, or all of them were removed'
 
 /** One object; the runs come first, as they are checked: there may be millions. */
 async function printJson(printer: Printer, analytics: Analytics): Promise<CompletenessSummary> {
