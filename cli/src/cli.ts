@@ -38,11 +38,24 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.wrongUse
-    if (!(error instanceof TrailError)) throw error
+    if (!(error instanceof TrailError) && !isSystemError(error)) throw error
     terminal.err(`agent-audit: ${error.message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
+    if (!(error instanceof TrailError)) return EXIT.notCompleted
     if (WRONG_USE.has(error.code)) return EXIT.wrongUse
     return FINDINGS.has(error.code) ? EXIT.finding : EXIT.notCompleted
   }
+}
+
+/** The operating system refused a file or a directory (EACCES, EROFS, …): no mistake of this program. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error
+}
+
+/** What commander says, on one line. */
+function explain(text: string): string {
+  const line = text.replace(/^error: /, 'agent-audit: ').replaceAll(/\n(?=.)/g, ' ')
+  if (!line.includes('unknown option')) return line
+  return line.replace(/\n?$/, '; an id that begins with - comes last, after --\n')
 }
 
 function createProgram(terminal: Terminal, exit: (code: number) => void): Command {
@@ -57,7 +70,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     .configureOutput({
       writeOut: terminal.out,
       writeErr: terminal.err,
-      outputError: (text, write) => write(text.replace(/^error: /, 'agent-audit: ').replaceAll(/\n(?=.)/g, ' ')),
+      outputError: (text, write) => write(explain(text)),
       getOutHasColors: () => terminal.colors,
       getErrHasColors: () => false,
     })

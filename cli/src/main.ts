@@ -12,8 +12,10 @@ process.on('uncaughtException', (error) => {
 // A reader such as `agent-audit trail S | head` closes the pipe early: that is no error, and further output has no reader.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
-    process.exit(process.exitCode ?? EXIT.done)
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
+    // Not the code of a verdict that the reader of the output did not get.
+    if (stream !== process.stderr) process.stderr.write(`agent-audit: cannot write the output: ${error.message}\n`)
+    process.exit(EXIT.notCompleted)
   })
 }
 

@@ -1,10 +1,17 @@
 /** Records that a hostile producer wrote: no event makes a session unreadable, and no text acts on the reader's terminal. */
-import { sessionTrail } from '@agent-audit/analytics'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
+import { changesSince, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type SeedRow, seedEvents } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 
+/** Fields that `trail` shows. */
+const SHOWN = NEWEST_SCHEMA.fields.filter(({ optional }) => optional).map(({ name }) => name)
 const MAX_LONG = '9223372036854775807'
 const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
 
@@ -77,6 +84,17 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`hostile records ${NO_CLICKHOUSE ??
       nested(257),
       JSON.parse(quoted),
     ])
+  })
+
+  it('changesSince gives an event that nests 6000 levels deep, and the ones after it', async () => {
+    const trail = await tests.newTrail()
+    await seedEvents(trail.server, [
+      { log_offset: 0, content: nested(6000) },
+      { log_offset: 1, content: '{}' },
+    ])
+    const contents: unknown[] = []
+    for await (const { content } of changesSince(trail, [])) contents.push(content)
+    expect(contents).toEqual([nested(6000), {}])
   })
 
   it('100,000 keys, a line of 1 MB, and values that grow when they are indented are shown', async () => {
@@ -159,4 +177,38 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`hostile records ${NO_CLICKHOUSE ??
     expect(lists.agents).toContain('"support\\udb40\\udc41"')
     expect(text).toContain('\u26a0\ufe0f')
   })
+})
+
+it('an event that the command cannot show has a line that says so, and hides no other', async () => {
+  // No row of a real table is like this one: it stands for a mistake of the command.
+  const event = {
+    timestamp: '2026-11-24T10:00:00.000Z',
+    event_type: 'error',
+    session_id: 's1',
+    agent_id: 'a',
+    step_number: 0,
+  }
+  const whole = { ...event, ...Object.fromEntries(SHOWN.map((name) => [name, null])), log_partition: 0, log_id: '0a' }
+  const summed = [0, 1, 2].map(() => `${JSON.stringify(whole)}\n`).join('')
+  const rows = ['before', null, 'after'].map((error, index) => ({ ...whole, error, log_offset: String(index) }))
+  const read = rows.map((row) => `${JSON.stringify(row.error === null ? { ...row, timestamp: null } : row)}\n`).join('')
+  const server = createServer((request, response) => {
+    void textOf(request).then((query) => {
+      if (query.includes('getSetting')) return response.end('{"readonly":0}\n')
+      if (query.includes('firstTime,') || query.includes('AS firstTime')) return response.end('{"firstTime":"0"}\n')
+      return response.end(query.includes('tool_input') ? read : summed)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const env = { CLICKHOUSE_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  let out = ''
+  const code = await runCli(['trail', 's1'], {
+    out: (more) => (out += more),
+    err: (more) => (out += more),
+    env,
+    colors: false,
+  })
+  expect(code).toBe(0)
+  expect(out).toMatch(/before\nthe event at 0a\/0\/1 cannot be shown: TypeError[^\n]*\n[^\n]*after\n$/)
 })

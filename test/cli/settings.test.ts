@@ -99,6 +99,22 @@ it('errors name host and port of ClickHouse alone: its path may be a secret as w
   ])
 })
 
+it('the log of the consumer and /readyz name host and port of ClickHouse alone', async () => {
+  const url = `http://127.0.0.1:1/${SECRET}`
+  const env = { PATH: process.env['PATH'], ...LOG, HTTP_PORT: '0', CLICKHOUSE_URL: url }
+  const child = spawn(process.execPath, ['--conditions=agent-audit-source', CONSUMER], { cwd: directory, env })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  let log = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (log += text))
+  await expect.poll(() => log, { timeout: 30_000 }).toContain('cannot be reached')
+  const { url: http = '' } = JSON.parse(log.split('\n').find((line) => line.includes('"started"')) ?? '{}') as {
+    url?: string
+  }
+  const ready = await (await fetch(`${http}/readyz`)).text()
+  expect(ready).toContain('ClickHouse at 127.0.0.1:1 ')
+  for (const said of [log, ready, await (await fetch(`${http}/metrics`)).text()]) expect(said).not.toContain(SECRET)
+})
+
 it('an address of HTTP that is in use, or is not known here, is one line, and wrong use', async () => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')

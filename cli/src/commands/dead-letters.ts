@@ -5,10 +5,10 @@ import type { Command } from 'commander'
 import { parseCount, parseTime } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { kafkaOf } from '../kafka-connection.ts'
-import { asJson, deadLetterList, deadLetterPage, replayReport } from '../render/dead-letters.ts'
+import { deadLetterJson, deadLetterList, deadLetterPage, replayReport } from '../render/dead-letters.ts'
 import type { Destination, Replayed } from '../replay-dead-letters.ts'
 import { counted, painter, printable } from '../render/text.ts'
-import { EXIT, type Terminal } from '../terminal.ts'
+import { EXIT, printArray, type Terminal } from '../terminal.ts'
 
 interface Filter extends ConnectionOptions {
   readonly topic?: string
@@ -55,7 +55,7 @@ function addList(group: Command, terminal: Terminal): void {
     .option('--limit <n>', 'length of the list', parseCount(1, 100_000), 50)
   filterable(list).action(async (options: Filter & { limit: number }) => {
     const found = await withTrail(options, terminal, (analytics) => deadLetters(analytics, options))
-    if (options.json === true) return terminal.out(`${JSON.stringify(found)}\n`)
+    if (options.json === true) return printArray(terminal, found)
     if (found.length === 0) return terminal.out('no dead letters\n')
     terminal.out(deadLetterList(found, painter(terminal.colors)))
     if (found.length === options.limit) terminal.out(`the latest ${found.length}; --limit shows more\n`)
@@ -81,7 +81,7 @@ function addShow(group: Command, terminal: Terminal, exit: (code: number) => voi
       // Loaded only here: the other commands start faster without the consumer.
       const { createOpener } = await import('../dead-record.ts')
       const opened = await createOpener(terminal.env)(record)
-      if (options.json === true) return terminal.out(`${asJson(record, opened)}\n`)
+      if (options.json === true) return terminal.out(`${deadLetterJson(record, opened)}\n`)
       const paint = painter(terminal.colors)
       terminal.out(deadLetterPage(record, opened, { full: options.full === true, paint }))
     },
@@ -104,7 +104,7 @@ function addReplay(group: Command, terminal: Terminal, exit: (code: number) => v
       replayChosen(await choose(analytics, positions, options), { analytics, options, terminal, logDir }),
     )
     if (results.some(({ outcome }) => outcome === 'refused')) exit(EXIT.finding)
-    if (options.json === true) return terminal.out(`${JSON.stringify(results)}\n`)
+    if (options.json === true) return printArray(terminal, results)
     terminal.out(results.length === 0 ? 'no dead letters\n' : replayReport(results, painter(terminal.colors)))
   })
 }

@@ -15,7 +15,7 @@ import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, connectServer, importEmbedded, secretOf } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
-import { counted, painter } from '../render/text.ts'
+import { asJson, counted, painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
   readonly brokers?: string
@@ -58,8 +58,7 @@ export function addSetup(program: Command, terminal: Terminal): void {
   connectable(command).action(async (options: Options) => {
     const steps =
       options.dataDir === undefined ? await setUpServers(options, terminal) : await setUpDataDir(options.dataDir)
-    if (options.json === true)
-      terminal.out(`${JSON.stringify({ changed: steps.some(({ changed }) => changed), steps })}\n`)
+    if (options.json === true) terminal.out(`${asJson({ changed: steps.some(({ changed }) => changed), steps })}\n`)
     else terminal.out(report(steps, terminal))
   })
 }

@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import { parseCount } from '../arguments.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { type Column, table } from '../render/table.ts'
-import { counted, dayAndTime, figure, painter } from '../render/text.ts'
+import { asJson, counted, dayAndTime, figure, painter, printable } from '../render/text.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
 
 interface DrainOptions {
@@ -47,7 +47,7 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
       const { spoolStatus } = await import('@agent-audit/producer')
       const found = spoolStatus(directory)
       if (found.some(isDamaged)) exit(EXIT.finding)
-      if (json === true) terminal.out(`${JSON.stringify(found)}\n`)
+      if (json === true) terminal.out(`${asJson(found)}\n`)
       else terminal.out(statusText(found, directory, terminal))
     })
   spool
@@ -72,7 +72,7 @@ function isDamaged({ state }: SpoolStatus): boolean {
 
 function statusText(found: readonly SpoolStatus[], directory: string, terminal: Terminal): string {
   if (found.length === 0) return `no spools below ${directory}\n`
-  const reasons = found.flatMap(({ file, reason }) => (reason === null ? [] : `${file}: ${reason}\n`))
+  const reasons = found.flatMap(({ file, reason }) => (reason === null ? [] : `${printable(`${file}: ${reason}`)}\n`))
   return `${table(COLUMNS, found, painter(terminal.colors))}${reasons.join('')}`
 }
 
@@ -98,7 +98,7 @@ async function drain(
   exit(waiting.length > 0 ? EXIT.notCompleted : damaged.length > 0 ? EXIT.finding : EXIT.done)
   if (options.json === true) {
     const said = [...problems.values()].map(({ code, message }) => ({ code, message }))
-    return terminal.out(`${JSON.stringify({ sent, waiting, damaged, problems: said })}\n`)
+    return terminal.out(`${asJson({ sent, waiting, damaged, problems: said })}\n`)
   }
   for (const { message } of problems.values()) terminal.err(`agent-audit: ${message}\n`)
   terminal.out(`${counted(sent, 'event')} sent; ${counted(waiting.length, 'spool')} left\n`)

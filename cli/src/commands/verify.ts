@@ -1,11 +1,11 @@
 /** `agent-audit verify --completeness`. */
-import { type Analytics, checkCompleteness, type Completeness } from '@agent-audit/analytics'
+import { type Analytics, checkCompleteness, type CompletenessSummary } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { completenessReport, RunSummary } from '../render/completeness.ts'
-import { painter } from '../render/text.ts'
+import { asJson, painter } from '../render/text.ts'
 
 interface Options extends ConnectionOptions {
   readonly completeness?: boolean
@@ -32,28 +32,29 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     exit(EXIT.notCompleted)
     const print = options.json === true ? printJson : printReport
     const printer = new Printer(terminal)
-    const verdict = await withTrail(options, terminal, (analytics) => print(printer, analytics, terminal))
-    exit(EXIT_CODES[verdict])
+    const summary = await withTrail(options, terminal, (analytics) => print(printer, analytics, terminal))
+    if (summary.partitions.length === 0) terminal.err(`agent-audit: ${NOTHING}\n`)
+    else exit(EXIT_CODES[summary.verdict])
     await printer.flush()
   })
 }
 
-type Verdict = Completeness['verdict']
+const NOTHING = 'nothing to verify: the trail has no rows and no expiry notes, or all of them were removed'
 
 /** One object; the runs come first, as they are checked: there may be millions. */
-async function printJson(printer: Printer, analytics: Analytics): Promise<Verdict> {
+async function printJson(printer: Printer, analytics: Analytics): Promise<CompletenessSummary> {
   let before = '{"runs":['
   const summary = await checkCompleteness(analytics, async (run) => {
-    await printer.print(`${before}${JSON.stringify(run)}`)
+    await printer.print(`${before}${asJson(run)}`)
     before = ','
   })
-  await printer.print(`${before === ',' ? '' : before}],${JSON.stringify(summary).slice(1)}\n`)
-  return summary.verdict
+  await printer.print(`${before === ',' ? '' : before}],${asJson(summary).slice(1)}\n`)
+  return summary
 }
 
-async function printReport(printer: Printer, analytics: Analytics, terminal: Terminal): Promise<Verdict> {
+async function printReport(printer: Printer, analytics: Analytics, terminal: Terminal): Promise<CompletenessSummary> {
   const runs = new RunSummary()
   const summary = await checkCompleteness(analytics, (run) => runs.add(run))
   await printer.print(completenessReport(summary, runs, painter(terminal.colors)))
-  return summary.verdict
+  return summary
 }

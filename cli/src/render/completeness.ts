@@ -1,7 +1,7 @@
 /** The report of completeness for people: the verdict, a line for each partition, then each run with a finding. */
 import type { CompletenessSummary, Conflict, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
-import { counted, figure, type Paint, printable, shortened } from './text.ts'
+import { counted, figure, type Paint, printable, shortened, shortId } from './text.ts'
 
 const PARTITION_COLUMNS: readonly Column<PartitionReport>[] = [
   { title: 'LOG', value: ({ topic, log_id }) => printable(topic ?? `${log_id} (not registered)`) },
@@ -115,7 +115,7 @@ function conflictText({ run_id, run_seq, offset, stored_offset, found }: Conflic
 }
 
 function runFindings(report: RunReport): string[] {
-  const name = `run ${report.run_id} (${printable(report.producer_id)}, ${report.state})`
+  const name = `run ${report.run_id} (${shortId(report.producer_id)}, ${report.state})`
   const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
   const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as an events_lost event says`)
   const pending = report.pending.map(
@@ -138,8 +138,7 @@ function expiredText({ expired }: RunSummary): string {
 
 function openRuns({ open, firstOpen }: RunSummary): string {
   const lines = firstOpen.map(
-    (run) =>
-      `  open: ${run.run_id} (${printable(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
+    (run) => `  open: ${run.run_id} (${shortId(run.producer_id)}), run_seq ${run.first_run_seq}..${run.last_run_seq}\n`,
   )
   if (open > SHOWN) lines.push(`  and ${counted(open - SHOWN, 'more open run', 'more open runs')}\n`)
   if (open > 0) lines.push('  (an open run still works, or crashed: more events may follow its last one)\n')

@@ -3,7 +3,7 @@ import type { DeadLetter, DeadRecord, RecordPosition } from '@agent-audit/analyt
 import type { Opened } from '../dead-record.ts'
 import type { Replayed } from '../replay-dead-letters.ts'
 import { type Column, padded, table } from './table.ts'
-import { counted, dayAndTime, figure, optionalFigure, type Paint, printable, shortened } from './text.ts'
+import { asJson, counted, dayAndTime, figure, optionalFigure, type Paint, printable, shortened } from './text.ts'
 
 const REASON_LENGTH = 100
 const TEXT_LENGTH = 200
@@ -24,11 +24,11 @@ export function deadLetterList(letters: readonly DeadLetter[], paint: Paint): st
 }
 
 /** One JSON object: bytes in hex, fields as recorded. */
-export function asJson(record: DeadRecord, opened: Opened): string {
+export function deadLetterJson(record: DeadRecord, opened: Opened): string {
   const { key, value, ...told } = record
   const fields = opened.whole ? opened.event : opened.fields
   const whole = { ...told, key_hex: hexOf(key), value_hex: hexOf(value), readable: opened.whole, fields }
-  return JSON.stringify(whole, (_, given: unknown) => plain(given))
+  return asJson(whole, (_, given) => plain(given))
 }
 
 export interface PageOptions {

@@ -30,8 +30,8 @@ export function printable(text: string, lines = false): string {
 }
 
 /** One line of JSON, of any value that JSON has. {@link HIDDEN} characters are escaped; a parser reads the same value. */
-export function asJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll(HIDDEN, (character) =>
+export function asJson(value: unknown, replacer?: (key: string, value: unknown) => unknown): string {
+  return JSON.stringify(value, replacer).replaceAll(HIDDEN, (character) =>
     Array.from(
       { length: character.length },
       (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`,
