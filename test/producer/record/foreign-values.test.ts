@@ -192,6 +192,15 @@ describe('a value of a caller', () => {
     )
   })
 
+  it('that is a whole event and cannot be read is refused, as any wrong event', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const session = createTestTrail().startSession()
+    const unreadable = 'expected fields that can be read: a getter or a proxy throws'
+    expect(() => session.decision(proxy as never)).toThrow(unreadable)
+    expect(() => session.decision({ reasoning: 'r', content: proxy })).toThrow(unreadable)
+  })
+
   it('whose getters throw is refused where they stand', () => {
     const broken = {
       get a(): number {
