@@ -4,6 +4,7 @@ import { TrailError } from '@agent-audit/schemas'
 import type { ActionFields } from '@agent-audit/schemas'
 import type { AuditSession } from '../api/session.ts'
 import type { GuardOptions } from '../api/guard-options.ts'
+import { toPartialText } from '../record/json-text.ts'
 import { describeThrown } from '../record/thrown.ts'
 
 /** A tool that an agent can call. */
@@ -74,6 +75,10 @@ function resultOf(id: string, content: string, isError: boolean): Anthropic.Tool
   return { type: 'tool_result', tool_use_id: id, content, is_error: isError }
 }
 
+/** What the model reads: JSON, as far as it holds the value. @throws TypeError when it holds nothing of it, or it is too large. */
 function asText(value: unknown): string {
-  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+  if (typeof value === 'string') return value
+  const { text, issues } = toPartialText(value, '')
+  if (text === undefined && issues[0] !== undefined) throw new TypeError(issues[0].expected)
+  return text ?? ''
 }

@@ -83,7 +83,11 @@ export interface AuditTrailOptions {
    * approval is marked in its records (`approval.self_approval`). @defaultValue false: refused with `SELF_APPROVAL`
    */
   allowSelfApproval?: boolean | undefined
-  /** input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. @defaultValue 'new' */
+  /**
+   * input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. 'new' knows
+   * a message by its object, and sees an edit in place of its first 1000 keys and values (a text is one value): then the whole
+   * history is recorded again, as after any change that is no addition at the end. @defaultValue 'new'
+   */
   inputMessages?: 'full' | 'new' | undefined
   /** Most bytes of one encoded event, 4 KiB to 8 MiB. @defaultValue 512 KiB */
   maxRecordBytes?: number | undefined

@@ -142,7 +142,7 @@ export class Session implements RecordingSession {
 
   error(error: unknown, options?: RecordOptions): Receipt {
     // Undefined can be thrown too, and must not look like a missing field.
-    return this.#record('error', { error: error === undefined ? String(error) : error }, options)
+    return this.#record('error', { error: error ?? null }, options)
   }
 
   finalOutput(event: FinalOutput, options?: RecordOptions): Receipt {

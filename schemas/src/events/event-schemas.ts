@@ -178,13 +178,21 @@ export function checkInput(type: string, input: unknown): unknown {
   const key = Object.hasOwn(SCHEMAS, type) && type !== 'custom' ? (type as keyof AllInputs) : 'custom'
   if (key === 'custom' && !CUSTOM_TYPE.test(type)) throw unknownType()
   const schema = (compiled[key] ??= z.compile<z.ZodType>(SCHEMAS[key]()))
-  const result = schema.safeParse(input)
+  const result = parse(schema, input, key)
   const required = REQUIRED_UNKNOWN[key]
   const missing = required !== undefined && (input as Record<string, unknown> | null)?.[required] === undefined
   if (result.success && !missing) return result.data
   const issues: Issue[] = describeIssues(result.error?.issues ?? [], SCHEMAS[key]())
   if (missing && result.success) issues.push({ path: required, expected: 'expected a value, it is missing' })
   throw invalidEvent(key === 'custom' ? 'custom event' : key, issues)
+}
+
+function parse(schema: z.ZodType, input: unknown, type: string): z.ZodSafeParseResult<unknown> {
+  try {
+    return schema.safeParse(input)
+  } catch {
+    throw invalidEvent(type, [{ path: '', expected: 'expected fields that can be read: a getter or a proxy throws' }])
+  }
 }
 
 /** Most issues that an error names. A caller's value can have any number of them. */

@@ -61,6 +61,20 @@ it('what a tool says of its principal and policy is on its calls, also where the
   expect(byName['look']).not.toHaveProperty('policy')
 })
 
+it('a tool that returns what JSON holds in part, or at no size, goes back to the model soon', async () => {
+  const agent = await setUp(ask(['c1', 'find', {}], ['c2', 'all', {}]), say('I see.'))
+  const user: Record<string, unknown> = { name: 'ann' }
+  user['friend'] = user
+  let all: unknown = 'leaf'
+  for (let level = 0; level < 60; level++) all = [all, all]
+  await agent.run({ tools: [tool('find', () => user), tool('all', () => all)] })
+  const { content } = agent.model.requests[1]?.messages[2] ?? {}
+  expect(content).toMatchObject([
+    { content: '{"name":"ann","friend":"[not recorded: a cycle]"}', is_error: false },
+    { content: 'expected JSON of at most 16 MiB, or of fewer values', is_error: true },
+  ])
+})
+
 it('the error of a tool, a refusal and an unknown name go back to the model', async () => {
   const agent = await setUp(
     ask(['c1', 'fail', {}], ['c2', 'pay', {}], ['c3', 'wipe', {}], ['c4', 'nothing', {}], ['c5', 'quiet', {}]),

@@ -5,13 +5,13 @@ import { describe, expect, it } from 'vitest'
 
 const CALL = { tool_name: 'find', tool_input: {} }
 
-/** The result that a guarded tool with this value leaves, and how long the call took. */
+/** The result that a guarded tool with this value leaves, and what the call took of a core, whatever else the machine does. */
 async function resultOf(value: unknown) {
   const trail = createTestTrail()
   const session = trail.startSession()
-  const startedAt = performance.now()
+  const startedAt = process.cpuUsage()
   const returned = await session.guard(CALL, () => value)
-  const tookMs = performance.now() - startedAt
+  const tookMs = process.cpuUsage(startedAt).user / 1000
   const result = trail.events({ event_type: 'tool_result' })[0]
   return { returned, tookMs, result }
 }
@@ -190,6 +190,15 @@ describe('a value of a caller', () => {
     expect(() => session.llmCall({ input_messages: [], output_text: null, tool_calls_requested: [request] })).toThrow(
       'tool_calls_requested[0].type: no such field',
     )
+  })
+
+  it('that is a whole event and cannot be read is refused, as any wrong event', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const session = createTestTrail().startSession()
+    const unreadable = 'expected fields that can be read: a getter or a proxy throws'
+    expect(() => session.decision(proxy as never)).toThrow(unreadable)
+    expect(() => session.decision({ reasoning: 'r', content: proxy })).toThrow(unreadable)
   })
 
   it('whose getters throw is refused where they stand', () => {

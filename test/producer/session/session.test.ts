@@ -264,6 +264,27 @@ describe('input_messages', () => {
     ])
   })
 
+  it('holds all messages again after one was edited in place, at any depth: the record is what the model saw', async () => {
+    const first = { role: 'user', content: [{ type: 'text', text: 'pay 10' }] }
+    const second = { role: 'assistant', content: 'ok' }
+    const messages: object[] = [first, second]
+    const rows = await record((session) => {
+      const call = (): void => void session.llmCall({ input_messages: messages, output_text: null })
+      call()
+      first.content[0] = { type: 'text', text: 'pay 999' }
+      call()
+      call()
+      first.content[0] = Object.assign(first.content[0], { cache_control: { type: 'ephemeral' } })
+      messages.push({ role: 'user', content: 'more' })
+      call()
+      Object.defineProperty(second, 'tool_calls', { enumerable: true, get: () => ({ all: [] }) })
+      call()
+    })
+    expect(rows.map((row) => (row['input_messages'] as object[]).length)).toEqual([2, 2, 0, 3, 3])
+    expect(JSON.stringify(rows[1]?.['input_messages'])).toContain('pay 999')
+    expect(rows[1]?.['field_notes']).toBeUndefined()
+  })
+
   it('counts only messages that were recorded: a refused call changes nothing', async () => {
     const messages = [message('a')]
     const rows = await record((session) => {
