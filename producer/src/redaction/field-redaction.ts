@@ -6,7 +6,10 @@ import type { RedactionRules } from '../api/trail-options.ts'
 import type { SecretNames } from './secret-names.ts'
 
 export interface TextRules {
+  /** For keys. */
   readonly names: SecretNames | undefined
+  /** For text. */
+  readonly named: Pattern | undefined
   readonly patterns: readonly Pattern[]
   readonly custom: RedactionRules['custom']
 }
@@ -65,9 +68,9 @@ export class FieldRedaction {
   }
 
   #text(text: string, path: string): string {
-    const { names, custom } = this.#rules
-    const named = names?.mayMatch(text) === true ? names.redact(text, this.#hit) : text
-    const redacted = this.#patterns(named)
+    const { named, custom } = this.#rules
+    const unnamed = named?.mayMatch(text) === true ? named.redact(text, this.#hit) : text
+    const redacted = this.#patterns(unnamed)
     if (custom === undefined) return redacted
     const result: unknown = custom(redacted, path)
     if (typeof result !== 'string') throw new TypeError('custom returned no text')

@@ -10,6 +10,7 @@ import { callerPattern } from './pattern.ts'
 import type { Pattern } from './pattern.ts'
 import { CARD_NUMBERS, EMAIL_ADDRESSES, IBANS, PHONE_NUMBERS } from './personal-data.ts'
 import type { Redact } from '../api/trail-options.ts'
+import { NamedSecrets } from './named-secrets.ts'
 import { SecretNames } from './secret-names.ts'
 import { SECRET_TOKENS } from './secret-tokens.ts'
 
@@ -32,7 +33,7 @@ export interface Redacted {
 export class Redactor {
   readonly #paths: FieldPaths
   readonly #rules: TextRules
-  readonly #tokenRules: TextRules = { names: undefined, patterns: [SECRET_TOKENS], custom: undefined }
+  readonly #tokenRules: TextRules = { names: undefined, named: undefined, patterns: [SECRET_TOKENS], custom: undefined }
   /** Whether every JSON text must be parsed: its rules cannot be tested on the text as a whole. */
   readonly #parsesAll: boolean
 
@@ -48,7 +49,7 @@ export class Redactor {
       typeof pattern === 'string' ? (PERSONAL[pattern] ?? []) : callerPattern(pattern.name, pattern.pattern),
     )
     this.#paths = new FieldPaths(paths)
-    this.#rules = { names, patterns: [SECRET_TOKENS, ...others], custom }
+    this.#rules = { names, named: new NamedSecrets(names), patterns: [SECRET_TOKENS, ...others], custom }
     this.#parsesAll = custom !== undefined || names.asksEveryKey
   }
 
@@ -88,8 +89,8 @@ export class Redactor {
   }
 }
 
-function mayMatch({ names, patterns }: TextRules, text: string): boolean {
-  if (names?.mayMatch(text) === true) return true
+function mayMatch({ named, patterns }: TextRules, text: string): boolean {
+  if (named?.mayMatch(text) === true) return true
   for (const pattern of patterns) if (pattern.mayMatch(text)) return true
   return false
 }

@@ -1,78 +1,121 @@
 /** Finds secrets by their form: keys and tokens of common services, private keys, credentials in a URL. */
 import type { Hit, Pattern } from './pattern.ts'
+import { TOKENS } from './token-forms.ts'
+import type { Span } from './value-ends.ts'
 
-/** No letter or digit precedes, but for the `n` of an escaped line break where JSON stands in a string. */
-const START = String.raw`(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))`
-/** The same for forms that are searched beyond their first part: no character precedes that they could contain. */
-const WHOLE_START = String.raw`(?:(?<![\w-])|(?<=\\[nrt]))`
-
-interface Token {
-  readonly rule: string
-  /** Beginning of the token. Shorter forms would match in ordinary words. */
-  readonly prefix: string
-  readonly rest: string
-  readonly start?: string
-  /** A match must contain a digit: ordinary words may have the form, but no digit. */
-  readonly hasDigit?: boolean
+/** An escape may end right in front of a token: `\n`, `\x1b[32m`, `%3D`, `\u003e`, `\x3e`. */
+const ESCAPED = String.raw`(?<=\\[a-z]|\[[\d;]{0,12}[A-Za-z]|%[\dA-Fa-f]{2}|\\u[\dA-Fa-f]{4}|\\x[\dA-Fa-f]{2})`
+const STARTS = {
+  any: undefined,
+  word: new RegExp(`(?<![A-Za-z0-9])|${ESCAPED}`, 'y'),
+  whole: new RegExp(String.raw`(?<![\w-])|${ESCAPED}`, 'y'),
 }
 
-/** Each token is, or contains, a run of at least {@link RUN} of the characters below; {@link hasToken} relies on it. */
-const TOKENS: readonly Token[] = [
-  { rule: 'aws_key', prefix: '(?:AKIA|ASIA|ABIA|ACCA)', rest: '[A-Z0-9]{16}(?![A-Za-z0-9])' },
-  { rule: 'github_token', prefix: '(?:gh[pousr]_|github_pat_)', rest: String.raw`\w{22,255}` },
-  { rule: 'gitlab_token', prefix: 'gl(?:pat|dt|rt|cbt|ptt|ft|imt|soat|oas|agent)-', rest: String.raw`[\w-]{20,}` },
-  { rule: 'slack_token', prefix: '(?:xox[abceoprs]-|xapp-)', rest: '[A-Za-z0-9-]{15,}' },
-  { rule: 'stripe_key', prefix: '(?:[srp]k_(?:live|test)_|whsec_)', rest: '[A-Za-z0-9]{16,}' },
-  { rule: 'api_key', prefix: 'sk-', rest: String.raw`[\w-]{20,}`, hasDigit: true },
-  { rule: 'api_key', prefix: '(?:gsk_|hf_|npm_|dop_v1_|dapi)', rest: '[A-Za-z0-9]{30,}' },
-  { rule: 'api_key', prefix: String.raw`(?:hvs\.|pypi-)`, rest: String.raw`[\w-]{24,}` },
-  { rule: 'api_key', prefix: String.raw`SG\.`, rest: String.raw`[\w-]{20,}\.[\w-]{30,}` },
-  { rule: 'google_key', prefix: '(?:AIza|GOCSPX-|ya29\\.)', rest: String.raw`[\w-]{20,}` },
-  { rule: 'telegram_token', prefix: ':AA', rest: String.raw`[\w-]{33}(?![\w-])`, start: String.raw`(?<=\d{8})` },
-  { rule: 'jwt', prefix: 'eyJ', rest: String.raw`[\w-]{10,}(?:\.[\w-]{4,}){1,4}\.?`, start: WHOLE_START },
-]
+interface Form {
+  readonly rule: string
+  readonly prefix: string
+  readonly start: RegExp | undefined
+  readonly rest: RegExp
+  readonly hasDigit: boolean
+  /** Characters of the prefix that stay. */
+  readonly kept: number
+}
 
 const RUN = 20
-/** Most characters of a prefix that can precede its run: `bearer `. */
-const BEFORE_RUN = 7
-/** Only this searches for lower-case `bearer`, near a run: to search a whole text for it would cost more than all the rest. */
-const PREFIXES = new RegExp(['bearer ', ...TOKENS.map(({ prefix }) => prefix)].join('|'))
-const FINDERS = TOKENS.map(({ rule, prefix, rest, start = START, hasDigit = false }) => {
-  return { rule, hasDigit, pattern: new RegExp(start + prefix + rest, 'g') }
-})
+/** Most characters from the beginning of a prefix to the run of its token. */
+const BEFORE_RUN = 20
+
+/** By {@link pairAt} of the last two characters of a prefix. */
+const FORMS = new Map<number, Form[]>()
+/** 1 where {@link FORMS} has an entry. */
+const IS_END = new Uint8Array(1 << 14)
+for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
+  const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
+  for (const prefix of prefixes.split(' ')) addForm(prefix, form)
+}
+// `Bearer`, which is searched everywhere, may have a shorter token.
+for (const word of ['bearer', 'BEARER']) {
+  const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
+  for (const blank of [' ', '\t', String.raw`\t`]) addForm(word + blank, { ...form, kept: word.length + blank.length })
+}
+
+function addForm(prefix: string, form: Omit<Form, 'prefix'>): void {
+  const pair = pairAt(prefix, prefix.length - 1)
+  IS_END[pair] = 1
+  // The longest first: `lsv2_sk_` is not `sk_`.
+  const forms = [...(FORMS.get(pair) ?? []), { ...form, prefix }]
+  FORMS.set(
+    pair,
+    forms.toSorted((one, other) => other.prefix.length - one.prefix.length),
+  )
+}
 
 const IS_RUN_CHARACTER = new Uint8Array(128)
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-') {
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
 
-const SIGNS = ['-----BEGIN ', 'Bearer ', 'hooks.slack.com/']
+const LONG_SIGNS = ['-----BEGIN ', '.slack.com/', '/webhook', 'xoxd-']
+/** A private key, a webhook and a cookie of Slack are longer. */
+const LONG = 25
 
+/** The body may be cut off: then it ends with the first character that no key file has. */
 const PRIVATE_KEY =
-  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]*(?:-[^-]+){0,8}-----END [A-Z0-9 ]{0,40}-----|[A-Za-z0-9+/=\s\\]*)/g
-const BEARER = /([Bb]earer[ \t]{1,4})([\w.~+/-]{16,}={0,2})/g
-const SLACK_WEBHOOK = /(hooks\.slack\.com\/(?:services|workflows|triggers)\/)[\w/-]{20,}/g
-const URL_PASSWORD = /:(?<=:\/\/[^\s/:@"'\\]{0,64}:)([^\s/@"'\\]{1,256})(?=@)/g
-const URL_PASSWORD_SIGN = /:(?<=:\/\/[^\s/:@"'\\]{0,64}:)[^\s/@"'\\]{1,256}@/
+  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\,.:;()_]*(?:-(?!----)[A-Za-z0-9+/=\s\\,.:;()_]*)*(?:-----END [A-Z0-9 ]{0,40}-----)?/g
+const BEARER = /(Bearer(?:[ \t]|\\t){1,4})([\w.~+/-]{16,}={0,2})/g
+const WEBHOOK =
+  /(hooks\.slack\.com\/(?:services|workflows|triggers)\/|\/api\/webhooks\/\d{5,}\/|\.webhook\.office\.com\/webhookb2\/)[\w@/-]{20,}/g
+const SLACK_COOKIE = /xoxd-[\w%+/-]{20,}={0,2}/g
+/** The first part of a bot's token is its public id, and stays. */
+const DISCORD = /(?<=[MNO][\w-]{23,27})\.[\w-]{6}\.[\w-]{27,38}(?![\w-])/y
+/** To the last `@` before the host's path. */
+const URL_PASSWORD = /(:\/\/[^\s/:@"'\\]*:)([^\s/"'\\]+)(?=@)/g
+const URL_PASSWORD_SIGN = /:\/\/[^\s/]*@/
 
 export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
     // Most ids and names are shorter than a token, and than any value behind a sign.
-    if (text.length >= RUN && (hasToken(text) || SIGNS.some((sign) => text.includes(sign)))) return true
-    return mayHaveUrlPassword(text)
+    if (text.length >= RUN && (eachToken(text, stop) || text.includes('Bearer'))) return true
+    if (text.length >= LONG && LONG_SIGNS.some((sign) => text.includes(sign))) return true
+    return text.includes('@') && text.includes('://') && URL_PASSWORD_SIGN.test(text)
   },
 
   redact(text, hit) {
-    let redacted = text.replace(PRIVATE_KEY, () => hit('private_key'))
-    for (const { rule, hasDigit, pattern } of FINDERS) {
-      redacted = redacted.replace(pattern, (match) => (hasDigit && !/\d/.test(match) ? match : hit(rule)))
-    }
-    return redactInContext(redacted, hit)
+    return redactInContext(
+      redactTokens(
+        text.replace(PRIVATE_KEY, () => hit('private_key')),
+        hit,
+      ),
+      hit,
+    )
   },
 }
 
-/** Whether a long run of characters contains the beginning of a token. Reads every twentieth character of ordinary text. */
-function hasToken(text: string): boolean {
+function redactTokens(text: string, hit: Hit): string {
+  let redacted = ''
+  let from = 0
+  eachToken(text, ({ rule, start, end }) => {
+    redacted += text.slice(from, start) + hit(rule)
+    from = end
+    return true
+  })
+  return redacted + text.slice(from)
+}
+
+interface Token extends Span {
+  readonly rule: string
+}
+
+function stop(): boolean {
+  return false
+}
+
+/**
+ * Calls a function with each token, until it returns false. Reads every twentieth character of ordinary text.
+ * @returns Whether the function has returned false.
+ */
+function eachToken(text: string, found: (token: Token) => boolean): boolean {
+  let from = 0
   let start = 0
   for (let last = RUN - 1; last < text.length; last = start + RUN - 1) {
     let at = last
@@ -83,8 +126,12 @@ function hasToken(text: string): boolean {
     }
     let end = last + 1
     while (end < text.length && isRunCharacter(text.charCodeAt(end))) end++
-    if (PREFIXES.test(text.slice(Math.max(0, start - BEFORE_RUN), end))) return true
-    start = end
+    from = Math.max(from, start - BEFORE_RUN)
+    for (let token = findInRun(text, from, end); token !== undefined; token = findInRun(text, from, end)) {
+      if (!found(token)) return true
+      from = token.end
+    }
+    start = Math.max(end, from)
   }
   return false
 }
@@ -93,14 +140,49 @@ function isRunCharacter(code: number): boolean {
   return code < 128 && IS_RUN_CHARACTER[code] === 1
 }
 
-function mayHaveUrlPassword(text: string): boolean {
-  return text.includes('@') && URL_PASSWORD_SIGN.test(text)
+/** Two characters as one number; others may have the same. */
+function pairAt(text: string, last: number): number {
+  return ((text.charCodeAt(last - 1) & 127) << 7) | (text.charCodeAt(last) & 127)
+}
+
+/** The first token whose prefix ends within these places, or Discord's, which has none. */
+function findInRun(text: string, from: number, end: number): Token | undefined {
+  for (let last = from + 1; last < end; last++) {
+    const pair = pairAt(text, last)
+    if (IS_END[pair] === 0) continue
+    for (const form of FORMS.get(pair) ?? []) {
+      const tokenEnd = endOfToken(text, last, form)
+      if (tokenEnd === undefined) continue
+      const start = last + 1 - form.prefix.length + form.kept
+      if (!form.hasDigit || /\d/.test(text.slice(last + 1, tokenEnd))) return { rule: form.rule, start, end: tokenEnd }
+      last = tokenEnd - 1
+      break
+    }
+  }
+  if (from > end || text.charCodeAt(end) !== 46 || !matchesAt(DISCORD, text, end)) return undefined
+  return { rule: 'discord_token', start: end, end: DISCORD.lastIndex }
+}
+
+function endOfToken(text: string, last: number, { prefix, start, rest }: Form): number | undefined {
+  const first = last + 1 - prefix.length
+  if (first < 0 || !text.startsWith(prefix, first) || (start !== undefined && !matchesAt(start, text, first)))
+    return undefined
+  return matchesAt(rest, text, last + 1) ? rest.lastIndex : undefined
+}
+
+function matchesAt(pattern: RegExp, text: string, at: number): boolean {
+  pattern.lastIndex = at
+  return pattern.test(text)
 }
 
 /** Redacts values that are secret because of the words before them; the words stay. */
 function redactInContext(text: string, hit: Hit): string {
   return text
     .replace(BEARER, (match, before: string, token: string) => (/\d/.test(token) ? before + hit('bearer') : match))
-    .replace(SLACK_WEBHOOK, (_match, before: string) => before + hit('slack_webhook'))
-    .replace(URL_PASSWORD, () => `:${hit('url_password')}`)
+    .replace(
+      WEBHOOK,
+      (_match, before: string) => before + hit(before.startsWith('hooks') ? 'slack_webhook' : 'webhook'),
+    )
+    .replace(SLACK_COOKIE, () => hit('slack_token'))
+    .replace(URL_PASSWORD, (_match, before: string) => before + hit('url_password'))
 }

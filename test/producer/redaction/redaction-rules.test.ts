@@ -162,6 +162,16 @@ it('redaction takes time in proportion to the length of the text, for any text',
     bearers: 'Bearer a.1',
     spaces: ' ',
     backslashes: '\\',
+    'tokens side by side': 'ghp_',
+    'parameters without values': '&token=',
+    'values in brackets': 'token]:[a1',
+    'calls behind names': 'pass=a(',
+    options: '--a',
+    'options with values': 'login -p x ',
+    'programs and quotes': `login '"`,
+    users: ' -u a:',
+    headers: '"cookie:',
+    'elements of XML': '<password>',
   }
   const small = 50_000
   const growth: Record<string, number> = {}
