@@ -13,6 +13,7 @@ import type { Recorder } from '../recorder/recorder.ts'
 import { redactErrors, Redactor } from '../redaction/redactor.ts'
 import { asTrailError, whenStored } from './availability.ts'
 import type { deadline } from './availability.ts'
+import { ExpiryClock } from './expiry-clock.ts'
 import { SessionSequences } from './session-sequences.ts'
 import type { ApprovalClaims } from './used-approvals.ts'
 
@@ -25,6 +26,8 @@ export interface TrailContextParts {
   readonly claims: ApprovalClaims
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  /** Milliseconds since any moment; the clock is never set. */
+  readonly elapsedMs: () => number
   readonly deadline: typeof deadline
 }
 
@@ -35,6 +38,7 @@ export class TrailContext {
   readonly claims: ApprovalClaims
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  readonly expiry: ExpiryClock
   /** Undefined: nothing is redacted. */
   readonly redactor: Redactor | undefined
   readonly rules: RecordRules
@@ -51,6 +55,7 @@ export class TrailContext {
     this.recorder = parts.recorder
     this.claims = parts.claims
     this.nowMs = parts.nowMs
+    this.expiry = new ExpiryClock(parts.nowMs, parts.elapsedMs)
     this.#problems = parts.problems
     this.#deadline = parts.deadline
     this.redactor = Redactor.create(options.redact)

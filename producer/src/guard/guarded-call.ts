@@ -33,6 +33,7 @@ export interface RecordedCall {
 /** The approval that a call runs under, or is refused under. */
 export interface CallApproval extends ApprovalFields {
   readonly approval: Approval
+  readonly expires_at?: string | undefined
 }
 
 /** A call that runs under an override has an approver and no approval. */
@@ -108,6 +109,12 @@ export class GuardedCall {
   /** The override that the call runs under, because policy or approval refused it. */
   get overriddenBy(): Override | undefined {
     return this.#overridden === undefined ? undefined : this.#override
+  }
+
+  /** Whether the approval, or the override, that the call runs under has expired by now. */
+  get expired(): boolean {
+    const { expires_at } = this.overriddenBy ?? this.#approval ?? {}
+    return expires_at !== undefined && this.host.trail.expiry.hasPassed(expires_at)
   }
 
   /** Policy or approval refuses the call. @throws ActionRefusedError unless there is an override. */

@@ -42,6 +42,8 @@ export interface TrailParts {
   readonly startDelivery: typeof startDelivery
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  /** Milliseconds since any moment; the clock is never set. */
+  readonly elapsedMs: () => number
   readonly deadline: typeof deadline
   readonly claims: ApprovalClaims
   /** Hands every event over at once; no event waits for others. */
