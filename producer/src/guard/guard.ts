@@ -22,13 +22,20 @@ import type { GuardHost } from './recording-session.ts'
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
 const PROCEED_TIMEOUT_MS = 1000
 
+interface Guarding<I, T> {
+  readonly work: (input: I) => T | Promise<T>
+  readonly options: GuardOptions<T>
+}
+
 /** See `AuditSession.guard`. */
-export async function guard<I, T>(
-  host: GuardHost,
-  given: ToolCall<I>,
-  { work, options: wished }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
-): Promise<T> {
-  const options = redactErrors(host.trail.redactor, () => takeGuardOptions(wished))
+export function guard<I, T>(host: GuardHost, given: ToolCall<I>, { work, options }: Guarding<I, T>): Promise<T> {
+  return host.trail.runGuard(async () => {
+    const taken = redactErrors(host.trail.redactor, () => takeGuardOptions(options))
+    return judgeAndRun(host, given, { work, options: taken })
+  })
+}
+
+async function judgeAndRun<I, T>(host: GuardHost, given: ToolCall<I>, { work, options }: Guarding<I, T>): Promise<T> {
   const requires_approval = given?.requires_approval === true || options.approval !== undefined
   const guarded = new GuardedCall(host, { ...given, requires_approval }, options.durability)
   if (options.override !== undefined)
@@ -87,6 +94,8 @@ async function whenStored<T>(
   const proceeds = (options.onUnavailable ?? onUnavailable(choice, guarded.call.tool_name)) === 'proceed'
   const timeoutMs = proceeds ? Math.min(guardTimeoutMs, PROCEED_TIMEOUT_MS) : guardTimeoutMs
   const failure = await trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
+  // A trail that has closed meanwhile would not record the result.
+  if (!proceeds) trail.checkOpen(true)
   if (failure === undefined) return undefined
   if (!proceeds) throw notRun(guarded, recorded, failure)
   return `run all the same: ${whyNot(failure)}`

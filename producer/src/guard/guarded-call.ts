@@ -138,7 +138,7 @@ export class GuardedCall {
     reason_code: Maybe<ReasonCode> = this.call.reason_code,
   ): RecordedCall {
     const { session } = this.host
-    session.checkOpen()
+    session.checkOpen(true)
     const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
     const event = { ...this.call, outcome, reason, reason_code, parent_event_id, approval: this.#approval?.approval }
     const receipt = session.recordChecked('tool_call', event, {
@@ -185,7 +185,7 @@ export class GuardedCall {
     const { tool_name } = this.call
     const from = { parent_event_id: cause.event_id, step_number: cause.step }
     const record = (more: Partial<ToolResult>): RecordReceipt => {
-      trail.checkOpen()
+      trail.checkOpen(true)
       const event = { ...from, tool_call_id, tool_name, ...result, ...more }
       return session.recordChecked('tool_result', event, { durability: this.#durability })
     }
