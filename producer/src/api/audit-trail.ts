@@ -83,8 +83,9 @@ export interface AuditTrail extends AsyncDisposable {
    */
   flush(options?: WaitOptions): Promise<DrainResult>
   /**
-   * Takes no more events, records trail_stopped, flushes (default 10000 ms) and releases the spool. The next run on the
-   * spool's directory sends the events that are left. Idempotent.
+   * Takes nothing new, waits for the guards under way, whose tools may still record, then records trail_stopped, flushes and
+   * releases the spool: 10000 ms for both waits, unless told otherwise. A guard that has not run its tool by then does not
+   * run it: `TRAIL_CLOSED`. Not to be awaited within a guarded tool, which it would wait for. The next run on the spool's directory sends the events that are left. Idempotent.
    * @throws InvalidInputError as {@link flush}; the trail stays open.
    */
   close(options?: WaitOptions): Promise<DrainResult>

@@ -73,7 +73,7 @@ export interface AuditTrailOptions {
   guardTimeoutMs?: number | undefined
   /**
    * Claims an approval (its approval_id) or an override (its event_id) before the action runs. MUST answer true to the first
-   * call for an id and false to every later one, from any process. Needed where agents on several hosts may get the same
+   * call for an id and false to every later one, from any process; any other answer is an error, and the action does not run. Needed where agents on several hosts may get the same
    * approval; a unique key in a database that they share does it. @defaultValue claims among the processes that share a
    * spool directory; without a spool, within this process
    */

@@ -22,6 +22,11 @@ export function currentCause(session: AuditSession): Cause | undefined {
   return scope?.session === session ? scope.cause : undefined
 }
 
+/** Whether a guarded tool is running. */
+export function isInGuardedTool(): boolean {
+  return scopes.getStore()?.cause !== undefined
+}
+
 /** Runs `work` with `session` as the current session; `cause` is the guarded call, by default the one running already. */
 export function runInSession<T>(session: AuditSession, work: () => T, cause?: Cause): T {
   return scopes.run({ session, cause: cause ?? currentCause(session) }, work)

@@ -13,6 +13,8 @@ import type { Recorder } from '../recorder/recorder.ts'
 import { redactErrors, Redactor } from '../redaction/redactor.ts'
 import { asTrailError, whenStored } from './availability.ts'
 import type { deadline } from './availability.ts'
+import { GuardsUnderWay } from './guards-under-way.ts'
+import { ExpiryClock } from './expiry-clock.ts'
 import { SessionSequences } from './session-sequences.ts'
 import type { ApprovalClaims } from './used-approvals.ts'
 
@@ -28,6 +30,8 @@ export interface TrailContextParts {
   readonly claims: ApprovalClaims
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  /** Milliseconds since any moment; the clock is never set. */
+  readonly elapsedMs: () => number
   readonly deadline: typeof deadline
 }
 
@@ -38,6 +42,7 @@ export class TrailContext {
   readonly claims: ApprovalClaims
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  readonly expiry: ExpiryClock
   /** Undefined: nothing is redacted. */
   readonly redactor: Redactor | undefined
   readonly rules: RecordRules
@@ -47,13 +52,15 @@ export class TrailContext {
   readonly #problems: ProblemReporter
   readonly #deadline: typeof deadline
   readonly #deferred: (() => void)[] = []
-  #closed = false
+  readonly #guards: GuardsUnderWay = new GuardsUnderWay()
+  #state: 'open' | 'closing' | 'closed' = 'open'
 
   constructor(options: ResolvedOptions, parts: TrailContextParts) {
     this.options = options
     this.recorder = parts.recorder
     this.claims = parts.claims
     this.nowMs = parts.nowMs
+    this.expiry = new ExpiryClock(parts.nowMs, parts.elapsedMs)
     this.#problems = parts.problems
     this.#deadline = parts.deadline
     this.redactor = Redactor.create(options.redact)
@@ -72,18 +79,31 @@ export class TrailContext {
     return this.recorder.identity.runIdHex
   }
 
+  /** Whether it is closed, or closing. */
   get closed(): boolean {
-    return this.#closed
+    return this.#state !== 'open'
+  }
+
+  /** Takes nothing new from now on. @returns A promise while guards are under way: resolves when they have ended, or time is up. */
+  startClosing(timeoutMs: number): Promise<void> | undefined {
+    this.#state = 'closing'
+    return this.#guards.ended(timeoutMs)
   }
 
   /** Takes no event of a caller from now on. */
   close(): void {
-    this.#closed = true
+    this.#state = 'closed'
   }
 
-  /** @throws InvalidInputError `TRAIL_CLOSED`. */
-  checkOpen(): void {
-    if (this.#closed) throw new InvalidInputError('TRAIL_CLOSED', `trail ${this.runId} is closed`)
+  /** Runs a guard, which {@link startClosing} waits for. */
+  runGuard<T>(guard: () => Promise<T>): Promise<T> {
+    return this.#guards.run(guard)
+  }
+
+  /** @param underWay - For a guard under way, or within its tool: the trail may be closing. @throws InvalidInputError `TRAIL_CLOSED`. */
+  checkOpen(underWay = false): void {
+    if (this.#state === 'open' || (underWay && this.#state === 'closing')) return
+    throw new InvalidInputError('TRAIL_CLOSED', `trail ${this.runId} is ${this.#state}`)
   }
 
   /** The durability that an event asks for. @throws InvalidInputError `EVENT_INVALID` for any other option, or as below. */

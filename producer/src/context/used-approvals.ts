@@ -3,6 +3,8 @@
  * that share a spool directory by a file there, which only one process can create; beyond that only by the caller's
  * `claimApproval`.
  */
+import { dirname } from 'node:path'
+import { InvalidInputError } from '@agent-audit/schemas'
 import type { ResolvedOptions } from '../options/options.ts'
 import { ApprovalFiles } from './approval-files.ts'
 
@@ -35,15 +37,18 @@ export const processClaims: ApprovalClaims = {
   release: (id) => void used.delete(id),
 }
 
+type ClaimOptions = Pick<ResolvedOptions, 'claimApproval' | 'durability' | 'spoolDir'>
+
 /** The claims that these options ask for. Starts to remove the files of expired approvals, if the claims are files. */
-export function createClaims({ claimApproval, durability, spoolDir }: ResolvedOptions): ApprovalClaims {
+export function createClaims({ claimApproval, durability, spoolDir }: ClaimOptions): ApprovalClaims {
   if (claimApproval !== undefined)
     return within(
-      (id) => claimApproval(id),
+      (id) => answerOf(claimApproval(id)),
       () => {},
     )
   if (durability !== 'disk') return processClaims
-  const files = new ApprovalFiles(spoolDir)
+  // Not the topic's directory: an approval names no topic, and is used once whatever the topic of the call that it is used for.
+  const files = new ApprovalFiles(dirname(spoolDir))
   files.removeExpired()
   return within(
     (id, expiresAt) => {
@@ -75,4 +80,19 @@ function within(claim: ApprovalClaims['claim'], release: ApprovalClaims['release
       processClaims.release(id)
     },
   }
+}
+
+/** The answer of the caller's `claimApproval`: a boolean, or a promise of one, of this realm or of another. */
+function answerOf(answer: unknown): boolean | Promise<boolean> {
+  if (typeof answer === 'boolean') return answer
+  const then = (answer as { then?: unknown } | null | undefined)?.then
+  if (typeof then === 'function') return Promise.resolve(answer).then(checkAnswer)
+  return checkAnswer(answer)
+}
+
+/** A claim that has no clear answer must not read as one that was made before. */
+function checkAnswer(answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer
+  const kind = answer === null ? 'null' : typeof answer
+  throw new InvalidInputError('OPTIONS_INVALID', `claimApproval: expected true or false as its answer, not ${kind}`)
 }

@@ -153,7 +153,7 @@ function findFault(
   if (asked.sha256 !== request.arguments_sha256) {
     return { code: 'APPROVAL_ALTERED', why: 'the request is not the one that was asked' }
   }
-  if (Date.parse(request.expires_at) <= host.trail.nowMs()) {
+  if (host.trail.expiry.hasPassed(request.expires_at)) {
     return { code: 'APPROVAL_EXPIRED', why: 'the request has expired' }
   }
   // A requester may take the question back.

@@ -2,7 +2,7 @@
  * The three answers of a guard about a call that it allows: it did not run; it ran, and its result is recorded; it ran, and its
  * result could not be recorded. docs/guard.md has them as a table.
  */
-import { AuditUnavailableError, ResultNotRecordedError, TrailError } from '@agent-audit/schemas'
+import { ActionRefusedError, AuditUnavailableError, ResultNotRecordedError, TrailError } from '@agent-audit/schemas'
 import type { ToolResult } from '@agent-audit/schemas'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { runInSession } from '../context/current-session.ts'
@@ -109,6 +109,15 @@ export function notRun(guarded: GuardedCall, recorded: RecordedCall, failure: Tr
   else trail.defer(record)
   const message = `${guarded.shownName} was not run, its record is not stored: ${failure.message}`
   return new AuditUnavailableError('NOT_RECORDED', message, { cause: failure })
+}
+
+/** The tool is not run: what it was to run under has expired while its call was being stored. */
+export function expiredMeanwhile(guarded: GuardedCall, recorded: RecordedCall): ActionRefusedError {
+  const reason = 'not run: its approval has expired meanwhile'
+  const receipt = guarded.recordResult(recorded, { outcome: 'blocked', reason, reason_code: 'approval_expired' })
+  if (receipt instanceof TrailError) guarded.host.trail.report(receipt)
+  const message = `${guarded.shownName} was not run: its approval expired while the call was being stored`
+  return new ActionRefusedError('APPROVAL_EXPIRED', message, { event_id: recorded.receipt.event_id })
 }
 
 export function whyNot(failure: TrailError): string {

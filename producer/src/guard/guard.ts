@@ -5,29 +5,38 @@
  *
  * Up to its first await the guard runs within the caller's own turn: calls made side by side are recorded in their order.
  */
-import { AuditUnavailableError } from '@agent-audit/schemas'
+import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
 import type { ToolCall } from '@agent-audit/schemas'
+import type { ApprovalDecision } from '../api/approval.ts'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { onUnavailable } from '../context/availability.ts'
 import { takeGuardOptions } from '../options/call-options.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import { approve, checkOverridden, judge } from './judge.ts'
 import { checkOverride } from './check-approvals.ts'
-import { execute, notRun, whyNot } from './execute.ts'
+import { execute, expiredMeanwhile, notRun, whyNot } from './execute.ts'
 import { GuardedCall } from './guarded-call.ts'
+import type { RecordedCall } from './guarded-call.ts'
 import { redactCause } from './redacted-cause.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
 const PROCEED_TIMEOUT_MS = 1000
 
+interface Guarding<I, T> {
+  readonly work: (input: I) => T | Promise<T>
+  readonly options: GuardOptions<T>
+}
+
 /** See `AuditSession.guard`. */
-export async function guard<I, T>(
-  host: GuardHost,
-  given: ToolCall<I>,
-  { work, options: wished }: { work: (input: I) => T | Promise<T>; options: GuardOptions<T> },
-): Promise<T> {
-  const options = redactErrors(host.trail.redactor, () => takeGuardOptions(wished))
+export function guard<I, T>(host: GuardHost, given: ToolCall<I>, { work, options }: Guarding<I, T>): Promise<T> {
+  return host.trail.runGuard(async () => {
+    const taken = redactErrors(host.trail.redactor, () => takeGuardOptions(options))
+    return judgeAndRun(host, given, { work, options: taken })
+  })
+}
+
+async function judgeAndRun<I, T>(host: GuardHost, given: ToolCall<I>, { work, options }: Guarding<I, T>): Promise<T> {
   const requires_approval = given?.requires_approval === true || options.approval !== undefined
   const guarded = new GuardedCall(host, { ...given, requires_approval }, options.durability)
   if (options.override !== undefined)
@@ -35,27 +44,62 @@ export async function guard<I, T>(
   if (options.check !== undefined) await judge(guarded, options.check)
   const approval = requires_approval ? approve(guarded, options) : undefined
   const carried = approval instanceof Promise ? await approval : approval
+  const { recorded, reason } = await admit(guarded, { carried, options })
+  return execute(guarded, recorded, { work: work as (input: unknown) => T, options, reason })
+}
+
+interface Admitted {
+  readonly recorded: RecordedCall
+  /** Why the tool runs although its call is not stored. */
+  readonly reason: string | undefined
+}
+
+/**
+ * Uses up the approval and the override, records the call and waits for its record. Every wait may last until an approval has
+ * expired, so that is looked at after each. What was used up is given back when the tool is not run.
+ */
+async function admit<T>(
+  guarded: GuardedCall,
+  { carried, options }: { readonly carried: ApprovalDecision | undefined; readonly options: GuardOptions<T> },
+): Promise<Admitted> {
   const uses = new Uses(guarded)
-  // No await unless the claim is a promise: see above.
-  const free = carried === undefined || uses.claim(carried.approval_id, carried.expires_at)
-  if (!(typeof free === 'boolean' ? free : await free)) guarded.object('APPROVAL_USED', 'the approval has been used')
-  const override = guarded.overriddenBy
-  const first = override === undefined || uses.claim(override.event_id, override.expires_at)
-  if (!(typeof first === 'boolean' ? first : await first)) {
+  try {
+    // No await unless the claim is a promise: see above.
+    const free = carried === undefined || uses.claim(carried.approval_id, carried.expires_at)
+    if (!(typeof free === 'boolean' ? free : await free)) guarded.object('APPROVAL_USED', 'the approval has been used')
+    if (guarded.expired) guarded.object('APPROVAL_EXPIRED', 'the approval has expired')
+    const override = guarded.overriddenBy
+    const first = override === undefined || uses.claim(override.event_id, override.expires_at)
+    if (!(typeof first === 'boolean' ? first : await first)) {
+      throw guarded.refuse('APPROVAL_USED', 'the override has been used')
+    }
+    if (override !== undefined && guarded.expired) throw guarded.refuse('APPROVAL_EXPIRED', 'the override has expired')
+    const recorded = guarded.allow()
+    const reason = await whenStored(guarded, recorded, options)
+    if (guarded.expired) throw expiredMeanwhile(guarded, recorded)
+    return { recorded, reason }
+  } catch (error) {
     uses.release()
-    throw guarded.refuse('APPROVAL_USED', 'the override has been used')
+    throw error
   }
-  const recorded = guarded.allow()
-  const { onUnavailable: choice, guardTimeoutMs } = host.trail.options
+}
+
+/** @returns Why the tool runs although its call is not stored. @throws AuditUnavailableError `NOT_RECORDED`: it does not. */
+async function whenStored<T>(
+  guarded: GuardedCall,
+  recorded: RecordedCall,
+  options: GuardOptions<T>,
+): Promise<string | undefined> {
+  const { trail } = guarded.host
+  const { onUnavailable: choice, guardTimeoutMs } = trail.options
   const proceeds = (options.onUnavailable ?? onUnavailable(choice, guarded.call.tool_name)) === 'proceed'
   const timeoutMs = proceeds ? Math.min(guardTimeoutMs, PROCEED_TIMEOUT_MS) : guardTimeoutMs
-  const failure = await host.trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
-  if (failure !== undefined && !proceeds) {
-    uses.release()
-    throw notRun(guarded, recorded, failure)
-  }
-  const reason = failure === undefined ? undefined : `run all the same: ${whyNot(failure)}`
-  return execute(guarded, recorded, { work: work as (input: unknown) => T, options, reason })
+  const failure = await trail.whenStored(recorded.receipt, options.timeoutMs ?? timeoutMs)
+  // A trail that has closed meanwhile would not record the result.
+  if (!proceeds) trail.checkOpen(true)
+  if (failure === undefined) return undefined
+  if (!proceeds) throw notRun(guarded, recorded, failure)
+  return `run all the same: ${whyNot(failure)}`
 }
 
 /** The approval and the override that a call uses up, and releases if it is not run after all. */
@@ -82,15 +126,22 @@ class Uses {
   }
 
   #fail(error: unknown): never {
-    this.release()
     this.#guarded.noteFailure('claimApproval', error)
-    const message = `${this.#guarded.shownName} was not run: it is not known whether its approval is used up`
-    throw new AuditUnavailableError('NOT_RECORDED', message, {
-      cause: redactCause(error, this.#guarded.host.trail.redactor),
-    })
+    const cause = redactCause(error, this.#guarded.host.trail.redactor)
+    const why = error instanceof TrailError ? `: ${cause.message}` : ''
+    const message = `${this.#guarded.shownName} was not run: it is not known whether its approval is used up${why}`
+    throw new AuditUnavailableError('NOT_RECORDED', message, { cause })
   }
 
   release(): void {
-    for (const id of this.#ids.splice(0)) this.#guarded.host.trail.claims.release(id.toLowerCase())
+    const { trail } = this.#guarded.host
+    for (const id of this.#ids.splice(0)) {
+      try {
+        trail.claims.release(id.toLowerCase())
+      } catch (error) {
+        // It stays used up, which is the safe side.
+        trail.report(error)
+      }
+    }
   }
 }

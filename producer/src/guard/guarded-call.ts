@@ -33,6 +33,7 @@ export interface RecordedCall {
 /** The approval that a call runs under, or is refused under. */
 export interface CallApproval extends ApprovalFields {
   readonly approval: Approval
+  readonly expires_at?: string | undefined
 }
 
 /** A call that runs under an override has an approver and no approval. */
@@ -110,6 +111,12 @@ export class GuardedCall {
     return this.#overridden === undefined ? undefined : this.#override
   }
 
+  /** Whether the approval, or the override, that the call runs under has expired by now. */
+  get expired(): boolean {
+    const { expires_at } = this.overriddenBy ?? this.#approval ?? {}
+    return expires_at !== undefined && this.host.trail.expiry.hasPassed(expires_at)
+  }
+
   /** Policy or approval refuses the call. @throws ActionRefusedError unless there is an override. */
   object(code: ErrorCode, why: string, outcome: 'denied' | 'blocked' = 'denied'): void {
     if (this.#override === undefined) throw this.refuse(code, why, outcome)
@@ -131,7 +138,7 @@ export class GuardedCall {
     reason_code: Maybe<ReasonCode> = this.call.reason_code,
   ): RecordedCall {
     const { session } = this.host
-    session.checkOpen()
+    session.checkOpen(true)
     const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
     const event = { ...this.call, outcome, reason, reason_code, parent_event_id, approval: this.#approval?.approval }
     const receipt = session.recordChecked('tool_call', event, {
@@ -179,7 +186,7 @@ export class GuardedCall {
     const { tool_name } = this.call
     const from = { parent_event_id: cause.event_id, step_number: cause.step }
     const record = (more: Partial<ToolResult>): RecordReceipt => {
-      trail.checkOpen()
+      trail.checkOpen(true)
       const event = { ...from, tool_call_id, tool_name, ...result, ...more }
       return session.recordChecked('tool_result', event, { durability: this.#durability, partial: true })
     }

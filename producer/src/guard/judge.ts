@@ -143,7 +143,7 @@ function findFault(
   if (given.session_id !== session.session_id) return altered(`the ${what} is for another session`)
   if (given.tool_name !== call.tool_name) return altered(`the ${what} is for another tool`)
   if (sha256 !== given.arguments_sha256 && sha256 !== requested) return altered(`the ${what} is for other arguments`)
-  if (Date.parse(given.expires_at) <= trail.nowMs()) {
+  if (trail.expiry.hasPassed(given.expires_at)) {
     return { code: 'APPROVAL_EXPIRED', why: `the ${what} has expired` }
   }
   return findSelfApproval(host, { approver_id: given.approver_id, on_behalf_of: call.on_behalf_of })

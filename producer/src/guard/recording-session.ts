@@ -28,8 +28,8 @@ export interface RecordingSession extends AuditSession {
   readonly newest: Cause | undefined
   /** Ids of the agent that asks and of the user that it acts for: neither may approve. */
   readonly requesters: readonly (string | null)[]
-  /** @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
-  checkOpen(): void
+  /** @param underWay - For a guard that has begun. @throws InvalidInputError `TRAIL_CLOSED`, `SESSION_ENDED`. */
+  checkOpen(underWay?: boolean): void
   /** Records an event without checking its input. */
   recordChecked<Type extends string>(
     type: Type,

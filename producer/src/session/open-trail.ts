@@ -17,7 +17,8 @@ export function openTrail(options: AuditTrailOptions): Trail {
     checkDirectory(resolved.spoolDir)
     sayUnnamedSpoolDir(options.spoolDir, resolved.destination)
   }
-  return new Trail(resolved, { startDelivery, nowMs: Date.now, deadline, claims: createClaims(resolved), eager: false })
+  const clocks = { nowMs: Date.now, elapsedMs: () => performance.now(), deadline }
+  return new Trail(resolved, { startDelivery, ...clocks, claims: createClaims(resolved), eager: false })
 }
 
 function checkDirectory(directory: string): void {

@@ -23,7 +23,7 @@ import type { GuardOptions } from '../api/guard-options.ts'
 import type { Receipt, RecordOptions } from '../api/receipt.ts'
 import type { SessionRef } from '../api/session-ref.ts'
 import type { AuditSession } from '../api/session.ts'
-import { currentCause, runInSession } from '../context/current-session.ts'
+import { currentCause, isInGuardedTool, runInSession } from '../context/current-session.ts'
 import type { Sequence } from '../context/session-sequences.ts'
 import type { TrailContext } from '../context/trail-context.ts'
 import { askApproval, recordOverride } from '../guard/approval-events.ts'
@@ -200,8 +200,8 @@ export class Session implements RecordingSession {
     return receipt
   }
 
-  checkOpen(): void {
-    this.#trail.checkOpen()
+  checkOpen(underWay = false): void {
+    if (this.#trail.closed) this.#trail.checkOpen(underWay || isInGuardedTool())
     if (this.#ended) throw new InvalidInputError('SESSION_ENDED', `session ${this.session_id} has ended`)
   }
 

@@ -6,7 +6,7 @@ import type { AuditTrail, DrainResult, TrailStats, WaitOptions } from '../api/au
 import type { SessionRef } from '../api/session-ref.ts'
 import type { AuditSession } from '../api/session.ts'
 import type { deadline } from '../context/availability.ts'
-import { currentCause } from '../context/current-session.ts'
+import { currentCause, isInGuardedTool } from '../context/current-session.ts'
 import { checkRef, stampsOf } from '../context/session-ref.ts'
 import { SystemPrompts } from '../context/system-prompts.ts'
 import { TrailContext } from '../context/trail-context.ts'
@@ -42,6 +42,8 @@ export interface TrailParts {
   readonly startDelivery: typeof startDelivery
   /** Milliseconds since 1970. */
   readonly nowMs: () => number
+  /** Milliseconds since any moment; the clock is never set. */
+  readonly elapsedMs: () => number
   readonly deadline: typeof deadline
   readonly claims: ApprovalClaims
   /** Hands every event over at once; no event waits for others. */
@@ -99,7 +101,7 @@ export class Trail implements AuditTrail {
   }
 
   #start(given: SessionStart, parent: RecordingSession | undefined): Session {
-    this.#context.checkOpen()
+    if (this.#context.closed) this.#context.checkOpen(isInGuardedTool())
     const start = redactErrors(this.#context.redactor, () => checkInput('session_start', given))
     const prompt = this.#prompts.use(start.system_prompt ?? this.#options.systemPrompt)
     const cause = parent === undefined ? undefined : (currentCause(parent) ?? parent.newest)
@@ -211,11 +213,14 @@ export class Trail implements AuditTrail {
   }
 
   async #close(timeoutMs: number): Promise<DrainResult> {
+    const startMs = performance.now()
+    const guards = this.#context.startClosing(timeoutMs)
+    if (guards !== undefined) await guards
     this.#catchUp()
     this.#context.close()
     const { acked, pending, refused, recorded } = this.recorder.stats()
     this.#run.stopped({ recorded: recorded + 1, acked, pending: pending + 1, refused })
-    const result = await this.recorder.drain(timeoutMs)
+    const result = await this.recorder.drain(Math.max(0, timeoutMs - (performance.now() - startMs)))
     const done = await this.recorder.close(RELEASE_TIMEOUT_MS)
     // On a busy machine the delivery thread may not even have started: then the end of the process waits for it.
     if (done) removeExitHandler(this.#exit)

@@ -4,7 +4,7 @@ import type { AuditTrailOptions } from '../api/trail-options.ts'
 import type { Deadline } from '../context/availability.ts'
 import { resolveOptions } from '../options/options.ts'
 import { Trail } from '../session/trail.ts'
-import { processClaims } from '../context/used-approvals.ts'
+import { createClaims } from '../context/used-approvals.ts'
 import { findProblems } from './find-problems.ts'
 import { MemoryDelivery } from './memory-delivery.ts'
 import { decodeEvent } from './test-events.ts'
@@ -44,11 +44,14 @@ export function createTestTrail({ now, ...options }: TestTrailOptions = {}): Tes
   const resolved = resolveOptions({ agentId: 'test-agent', ...options, handleExit: false }, { kind: 'memory' })
   const memory = new MemoryDelivery()
   const nowMs = now === undefined ? Date.now : (): number => now().getTime()
+  const elapsedMs = (): number => (now === undefined ? performance.now() : 0)
   const trail = new Trail(resolved, {
     startDelivery: (settings, hooks) => memory.start(settings, hooks),
     nowMs,
+    elapsedMs,
     deadline: afterTurns,
-    claims: processClaims,
+    // A test leaves no files.
+    claims: createClaims({ ...resolved, durability: 'memory' }),
     eager: true,
   })
   const events = (): TestEvent[] => memory.stored.map(decodeEvent)

@@ -18,7 +18,7 @@ function setHours(hours: number): void {
   vi.setSystemTime(START.getTime() + hours * HOUR_MS)
 }
 
-/** Opens a trail whose topic's spool directory is `directory`/audit.events. */
+/** Opens a trail whose spools, and used approvals, are in `directory`. */
 function openOn(directory: string): AuditTrail {
   return openTrail({ dataDir: directory, spoolDir: directory, guardTimeoutMs: 60_000 })
 }
@@ -33,7 +33,7 @@ async function useApproval(trail: AuditTrail): Promise<ApprovalDecision> {
 
 /** Ids of the approvals that have a file. */
 function filesIn(directory: string): string[] {
-  return readdirSync(join(directory, 'audit.events')).flatMap((name) => /^approval-(.+)\.used$/.exec(name)?.[1] ?? [])
+  return readdirSync(directory).flatMap((name) => /^approval-(.+)\.used$/.exec(name)?.[1] ?? [])
 }
 
 describe('the file of a used approval', () => {
@@ -85,7 +85,7 @@ describe('the file of a used approval', () => {
       ['old', 367.1],
       ['young', 366.9],
     ] as const) {
-      const file = join(directory, 'audit.events', `approval-${id}.used`)
+      const file = join(directory, `approval-${id}.used`)
       writeFileSync(file, text)
       const made = START.getTime() / 1000 - days * 24 * 3600
       utimesSync(file, made, made)

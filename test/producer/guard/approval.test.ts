@@ -2,7 +2,7 @@ import type { ApprovalDecision, ApprovalRequest, AuditSession, AuditTrail, Verdi
 import { describe, expect, it, vi } from 'vitest'
 import { carried, KIM, payment, recordOf, yes } from './approval-support.ts'
 import { startChild } from '../process/run-program.ts'
-import { openTrail, sessionRows } from '../support.ts'
+import { openTrail, readRows, sessionRows } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 describe('an approval', () => {
@@ -181,20 +181,29 @@ describe('an action that needs approval does not run', () => {
     expect(calls.map((row) => row['outcome'])).toEqual(['allowed', 'denied'])
   })
 
-  it('a second time in another process on the same spool directory, also when three try at once', async () => {
+  it('a second time in another process on the same spool directory, also when three try at once, one on another topic', async () => {
     const dataDir = makeTempDirectory()
     const trail = openTrail({ dataDir })
     const session = trail.startSession({ session_id: 's1' })
     const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
-    const order = JSON.stringify({ ref: session.ref, call: payment, options: { approval } })
-    const children = Array.from({ length: 3 }, () => startChild('run-approved', dataDir, order))
+    const order = { ref: session.ref, call: payment, options: { approval } }
+    // An approval names no topic: that of another retention class is no other place to use it.
+    const children = ['default', 'default', 'long'].map((retentionClass) =>
+      startChild('run-approved', dataDir, JSON.stringify({ ...order, retentionClass })),
+    )
     for (const child of children) expect(await child.exited()).toMatchObject({ code: 0 })
     const outcomes = children.flatMap(({ lines }) => lines)
     expect(outcomes.toSorted()).toEqual(['APPROVAL_USED', 'APPROVAL_USED', 'paid'])
     await expect(session.guard(payment, () => 'paid', { approval })).rejects.toMatchObject({ code: 'APPROVAL_USED' })
     await trail.close()
     const calls = sessionRows(dataDir).filter((row) => row.event_type === 'tool_call')
-    expect(calls.map((row) => String(row['outcome'])).toSorted()).toEqual(['allowed', 'denied', 'denied', 'denied'])
+    const others = readRows(dataDir, 'audit.events.long').filter((row) => row.event_type === 'tool_call')
+    expect([...calls, ...others].map((row) => String(row['outcome'])).toSorted()).toEqual([
+      'allowed',
+      'denied',
+      'denied',
+      'denied',
+    ])
   })
 
   it('unless claimApproval confirms the first use; it does not run either when claimApproval fails', async () => {
@@ -210,7 +219,7 @@ describe('an action that needs approval does not run', () => {
     const ids: string[] = []
     const { rows, run } = await recordOf(
       async (session, trail, pay) => {
-        for (const code of ['APPROVAL_USED', 'NOT_RECORDED', 'NOT_RECORDED', 'APPROVAL_USED']) {
+        for (const code of ['APPROVAL_USED', 'NOT_RECORDED', 'NOT_RECORDED', 'NOT_RECORDED']) {
           const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
           await expect(session.guard(payment, pay, { approval })).rejects.toMatchObject({ code })
           ids.push(approval.approval_id)
@@ -224,7 +233,7 @@ describe('an action that needs approval does not run', () => {
     expect(run).toHaveBeenCalledTimes(1)
     expect(claimApproval.mock.calls).toEqual(ids.map((id) => [id]))
     const calls = rows.filter((row) => row.event_type === 'tool_call')
-    expect(calls.map((row) => row['outcome'])).toEqual(['denied', 'error', 'error', 'denied', 'allowed'])
+    expect(calls.map((row) => row['outcome'])).toEqual(['denied', 'error', 'error', 'error', 'allowed'])
     expect(calls[1]?.['reason']).toBe('claimApproval failed: RangeError')
   })
 

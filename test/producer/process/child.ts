@@ -336,8 +336,13 @@ const commands: Record<string, () => void | Promise<void>> = {
   },
   /** Runs the guarded call that `how` gives as JSON, in another process's session; prints the returned value or the error code. */
   'run-approved': async () => {
-    const { ref, call, options } = JSON.parse(how) as { ref: SessionRef; call: ToolCall; options: GuardOptions<string> }
-    const trail = createAuditTrail({ agentId: 'child', dataDir, guardTimeoutMs: 60_000 })
+    const { ref, call, options, retentionClass } = JSON.parse(how) as {
+      ref: SessionRef
+      call: ToolCall
+      options: GuardOptions<string>
+      retentionClass?: string
+    }
+    const trail = createAuditTrail({ agentId: 'child', dataDir, guardTimeoutMs: 60_000, retentionClass })
     const outcome = trail.resumeSession(ref).guard(call, () => 'paid', options)
     printLine(await outcome.catch(({ code }: { code: string }) => code))
     await trail.close()
