@@ -5,7 +5,7 @@
  */
 import type { Assignment, Source } from '@agent-audit/kafka'
 import { createKafkaSource } from '@agent-audit/kafka/source'
-import { AuditUnavailableError, createSchemaRegistry, IntegrityError, logIdOf, TrailError } from '@agent-audit/schemas'
+import { createSchemaRegistry, TrailError } from '@agent-audit/schemas'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
 import { checkClasses, createRecordCheck, type RecordCheck } from './pipeline/check.ts'
@@ -13,6 +13,7 @@ import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-si
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createDurabilityCheck } from './log/durability.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
+import { createRegistrationCheck } from './log/registration.ts'
 import { BATCH_DECODERS } from './log/batch-decoders.ts'
 import { followLog } from './lag.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -56,13 +57,15 @@ export function createConsumer(
     metrics.watchMemory(parts.memory)
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings, pace)
+    const checkLogs = createRegistrationCheck(settings, log)
     const checkDurability = createDurabilityCheck(settings, log)
     const backOff = new BackOff(parts.clock)
     const endLag = followLog(metrics.lag, { ...parts, log })
     try {
       while (!drain.aborted) {
         try {
-          await checkStart(parts, settings)
+          await parts.sink.checkAccess()
+          await checkLogs(parts)
           await checkDurability()
           status = { ready: true, reason: 'consuming' }
           await watchParts(parts, pace, () =>
@@ -222,22 +225,5 @@ async function watchParts({ sink, clock }: ConsumerParts, pace: Pace, work: () =
   } finally {
     done.abort()
     await watching
-  }
-}
-
-// Two groups that write one log would not know each other's leases: the table audit_logs names the group that may write.
-async function checkStart({ source, sink }: ConsumerParts, settings: Settings): Promise<void> {
-  await sink.checkAccess()
-  const sourceId = await source.sourceId()
-  for (const topic of settings.AUDIT_TOPICS) {
-    const group = await sink.registeredGroup(logIdOf(sourceId, topic))
-    const which = `topic ${topic} of ${sourceId}`
-    if (group === undefined) {
-      throw new AuditUnavailableError('STORE_UNAVAILABLE', `${which} is not registered: run 'agent-audit setup'`)
-    }
-    if (group !== settings.AUDIT_GROUP_ID) {
-      const other = `${which} is written by group ${group}; a second one, ${settings.AUDIT_GROUP_ID}, would store events twice`
-      throw new IntegrityError('STORE_REFUSED', other)
-    }
   }
 }

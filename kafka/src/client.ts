@@ -8,6 +8,7 @@ import { replaceFetchReader } from './patches/fetch-reader.ts'
 import { stopIdlePolling } from './patches/idle-polling.ts'
 import { addHandOverToRejoin } from './patches/rejoin.ts'
 import { stopLateFetchers } from './patches/stop.ts'
+import { askForTopicIds } from './patches/topic-ids.ts'
 
 const RETRY = { retries: 2, initialRetryTime: 200 }
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
@@ -17,6 +18,7 @@ stopIdlePolling()
 replaceFetchReader()
 addHandOverToRejoin()
 stopLateFetchers()
+askForTopicIds()
 
 /** A client that connects with its first use, and logs nothing by itself. */
 export function createKafka(connection: KafkaConnection): Kafka {

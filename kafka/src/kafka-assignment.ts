@@ -13,6 +13,7 @@ export interface KafkaPartition {
   /** Sends one commit under the member's current generation, once. */
   commit(offset: number, metadata: string): Promise<CommitAnswer>
   position(): Promise<{ committed: Committed | undefined; start: number; end: number }>
+  expectSameLog(): Promise<void>
 }
 
 /** The result of one fetch, still packed. `firstOffset` is the requested offset. */
@@ -72,12 +73,18 @@ export class KafkaAssignment implements Assignment {
   }
 
   async position(): Promise<{ committed: Committed | undefined; start: number; end: number }> {
-    const found = await this.#answerTo(this.#kafka.position())
-    if (found !== undefined) return found
-    throw new AuditUnavailableError(
-      'BROKER_UNAVAILABLE',
-      `the position of ${this.topic}/${this.partition} was not answered in time`,
-    )
+    await this.expectSameLog()
+    return (await this.#answerTo(this.#kafka.position())) ?? this.#notAnswered('position')
+  }
+
+  async expectSameLog(): Promise<void> {
+    const same = this.#kafka.expectSameLog().then(() => true)
+    if ((await this.#answerTo(same)) === undefined) this.#notAnswered('id of the topic')
+  }
+
+  #notAnswered(what: string): never {
+    const message = `the ${what} of ${this.topic}/${this.partition} was not answered in time`
+    throw new AuditUnavailableError('BROKER_UNAVAILABLE', message)
   }
 
   async commit(offset: number, metadata: string): Promise<CommitAnswer> {

@@ -19,6 +19,7 @@ import { positionsOf } from './log-ends.ts'
 import { FetchedBatches } from './patches/fetch-reader.ts'
 import { onRejoin } from './patches/rejoin.ts'
 import type { Assignment, BatchDecoders, CommitAnswer, FetchMemory, Source } from './source.ts'
+import { noteTopicIds, TopicWatch, topicIdsOf } from './topic-ids.ts'
 import { positionOf } from './topics.ts'
 import { within } from './within.ts'
 
@@ -52,12 +53,18 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
       await disconnect(admin, CLOSE_TIMEOUT_MS)
     }
   }
+  /** As told first. */
+  const topicIds = new Map<string, string>()
   return {
     sourceId: () => withAdmin((_, clusterId) => Promise.resolve(clusterId)),
+    topicIds: async () => {
+      noteTopicIds(topicIds, await withAdmin((admin) => topicIdsOf(admin, options.topics)))
+      return topicIds
+    },
     positions: () => withAdmin((admin) => positionsOf(admin, options)),
     run: (work, draining, refused = () => undefined) =>
       withAdmin((admin, clusterId) =>
-        new GroupMember({ kafka, admin, clusterId, options, work, draining, refused }).run(),
+        new GroupMember({ kafka, admin, clusterId, topicIds, options, work, draining, refused }).run(),
       ),
     close: () => Promise.resolve(),
   }
@@ -73,6 +80,7 @@ interface MemberParts {
   readonly kafka: Kafka
   readonly admin: Admin
   readonly clusterId: string
+  readonly topicIds: Map<string, string>
   readonly options: KafkaSourceOptions
   readonly work: (assignment: Assignment) => Promise<void>
   readonly draining: AbortSignal
@@ -86,6 +94,7 @@ type Joined = ConsumerGroupJoinEvent['payload']
 class GroupMember {
   readonly #parts: MemberParts
   readonly #consumer: Consumer
+  readonly #watch: TopicWatch
   readonly #assignments = new Map<string, KafkaAssignment>()
   readonly #working = new Set<Promise<void>>()
   readonly #failed = Promise.withResolvers<never>()
@@ -102,6 +111,7 @@ class GroupMember {
   constructor(parts: MemberParts) {
     this.#parts = parts
     this.#consumer = parts.kafka.consumer(memberConfig(parts.options))
+    this.#watch = new TopicWatch(parts.admin, parts.topicIds)
   }
 
   async run(): Promise<void> {
@@ -214,15 +224,16 @@ class GroupMember {
   #partition(topic: string, partition: number): ConstructorParameters<typeof KafkaAssignment>[1] {
     const { admin, options } = this.#parts
     const partitions = [{ topic, partitions: [partition] }]
+    const describe = (error: unknown): never => {
+      throw describeKafkaError(error, options)
+    }
     return {
       seek: (offset) => this.#consumer.seek({ topic, partition, offset: String(offset) }),
       pause: () => this.#consumer.pause(partitions),
       resume: () => this.#consumer.resume(partitions),
       commit: (offset, metadata) => this.#commit({ topic, partition, offset: String(offset), metadata }),
-      position: () =>
-        positionOf(admin, { groupId: options.groupId, topic, partition }).catch((error: unknown) => {
-          throw describeKafkaError(error, options)
-        }),
+      position: () => positionOf(admin, { groupId: options.groupId, topic, partition }).catch(describe),
+      expectSameLog: () => this.#watch.expectSame().catch(describe),
     }
   }
 

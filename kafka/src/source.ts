@@ -75,6 +75,12 @@ export interface Assignment extends LogPartition {
    * `offset` MUST be stored: the embedded log deletes them, all but the last.
    */
   commit(offset: number, metadata: string): Promise<CommitAnswer>
+  /**
+   * Everything that was read before this call is of the log that {@link Source.topicIds} told first. Undefined: a log of this kind
+   * is not made anew under its id.
+   * @throws IntegrityError `LOG_REPLACED`; AuditUnavailableError `BROKER_UNAVAILABLE`, also while the topic does not exist.
+   */
+  expectSameLog?(): Promise<void>
 }
 
 /** What a log and the group say of one partition, at about the same moment. */
@@ -103,6 +109,11 @@ export interface Source {
   ): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>
+  /**
+   * Ids that tell a topic from one that is made anew under its name; none from brokers before 3.1. Undefined: not needed.
+   * @throws IntegrityError `LOG_REPLACED` if an id is not the one that it told first.
+   */
+  topicIds?(): Promise<ReadonlyMap<string, string>>
   /**
    * The positions of all partitions of all topics, whichever member owns them.
    * @throws AuditUnavailableError if broker or log are out of reach.

@@ -6,6 +6,7 @@ import { createKafka, describeKafkaError } from './client.ts'
 import type { KafkaConnection } from './connection.ts'
 import { durabilityOf } from './durability-check.ts'
 import type { Committed } from './source.ts'
+import { topicIdOf } from './topic-ids.ts'
 
 export { findWeakDurability, TIMESTAMP_TYPE, type WeakSetting } from './durability-check.ts'
 
@@ -24,6 +25,8 @@ export interface TopicPlan {
 
 export interface TopicReport {
   readonly clusterId: string
+  /** Kafka's id of the topic; undefined: the brokers are too old to tell. */
+  readonly topicId: string | undefined
   readonly created: boolean
   /** Partitions that the topic has now. */
   readonly partitions: number
@@ -78,7 +81,8 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   const altered = created ? [] : await alter(admin, topic, wanted)
   const metadata = await whenLed(() => admin.fetchTopicMetadata({ topics: [topic] }))
   const notes = await whenLed(() => noteBrokers(admin, topic, wanted))
-  return { clusterId, created, partitions: metadata.topics[0]?.partitions.length ?? 0, altered, notes }
+  const found = metadata.topics[0]?.partitions ?? []
+  return { clusterId, topicId: topicIdOf(found)[0], created, partitions: found.length, altered, notes }
 }
 
 /**

@@ -71,6 +71,27 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
     })
   })
 
+  it('a log keeps the id of its topic: noted by the first registration that knows it, refused where it is another one', async () => {
+    const trail = await tests.newTrail()
+    const { logId } = await registerLog(trail, LOG)
+    expect(await registerLog(trail, { ...LOG, topicId: 'first' })).toEqual({ logId, added: false })
+    expect(await registerLog(trail, { ...LOG, topicId: 'first' })).toEqual({ logId, added: false })
+    // Brokers that tell no ids.
+    expect(await registerLog(trail, LOG)).toEqual({ logId, added: false })
+    await expect(registerLog(trail, { ...LOG, topicId: 'second' })).rejects.toMatchObject({
+      code: 'LOG_REPLACED',
+      message: expect.stringMatching(/was made anew: its id is second, and the rows are of first/) as string,
+    })
+    await expect(registerLog(trail, { ...LOG, consumerGroup: 'second', topicId: 'first' })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    })
+    const rows = await trail.rows(
+      `SELECT topic_id FROM {database:Identifier}.audit_logs WHERE log_id = unhex({logId:String}) ORDER BY registered_at`,
+      { logId },
+    )
+    expect(rows).toEqual([{ topic_id: '' }, { topic_id: 'first' }])
+  })
+
   it('two groups that register at once: one holds the log, and both say the same', async () => {
     const trail = await tests.newTrail()
     const groups = ['a', 'b', 'c', 'd']

@@ -47,7 +47,7 @@ async function pausesAfter(lasting: readonly number[]): Promise<number[]> {
     sink: {
       ...real.sink,
       checkAccess: () => Promise.resolve(),
-      registeredGroup: () => Promise.resolve(GROUP),
+      registration: () => Promise.resolve({ consumerGroup: GROUP, topicId: '' }),
       mostParts: () => Promise.resolve(0),
     },
     source: {

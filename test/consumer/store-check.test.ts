@@ -54,12 +54,14 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
     await admin.command('ALTER TABLE {database:Identifier}.audit_skipped DROP CONSTRAINT fenced_since_start')
     // It has the constraint's name, and lets every insert through.
     await admin.command('ALTER TABLE {database:Identifier}.audit_skipped ADD CONSTRAINT fenced_since_start CHECK 1')
+    await admin.command('ALTER TABLE {database:Identifier}.audit_logs DROP COLUMN topic_id')
     const { failure } = runConsumer(environment('forced'))
     const error = (await failure) as Error & { code: string }
     expect(error.code).toBe('STORE_UNFIT')
     for (const finding of [
       /audit_events lacks its constraint deadline/,
       /audit_skipped lacks its constraint fenced_since_start/,
+      /audit_logs lacks topic_id, which this consumer reads: run 'agent-audit setup' to apply 0010_topic_id\.sql/,
       /forbids the setting async_insert = 0/,
       /forbids the setting min_insert_block_size_rows = 1000000000/,
       /revoke .*ALTER DELETE ON/,

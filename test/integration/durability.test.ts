@@ -13,9 +13,10 @@ import { sharedKafka } from '../support/shared-kafka.ts'
 
 const kafka = kafkaAvailability()
 const reason = kafka.available ? '' : ` (skipped: ${kafka.reason})`
+/** A topic keeps no setting that is not named, and the consumer refuses one without this. */
+const BROKERS_TIME = { name: 'message.timestamp.type', value: 'LogAppendTime' }
 const WEAK = [
-  // The topic keeps no setting that is not named here.
-  { name: 'message.timestamp.type', value: 'LogAppendTime' },
+  BROKERS_TIME,
   { name: 'min.insync.replicas', value: '1' },
   { name: 'unclean.leader.election.enable', value: 'true' },
 ]
@@ -129,6 +130,6 @@ describe.skipIf(!kafka.available)(`the durability of topics${reason}`, async () 
   it('a consumer says once that there is one broker, and is silent where all is as assumed', async () => {
     const { brokers } = await sharedKafka()
     expect((await warningsOf(brokers)).map(({ msg }) => msg)).toEqual([ONE_BROKER])
-    expect(await warningsOf(three.brokers, [{ name: 'min.insync.replicas', value: '2' }])).toEqual([])
+    expect(await warningsOf(three.brokers, [BROKERS_TIME, { name: 'min.insync.replicas', value: '2' }])).toEqual([])
   })
 })

@@ -60,7 +60,7 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
       return sendInsert(parts, insert)
     },
     checkAccess: () => ask('access', () => undefined),
-    registeredGroup: () => ask('group', () => parts.groupId),
+    registration: () => ask('group', () => ({ consumerGroup: parts.groupId, topicId: '' })),
     mostParts: () => ask('parts', () => parts.world.random.below(400)),
     close: () => Promise.resolve(),
   }

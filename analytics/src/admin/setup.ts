@@ -8,40 +8,57 @@ export interface LogRegistration {
   readonly topic: string
   /** The only group that may write this log's rows. */
   readonly consumerGroup: string
+  /** Kafka's id of the topic. @defaultValue not known */
+  readonly topicId?: string | undefined
 }
 
 /**
- * Notes in audit_logs which consumer group writes a log: leases of one group do not fence another. Idempotent.
+ * Notes in audit_logs which consumer group writes a log, since leases of one group do not fence another, and which topic it is.
+ * Idempotent. A log that was noted without the id of its topic gets it now.
  * @returns The log's id, 16 hex digits, and whether this call added it.
- * @throws InvalidInputError `OPTIONS_INVALID` if another group holds the log.
+ * @throws InvalidInputError `OPTIONS_INVALID` if another group holds the log; IntegrityError `LOG_REPLACED` if its topic was made
+ * anew.
  */
 export async function registerLog(
   admin: Analytics,
-  { sourceId, topic, consumerGroup }: LogRegistration,
+  { sourceId, topic, consumerGroup, topicId = '' }: LogRegistration,
 ): Promise<{ logId: string; added: boolean }> {
   const logId = logIdOf(sourceId, topic).toString('hex')
-  const before = await groupOf(admin, logId)
-  if (before === undefined) {
+  const before = await registrationOf(admin, logId)
+  if (
+    before.group === undefined ||
+    (before.group === consumerGroup && before.topicId === undefined && topicId !== '')
+  ) {
     await admin.command(
-      `INSERT INTO {database:Identifier}.${LOGS_TABLE} (log_id, source_id, topic, consumer_group)
-       SELECT unhex({logId:String}), {sourceId:String}, {topic:String}, {consumerGroup:String}`,
-      { logId, sourceId, topic, consumerGroup },
+      `INSERT INTO {database:Identifier}.${LOGS_TABLE} (log_id, source_id, topic, topic_id, consumer_group)
+       SELECT unhex({logId:String}), {sourceId:String}, {topic:String}, {topicId:String}, {consumerGroup:String}`,
+      { logId, sourceId, topic, topicId, consumerGroup },
     )
   }
   // Two setups with different groups may both have found none: the earlier row counts.
-  const holder = before ?? (await groupOf(admin, logId))
-  if (holder === consumerGroup) return { logId, added: before === undefined }
-  const message = `topic "${topic}" of ${sourceId} is written by consumer group "${holder}", not "${consumerGroup}": only one group may write a log`
-  throw new InvalidInputError('OPTIONS_INVALID', message)
+  const now = await registrationOf(admin, logId)
+  if (now.group !== consumerGroup) {
+    const message = `topic "${topic}" of ${sourceId} is written by consumer group "${now.group}", not "${consumerGroup}": only one group may write a log`
+    throw new InvalidInputError('OPTIONS_INVALID', message)
+  }
+  if (topicId !== '' && now.topicId !== topicId) {
+    const message = `topic "${topic}" of ${sourceId} was made anew: its id is ${topicId}, and the rows are of ${now.topicId}. Use another name`
+    throw new IntegrityError('LOG_REPLACED', message)
+  }
+  return { logId, added: before.group === undefined }
 }
 
-async function groupOf(admin: Analytics, logId: string): Promise<string | undefined> {
-  const rows = await admin.rows<{ consumer_group: string }>(
-    `SELECT consumer_group FROM {database:Identifier}.${LOGS_TABLE}
-     WHERE log_id = unhex({logId:String}) ORDER BY registered_at, consumer_group LIMIT 1`,
+/** The earliest group, and the earliest id. */
+async function registrationOf(
+  admin: Analytics,
+  logId: string,
+): Promise<{ group: string | undefined; topicId: string | undefined }> {
+  const rows = await admin.rows<{ consumer_group: string; topic_id: string }>(
+    `SELECT consumer_group, topic_id FROM {database:Identifier}.${LOGS_TABLE}
+     WHERE log_id = unhex({logId:String}) ORDER BY registered_at, consumer_group`,
     { logId },
   )
-  return rows[0]?.consumer_group
+  return { group: rows[0]?.consumer_group, topicId: rows.find((row) => row.topic_id !== '')?.topic_id }
 }
 
 /**

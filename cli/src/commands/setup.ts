@@ -92,8 +92,8 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
   const { markKafkaLogClean } = await import('@agent-audit/consumer')
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, retentionMs })
-  const { clusterId: sourceId } = found
-  const { logId, added } = await registerLog(admin, { sourceId, topic, consumerGroup: options.group })
+  const { clusterId: sourceId, topicId } = found
+  const { logId, added } = await registerLog(admin, { sourceId, topic, topicId, consumerGroup: options.group })
   // This call registered the log: no consumer can have written it, since none starts on an unregistered log.
   if (added) await markKafkaLogClean(kafka, { topic, groupId: options.group })
   const registered = `${added ? 'registered for' : 'is held by'} consumer group ${options.group}`

@@ -204,6 +204,7 @@ class PartitionWriter {
 
   async #writeRows(batch: Batch): Promise<Written> {
     this.#parts.observer.writing(batch)
+    await this.#assignment.expectSameLog?.()
     batch.markDuplicates(await this.#filter.find(batch))
     // Events first: if the server refuses their data, no row of the batch is in a table yet.
     if (batch.block.count > 0) {

@@ -21,6 +21,14 @@ export interface ClickHouseOptions {
   readonly queryTimeoutMs: number
 }
 
+/** A row of audit_logs. */
+export interface Registration {
+  /** The only consumer group that may write the log's rows. */
+  readonly consumerGroup: string
+  /** Kafka's id of the topic; empty: not known. */
+  readonly topicId: string
+}
+
 /** A sink, with the checks at start and the poll of parts. */
 export interface ClickHouseSink extends Sink {
   /**
@@ -32,8 +40,8 @@ export interface ClickHouseSink extends Sink {
   checkAccess(): Promise<void>
   /** The highest number of active parts in any partition of the two tables. @throws as the other queries do */
   mostParts(): Promise<number>
-  /** Consumer group that a log is registered under; undefined if it is not registered. */
-  registeredGroup(logId: Buffer): Promise<string | undefined>
+  /** What a log is registered as; undefined if it is not. */
+  registration(logId: Buffer): Promise<Registration | undefined>
   close(): Promise<void>
 }
 
@@ -203,11 +211,12 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       })
       return row?.parts ?? 0
     },
-    async registeredGroup(logId) {
-      const query = `SELECT consumer_group FROM ${LOGS_TABLE} WHERE log_id = unhex({log:String}) ORDER BY registered_at LIMIT 1`
+    async registration(logId) {
+      const query = `SELECT argMin(consumer_group, registered_at) AS consumerGroup, argMinIf(topic_id, registered_at, topic_id != '') AS topicId
+        FROM ${LOGS_TABLE} WHERE log_id = unhex({log:String}) HAVING count() > 0`
       const parameters = { log: logId.toString('hex') }
-      const [row] = await ask<{ consumer_group: string }>({ what: "the log's consumer group", query, parameters })
-      return row?.consumer_group
+      const [row] = await ask<Registration>({ what: "the log's registration", query, parameters })
+      return row
     },
     close: () => client.close(),
   }

@@ -7,12 +7,12 @@ import {
   EXPIRED_TABLE,
   excessiveGrants,
   IntegrityError,
+  LOGS_TABLE,
   readMigrations,
   SKIPPED_TABLE,
   TrailError,
 } from '@agent-audit/schemas'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
-import type { Table } from '../pipeline/sink.ts'
 
 export type Settings = Readonly<Record<string, string | number>>
 export type Ask = <Row>(query: string, parameters?: Record<string, unknown>, settings?: Settings) => Promise<Row[]>
@@ -68,18 +68,20 @@ async function findMissingParts(ask: Ask): Promise<string[]> {
       }
     }
     const columns = BLOCK_COLUMNS[table].filter((name) => !new RegExp(`^\\s*\`${name}\` `, 'm').test(statement))
-    if (columns.length > 0) found.push(describeMissing(table, columns))
+    if (columns.length > 0) found.push(describeMissing(table, columns, 'writes'))
   }
+  const [logs] = await ask<{ statement: string }>(`SHOW CREATE TABLE ${LOGS_TABLE}`)
+  if (logs?.statement.includes('`topic_id`') !== true) found.push(describeMissing(LOGS_TABLE, ['topic_id'], 'reads'))
   return found
 }
 
 /** The migrations are read only now: a table without columns is rare, and a consumer that runs needs no .sql file. */
-function describeMissing(table: Table, columns: readonly string[]): string {
+function describeMissing(table: string, columns: readonly string[], use: 'reads' | 'writes'): string {
   const adds = (statement: string): boolean =>
     columns.some((name) => new RegExp(`ADD COLUMN IF NOT EXISTS ${name} `).test(statement))
   const migrations = readMigrations().filter(({ statements }) => statements.some(adds))
   const run = `run 'agent-audit setup' to apply ${migrations.map(({ name }) => name).join(', ')}`
-  return `table ${table} lacks ${columns.join(', ')}, which this consumer writes${migrations.length === 0 ? '' : `: ${run}`}`
+  return `table ${table} lacks ${columns.join(', ')}, which this consumer ${use}${migrations.length === 0 ? '' : `: ${run}`}`
 }
 
 /** Settings that the user's profile forbids an insert to choose. Asks the server itself, until it refuses none. */
