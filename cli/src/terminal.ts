@@ -36,7 +36,7 @@ export class Printer {
 }
 
 /**
- * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps: wrong use is 64, as in sysexits.h, so that a script
+ * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps, and 4, for gaps that are claimed: wrong use is 64, as in sysexits.h, so that a script
  * never takes a missing variable for a loss.
  */
 export const EXIT = { done: 0, finding: 1, wrongUse: 64, notCompleted: 3 } as const
