@@ -11,10 +11,12 @@ export { checkCompleteness, completeness, type CompletenessOptions } from './ver
 export type {
   Completeness,
   CompletenessSummary,
+  Claim,
   Conflict,
   PartitionReport,
   RepeatedEvent,
   RepeatedOffset,
+  RunGap,
   RunReport,
 } from './verify/completeness-report.ts'
 export {

@@ -43,6 +43,11 @@ export function duplicateOf(event: SeedRow, offset: number, change: Partial<Audi
   return { kind: 'duplicate', log_offset: offset, run_id, run_seq, value: encodeRecord(record).toString('hex') }
 }
 
+/** The content of an events_lost event about another run. */
+export function lostOf(run_id: string, first_run_seq: number, last_run_seq: number): SeedRow {
+  return { run_id, first_run_seq, last_run_seq, count: last_run_seq - first_run_seq + 1 }
+}
+
 /** The report on a new trail that holds these rows only. */
 export async function checkNewTrail(
   tests: TestServer,

@@ -1,10 +1,10 @@
 /** The check of completeness finds exactly the missing offsets and numbers. */
-import { completeness, type Completeness } from '@agent-audit/analytics'
+import { completeness, type Completeness, type RecordPosition } from '@agent-audit/analytics'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { draw, takeSeed } from '../support/seed.ts'
-import { checkNewTrail, duplicateOf, run } from './completeness-support.ts'
+import { checkNewTrail, duplicateOf, lostOf, run } from './completeness-support.ts'
 import { execute, LOG_ID, runId, type SeedRow, seedEvents } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
 
@@ -21,6 +21,9 @@ function history(at: number, readTo: number, inOther: readonly SeedRow[] = []): 
     ...inOther.map((row) => ({ log_offset: 1, log_partition: 1, log_time: ago(readTo), ...row })),
   ]
 }
+
+/** A position in partition 0 of the seeded log. */
+const shownAt = (offset: number): RecordPosition => ({ log_id: LOG_ID, partition: 0, offset })
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''}`, () => {
   let tests: TestServer
@@ -83,8 +86,10 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
           expired: 0,
           overstated: 0,
           repeated: 0,
+          claimed: 0,
           gaps: [],
           lost: [],
+          claims: [],
           pending: [],
           repeats: [],
         },
@@ -134,8 +139,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       last_run_seq: 7,
       missing: 5,
       gaps: [
-        { first: 0, last: 1 },
-        { first: 4, last: 6 },
+        { first: 0, last: 1, shown_by: shownAt(0) },
+        { first: 4, last: 6, shown_by: shownAt(2) },
       ],
     })
   })
@@ -145,7 +150,12 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       expect(await check(history(20, 40))).toMatchObject({
         verdict: 'complete',
         runs: expect.arrayContaining([
-          expect.objectContaining({ run_id: runId(1), missing: 0, gaps: [], pending: [{ first: 2, last: 2 }] }),
+          expect.objectContaining({
+            run_id: runId(1),
+            missing: 0,
+            gaps: [],
+            pending: [{ first: 2, last: 2, shown_by: shownAt(2) }],
+          }),
         ]),
       })
     })
@@ -158,7 +168,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       const report = await check(events)
       expect(report.verdict).toBe('gaps')
       expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
-        gaps: [{ first: 2, last: 2 }],
+        gaps: [{ first: 2, last: 2, shown_by: shownAt(2) }],
         pending: [],
       })
     })
@@ -168,8 +178,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     const dead = { kind: 'dead', log_offset: 1, run_id: runId(1), run_seq: 1 }
     const replay = { run_id: runId(7), run_seq: 0, log_offset: 3, replay_of: `${LOG_ID}/0/1` }
     const report = await check([...run(0, 0), { run_seq: 2, log_offset: 2 }, replay], [dead])
+    // Any producer can send such an event, so the number is still claimed only.
     expect(report).toMatchObject({
-      verdict: 'complete',
+      verdict: 'claimed',
       dead_letters: [{ partition: 0, offset: 1, replayed_as: { log_id: LOG_ID, partition: 0, offset: 3 } }],
     })
   })
@@ -192,8 +203,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
       missing: 3,
       gaps: [
-        { first: 2, last: 2 },
-        { first: 8, last: 9 },
+        { first: 2, last: 2, shown_by: shownAt(2) },
+        { first: 8, last: 9, shown_by: shownAt(2) },
       ],
       lost: [{ first: 3, last: 7 }],
     })
@@ -209,7 +220,46 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
     })
   })
 
-  it('a dead letter fills its number, also when it is there twice, and does not extend the run', async () => {
+  it('what an events_lost event of another run says is claimed, with the position of that event, and closes no gap in silence', async () => {
+    const claim = { event_type: 'events_lost', run_id: runId(2) }
+    const report = await check([
+      ...run(0, 1),
+      { run_seq: 9, log_offset: 2 },
+      { ...claim, run_seq: 0, log_offset: 3, content: lostOf(runId(1), 0, Number.MAX_SAFE_INTEGER) },
+      { ...claim, run_id: runId(1), run_seq: 10, log_offset: 4, content: lostOf(runId(1), 4, 5) },
+    ])
+    const by = { by: 'events_lost', by_run: runId(2), position: shownAt(3) }
+    expect(report.verdict).toBe('claimed')
+    expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
+      missing: 0,
+      claimed: 5,
+      gaps: [],
+      lost: [{ first: 4, last: 5 }],
+      claims: [
+        { first: 2, last: 3, ...by },
+        { first: 6, last: 8, ...by },
+      ],
+    })
+  })
+
+  it('a record far ahead of a run keeps its gap pending for an hour, whatever follows, and is named', async () => {
+    const far = Number.MAX_SAFE_INTEGER
+    const first = { run_seq: far, log_offset: 3, log_time: ago(4000) }
+    const again = { run_seq: 900, log_offset: 4, log_time: ago(20) }
+    const events = history(4500, 40)
+    const report = await check([...events, first, again])
+    expect(report.verdict).toBe('gaps')
+    expect(report.runs.find(({ run_id: id }) => id === runId(1))).toMatchObject({
+      pending: [],
+      gaps: [
+        { first: 2, last: 2, shown_by: shownAt(2) },
+        { first: 4, last: 899, shown_by: shownAt(4) },
+        { first: 901, last: far - 1, shown_by: shownAt(3) },
+      ],
+    })
+  })
+
+  it('a dead letter explains its number, as a claim, also when it is there twice, and does not extend the run', async () => {
     const dead = { kind: 'dead', run_id: runId(1) }
     const report = await check(
       [...run(0, 1), { run_seq: 3, log_offset: 3 }],
@@ -222,8 +272,10 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
         { kind: 'dead', log_offset: 8 },
       ],
     )
-    expect(report).toMatchObject({ verdict: 'complete', skipped: { dead: 6 } })
-    expect(report.runs).toMatchObject([{ run_id: runId(1), last_run_seq: 3, repeated: 0, repeats: [], gaps: [] }])
+    expect(report).toMatchObject({ verdict: 'claimed', skipped: { dead: 6 } })
+    const claims = [{ first: 2, last: 2, by: 'dead letter', by_run: null, position: shownAt(2) }]
+    const none = { missing: 0, repeated: 0, repeats: [], gaps: [] }
+    expect(report.runs).toMatchObject([{ run_id: runId(1), last_run_seq: 3, claimed: 1, claims, ...none }])
   })
 
   it('says when it names only a part of the findings; the counts stay exact', async () => {

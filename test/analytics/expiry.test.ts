@@ -156,8 +156,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`expiry notes ${NO_CLICKHOUSE ?? ''
       events: run(6, 7).map((row, index) => ({ ...row, log_offset: index })),
       runNotes: [numbers(0, 2), numbers(3, 3, { kind: 'dead' }), numbers(4, 5, { kind: 'lost' })],
     })
-    expect(report.verdict).toBe('complete')
-    expect(report.runs).toMatchObject([{ expired: 4, lost: [{ first: 4, last: 5 }], missing: 0 }])
+    expect(report.verdict).toBe('claimed')
+    const claims = [{ first: 3, last: 3, by: 'dead letter', by_run: null, position: null }]
+    expect(report.runs).toMatchObject([{ expired: 3, claimed: 1, claims, lost: [{ first: 4, last: 5 }], missing: 0 }])
   })
 
   it('agree with a count by hand, whatever the rows and the notes', async () => {

@@ -8,8 +8,9 @@ import { completeness, sessionTrail } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { duplicateOf } from '../analytics/completeness-support.ts'
+import { duplicateOf, lostOf } from '../analytics/completeness-support.ts'
 import {
+  LOG_ID,
   runId,
   type SeedRow,
   seedEvents,
@@ -112,7 +113,7 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
+      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 4 gaps that only another run or an unreadable record explains, 64 wrong use',
     )
   })
 
@@ -256,7 +257,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(bad.code).toBe(2)
     expect(bad.out).toMatch(/^GAPS {2}5 events, 1 offset missing, 1 event missing\n/)
     expect(bad.out).toContain('audit.events partition 0: offset 3 missing')
-    expect(bad.out).toContain(`run ${runId(1)} (seed, open): run_seq 3 missing`)
+    const where = `run ${runId(1)} (seed, open): run_seq 3 missing; the event at ${LOG_ID}/0/4 has the number 4\n`
+    expect(bad.out).toContain(where)
 
     const twice = await seeded([...recentSession(), { run_seq: 2, log_offset: 9 }])
     const json = await run(['verify', '--completeness', '--json'], twice.env)
@@ -275,6 +277,25 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(out).toMatch(/^CONFLICT {2}1 event, 1 duplicate that is no copy\n/)
     expect(out).toContain(
       `audit.events partition 0: offset 2 is a duplicate of run ${runId(1)} run_seq 0, stored at offset 0 with other content; its own is in audit_skipped\n`,
+    )
+  })
+
+  it('verify --completeness: what only another run or a dead letter explains is exit 4, and says which', async () => {
+    const { env, trail } = await seeded([
+      { run_seq: 0, log_offset: 0 },
+      { run_seq: 4, log_offset: 1 },
+      { run_id: runId(2), event_type: 'events_lost', log_offset: 2, run_seq: 0, content: lostOf(runId(1), 1, 2) },
+    ])
+    await seedSkipped(trail.server, [{ kind: 'dead', log_offset: 3, run_id: runId(1), run_seq: 3 }])
+    const { code, out } = await run(['verify', '--completeness'], env)
+    expect(code).toBe(4)
+    expect(out).toMatch(/^CLAIMED {2}3 events, 3 events missing for a reason that is only claimed\n/)
+    const name = `run ${runId(1)} (seed, open)`
+    expect(out).toContain(
+      `${name}: run_seq 1..2 (2) not stored; the only explanation is an events_lost event at ${LOG_ID}/0/2, of run ${runId(2)}\n`,
+    )
+    expect(out).toContain(
+      `${name}: run_seq 3 not stored; the only explanation is a dead letter at ${LOG_ID}/0/3, which seems to be it\n`,
     )
   })
 

@@ -100,7 +100,10 @@ describe.each(await openLogKinds())('on %s', (_name, openLog) => {
     const sent = [...encodeRun('again', 1, 2), ...encodeRun('again', 0, 3)].map((value) => value.toString('hex'))
     expect(kept.map(({ value }) => value)).toEqual(sent)
     expect(await verify(log)).toMatchObject({ duplicates: 6, conflicts: 0, uncompared: 0 })
-    expect(readMetric(await consumer.metrics.registry.metrics(), 'audit_conflicts_total') ?? 0).toBe(0)
+    const text = (): Promise<string> => consumer.metrics.registry.metrics()
+    expect(readMetric(await text(), 'audit_conflicts_total') ?? 0).toBe(0)
+    // The bytes that the batches held are given back, all of them.
+    await expect.poll(async () => readMetric(await text(), 'audit_buffered_bytes'), WAIT).toBe(0)
   })
 
   it('two records of one number in one batch are a conflict, and the bytes of the second are kept whole', async () => {

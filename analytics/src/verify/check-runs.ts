@@ -2,9 +2,10 @@
 import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
-import type { RepeatedEvent, RunReport } from './completeness-report.ts'
-import { COPIES, LOST, PENDING, RUN_COUNT, RUN_STEPS, RUNS } from './completeness-queries.ts'
-import { countRange, type Range, split } from './ranges.ts'
+import type { RepeatedEvent, RunGap, RunReport } from './completeness-report.ts'
+import { claimsOf, placeOf, splitByClaims } from './claims.ts'
+import { COPIES, DEAD_NUMBERS, LOST, PENDING, RUN_COUNT, RUN_STEPS, RUNS } from './completeness-queries.ts'
+import { countRange, type Range, rangeOf, split } from './ranges.ts'
 import { OVERSTATED_NUMBERS, RUN_NOTES_EXIST, RUN_NOTES_OF } from './expiry-queries.ts'
 import { isRepeat, sortSteps, type Step } from './steps.ts'
 
@@ -17,6 +18,7 @@ const UNEVEN_A_SLICE = 2000
 
 export interface CheckedRuns {
   readonly missing: number
+  readonly claimed: number
   readonly repeated: number
   readonly overstated: number
   /** Whether there are more findings than the reports name. */
@@ -46,6 +48,7 @@ export async function checkRuns(analytics: Analytics, limit: number, take: TakeR
 
 class RunCheck implements CheckedRuns {
   missing = 0
+  claimed = 0
   repeated = 0
   overstated = 0
   truncated = false
@@ -108,20 +111,33 @@ class RunCheck implements CheckedRuns {
     return {
       steps: Map.groupBy(steps, runOf),
       noted: Map.groupBy(runs.length > 0 ? await this.#analytics.rows<Row>(RUN_NOTES_OF, { runs }) : [], runOf),
-      lost: Map.groupBy(runs.length > 0 ? await this.#analytics.rows<Row>(LOST, { runs }) : [], runOf),
+      lost: Map.groupBy(await this.#explanations(LOST, uneven), runOf),
+      dead: Map.groupBy(await this.#explanations(DEAD_NUMBERS, uneven), runOf),
       copies: Map.groupBy(await ask(this.#analytics, COPIES, steps.filter(isRepeat)), runOf),
       pending: Map.groupBy(await ask(this.#analytics, PENDING, gaps), runOf),
     }
   }
 
+  /** At most as many as the findings that may be named: numbers that no other explanation covers count as missing. */
+  async #explanations(query: string, uneven: readonly Row[]): Promise<Row[]> {
+    if (uneven.length === 0) return []
+    const lasts = uneven.map((row) => number(row, 'last'))
+    const rows = await this.#analytics.rows<Row>(query, { runs: uneven.map(runOf), lasts, limit: this.#limit })
+    if (rows.length >= this.#limit) this.truncated = true
+    return rows
+  }
+
   async #report(report: RunReport): Promise<void> {
     this.missing += report.missing
+    this.claimed += report.claimed
     this.repeated += report.repeated
     this.overstated += report.overstated
-    if ([report.gaps, report.lost, report.pending, report.repeats].some(({ length }) => length > 0)) this.#runs++
+    if ([report.gaps, report.lost, report.claims, report.pending, report.repeats].some(({ length }) => length > 0))
+      this.#runs++
     await this.#take({
       ...report,
       gaps: this.#name(report.gaps),
+      claims: this.#name(report.claims),
       lost: this.#name(report.lost),
       pending: this.#name(report.pending),
       repeats: this.#name(report.repeats),
@@ -141,7 +157,9 @@ function isUneven(row: Row): boolean {
   return number(row, 'events') !== number(row, 'different') || number(row, 'last') + 1 !== number(row, 'different')
 }
 
-type Findings = Readonly<Record<'steps' | 'noted' | 'lost' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>>
+type Findings = Readonly<
+  Record<'steps' | 'noted' | 'lost' | 'dead' | 'copies' | 'pending', ReadonlyMap<string, readonly Row[]>>
+>
 
 /** Queries the numbers at which these steps arrive. */
 function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promise<Row[]> {
@@ -154,18 +172,20 @@ function ask(analytics: Analytics, query: string, steps: readonly Row[]): Promis
 function reportRun(row: Row, findings: Findings, cut: boolean): Omit<RunReport, 'overstated'> {
   const run = runOf(row)
   const { gaps, repeats } = sortSteps(findings.steps.get(run))
-  const noted = Map.groupBy(findings.noted.get(run) ?? [], (note) =>
-    text(note, 'kind') === 'lost' ? 'lost' : 'expired',
-  )
-  const lost = [...(findings.lost.get(run) ?? []), ...(noted.get('lost') ?? [])]
-  const expired = split(gaps, (noted.get('expired') ?? []).flatMap(rangeOf))
-  const explained = split(expired.outside, lost.flatMap(rangeOf))
+  const noted = Map.groupBy(findings.noted.get(run) ?? [], (note) => text(note, 'kind'))
+  const lost = Map.groupBy(findings.lost.get(run) ?? [], (event) => (text(event, 'by_run') === run ? 'own' : 'foreign'))
+  const expired = split(gaps, (noted.get('event') ?? []).flatMap(rangeOf))
+  const own = [...(lost.get('own') ?? []), ...(noted.get('lost') ?? [])]
+  const explained = split(expired.outside, own.flatMap(rangeOf))
+  const dead = [...(findings.dead.get(run) ?? []), ...(noted.get('dead') ?? [])]
+  const claims = splitByClaims(explained.outside, claimsOf(lost.get('foreign') ?? [], dead))
   // The number that follows a gap identifies it, also where an events_lost event explains a part of it.
   const awaited = new Set(findings.pending.get(run)?.map((step) => number(step, 'at')))
   const waiting = split(
-    explained.outside,
+    claims.outside,
     gaps.filter(({ last }) => awaited.has(last + 1)),
   )
+  const shownBy = showingRows(gaps, findings.steps.get(run) ?? [])
   const notStored = number(row, 'last') + 1 - number(row, 'different')
   return {
     run_id: run,
@@ -175,16 +195,33 @@ function reportRun(row: Row, findings: Findings, cut: boolean): Omit<RunReport, 
     last_run_seq: number(row, 'last'),
     events: number(row, 'events'),
     missing: cut
-      ? notStored - total(expired.inside) - total(explained.inside) - total(waiting.inside)
+      ? notStored - [expired.inside, explained.inside, claims.claimed, waiting.inside].map(total).reduce(add)
       : total(waiting.outside),
     expired: total(expired.inside),
     repeated: number(row, 'events') - number(row, 'different'),
-    gaps: waiting.outside,
+    claimed: total(claims.claimed),
+    gaps: shownBy(waiting.outside),
     lost: explained.inside,
-    pending: waiting.inside,
+    claims: claims.claimed,
+    pending: shownBy(waiting.inside),
     repeats: reportRepeats(repeats, findings.copies.get(run) ?? []),
   }
 }
+
+/** Adds to parts of gaps, ascending, the row after the gap that each is in. */
+function showingRows(gaps: readonly Range[], steps: readonly Row[]): (parts: readonly Range[]) => RunGap[] {
+  const rows = new Map(steps.filter((row) => !isRepeat(row)).map((row) => [number(row, 'at'), row]))
+  return (parts) => {
+    let index = 0
+    return parts.flatMap((part) => {
+      while ((gaps[index]?.last ?? part.last) < part.last) index++
+      const row = rows.get((gaps[index]?.last ?? -1) + 1)
+      return row === undefined ? [] : [{ ...part, shown_by: placeOf(row) }]
+    })
+  }
+}
+
+const add = (one: number, other: number): number => one + other
 
 function total(ranges: readonly Range[]): number {
   return ranges.reduce((sum, range) => sum + countRange(range), 0)
@@ -203,11 +240,6 @@ function reportRepeat(runSeq: number, times: number, copies: readonly Row[]): Re
   }))
   const altered = new Set(copies.map((row) => text(row, 'content'))).size > 1
   return { run_seq: runSeq, times, altered, positions }
-}
-
-function rangeOf(row: Row): Range[] {
-  if (row['first'] === null || row['last'] === null) return []
-  return [{ first: number(row, 'first'), last: number(row, 'last') }]
 }
 
 function runOf(row: Row): string {

@@ -74,25 +74,36 @@ const GIVEN_RUNS = `
   SELECT toFixedString(unhex(run.1), 16) AS run_id, run.2 AS last
   FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {lasts:Array(Int64)})) AS run)`
 
-/**
- * Each number of the given runs that is not one higher than the number before it. A dead letter fills its number and is no
- * repeat: it may have been sent twice, and an event may have been sent again after it. It never extends a run, because the
- * numbers of a record that could not be stored are not reliable.
- */
+const PLACE = '(lower(hex(log_id)), log_partition, log_offset)'
+
+/** Each number of the given runs that is not one higher than the number before it, and the place of its row. */
 export const RUN_STEPS: string = `
-  SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times
+  SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times, min(${PLACE}) AS place
   FROM (
-    SELECT run_id, run_seq AS at, dead, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
-      PARTITION BY run_id ORDER BY run_seq, dead ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
-    FROM (
-      SELECT run_id, run_seq, 0 AS dead FROM ${EVENTS} WHERE run_id IN (SELECT run_id FROM (${GIVEN_RUNS}))
-      UNION ALL
-      SELECT assumeNotNull(s.run_id) AS run_id, assumeNotNull(s.run_seq) AS run_seq, 1 AS dead
-      FROM ${SKIPPED} AS s INNER JOIN (${GIVEN_RUNS}) AS r ON s.run_id = r.run_id
-      WHERE s.kind = 'dead' AND s.run_seq >= 0 AND s.run_seq < r.last))
-  WHERE at > before + 1 OR (at = before AND dead = 0)
+    SELECT run_id, run_seq AS at, log_id, log_partition, log_offset, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
+      PARTITION BY run_id ORDER BY run_seq ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+    FROM ${EVENTS} WHERE run_id IN (SELECT run_id FROM (${GIVEN_RUNS})))
+  WHERE at != before + 1
   GROUP BY run_id, before, at
   ORDER BY run_id_hex, at, before
+  LIMIT {limit:UInt32}`
+
+/**
+ * Ranges of numbers of the given runs that dead letters have, and the place of the first one. A dead letter never extends a
+ * run, because the numbers of a record that could not be stored are not reliable.
+ */
+export const DEAD_NUMBERS: string = `
+  SELECT lower(hex(run_id)) AS run_id_hex, min(run_seq) AS first, max(run_seq) AS last, min(${PLACE}) AS place
+  FROM (
+    SELECT run_id, run_seq, log_id, log_partition, log_offset,
+      run_seq - dense_rank() OVER (PARTITION BY run_id ORDER BY run_seq) AS island
+    FROM (
+      SELECT assumeNotNull(s.run_id) AS run_id, assumeNotNull(s.run_seq) AS run_seq, s.log_id AS log_id,
+        s.log_partition AS log_partition, s.log_offset AS log_offset
+      FROM ${SKIPPED} AS s INNER JOIN (${GIVEN_RUNS}) AS r ON s.run_id = r.run_id
+      WHERE s.kind = 'dead' AND s.run_seq >= 0 AND s.run_seq < r.last))
+  GROUP BY run_id, island
+  ORDER BY run_id_hex, first
   LIMIT {limit:UInt32}`
 
 /** The hash of a row's content: rows with the same content have the same hash. */
@@ -125,8 +136,9 @@ export const ALTERED_OFFSETS: string = `
 
 /**
  * Those of the given gaps that may still fill; the run and the number after the gap name it. A gap may fill while a
- * partition of the log has no higher number of the run, and is not read beyond the time of the number after the gap. After
- * an hour a gap counts as missing.
+ * partition of the log has no higher number of the run, and is not read beyond the time of the number after the gap. An hour
+ * after the log has appended any higher number it counts as missing: a party that goes on to send records with numbers far
+ * ahead does not keep it pending.
  */
 export const PENDING: string = `
   SELECT DISTINCT lower(hex(f.run_id)) AS run_id_hex, f.run_seq AS at
@@ -148,16 +160,27 @@ export const PENDING: string = `
     WHERE run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16))
     GROUP BY run_id, log_id, log_partition
   ) AS r ON r.run_id = f.run_id AND r.log_id = f.log_id AND r.log_partition = p.log_partition
-  WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq`
+  LEFT JOIN (
+    SELECT run_id, max(run_seq) AS highest FROM ${EVENTS}
+    WHERE log_time <= now64(3) - INTERVAL 1 HOUR
+      AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16))
+    GROUP BY run_id
+  ) AS o ON o.run_id = f.run_id
+  WHERE p.read_to < f.log_time + INTERVAL 1 MINUTE AND r.highest < f.run_seq AND o.highest < f.run_seq`
 
-/** Ranges of the given runs that an events_lost event names: numbers of its run, or those of a dead run whose spool was damaged. */
+/**
+ * Ranges of the given runs that an events_lost event names, those of the run itself first: another run names the numbers of a
+ * dead run whose spool it has adopted.
+ */
 export const LOST: string = `
-  SELECT DISTINCT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
-    JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
-    JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last
+  SELECT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
+    lower(hex(run_id)) AS by_run, JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
+    JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last, min(${PLACE}) AS place
   FROM ${EVENTS}
   WHERE event_type = 'events_lost' AND content IS NOT NULL AND run_id_hex IN {runs:Array(String)}
-  ORDER BY run_id_hex, first`
+  GROUP BY run_id_hex, by_run, first, last
+  ORDER BY by_run != run_id_hex, run_id_hex, first
+  LIMIT {limit:UInt32}`
 
 export const LOGS: string = `
   SELECT lower(hex(log_id)) AS log_id_hex, argMin(topic, registered_at) AS topic,

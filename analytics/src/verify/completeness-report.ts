@@ -5,9 +5,9 @@ import type { Range } from './ranges.ts'
 export interface Completeness {
   /**
    * repeated: a row is stored twice; conflict: a duplicate is no copy of the stored record that has its number; overstated: an expiry note claims more than retention may have dropped; gaps: a number is
-   * missing; complete: none of these. Of several, the first one.
+   * missing; claimed: only another run or an unreadable record explains why a number is missing; complete: none of these. Of several, the first one.
    */
-  readonly verdict: 'complete' | 'repeated' | 'conflict' | 'overstated' | 'gaps'
+  readonly verdict: 'complete' | 'repeated' | 'conflict' | 'overstated' | 'gaps' | 'claimed'
   readonly events: number
   /** Offsets without an event, by reason. */
   readonly skipped: { readonly duplicate: number; readonly dead: number; readonly hole: number }
@@ -97,8 +97,8 @@ export interface RunReport {
   readonly last_run_seq: number
   readonly events: number
   /**
-   * Numbers that are neither stored, nor dead-lettered, nor explained by an events_lost event of the run, nor pending, nor
-   * noted as expired.
+   * Numbers that are neither stored, nor explained by an events_lost event of the run, nor claimed, nor pending, nor noted as
+   * expired.
    * All of them, also where the report names fewer; above maxFindings in one run, a number that no named finding explains counts.
    */
   readonly missing: number
@@ -107,12 +107,34 @@ export interface RunReport {
   readonly expired: number
   /** Numbers noted as expired whose event has another class than the note says, or is older than its month. */
   readonly overstated: number
-  readonly gaps: readonly Range[]
-  /** Numbers that are not stored, as an events_lost event says. */
+  /** Numbers that are not stored, and that only another run or an unreadable record explains. */
+  readonly claimed: number
+  readonly gaps: readonly RunGap[]
+  /** Numbers that are not stored, as an events_lost event of the run itself says. */
   readonly lost: readonly Range[]
-  /** Numbers that are not stored yet: the consumer has not read a partition of the log that far. */
-  readonly pending: readonly Range[]
+  readonly claims: readonly Claim[]
+  /** Numbers that are not stored yet: the consumer has not read a partition of the log that far. For an hour at most. */
+  readonly pending: readonly RunGap[]
   readonly repeats: readonly RepeatedEvent[]
+}
+
+/** Numbers without an event. */
+export interface RunGap extends Range {
+  /** The stored record with the next number: it shows that there are such numbers. */
+  readonly shown_by: RecordPosition
+}
+
+/**
+ * Numbers without an event, and the record that explains why. A party that may write the log can send such a record for any
+ * run, so it is no proof.
+ */
+export interface Claim extends Range {
+  /** `dead letter`: a record that could not be stored seems to have the number. `events_lost`: that event of another run names it. */
+  readonly by: 'dead letter' | 'events_lost'
+  /** Of the events_lost event, 32 hex digits. Null for a dead letter. */
+  readonly by_run: string | null
+  /** Of the first such record. Null where it has expired. */
+  readonly position: RecordPosition | null
 }
 
 export interface RepeatedEvent {

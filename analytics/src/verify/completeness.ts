@@ -59,12 +59,13 @@ export async function checkCompleteness(
   }
 }
 
-type Counts = Readonly<Partial<Record<'missing' | 'repeated' | 'conflicts' | 'overstated', number>>>
+type Counts = Readonly<Partial<Record<'missing' | 'repeated' | 'conflicts' | 'overstated' | 'claimed', number>>>
 
 function verdictOf(reports: readonly Counts[]): Completeness['verdict'] {
   const found = (key: keyof Counts): boolean => reports.some((report) => (report[key] ?? 0) > 0)
   if (found('repeated')) return 'repeated'
   if (found('conflicts')) return 'conflict'
   if (found('overstated')) return 'overstated'
-  return found('missing') ? 'gaps' : 'complete'
+  if (found('missing')) return 'gaps'
+  return found('claimed') ? 'claimed' : 'complete'
 }

@@ -1,7 +1,15 @@
 /** Ranges of whole numbers, both ends included. */
+import { number, type Row } from '../connection/rows.ts'
+
 export interface Range {
   readonly first: number
   readonly last: number
+}
+
+/** The range of a row's columns `first` and `last`; none where they are null. */
+export function rangeOf(row: Row): Range[] {
+  if (row['first'] === null || row['last'] === null) return []
+  return [{ first: number(row, 'first'), last: number(row, 'last') }]
 }
 
 export function countRange({ first, last }: Range): number {

@@ -12,7 +12,7 @@ interface Options extends ConnectionOptions {
   readonly json?: boolean
 }
 
-const EXIT_CODES = { complete: 0, repeated: 1, conflict: 1, overstated: 1, gaps: 2 } as const
+const EXIT_CODES = { complete: 0, repeated: 1, conflict: 1, overstated: 1, gaps: 2, claimed: 4 } as const
 
 export function addVerify(program: Command, terminal: Terminal, exit: (code: number) => void): void {
   const command = program
@@ -22,7 +22,7 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      '\nExit codes: 0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 64 wrong use',
+      '\nExit codes: 0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 4 gaps that only another run or an unreadable record explains, 64 wrong use',
     )
   connectable(command).action(async (options: Options) => {
     if (options.completeness !== true) {

@@ -1,5 +1,14 @@
 /** The report of completeness for people: the verdict, a line for each partition, then each run with a finding. */
-import type { CompletenessSummary, Conflict, PartitionReport, Range, RunReport } from '@agent-audit/analytics'
+import type {
+  Claim,
+  CompletenessSummary,
+  Conflict,
+  PartitionReport,
+  Range,
+  RecordPosition,
+  RunGap,
+  RunReport,
+} from '@agent-audit/analytics'
 import { type Column, table } from './table.ts'
 import { counted, figure, type Paint, printable, shortened, shortId } from './text.ts'
 
@@ -27,6 +36,8 @@ export class RunSummary {
   overstated = 0
   expired = 0
   pending = 0
+  lost = 0
+  claimed = 0
   /** Runs with a line each: the first open ones. */
   readonly firstOpen: RunReport[] = []
   /** The first findings, and the number of all. */
@@ -39,7 +50,9 @@ export class RunSummary {
     this.repeated += run.repeated
     this.overstated += run.overstated
     this.expired += run.expired
-    this.pending += run.pending.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+    this.pending += countOf(run.pending)
+    this.lost += countOf(run.lost)
+    this.claimed += run.claimed
     if (run.state === 'open') {
       this.open++
       if (this.firstOpen.length < SHOWN) this.firstOpen.push(run)
@@ -72,10 +85,11 @@ function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint
   const uncompared = total(report.partitions, 'uncompared')
   if (report.partitions.length === 0 && runs.runs === 0) return 'nothing is stored yet\n'
   if (report.verdict === 'complete') {
+    const lost = runs.lost === 0 ? '' : `, ${figure(runs.lost)} lost as their own runs say`
     const awaited = runs.pending === 0 ? '' : `, ${figure(runs.pending)} not stored yet`
     const expired = report.expired === 0 ? '' : `, ${counted(report.expired, 'offset')} expired`
     const alone = uncompared === 0 ? '' : `, ${counted(uncompared, 'duplicate')} of expired events not compared`
-    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${awaited}${expired}${alone}\n`
+    return `${paint('green', 'COMPLETE')}  ${counted(report.events, 'event')}, nothing missing, nothing repeated${lost}${awaited}${expired}${alone}\n`
   }
   const found = [
     ...(repeated > 0 ? [`${counted(repeated, 'offset')} stored again`] : []),
@@ -85,6 +99,7 @@ function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint
     ...(runs.overstated > 0 ? [`${counted(runs.overstated, 'event')} wrongly noted as expired`] : []),
     ...(missing > 0 ? [`${counted(missing, 'offset')} missing`] : []),
     ...(runs.missing > 0 ? [`${counted(runs.missing, 'event')} missing`] : []),
+    ...(runs.claimed > 0 ? [`${counted(runs.claimed, 'event')} missing for a reason that is only claimed`] : []),
   ]
   return `${paint('red', report.verdict.toUpperCase())}  ${counted(report.events, 'event')}, ${found.join(', ')}\n`
 }
@@ -116,10 +131,12 @@ function conflictText({ run_id, run_seq, offset, stored_offset, found }: Conflic
 
 function runFindings(report: RunReport): string[] {
   const name = `run ${report.run_id} (${shortId(report.producer_id)}, ${report.state})`
-  const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing`)
+  const gaps = report.gaps.map((gap) => `${name}: run_seq ${rangeText(gap)} missing; ${shownText(gap)}`)
+  const claims = report.claims.map((claim) => `${name}: run_seq ${rangeText(claim)} not stored; ${claimText(claim)}`)
   const lost = report.lost.map((range) => `${name}: run_seq ${rangeText(range)} lost, as an events_lost event says`)
   const pending = report.pending.map(
-    (range) => `${name}: run_seq ${rangeText(range)} not stored yet: the consumer lags behind in a partition`,
+    (gap) =>
+      `${name}: run_seq ${rangeText(gap)} not stored yet: the consumer lags behind in a partition; ${shownText(gap)}`,
   )
   const repeats = report.repeats.map(({ run_seq, times, altered, positions }) => {
     const at = positions.map(({ partition, offset }) => `${partition}/${offset}`)
@@ -129,7 +146,26 @@ function runFindings(report: RunReport): string[] {
     report.overstated > 0
       ? [`${name}: ${counted(report.overstated, 'event')} wrongly noted as expired: the rows say otherwise`]
       : []
-  return [...repeats, ...gaps, ...lost, ...pending, ...notes]
+  return [...repeats, ...gaps, ...claims, ...lost, ...pending, ...notes]
+}
+
+function shownText({ last, shown_by }: RunGap): string {
+  return `the event at ${positionText(shown_by)} has the number ${last + 1}`
+}
+
+function claimText({ by, by_run, position }: Claim): string {
+  const at = position === null ? 'that has expired' : `at ${positionText(position)}`
+  if (by === 'dead letter') return `the only explanation is a dead letter ${at}, which seems to be it`
+  return `the only explanation is an events_lost event ${at}, of run ${by_run}`
+}
+
+/** As `dead-letters show` takes it. */
+function positionText({ log_id, partition, offset }: RecordPosition): string {
+  return `${log_id}/${partition}/${offset}`
+}
+
+function countOf(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)
 }
 
 function expiredText({ expired }: RunSummary): string {

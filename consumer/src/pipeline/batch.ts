@@ -51,8 +51,9 @@ export interface BatchParts {
   readonly retentionClass: string
 }
 
+const NO_HEADERS = {}
 /** What a {@link Wrapping} takes beside its key and headers, about. */
-const WRAPPING_BYTES = 300
+const WRAPPING_BYTES = 200
 
 /** A range of offsets and the rows they become. Holds memory until it is released. */
 export class Batch {
@@ -81,6 +82,7 @@ export class Batch {
   readonly #clock: Clock
   /** By position in the block. Few: records of a run rise. */
   readonly #wrappings = new Map<number, Wrapping>()
+  #wrapping: Wrapping | undefined
   readonly #filter: SeenRuns
   /** Bytes of the records in skipped rows, and all bytes that count as held beside the block. */
   #skippedBytes = 0
@@ -215,14 +217,18 @@ export class Batch {
     this.#hold(bytes)
   }
 
+  // Nearly every record has the frame of the previous one, and many its key: one copy serves them all.
   #wrap({ key, headers }: LogRecord, value: Buffer, bodyStart: number): void {
-    const frame = Buffer.from(value.subarray(0, bodyStart))
+    const last = this.#wrapping
+    const sameFrame = last?.frame.length === bodyStart && value.compare(last.frame, 0, bodyStart, 0, bodyStart) === 0
+    const sameKey = key !== null && last?.key?.equals(key) === true
     const wrapping = {
-      frame,
+      frame: sameFrame ? last.frame : Buffer.from(value.subarray(0, bodyStart)),
       bodyBytes: value.length - bodyStart,
-      key: key && Buffer.from(key),
+      key: sameKey ? last.key : key && Buffer.from(key),
       headers: copyHeaders(headers),
     }
+    this.#wrapping = wrapping
     this.#wrappings.set(this.eventSeqs.length, wrapping)
     this.#hold(WRAPPING_BYTES + bytesAround({ key, headers }))
   }
@@ -271,11 +277,13 @@ export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord
 
 function copyHeaders(headers: LogRecord['headers']): LogRecord['headers'] {
   if (headers === undefined) return undefined
+  if (Object.keys(headers).length === 0) return NO_HEADERS
   return Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, copyBytes(header)]))
 }
 
 /** Of the key and the headers of a record. */
-function bytesAround({ key, headers = {} }: Pick<LogRecord, 'key' | 'headers'>): number {
+function bytesAround({ key, headers = NO_HEADERS }: Pick<LogRecord, 'key' | 'headers'>): number {
+  if (Object.keys(headers).length === 0) return key?.length ?? 0
   const values = Object.values(headers).flat()
   return values.reduce<number>((sum, value) => sum + (Buffer.isBuffer(value) ? value.length : 0), key?.length ?? 0)
 }
