@@ -2,8 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -20,6 +22,7 @@ import { type Answer, type Attack, basic, NO_CLICKHOUSE, NO_LANDLOCK, NOBODY, NO
 let dataDir: DataDir
 let outside = ''
 let directory = ''
+const PROGRAM = fileURLToPath(new URL('open-data-dir.ts', import.meta.url))
 const SECRET = 'a secret of this account'
 
 beforeAll(async () => {
@@ -49,11 +52,14 @@ function ask(user: DataDirUser, body: string): Promise<Answer> {
 }
 
 /** Runs a program that opens a data directory of its own. */
-function openInProgram(args: readonly string[], options = ''): { stdout: string; stderr: string } {
-  const program = fileURLToPath(new URL('open-data-dir.ts', import.meta.url))
-  return spawnSync(process.execPath, ['--conditions=agent-audit-source', program, ...args], {
+function openInProgram(
+  args: readonly string[],
+  { nodeOptions = '', ...account }: { nodeOptions?: string; uid?: number; gid?: number } = {},
+): { stdout: string; stderr: string } {
+  return spawnSync(process.execPath, ['--conditions=agent-audit-source', PROGRAM, ...args], {
     encoding: 'utf8',
-    env: { ...process.env, NODE_OPTIONS: options },
+    env: { ...process.env, NODE_OPTIONS: nodeOptions },
+    ...account,
   })
 }
 
@@ -201,10 +207,20 @@ describe.skipIf(NO_LANDLOCK !== undefined)(`the confinement ${NO_LANDLOCK ?? ''}
 
   it('holds for a program whose NODE_OPTIONS load a module that starts threads', () => {
     const module = "import { readFile } from 'node:fs/promises'; await readFile('/dev/null')"
-    const { stdout, stderr } = openInProgram(
-      [join(outside, 'preloaded')],
-      `--import=data:text/javascript,${encodeURIComponent(module)}`,
-    )
+    const nodeOptions = `--import=data:text/javascript,${encodeURIComponent(module)}`
+    const { stdout, stderr } = openInProgram([join(outside, 'preloaded')], { nodeOptions })
+    expect([stdout, stderr]).toEqual(['0\n', ''])
+  })
+
+  it.skipIf(NOT_ROOT !== undefined)(`needs no privileges ${NOT_ROOT ?? ''}`, ({ skip }) => {
+    const account = { uid: NOBODY, gid: NOBODY }
+    const read = `require('node:fs').readFileSync(${JSON.stringify(PROGRAM)})`
+    const { status } = spawnSync(process.execPath, ['-e', read], account)
+    skip(status !== 0, 'another account cannot read this repository')
+    const home = join(outside, 'unprivileged')
+    mkdirSync(home)
+    chownSync(home, NOBODY, NOBODY)
+    const { stdout, stderr } = openInProgram([join(home, 'data')], account)
     expect([stdout, stderr]).toEqual(['0\n', ''])
   })
 })
