@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type DataDir, type DataDirUser, openDataDir } from '@agent-audit/embedded'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Answer, type Attack, basic, NO_CLICKHOUSE, NO_LANDLOCK, NOBODY, NOT_ROOT, send } from './support.ts'
 
 let dataDir: DataDir
@@ -32,6 +32,7 @@ beforeAll(async () => {
   chmodSync(outside, 0o755)
   writeFileSync(join(outside, 'secret'), SECRET)
   directory = join(outside, 'data')
+  vi.stubEnv('SERVICE_API_KEY', SECRET)
   dataDir = await openDataDir(directory)
 })
 afterAll(async () => {
@@ -134,6 +135,16 @@ describe.skipIf(NO_LANDLOCK !== undefined)(`a user with a password ${NO_LANDLOCK
         expect([path, status, text]).toEqual([path, 503, expect.stringContaining('CANNOT_OPEN_FILE')])
       }
     }
+  })
+
+  it('finds no secret of the environment', async () => {
+    for (const path of ['/proc/self/environ', '/proc/thread-self/environ', '/proc/self/task/*/environ']) {
+      const { text } = await ask(dataDir.reader, `SELECT file('${path}', '')`)
+      expect(text).not.toContain(SECRET)
+    }
+    // The reader may not use the table function; what it would show is read here.
+    const own = readFileSync(`/proc/${dataDir.clickhouse.pid}/environ`, 'utf8')
+    expect([own.includes('PATH='), own.includes(SECRET)]).toEqual([true, false])
   })
 
   it('finds no password in the files that the server reads', async () => {
