@@ -41,6 +41,11 @@ const POLL_MS = 25
 const PORT_ATTEMPTS = 5
 const ERROR_LINES = 15
 const MAX_MEMORY_BYTES = 4_000_000_000
+/**
+ * What the host inherits. No secrets: users of the server can read its environment. No NODE_OPTIONS: a module that they
+ * preload could start threads before the host confines itself.
+ */
+const ENVIRONMENT = ['PATH', 'HOME', 'TMPDIR', 'TZ', 'LANG', 'LC_ALL', 'LD_LIBRARY_PATH', 'NODE_COMPILE_CACHE']
 const BUSY = 'another process holds the data directory, and its server does not answer'
 
 /** A server on a data directory: this process started it, or attached to it. */
@@ -170,11 +175,10 @@ function spawnHost(order: HostOrder, output: string): ChildProcess {
   const host = fileURLToPath(new URL(`clickhouse-host${extname(import.meta.url)}`, import.meta.url))
   const errors = openSync(output, 'wx', 0o600)
   try {
-    // A separate process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order. No
-    // NODE_OPTIONS: a module that they preload could start threads before the host confines itself.
+    // A separate process group: Ctrl-C in the terminal reaches the parent only, which stops its parts in order.
     return spawn(process.execPath, [host, JSON.stringify(order)], {
       detached: true,
-      env: { ...process.env, NODE_OPTIONS: '' },
+      env: Object.fromEntries(ENVIRONMENT.map((name) => [name, process.env[name]])),
       stdio: ['pipe', 'pipe', errors, 'pipe'],
     })
   } finally {

@@ -60,7 +60,8 @@ export function confineThread(reach: Reach): string | undefined {
     allow(ruleset, path, REMOVE_FILE | READ_DIR)
     allow(ruleset, dirname(path), REMOVE_DIR)
   }
-  callKernel(SYS_PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0)
+  // What an account without privileges has to give up first.
+  callKernel(SYS_PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
   if (callKernel(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) !== 0) return 'the kernel refused the Landlock rules'
   closeSync(ruleset)
   return undefined

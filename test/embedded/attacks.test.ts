@@ -2,8 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,12 +16,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type DataDir, type DataDirUser, openDataDir } from '@agent-audit/embedded'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Answer, type Attack, basic, NO_CLICKHOUSE, NO_LANDLOCK, NOBODY, NOT_ROOT, send } from './support.ts'
 
 let dataDir: DataDir
 let outside = ''
 let directory = ''
+const PROGRAM = fileURLToPath(new URL('open-data-dir.ts', import.meta.url))
 const SECRET = 'a secret of this account'
 
 beforeAll(async () => {
@@ -29,6 +32,7 @@ beforeAll(async () => {
   chmodSync(outside, 0o755)
   writeFileSync(join(outside, 'secret'), SECRET)
   directory = join(outside, 'data')
+  vi.stubEnv('SERVICE_API_KEY', SECRET)
   dataDir = await openDataDir(directory)
 })
 afterAll(async () => {
@@ -49,11 +53,14 @@ function ask(user: DataDirUser, body: string): Promise<Answer> {
 }
 
 /** Runs a program that opens a data directory of its own. */
-function openInProgram(args: readonly string[], options = ''): { stdout: string; stderr: string } {
-  const program = fileURLToPath(new URL('open-data-dir.ts', import.meta.url))
-  return spawnSync(process.execPath, ['--conditions=agent-audit-source', program, ...args], {
+function openInProgram(
+  args: readonly string[],
+  { nodeOptions = '', ...account }: { nodeOptions?: string; uid?: number; gid?: number } = {},
+): { stdout: string; stderr: string } {
+  return spawnSync(process.execPath, ['--conditions=agent-audit-source', PROGRAM, ...args], {
     encoding: 'utf8',
-    env: { ...process.env, NODE_OPTIONS: options },
+    env: { ...process.env, NODE_OPTIONS: nodeOptions },
+    ...account,
   })
 }
 
@@ -130,6 +137,16 @@ describe.skipIf(NO_LANDLOCK !== undefined)(`a user with a password ${NO_LANDLOCK
     }
   })
 
+  it('finds no secret of the environment', async () => {
+    for (const path of ['/proc/self/environ', '/proc/thread-self/environ', '/proc/self/task/*/environ']) {
+      const { text } = await ask(dataDir.reader, `SELECT file('${path}', '')`)
+      expect(text).not.toContain(SECRET)
+    }
+    // The reader may not use the table function; what it would show is read here.
+    const own = readFileSync(`/proc/${dataDir.clickhouse.pid}/environ`, 'utf8')
+    expect([own.includes('PATH='), own.includes(SECRET)]).toEqual([true, false])
+  })
+
   it('finds no password in the files that the server reads', async () => {
     const users = await ask(dataDir.writer, `SELECT file('${join(directory, 'clickhouse', 'users.xml')}')`)
     expect(users.text).toContain('password_sha256_hex')
@@ -201,10 +218,20 @@ describe.skipIf(NO_LANDLOCK !== undefined)(`the confinement ${NO_LANDLOCK ?? ''}
 
   it('holds for a program whose NODE_OPTIONS load a module that starts threads', () => {
     const module = "import { readFile } from 'node:fs/promises'; await readFile('/dev/null')"
-    const { stdout, stderr } = openInProgram(
-      [join(outside, 'preloaded')],
-      `--import=data:text/javascript,${encodeURIComponent(module)}`,
-    )
+    const nodeOptions = `--import=data:text/javascript,${encodeURIComponent(module)}`
+    const { stdout, stderr } = openInProgram([join(outside, 'preloaded')], { nodeOptions })
+    expect([stdout, stderr]).toEqual(['0\n', ''])
+  })
+
+  it.skipIf(NOT_ROOT !== undefined)(`needs no privileges ${NOT_ROOT ?? ''}`, ({ skip }) => {
+    const account = { uid: NOBODY, gid: NOBODY }
+    const read = `require('node:fs').readFileSync(${JSON.stringify(PROGRAM)})`
+    const { status } = spawnSync(process.execPath, ['-e', read], account)
+    skip(status !== 0, 'another account cannot read this repository')
+    const home = join(outside, 'unprivileged')
+    mkdirSync(home)
+    chownSync(home, NOBODY, NOBODY)
+    const { stdout, stderr } = openInProgram([join(home, 'data')], account)
     expect([stdout, stderr]).toEqual(['0\n', ''])
   })
 })

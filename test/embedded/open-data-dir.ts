@@ -24,7 +24,7 @@ function exhaustLandlock(): void {
   open({ library: 'libc', path: 'libc.so.6' })
   const rules = Buffer.alloc(8)
   rules.writeBigUInt64LE(BigInt(MAKE_CHARACTER_DEVICE))
-  callKernel(PRCTL, NO_NEW_PRIVILEGES, 1, 0, 0)
+  callKernel(PRCTL, NO_NEW_PRIVILEGES, 1, 0, 0, 0)
   for (let layer = 0; layer < LAYERS; layer++) callKernel(RESTRICT_SELF, callKernel(CREATE_RULESET, rules, 8, 0), 0)
 }
 
