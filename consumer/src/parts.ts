@@ -20,6 +20,7 @@ export {
   type OffsetRange,
   type RecordIdentity,
   type Sink,
+  type StoredRow,
   type Table,
 } from './pipeline/sink.ts'
 export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, LogPartition } from '@agent-audit/kafka'

@@ -74,6 +74,8 @@ export {
   EVENTS_TABLE,
   LOGS_TABLE,
   logIdOf,
+  QUARANTINED_TABLE,
+  ROW_KEY,
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'

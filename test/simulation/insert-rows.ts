@@ -15,6 +15,9 @@ export interface Row {
   readonly runSeq: number
   /** Of a skipped row: duplicate, dead or hole. */
   readonly kind: string | undefined
+  /** Of an event. */
+  readonly eventId: string | undefined
+  readonly logTimeMs: number
   /** Of an event: its Avro bytes, the columns of the pipeline at their end included. */
   readonly bytes: Buffer
 }
@@ -24,6 +27,7 @@ interface Decoded {
   run_seq: number | null
   retention_class: string
   kind?: string
+  event_id?: string
   log_id: Uint8Array
   log_partition: number
   log_offset: number
@@ -36,7 +40,7 @@ const METADATA = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
 const LONG = avsc.Type.forSchema('long')
 /** Columns that are read, by table. The others are skipped: one of them is a number that JavaScript cannot hold. */
 const COLUMNS: Record<Table, readonly string[]> = {
-  audit_events: ['run_id', 'run_seq', 'retention_class'],
+  audit_events: ['run_id', 'run_seq', 'retention_class', 'event_id'],
   audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind'],
 }
 const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time']
@@ -80,6 +84,8 @@ function makeRow(table: Table, value: Decoded, bytes: Buffer): Row {
     runId: value.run_id === null ? undefined : Buffer.from(value.run_id).toString('hex'),
     runSeq: value.run_seq ?? -1,
     kind: value.kind,
+    eventId: value.event_id,
+    logTimeMs: value.log_time,
     bytes,
   }
 }
