@@ -101,3 +101,34 @@ describe('a row that the thief has inserted', () => {
     await second.stop()
   })
 })
+
+describe("a query of the thief's", () => {
+  it('cannot lift the limits of its memory and of its answer, as the reader cannot', async () => {
+    const { writer, reader } = store.dataDir
+    for (const user of [writer, reader]) {
+      for (const setting of ['max_memory_usage', 'max_memory_usage_for_user', 'max_result_bytes']) {
+        expect(Number(await store.send(`SELECT getSetting('${setting}')`, user))).toBeGreaterThan(0)
+        expect(await store.send(`SELECT 1 SETTINGS ${setting} = 0`, user)).toMatch(/^Code: 452\b/)
+      }
+    }
+  })
+
+  it("that kills the consumer's inserts, which ClickHouse lets the same user do, costs no record", async () => {
+    const log = await openEmbedded(store)
+    await log.append(0, encodeRun('a', 0, 1999))
+    let kills = 0
+    runConsumer({ ...environmentOf(store, log), BATCH_MAX_EVENTS: '200' }, ({ sink }) => ({
+      sink: {
+        ...sink,
+        async insert(insert) {
+          const answer = sink.insert(insert)
+          if (kills++ < 3)
+            await store.send(`KILL QUERY WHERE query_id = '${insert.queryId}' SYNC`, store.dataDir.writer)
+          return answer
+        },
+      },
+    }))
+    await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 2000, skipped: {} })
+    expect(kills).toBeGreaterThan(3)
+  })
+})
