@@ -31,6 +31,7 @@ export {
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
+export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
 export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export type { TimeWindow } from './connection/sql.ts'
 export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'

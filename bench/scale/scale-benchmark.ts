@@ -144,8 +144,9 @@ const QUESTIONS: readonly Question[] = [
     name: 'record at an offset',
     async ask(sink, { logPartition, offsets }) {
       const offset = offsets - 2
-      const record = { runId: runAt(offset, offset % 10), runSeq: seqAt(offset, logPartition.partition) }
-      expectSame(await sink.identityAt(logPartition, offset), record)
+      const [row] = await sink.rowsBetween(logPartition, { first: offset, last: offset }, 'counting')
+      const record = [runAt(offset, offset % 10), seqAt(offset, logPartition.partition)]
+      expectSame([row?.runId, row?.runSeq], record)
     },
   },
 ]

@@ -8,6 +8,7 @@ import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
 import { addTrail } from './commands/trail.ts'
+import { addQuarantine } from './commands/quarantine.ts'
 import { addVerify } from './commands/verify.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
@@ -75,7 +76,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addSetup, addSpool])
+  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addQuarantine, addSetup, addSpool])
     add(program, terminal, exit)
   return program
 }

@@ -50,13 +50,13 @@ export function createMetrics(): Metrics {
     }),
     failed: new Counter({
       name: 'audit_inserts_not_stored_total',
-      help: 'Inserts that were refused, or had no clear answer.',
+      help: 'Inserts that were refused, had no clear answer, or left no rows.',
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
     stopped: new Gauge({
       name: 'audit_partition_stopped',
-      help: '1 while a partition is stopped: too many dead letters in a row, or a batch that cannot be unpacked.',
+      help: '1 while a partition is stopped: too many dead letters in a row, a batch that cannot be unpacked, or rows not of its log.',
       labelNames,
       registers,
     }),
@@ -152,7 +152,10 @@ function createObserver(
   }
   markRunning()
   return {
-    recovered: (next) => lag.recovered(next),
+    recovered(next) {
+      markRunning()
+      lag.recovered(next)
+    },
     writing: (batch) => lag.noteOldest(batch.firstLogTimeMs),
     written(batch) {
       markRunning()
@@ -176,10 +179,15 @@ function createObserver(
       log.error({ ...labels, table, ...offsets, answer: answer.kind, reason }, NOT_STORED[answer.kind])
     },
     committed: (answer) => meters.commits.inc({ ...labels, answer }),
+    rowsMissing({ first, last }, found) {
+      meters.failed.inc({ ...labels, answer: 'missing' })
+      const missing = last - first + 1 - found
+      log.error({ ...labels, first, last, missing }, 'ClickHouse acknowledged rows that are not in its tables')
+    },
     recovering: () => log.info(labels, 'recovering the partition'),
     stopped(at, deadInARow) {
       meters.stopped.set(labels, 1)
-      if (at.kind === 'unreadable') {
+      if (at.kind !== 'stopped') {
         stopped.set(`${topic}/${partition}`, at.error.message)
         log.fatal({ ...labels, code: at.error.code }, `partition stopped: ${at.error.message}`)
         return

@@ -21,6 +21,7 @@ export {
   type RecordIdentity,
   type Sink,
   type StoredRecord,
+  type StoredRow,
   type Table,
 } from './pipeline/sink.ts'
 export type { Assignment, CommitAnswer, Committed, LogRecord, LogSlice, Source, LogPartition } from '@agent-audit/kafka'

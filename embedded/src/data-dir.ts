@@ -51,10 +51,28 @@ const READER = 'audit_reader'
 
 type TrailServer = ClickHouseServer<typeof WRITER | typeof READER>
 
+/**
+ * What one query may take from the server. The limits of memory and answers cannot be changed by the user; that of time can,
+ * since the consumer sends a shorter one with each query.
+ */
+function limits(of: {
+  readonly seconds: number
+  readonly memoryGiB: number
+  readonly resultGiB: number
+}): Pick<UserSpec, 'settings' | 'constSettings'> {
+  const settings = {
+    max_execution_time: String(of.seconds),
+    max_memory_usage: String(of.memoryGiB * 2 ** 30),
+    max_memory_usage_for_user: String(of.memoryGiB * 2 ** 30),
+    max_result_bytes: String(of.resultGiB * 2 ** 30),
+  }
+  return { settings, constSettings: ['max_memory_usage', 'max_memory_usage_for_user', 'max_result_bytes'] }
+}
+
 /** The users that a server of a trail has beside `admin`. */
 export const TRAIL_USERS: readonly UserSpec<typeof WRITER | typeof READER>[] = [
-  { name: WRITER, grants: writerGrants(DEFAULT_DATABASE) },
-  { name: READER, grants: readerGrants(DEFAULT_DATABASE) },
+  { name: WRITER, grants: writerGrants(DEFAULT_DATABASE), ...limits({ seconds: 600, memoryGiB: 2, resultGiB: 1 }) },
+  { name: READER, grants: readerGrants(DEFAULT_DATABASE), ...limits({ seconds: 3600, memoryGiB: 3, resultGiB: 10 }) },
 ]
 
 /**

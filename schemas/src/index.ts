@@ -76,6 +76,8 @@ export {
   isBelowDefaultTopic,
   LOGS_TABLE,
   logIdOf,
+  QUARANTINED_TABLE,
+  ROW_KEY,
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'

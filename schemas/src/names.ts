@@ -12,6 +12,10 @@ export const LOGS_TABLE = 'audit_logs'
 /** Expiry notes: the offsets, and the numbers of runs, that retention drops. */
 export const EXPIRED_TABLE = 'audit_expired'
 export const EXPIRED_RUNS_TABLE = 'audit_expired_runs'
+/** Forged rows that count no more. */
+export const QUARANTINED_TABLE = 'audit_quarantined'
+/** SQL expressions that tell the rows of one offset apart, for rows of both tables (an event has the kind event) and for the quarantine. */
+export const ROW_KEY = `toString(kind), ifNull(hex(run_id), ''), ifNull(run_seq, -1), ifNull(toString(event_id), ''), log_time`
 
 /**
  * Identity of a log: the first 8 bytes of SHA-256 over the Kafka cluster id (or the embedded log's UUID), a NUL and the

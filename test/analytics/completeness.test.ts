@@ -50,6 +50,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`completeness ${NO_CLICKHOUSE ?? ''
       events: 4,
       skipped: { duplicate: 1, dead: 1, hole: 1 },
       expired: 0,
+      quarantined: 0,
       partitions: [
         {
           log_id: LOG_ID,

@@ -21,6 +21,7 @@ const OBSERVER: PartitionObserver = {
   written: NOTHING,
   inserted: NOTHING,
   notInserted: NOTHING,
+  rowsMissing: NOTHING,
   recovering: NOTHING,
   stopped: NOTHING,
   ended: NOTHING,
@@ -63,7 +64,9 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
     accounted: async () => [],
     expired: async () => [],
     deadInARow: async () => 0,
-    identityAt: async () => undefined,
+    countOffsets: async (_, { first, last }) => last - first + 1,
+    rowsBetween: async () => [],
+    quarantined: async () => [],
     highestSeqs: async () => new Map(),
     stored: async () => [],
     async insert({ fencedAt, deadline }) {

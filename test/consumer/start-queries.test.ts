@@ -54,8 +54,13 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
     [{ first: ROWS - 1, last: ROWS - 1 }],
     ROWS + EDGES,
   ],
-  ['record at an offset', (sink) => sink.identityAt(LOG_PARTITION, END - 2), NEWEST, EDGES],
-  ['record at a skipped offset', (sink) => sink.identityAt(LOG_PARTITION, END - 1), undefined, EDGES],
+  [
+    'rows at offsets',
+    (sink) => sink.rowsBetween(LOG_PARTITION, { first: END - 2, last: END - 1 }, 'counting'),
+    [expect.objectContaining({ kind: 'event', ...NEWEST }), expect.objectContaining({ kind: 'dead', runId: null })],
+    2 * EDGES,
+  ],
+  ['number of offsets', (sink) => sink.countOffsets(LOG_PARTITION, { first: END - 10, last: END }), 10, 2 * EDGES],
   ['highest run_seq', (sink) => sink.highestSeqs(LOG_PARTITION, [RUN]), new Map([[RUN, ROWS - 1]]), ROWS + EDGES],
   [
     'records stored already',

@@ -45,7 +45,9 @@ export async function insertsOf(
     accounted: () => Promise.resolve([]),
     expired: () => Promise.resolve([]),
     deadInARow: () => Promise.resolve(0),
-    identityAt: () => Promise.resolve(undefined),
+    countOffsets: (_, range) => Promise.resolve(range.last - range.first + 1),
+    rowsBetween: () => Promise.resolve([]),
+    quarantined: () => Promise.resolve([]),
     highestSeqs: () => Promise.resolve(new Map()),
     stored: () => Promise.resolve([]),
     insert(insert) {
@@ -64,6 +66,7 @@ export async function insertsOf(
       written: nothing,
       inserted: nothing,
       notInserted: nothing,
+      rowsMissing: nothing,
       recovering: nothing,
       stopped: nothing,
       ended: nothing,

@@ -89,9 +89,16 @@ describe.each([
     expect(await sink.accounted(logPartition, 14)).toEqual([{ first: 14, last: 15 }])
     expect(await sink.accounted({ ...logPartition, partition: 4 }, 0)).toEqual([])
     const [a, b] = [runIdOf('a').toString('hex'), runIdOf('b').toString('hex')]
-    expect(await sink.identityAt(logPartition, 11)).toEqual({ runId: a, runSeq: 5 })
-    expect(await sink.identityAt(logPartition, 13)).toBe(undefined)
-    expect(await sink.identityAt(logPartition, 16)).toBe(undefined)
+    const logTimeMs = Date.UTC(2026, 1, 1)
+    expect(await sink.rowsBetween(logPartition, { first: 11, last: 13 }, 'counting')).toEqual([
+      { offset: 11, kind: 'event', runId: a, runSeq: 5, eventId: expect.stringMatching(/^[0-9a-f-]{36}$/), logTimeMs },
+      { offset: 12, kind: 'event', runId: a, runSeq: 6, eventId: expect.stringMatching(/^[0-9a-f-]{36}$/), logTimeMs },
+      { offset: 13, kind: 'dead', runId: null, runSeq: null, eventId: null, logTimeMs },
+    ])
+    expect(await sink.rowsBetween(logPartition, { first: 16, last: 20 }, 'counting')).toEqual([])
+    expect(await sink.quarantined(logPartition)).toEqual([])
+    expect(await sink.countOffsets(logPartition, { first: 0, last: 12 })).toBe(3)
+    expect(await sink.countOffsets(logPartition, { first: 12, last: 99 })).toBe(4)
     expect(await sink.deadInARow(logPartition, 15, 10)).toBe(2)
     expect(await sink.deadInARow(logPartition, 15, 1)).toBe(1)
     expect(await sink.deadInARow(logPartition, 13, 10)).toBe(0)

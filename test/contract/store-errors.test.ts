@@ -104,7 +104,7 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
     await using analytics = connectAnalytics(server)
     const logPartition = { logId: Buffer.alloc(8), topic: 'audit.events', partition: 0 }
     const asked = [
-      sink.identityAt(logPartition, 0),
+      sink.rowsBetween(logPartition, { first: 0, last: 0 }, 'counting'),
       analytics.rows('SELECT run_id FROM {database:Identifier}.audit_events'),
     ]
     const errors = await Promise.all(asked.map((answer) => answer.catch((error: unknown) => error)))

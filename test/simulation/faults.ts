@@ -21,6 +21,7 @@ export const CALL_FAULTS = [
   'insert: answer dropped after landing',
   'insert: unclear answer, nothing landed',
   'insert: refused, too many parts',
+  'insert: acknowledged, its token was used before',
   'insert: sent twice by a proxy',
 ] as const
 
@@ -38,6 +39,7 @@ export const EVENT_FAULTS = [
   'store: killed',
   'store: power lost',
   'store: clock stepped back',
+  'store: row forged',
 ] as const
 
 /** Conditions of a whole run, counted where they occur. */

@@ -2,10 +2,10 @@
 import { type Consumer, createConsumer, readSettings, type Settings } from '@agent-audit/consumer'
 import { BufferMemory, createRecordCheck } from '@agent-audit/consumer/pipeline'
 import { TrailError } from '@agent-audit/schemas'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import type { ModelGroup } from './model-group.ts'
 import { createModelSink } from './model-sink.ts'
-import { createModelSource, TOPIC } from './model-source.ts'
+import { createModelSource, LOG_ID, TOPIC } from './model-source.ts'
 import type { ModelStore } from './model-store.ts'
 import { Process } from './process.ts'
 import type { World } from './world.ts'
@@ -17,7 +17,6 @@ interface Instance {
 }
 
 const GROUP_ID = 'writer'
-const silent = pino({ level: 'silent' })
 
 export class Fleet {
   readonly #world: World
@@ -122,9 +121,29 @@ export class Fleet {
     })
   }
 
+  /** A partition has stopped: an operator looks for forged rows, and anything else is a violation. */
+  #log(process: Process): Logger {
+    const { kernel, random } = this.#world
+    return pino(
+      { level: 'fatal', base: null },
+      {
+        write: (line: string) => {
+          const { partition, code, msg } = JSON.parse(line) as { partition: number; code?: string; msg: string }
+          const key = `${LOG_ID.toString('hex')}/${partition}`
+          const wrong = `${process.name} stopped: ${code}: ${msg.replace('partition stopped: ', '')}`
+          const look = (): void => {
+            if (process.alive && !this.#store.forgery.repair(key)) this.#world.fail(wrong)
+          }
+          if (this.#store.forgery.counting(key).length === 0) look()
+          else kernel.after(random.between(0, 3000), () => void this.#store.forgery.repair(key))
+        },
+      },
+    )
+  }
+
   #consumer(process: Process): Consumer {
     const parts = { world: this.#world, process }
-    return createConsumer(this.#settings, silent, () => ({
+    return createConsumer(this.#settings, this.#log(process), () => ({
       source: createModelSource({ ...parts, group: this.#group }),
       sink: createModelSink({ ...parts, store: this.#store, groupId: GROUP_ID }),
       clock: process.clock,

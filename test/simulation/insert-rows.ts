@@ -15,11 +15,13 @@ export interface Row {
   readonly runSeq: number
   /** Of a skipped row: duplicate, dead or hole. */
   readonly kind: string | undefined
-  readonly eventId: string
   /** Of a skipped row: the record's bytes that it keeps. */
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers: string | null
+  /** Of an event. */
+  readonly eventId: string | undefined
+  readonly logTimeMs: number
   /** Of an event: its Avro bytes, the columns of the pipeline at their end included. */
   readonly bytes: Buffer
 }
@@ -89,10 +91,11 @@ function makeRow(table: Table, value: Decoded, bytes: Buffer): Row {
     runId: value.run_id === null ? undefined : Buffer.from(value.run_id).toString('hex'),
     runSeq: value.run_seq ?? -1,
     kind: value.kind,
-    eventId: value.event_id ?? '',
     key: value.key ?? null,
     value: value.value ?? null,
     headers: value.headers ?? null,
+    eventId: value.event_id,
+    logTimeMs: value.log_time,
     bytes,
   }
 }

@@ -1,6 +1,13 @@
 /** The sink of one process: the model store, behind a network that loses, delays and repeats. */
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import type { ClickHouseSink, Insert, InsertAnswer, LogPartition, OffsetRange } from '@agent-audit/consumer/pipeline'
+import type {
+  ClickHouseSink,
+  Insert,
+  InsertAnswer,
+  LogPartition,
+  OffsetRange,
+  StoredRow,
+} from '@agent-audit/consumer/pipeline'
 import { decodeRows, type Row } from './insert-rows.ts'
 import { describeRows, type ModelStore } from './model-store.ts'
 import type { Process } from './process.ts'
@@ -32,17 +39,35 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
     runningInserts: (logPartition) =>
       ask(`running p${logPartition.partition}`, () => store.runningInserts(logPartition)),
     accounted: (logPartition, from) =>
-      ask(`accounted p${logPartition.partition} from ${from}`, () => rangesOf(store.rowsOf(logPartition), from)),
+      ask(`accounted p${logPartition.partition} from ${from}`, () => rangesOf(offsetsOf(store, logPartition), from)),
+    countOffsets: (logPartition, { first, last }) =>
+      ask(
+        `count p${logPartition.partition} from ${first} to ${last}`,
+        () => [...offsetsOf(store, logPartition)].filter((offset) => offset >= first && offset <= last).length,
+      ),
     expired: (logPartition, from) =>
       ask(`expired p${logPartition.partition} from ${from}`, () => rangesOf(store.notedIn(logPartition), from)),
     deadInARow: (logPartition, below, limit) =>
       ask(`dead in a row p${logPartition.partition} below ${below}`, () =>
         deadInARow(store, logPartition, { below, limit }),
       ),
-    identityAt: (logPartition, offset) =>
-      ask(`identity p${logPartition.partition} at ${offset}`, () => {
-        const row = store.rowsOf(logPartition).get(offset)
-        return row?.runId === undefined ? undefined : { runId: row.runId, runSeq: row.runSeq }
+    rowsBetween: (logPartition, { first, last }, which) =>
+      ask(`${which} rows p${logPartition.partition} from ${first} to ${last}`, () => {
+        const forged = store.forgery[which](keyOf(logPartition))
+        const rows = which === 'counting' ? [...store.rowsOf(logPartition).values()].map(toStoredRow) : []
+        return [...rows, ...forged]
+          .filter(({ offset }) => offset >= first && offset <= last)
+          .toSorted((one, other) => one.offset - other.offset)
+      }),
+    quarantined: (logPartition) =>
+      ask(`quarantined p${logPartition.partition}`, () => {
+        const key = keyOf(logPartition)
+        const counting = new Set([
+          ...store.rowsOf(logPartition).keys(),
+          ...store.forgery.counting(key).map(({ offset }) => offset),
+        ])
+        const all = [...new Set(store.forgery.offsets(key))]
+        return all.filter((offset) => !counting.has(offset)).toSorted((a, b) => a - b)
       }),
     highestSeqs: (logPartition, runIds) =>
       ask(`highest p${logPartition.partition}`, () => highestSeqs(store, logPartition, runIds)),
@@ -126,6 +151,20 @@ function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, h
   kernel.after(random.between(0.1, 1.5 * world.timing.leaseMs), () => {
     if (store.life === life) store.receive(insert, rows, heard)
   })
+}
+
+function keyOf({ logId, partition }: LogPartition): string {
+  return `${logId.toString('hex')}/${partition}`
+}
+
+/** Offsets with a row. */
+function offsetsOf(store: ModelStore, logPartition: LogPartition): Set<number> {
+  return new Set([...store.rowsOf(logPartition).keys(), ...store.forgery.offsets(keyOf(logPartition))])
+}
+
+function toStoredRow({ offset, kind = 'event', runId, runSeq, eventId, logTimeMs }: Row): StoredRow {
+  const [run, seq] = runId === undefined ? [null, null] : [runId, runSeq]
+  return { offset, kind, runId: run, runSeq: seq, eventId: eventId ?? null, logTimeMs }
 }
 
 function rangesOf(keyed: Pick<ReadonlyMap<number, unknown>, 'keys'>, from: number): OffsetRange[] {

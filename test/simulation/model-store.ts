@@ -4,6 +4,7 @@
  */
 import { insertPrefix, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
+import { ModelForgery } from './model-forgery.ts'
 import { ModelRetention } from './model-retention.ts'
 import type { World } from './world.ts'
 
@@ -35,6 +36,7 @@ export class ModelStore {
   readonly #identities = new Map<string, Map<string, number>>()
   readonly #running = new Set<Running>()
   readonly retention: ModelRetention
+  readonly forgery: ModelForgery
   /** Deduplication tokens of inserts that landed. */
   readonly #tokens = new Set<string>()
   readonly #world: World
@@ -46,6 +48,7 @@ export class ModelStore {
   constructor(world: World) {
     this.#world = world
     this.retention = new ModelRetention(world, () => this.#partitions())
+    this.forgery = new ModelForgery(world)
   }
 
   get down(): boolean {
@@ -155,6 +158,9 @@ export class ModelStore {
     if (faults.strikes('insert: refused, too many parts')) {
       return this.#finish(running, { kind: 'refused', reason: 'code 252: too many parts' })
     }
+    if (faults.strikes('insert: acknowledged, its token was used before') && this.#drop(running.rows)) {
+      return this.#finish(running, { kind: 'stored' })
+    }
     if (faults.strikes('insert: unclear answer, nothing landed')) {
       return this.#finish(running, { kind: 'unclear', reason: 'code 241: memory limit' })
     }
@@ -166,6 +172,12 @@ export class ModelStore {
       this.#land(running)
       this.#finish(running, { kind: 'stored' })
     })
+  }
+
+  #drop(rows: readonly Row[]): boolean {
+    const [first] = rows
+    const offsets = rows.map(({ offset }) => offset)
+    return first !== undefined && this.forgery.drop(`${first.logId}/${first.partition}`, offsets)
   }
 
   /** The table's constraints. */

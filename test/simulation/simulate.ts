@@ -9,6 +9,7 @@ import { ModelPartition } from './model-log.ts'
 import { ModelStore } from './model-store.ts'
 import { accountedUpTo, findFault } from './oracle.ts'
 import { Producer } from './workload.ts'
+import { LOG_ID } from './model-source.ts'
 import { World } from './world.ts'
 
 export interface Outcome {
@@ -21,8 +22,8 @@ export interface Outcome {
   readonly offsets: number
 }
 
-/** How long the end may take after the last fault, milliseconds: leases and sessions have to expire. */
-const RECOVERY_LIMIT_MS = 60_000
+/** How long the end may take after the last fault, milliseconds: leases and sessions have to expire, a stopped partition pauses. */
+const RECOVERY_LIMIT_MS = 150_000
 const DRAIN_LIMIT_MS = 10_000
 const MAX_PARTITIONS = 4
 
@@ -163,12 +164,21 @@ class Simulation {
       'store: killed': () => this.#crash(false),
       'store: power lost': () => this.#crash(true),
       'store: clock stepped back': () => this.#store.stepBack(),
+      'store: row forged': () => this.#forge(),
     }
     actions[fault]()
   }
 
   #crash(power: boolean): void {
     if (!this.#store.down) this.#store.crash(power)
+  }
+
+  /** A little ahead, where a record may soon be, or as far ahead as an offset goes. */
+  #forge(): void {
+    const { random } = this.#world
+    const log = random.pick(this.#group.partitions)
+    const ahead = random.chance(0.2) ? 10 ** 15 : random.below(6)
+    this.#store.forgery.forge(`${LOG_ID.toString('hex')}/${log.partition}`, accountedUpTo(this.#store, log) + ahead)
   }
 
   #setCommitted(metadata: string | undefined): void {

@@ -8,7 +8,8 @@ function read(path: string): string {
 }
 
 function grantsOf(user: string): string[] {
-  const section = read('deploy/clickhouse/users.d/audit.xml').split(`<${user}>`)[1]?.split(`</${user}>`)[0] ?? ''
+  const users = read('deploy/clickhouse/users.d/audit.xml').split('<users>')[1] ?? ''
+  const section = users.split(`<${user}>`)[1]?.split(`</${user}>`)[0] ?? ''
   const grants = section.split('<grants>')[1] ?? ''
   return [...grants.matchAll(/<query>(.*)<\/query>/g)].map(([, grant = '']) => grant)
 }
@@ -17,6 +18,23 @@ it('the users of docker-compose.yml have the grants of the contract', () => {
   expect(grantsOf('audit_writer')).toEqual(writerGrants('audit'))
   expect(grantsOf('audit_reader')).toEqual(readerGrants('audit'))
 })
+
+it.each(['audit_writer', 'audit_reader'])(
+  'the profile of %s bounds memory, time and answers, and no query can lift it',
+  (user) => {
+    const file = read('deploy/clickhouse/users.d/audit.xml')
+    const [, profiles = ''] = /<profiles>([^]*)<\/profiles>/.exec(file) ?? []
+    const profile = profiles.split(`<${user}>`)[1]?.split(`</${user}>`)[0] ?? ''
+    for (const setting of ['max_execution_time', 'max_memory_usage', 'max_result_bytes']) {
+      const [, limit] = new RegExp(`^\\s*<${setting}>(\\d+)</${setting}>$`, 'm').exec(profile) ?? []
+      expect(Number(limit)).toBeGreaterThan(0)
+      // 0 would be no limit.
+      expect(profile).toContain(`<${setting}><min>1</min><max>${limit}</max></${setting}>`)
+    }
+    expect(profile).toContain('<max_memory_usage_for_user><const/></max_memory_usage_for_user>')
+    expect(file.split('</profiles>')[1]).toContain(`<profile>${user}</profile>`)
+  },
+)
 
 it('docker-compose.yml and the jars are the same version of Kafka', () => {
   const image = /apache\/kafka:(\S+)/.exec(read('docker-compose.yml'))?.[1]

@@ -1,6 +1,7 @@
 /** Figures of each agent, and the number of stored events by type. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import { exactSum, number, numbersOf, text } from '../connection/rows.ts'
 import { ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
@@ -36,7 +37,8 @@ export interface EventCount {
 const DEFAULT_LIMIT = 50
 
 /** Sums up the window by agent, busiest first. Excludes the trail's own sessions (`trail:<run>`). */
-export async function agents(analytics: Analytics, options: AgentsOptions = {}): Promise<AgentSummary[]> {
+export async function agents(connection: Analytics, options: AgentsOptions = {}): Promise<AgentSummary[]> {
+  const { analytics } = await withoutQuarantined(connection)
   const { condition, parameters } = windowOf(options)
   const rows = await analytics.rows<Record<keyof AgentSummary, unknown>>(
     `SELECT agent_id, uniqExact(session_id) AS sessions, count() AS events,
@@ -66,9 +68,10 @@ export async function agents(analytics: Analytics, options: AgentsOptions = {}):
 
 /** Counts the stored events by type, most frequent first: all events, or those of one run (`runId`, 32 hex digits). */
 export async function eventCounts(
-  analytics: Analytics,
+  connection: Analytics,
   options: { readonly runId?: string | undefined } = {},
 ): Promise<EventCount[]> {
+  const { analytics } = await withoutQuarantined(connection)
   const ofRun = options.runId === undefined ? '' : 'WHERE run_id = unhex({runId:String})'
   const rows = await analytics.rows<Record<keyof EventCount, unknown>>(
     `SELECT event_type, count() AS events

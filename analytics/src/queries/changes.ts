@@ -5,6 +5,7 @@
  */
 import { EVENTS_TABLE, EXPIRED_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RecordPosition } from './dead-letters.ts'
 import { EVENT_COLUMNS, toEvent, type TrailEvent } from './session-trail.ts'
@@ -89,11 +90,13 @@ interface Partition {
 
 class ChangeReader implements Changes {
   held: RecordPosition[] = []
-  readonly #analytics: Analytics
+  readonly #connection: Analytics
+  #analytics: Analytics
   readonly #positions = new Map<string, RecordPosition>()
   #pageEvents = FIRST_PAGE_EVENTS
 
   constructor(analytics: Analytics, cursor: Cursor) {
+    this.#connection = analytics
     this.#analytics = analytics
     for (const position of cursor) this.#moveTo(position)
   }
@@ -104,6 +107,7 @@ class ChangeReader implements Changes {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TrailEvent, void, undefined> {
     this.held = []
+    this.#analytics = (await withoutQuarantined(this.#connection)).analytics
     for (const row of await this.#analytics.rows<Row>(PARTITIONS)) {
       yield* this.#readPartition({
         log: text(row, 'log'),

@@ -6,6 +6,7 @@
  */
 import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import type { Row } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
 import { parseJsonField } from './json-field.ts'
@@ -140,10 +141,11 @@ export function sessionEvents<Field extends TrailField>(
   fields: readonly Field[],
 ): AsyncGenerator<Pick<TrailEvent, Field | 'exact'>>
 export async function* sessionEvents(
-  analytics: Analytics,
+  connection: Analytics,
   sessionId: string,
   only?: readonly TrailField[],
 ): AsyncGenerator<TrailEvent> {
+  const { analytics } = await withoutQuarantined(connection)
   const fields = only === undefined ? FIELDS : FIELDS.filter(({ name }) => only.includes(name as TrailField))
   const columns = only === undefined ? EVENT_COLUMNS : fields.map(readable).join(', ')
   for (const page of await analytics.rows<Row>(pagesQuery(fields), { sessionId })) {

@@ -1,6 +1,7 @@
 /** The list of sessions: one row a session. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import { exactSum, number, numbersOf, text } from '../connection/rows.ts'
 import { clockOf, ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
 
@@ -40,7 +41,8 @@ const DEFAULT_LIMIT = 50
  * Lists the sessions with an event in the window, the latest by the window's time first. The figures of a session count all of its events, also those
  * outside of the window. Excludes the trail's own sessions (`trail:<run>`).
  */
-export async function sessions(analytics: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
+export async function sessions(connection: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
+  const { analytics } = await withoutQuarantined(connection)
   const { condition, parameters } = windowOf(options)
   const clock = clockOf(options)
   const ofAgent = options.agent === undefined ? '' : 'AND agent_id = {agent:String}'

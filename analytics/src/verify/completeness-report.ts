@@ -13,6 +13,8 @@ export interface Completeness {
   readonly skipped: { readonly duplicate: number; readonly dead: number; readonly hole: number }
   /** Offsets that retention has dropped, as expiry notes say. */
   readonly expired: number
+  /** Forged rows that are in quarantine. No other figure counts them: an offset that has no other row is missing. */
+  readonly quarantined: number
   readonly partitions: readonly PartitionReport[]
   readonly runs: readonly RunReport[]
   /** Records that could not be stored, the latest first, with their replays. */

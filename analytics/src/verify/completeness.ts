@@ -5,6 +5,7 @@
 import { checkPartitions } from './check-partitions.ts'
 import { checkRuns, type TakeRun } from './check-runs.ts'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import { deadLetters } from '../queries/dead-letters.ts'
 import type { Completeness, CompletenessSummary, RunReport } from './completeness-report.ts'
 
@@ -22,12 +23,12 @@ const DEFAULT_MAX_FINDINGS = 10_000
  */
 export async function completeness(analytics: Analytics, options: CompletenessOptions = {}): Promise<Completeness> {
   const runs: RunReport[] = []
-  const { verdict, events, skipped, expired, partitions, ...rest } = await checkCompleteness(
+  const { verdict, events, skipped, expired, quarantined, partitions, ...rest } = await checkCompleteness(
     analytics,
     (run) => void runs.push(run),
     options,
   )
-  return { verdict, events, skipped, expired, partitions, runs, ...rest }
+  return { verdict, events, skipped, expired, quarantined, partitions, runs, ...rest }
 }
 
 /**
@@ -37,11 +38,12 @@ export async function completeness(analytics: Analytics, options: CompletenessOp
  * @throws TrailError as {@link Analytics.rows}: then the check has no result, whatever `take` got.
  */
 export async function checkCompleteness(
-  analytics: Analytics,
+  connection: Analytics,
   take: TakeRun,
   options: CompletenessOptions = {},
 ): Promise<CompletenessSummary> {
   const limit = options.maxFindings ?? DEFAULT_MAX_FINDINGS
+  const { analytics, rows: quarantined } = await withoutQuarantined(connection)
   const partitions = await checkPartitions(analytics, limit)
   const runs = await checkRuns(analytics, limit, take)
   const dead = partitions.reports.some((report) => report.dead_letters > 0)
@@ -53,6 +55,7 @@ export async function checkCompleteness(
     events: sum('events'),
     skipped: { duplicate: sum('duplicates'), dead: sum('dead_letters'), hole: sum('holes') },
     expired: sum('expired'),
+    quarantined,
     partitions: partitions.reports,
     dead_letters: letters,
     truncated: partitions.truncated || runs.truncated || letters.length >= limit,

@@ -72,9 +72,14 @@ export function completenessReport(report: CompletenessSummary, runs: RunSummary
     listed(runs.findings, runs.found),
     openRuns(runs),
     deadLetters(report),
+    quarantinedRows(report),
     report.truncated ? '\nthere are more gaps, repeats or dead letters than this report names\n' : '',
   ]
   return parts.join('')
+}
+
+function quarantinedRows({ quarantined }: CompletenessSummary): string {
+  return quarantined === 0 ? '' : `\n${counted(quarantined, 'row')} in quarantine, not counted above\n`
 }
 
 function verdictLine(report: CompletenessSummary, runs: RunSummary, paint: Paint): string {

@@ -4,12 +4,15 @@
  * group has replaced gets no lease, and the server refuses the inserts that it sent before.
  *
  * The metadata is "busy F" while inserts may be under way, and "clean" when none is: then the next owner need not wait.
+ *
+ * Below a committed offset the tables are not searched again. So the rows of acknowledged inserts are counted before a commit
+ * moves it: an insert whose deduplication token ClickHouse knows already is acknowledged and leaves no row.
  */
 import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import type { Clock } from './clock.ts'
 import type { PartitionObserver } from './observer.ts'
-import type { Sink } from './sink.ts'
+import type { OffsetRange, Sink } from './sink.ts'
 
 /** The times that an insert is sent with, milliseconds of the server's clock. */
 export interface Lease {
@@ -31,6 +34,19 @@ export function readFence(metadata: string | undefined): FenceState {
   if (metadata === CLEAN) return { kind: 'clean' }
   const fencedAt = BUSY.exec(metadata ?? '')?.[1]
   return fencedAt === undefined ? { kind: 'unknown' } : { kind: 'busy', fencedAt: Number(fencedAt) }
+}
+
+/** Offsets below a commit have no row, though ClickHouse acknowledged their inserts. The commit was not sent. */
+export class RowsMissing extends Error {
+  readonly range: OffsetRange
+  /** Offsets of the range with a row. */
+  readonly found: number
+
+  constructor(range: OffsetRange, found: number) {
+    super(`${range.last - range.first + 1 - found} of the offsets ${range.first} to ${range.last} have no row`)
+    this.range = range
+    this.found = found
+  }
 }
 
 export interface FenceOptions {
@@ -55,6 +71,10 @@ export class Fence {
   readonly #options: FenceOptions
   #lease: Lease | undefined
   #renewAt = 0
+  /** Every offset below it was seen to be accounted for. */
+  #countedTo = 0
+  /** Offsets above it that have a row, which does not account for them. */
+  #quarantined: readonly number[] = []
 
   constructor(assignment: Assignment, { sink, clock, observer }: FenceParts, options: FenceOptions) {
     this.#assignment = assignment
@@ -62,6 +82,16 @@ export class Fence {
     this.#clock = clock
     this.#observer = observer
     this.#options = options
+  }
+
+  /**
+   * Call it after a recovery.
+   * @param next - First offset that is not accounted for.
+   * @param quarantined - Offsets from there on whose every row is quarantined.
+   */
+  recovered(next: number, quarantined: readonly number[]): void {
+    this.#countedTo = next
+    this.#quarantined = quarantined
   }
 
   get held(): boolean {
@@ -75,11 +105,13 @@ export class Fence {
 
   /**
    * Returns a lease to insert under, taking or renewing it with a commit of `next` where needed.
-   * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin.
+   * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin;
+   * {@link RowsMissing}: then recover.
    */
   async hold(next: number): Promise<Lease> {
     if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#assignment.ended.aborted)
       return this.#lease
+    await this.#expectRows(next)
     // Read the local clock first: the latency of the server's answer then only shortens the lease.
     const asked = this.#clock.now()
     const fencedAt = await this.#sink.now()
@@ -97,8 +129,23 @@ export class Fence {
    * @throws as {@link hold}.
    */
   async release(next: number): Promise<void> {
+    await this.#expectRows(next)
     this.#lease = undefined
     await this.#commit(next, CLEAN)
+  }
+
+  async #expectRows(next: number): Promise<void> {
+    const range = { first: this.#countedTo, last: next - 1 }
+    if (range.first > range.last) return
+    const found = (await this.#sink.countOffsets(this.#assignment, range)) - (await this.#countQuarantined(range))
+    if (found !== next - range.first) throw new RowsMissing(range, found)
+    this.#countedTo = next
+  }
+
+  async #countQuarantined({ first, last }: OffsetRange): Promise<number> {
+    const within = (offset: number): boolean => offset >= first && offset <= last
+    if (!this.#quarantined.some(within)) return 0
+    return (await this.#sink.quarantined(this.#assignment)).filter(within).length
   }
 
   async #commit(next: number, metadata: string): Promise<void> {

@@ -1,8 +1,16 @@
 /** The seam to the metrics and logs of the pipeline. */
 import type { CommitAnswer } from '@agent-audit/kafka'
+import type { IntegrityError } from '@agent-audit/schemas'
 import type { Batch } from './batch.ts'
 import type { Stop } from './cut.ts'
 import type { InsertAnswer, Table } from './sink.ts'
+
+/** Log and tables do not belong together, or a row was forged (docs/runbooks/forged-rows.md): the partition takes no record. */
+export interface Replaced {
+  readonly kind: 'replaced'
+  /** `LOG_REPLACED`, with the offset. */
+  readonly error: IntegrityError
+}
 
 /** Receives the events of a partition's writer. */
 export interface PartitionObserver {
@@ -13,12 +21,14 @@ export interface PartitionObserver {
   written(batch: Batch): void
   inserted(table: Table, ms: number): void
   notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
+  /** Acknowledged rows are not in the tables: `found` of the offsets have one. The partition recovers. */
+  rowsMissing(offsets: { first: number; last: number }, found: number): void
   recovering(): void
   /**
-   * Too many dead letters in a row, and the next record is bad too; or the next batch cannot be unpacked. The partition takes
-   * no record until that one is good.
+   * Too many dead letters in a row, and the next record is bad too; or the next batch cannot be unpacked; or log and tables do
+   * not belong together. The partition takes no record until that is repaired.
    */
-  stopped(at: Stop, deadInARow: number): void
+  stopped(at: Stop | Replaced, deadInARow: number): void
   /** The assignment has ended. Later events are those of the next owner. */
   ended(): void
   committed(answer: CommitAnswer): void

@@ -16,6 +16,8 @@
  *   stopped    too many dead letters in a row point to a broken deployment, not to bad records: leave the partition clean,
  *              take no record, and check from time to time whether the next one has become good
  *   unreadable the log holds a batch that cannot be unpacked: store what precedes it, then as for stopped
+ *   missing    acknowledged rows are not in the tables: no commit goes above them; recover, and write them again
+ *   replaced   a row of an earlier owner is not that of the log: take no record, recover again from time to time
  */
 import type { Assignment, LogSlice } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
@@ -27,8 +29,9 @@ import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
 import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
-import { Fence, type FenceOptions } from './fence.ts'
-import type { PartitionObserver } from './observer.ts'
+import { readCompared } from './compare.ts'
+import { Fence, type FenceOptions, RowsMissing } from './fence.ts'
+import type { PartitionObserver, Replaced } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
 import { insertPrefix, type Sink, type Table } from './sink.ts'
 
@@ -49,21 +52,23 @@ export interface WriterParts {
 
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
 const REFUSED_PAUSE_MS = { first: 250, longest: 10_000 }
-/** Pause before a stopped partition checks its next record or batch again, milliseconds. */
+/** Pause before a stopped partition looks again at what stopped it, milliseconds. */
 const STOPPED_PAUSE_MS = 30_000
 
 /** Why writing batch after batch ended. */
-type Ending = Exclude<Written | Bisected, { kind: 'stored' }>
+type Ending = Exclude<Written | Bisected, { kind: 'stored' }> | Replaced
 
 /**
  * Writes the partition until the assignment ends or drains. Then leaves the partition clean, if it still may.
- * @throws IntegrityError if log and table do not belong together; AuditUnavailableError if broker or store are lost.
+ * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds the next record; AuditUnavailableError if broker or store are lost.
  */
 export async function writePartition(assignment: Assignment, parts: WriterParts): Promise<void> {
   const writer = new PartitionWriter(assignment, parts)
   try {
     await writer.run()
   } catch (error) {
+    // Left busy: the next owner recovers from the committed offset, above which the rows are missing.
+    if (error instanceof RowsMissing) return parts.observer.rowsMissing(error.range, error.found)
     // A failure after the end of the assignment is expected: the partition has another owner.
     if (!assignment.ended.aborted && !(error instanceof Stopped)) throw error
   }
@@ -75,7 +80,7 @@ class PartitionWriter {
   readonly #fence: Fence
   #filter: DuplicateFilter
   /** Progress of the tables. Each written batch moves it. */
-  #at: Resume = { next: 0, above: [], readFrom: 0, deadInARow: 0 }
+  #at: Resume = { next: 0, above: [], readFrom: 0, quarantined: [], deadInARow: 0 }
   /** Of the last written batch. */
   #retentionClass = DEFAULT_RETENTION_CLASS
 
@@ -87,24 +92,46 @@ class PartitionWriter {
   }
 
   async run(): Promise<void> {
-    await this.#recover()
-    let ending = await this.#writeOn()
-    while (ending.kind !== 'drained') ending = await this.#goOnAfter(ending)
+    let ending = await this.#attempt(() => this.#goOnAfter(undefined))
+    while (ending.kind !== 'drained') {
+      const last = ending
+      ending = await this.#attempt(() => this.#goOnAfter(last))
+    }
     await this.#leaveClean()
+  }
+
+  async #attempt(work: () => Promise<Ending>): Promise<Ending> {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof RowsMissing) {
+        this.#parts.observer.rowsMissing(error.range, error.found)
+        return { kind: 'unclear' }
+      }
+      const replaced = error instanceof IntegrityError && error.code === 'LOG_REPLACED'
+      if (replaced && !this.#assignment.ended.aborted) return { kind: 'replaced', error }
+      throw error
+    }
   }
 
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
     this.#at = await recover(this.#assignment, this.#parts.sink, options)
+    this.#fence.recovered(this.#at.next, this.#at.quarantined)
     this.#parts.observer.recovered(this.#at.next)
     // Start a new filter: the old one was not told of rows that an unclear insert stored, and would let their repeats pass.
     this.#filter = new DuplicateFilter(this.#assignment, this.#parts.sink)
   }
 
-  async #goOnAfter(ending: Ending): Promise<Ending> {
+  async #goOnAfter(ending: Ending | undefined): Promise<Ending> {
     const { observer } = this.#parts
-    if (ending.kind === 'unclear') {
+    if (ending === undefined) await this.#recover()
+    else if (ending.kind === 'unclear') {
       observer.recovering()
+      await this.#recover()
+    } else if (ending.kind === 'replaced') {
+      observer.stopped(ending, this.#at.deadInARow)
+      await this.#sleep(STOPPED_PAUSE_MS)
       await this.#recover()
     } else if (ending.kind === 'stopped' || ending.kind === 'unreadable') {
       await this.#leaveClean()
@@ -120,7 +147,7 @@ class PartitionWriter {
   /** Writes batch after batch, until the assignment drains or a batch is not simply stored. */
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
-    const slices = this.#verified(reading.signal)
+    const slices = readCompared(this.#at, { ...this.#parts, assignment: this.#assignment }, reading.signal)
     const batches = this.#cut(slices)
     let following: ReturnType<typeof batches.next> | undefined
     try {
@@ -226,8 +253,8 @@ class PartitionWriter {
     const { sink, clock, observer } = this.#parts
     const nextId = (): string => `${insertPrefix(this.#assignment)}${batch.first}-${randomBytes(8).toString('hex')}`
     // One token for all sends: a proxy may have sent the POST twice, so that one copy is refused and the other lands after all.
-    // Without the token the next send would land too.
-    const token = nextId()
+    // Without the token the next send would land too. It is a secret: an insert with a token that is known already leaves no row.
+    const token = randomBytes(16).toString('hex')
     for (let pauseMs = REFUSED_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, REFUSED_PAUSE_MS.longest)) {
       const lease = await this.#fence.hold(batch.first)
       const startedAt = clock.now()
@@ -255,34 +282,6 @@ class PartitionWriter {
     const stop = AbortSignal.any([this.#assignment.ended, this.#assignment.draining])
     await this.#parts.clock.sleep(ms, stop)
     if (stop.aborted) throw new Stopped('stopped waiting')
-  }
-
-  /**
-   * The slices from the end of the tables on. If `readFrom` is the offset below `next`, its record is compared with its row,
-   * and left out: this detects a log that was replaced by another one of the same name.
-   */
-  async *#verified(until: AbortSignal): AsyncGenerator<LogSlice, void, void> {
-    const { next, readFrom } = this.#at
-    let compared = readFrom === next
-    for await (const slice of this.#assignment.read(readFrom, until)) {
-      if (!compared) await this.#expectSame(slice, readFrom)
-      compared = true
-      yield slice
-    }
-  }
-
-  async #expectSame(slice: LogSlice, offset: number): Promise<void> {
-    const row = await this.#parts.sink.identityAt(this.#assignment, offset)
-    const record = slice.records[0]
-    if (row === undefined || record === undefined || record.offset !== offset) return
-    await this.#parts.check.prepare([record])
-    const verdict = this.#parts.check.check(record)
-    if (!verdict.storable || record.value === null) return
-    const { runIdStart, runSeq } = verdict.head
-    const runId = record.value.toString('hex', runIdStart, runIdStart + 16)
-    if (runId === row.runId && runSeq === row.runSeq) return
-    const where = `offset ${offset} of ${this.#assignment.topic}/${this.#assignment.partition}`
-    throw new IntegrityError('LOG_REPLACED', `the record at ${where} is not the one in the table: the log was replaced`)
   }
 }
 

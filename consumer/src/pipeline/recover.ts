@@ -23,8 +23,13 @@ export interface Resume {
   readonly next: number
   /** Ranges above `next` that are accounted for, in order. They are left out when they are read again. */
   readonly above: readonly OffsetRange[]
-  /** Offset to read from: `next`, or the offset below it, if its row can be compared with the log. */
+  /**
+   * Offset to read from: `next`, or one below it, from which on rows can be compared with the log. After a busy owner that is the
+   * committed offset: each row above it may have come from another client.
+   */
   readonly readFrom: number
+  /** Offsets from `next` on whose every row is quarantined: such a row does not account for them. In order. */
+  readonly quarantined: readonly number[]
   /** Consecutive dead letters just below `next`. */
   readonly deadInARow: number
 }
@@ -33,6 +38,9 @@ export interface Resume {
 type Gap = Pick<Resume, 'next' | 'above'>
 
 const POLL_MS = 50
+/** BATCH_MAX_EVENTS is at most so many. */
+const MOST_OFFSETS_OF_A_BATCH = 1_000_000
+export const FORGED: string = 'a row was forged (docs/runbooks/forged-rows.md)'
 
 /**
  * Waits until no insert of an earlier owner can land any more, then finds where the tables end.
@@ -45,14 +53,18 @@ export async function recover(assignment: Assignment, sink: Sink, options: Recov
     const state = readFence(committed?.metadata)
     await waitForOwnersBefore(assignment, sink, state, options)
     const from = scanFrom(state, committed?.offset)
+    const quarantined = await sink.quarantined(assignment)
     // Read the notes after the tables. Retention notes first and drops then: if the notes were read before, it could do both in
     // between, and the dropped offsets would seem never to have been stored.
     const stored = await sink.accounted(assignment, from)
     const ranges = union([...stored, ...(await sink.expired(assignment, from))])
+    const [lowest] = quarantined
+    const covering = lowest === undefined ? [] : await sink.expired(assignment, lowest)
     // Read the log's bounds after the tables. If they were read before: a fenced owner that has not noticed stores a record
     // that was appended in between, and the table seems to reach beyond the log.
     const now = await assignment.position()
-    if (isSame(committed, now.committed)) return conclude(assignment, { ...now, state, ranges }, sink, options)
+    const findings = { ...now, state, ranges, quarantined: outside(quarantined, union(covering)) }
+    if (isSame(committed, now.committed)) return conclude(assignment, findings, sink, options)
     // The committed offset has changed: another owner took the partition and wrote, or an operator reset the offset. The
     // commit and the tables are of different moments, and comparing them would raise a false alarm. In the first case the
     // assignment ends soon.
@@ -93,16 +105,68 @@ interface Findings {
   readonly end: number
   readonly state: FenceState
   readonly ranges: readonly OffsetRange[]
+  /** Offsets whose every row is quarantined, and that no expiry note covers, in order: accounted for no more. */
+  readonly quarantined: readonly number[]
 }
 
 async function conclude(assignment: Assignment, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
-  const { committed, start, end, state, ranges } = found
+  const { committed, start, end, state, quarantined } = found
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
-  const gap = findGap(ranges, base)
+  const ranges = without(
+    found.ranges,
+    quarantined.filter((offset) => offset >= base),
+  )
+  const reached = findGap(ranges, base)
   expectCommittedRow(assignment, ranges, base, start)
-  checkSanity(assignment, gap, state, committed?.offset, { start, end })
-  const readFrom = gap.next > start ? gap.next - 1 : gap.next
-  return { ...gap, readFrom, deadInARow: await sink.deadInARow(assignment, gap.next, options.limits.maxDeadInARow) }
+  checkSanity(assignment, reached, state, committed?.offset, { start, end })
+  const gap = reopen(
+    reached,
+    quarantined.filter((offset) => offset >= start && offset < base),
+  )
+  const readFrom = Math.min(gap.next, Math.max(start, compareFrom(state, base, gap.next)))
+  const deadInARow = await sink.deadInARow(assignment, gap.next, options.limits.maxDeadInARow)
+  return { ...gap, readFrom, quarantined: quarantined.filter((offset) => offset >= gap.next), deadInARow }
+}
+
+// What the last owner cannot have left is compared: after "clean" nothing, after "busy" what lies above its commit. Without
+// metadata it may have left one batch above a gap that a forged row has filled since.
+function compareFrom(state: FenceState, base: number, next: number): number {
+  if (state.kind === 'unknown') return next - MOST_OFFSETS_OF_A_BATCH
+  return state.kind === 'busy' ? Math.min(base, next - 1) : next - 1
+}
+
+/** @param offsets - In order. */
+function without(ranges: readonly OffsetRange[], offsets: readonly number[]): readonly OffsetRange[] {
+  if (offsets.length === 0) return ranges
+  const left: OffsetRange[] = []
+  let index = 0
+  for (const { first, last } of ranges) {
+    let from = first
+    for (; (offsets[index] ?? Number.POSITIVE_INFINITY) <= last; index++) {
+      const offset = offsets[index] ?? first
+      if (offset < from) continue
+      if (offset > from) left.push({ first: from, last: offset - 1 })
+      from = offset + 1
+    }
+    if (from <= last) left.push({ first: from, last })
+  }
+  return left
+}
+
+/** @param offsets - In order. */
+function outside(offsets: readonly number[], ranges: readonly OffsetRange[]): number[] {
+  let index = 0
+  return offsets.filter((offset) => {
+    while ((ranges[index]?.last ?? Number.POSITIVE_INFINITY) < offset) index++
+    return (ranges[index]?.first ?? Number.POSITIVE_INFINITY) > offset
+  })
+}
+
+/** Goes back to the lowest of the offsets, which were accounted for until their rows were quarantined. */
+function reopen({ next, above }: Gap, offsets: readonly number[]): Gap {
+  const [first] = offsets
+  if (first === undefined) return { next, above }
+  return { next: first, above: [...without([{ first, last: next - 1 }], offsets), ...above] }
 }
 
 function isSame(one: Committed | undefined, other: Committed | undefined): boolean {
@@ -146,12 +210,12 @@ function checkSanity(
   const highest = Math.max(next, committed ?? 0, (above.at(-1)?.last ?? -1) + 1)
   if (highest > log.end) {
     const ends = `${where} ends at offset ${log.end}, but offset ${highest} was reached before`
-    throw new IntegrityError('LOG_REPLACED', `${ends}: the log was cut or replaced`)
+    throw new IntegrityError('LOG_REPLACED', `${ends}: the log was cut or replaced, or ${FORGED}`)
   }
   if (state.kind !== 'clean') return
   if (committed !== next || above.length > 0) {
     const found = `the table goes on at ${next}${above.length > 0 ? `, with rows from ${above[0]?.first}` : ''}`
-    throw new IntegrityError('LOG_REPLACED', `${where} was left clean at offset ${committed}, but ${found}`)
+    throw new IntegrityError('LOG_REPLACED', `${where} was left clean at offset ${committed}, but ${found}: ${FORGED}?`)
   }
 }
 

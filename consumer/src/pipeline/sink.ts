@@ -21,6 +21,19 @@ export interface StoredRecord extends RecordIdentity {
   readonly eventId: string
 }
 
+/** A row of one of the two tables, as far as the consumer may read it: where it lies, and which record it says it is. */
+export interface StoredRow {
+  readonly offset: number
+  /** `event`, or the kind of a skipped row. */
+  readonly kind: string
+  /** 32 hex digits, and the number; null where a skipped row has none. */
+  readonly runId: string | null
+  readonly runSeq: number | null
+  /** Of an event. */
+  readonly eventId: string | null
+  readonly logTimeMs: number
+}
+
 export type Table = 'audit_events' | 'audit_skipped'
 
 /** One insert: one block of one partition of one table, all or nothing. */
@@ -54,12 +67,19 @@ export interface Sink {
   runningInserts(logPartition: LogPartition): Promise<number>
   /** Ranges of offsets with a row from `from` on, in order, over both tables together. */
   accounted(logPartition: LogPartition, from: number): Promise<OffsetRange[]>
+  /** Count of distinct offsets with a row, over both tables together. */
+  countOffsets(logPartition: LogPartition, range: OffsetRange): Promise<number>
   /** Ranges of offsets from `from` on that expiry notes cover. In order; they may overlap, and their rows may be there still. */
   expired(logPartition: LogPartition, from: number): Promise<OffsetRange[]>
   /** Count of consecutive dead letters just below an offset, at most `limit`. Holes between them do not break the row. */
   deadInARow(logPartition: LogPartition, below: number, limit: number): Promise<number>
-  /** Identity of the record stored or skipped at an offset; undefined if there is no row, or it has none. */
-  identityAt(logPartition: LogPartition, offset: number): Promise<RecordIdentity | undefined>
+  /**
+   * Rows between two offsets, in order: those that count, or those in quarantine. At most one more than there are offsets: then
+   * some offset has rows that differ.
+   */
+  rowsBetween(logPartition: LogPartition, range: OffsetRange, which: 'counting' | 'quarantined'): Promise<StoredRow[]>
+  /** Offsets whose every row is quarantined, in order. */
+  quarantined(logPartition: LogPartition): Promise<number[]>
   /** Highest run_seq stored from each of these runs; runs without a row are left out. Keys are 32 hex digits. */
   highestSeqs(logPartition: LogPartition, runIds: readonly string[]): Promise<Map<string, number>>
   /** The given records that are in audit_events already. */

@@ -6,8 +6,9 @@ import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/c
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
 import { insertPrefix, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
-import { accounted, deadInARow, expired, identityAt } from './offsets.ts'
+import { accounted, countOffsets, deadInARow, expired } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
+import { quarantined, rowsBetween } from './rows.ts'
 import { highestSeqs, stored } from './runs.ts'
 import { checkStore, type Settings } from './store-check.ts'
 
@@ -189,9 +190,11 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (logPartition, from) => accounted(about(logPartition), from),
+    countOffsets: (logPartition, range) => countOffsets(about(logPartition), range),
     expired: (logPartition, from) => expired(about(logPartition), from),
     deadInARow: (logPartition, below, limit) => deadInARow(about(logPartition), below, limit),
-    identityAt: (logPartition, offset) => identityAt(about(logPartition), offset),
+    rowsBetween: (logPartition, range, which) => rowsBetween(about(logPartition), range, which),
+    quarantined: (logPartition) => quarantined(about(logPartition)),
     highestSeqs: (logPartition, runIds) => highestSeqs(about(logPartition), runIds),
     stored: (logPartition, records) => stored(about(logPartition), records),
     checkAccess: () =>

@@ -1,6 +1,6 @@
 /** Queries about the offsets of one partition, over both tables together. */
 import { EVENTS_TABLE, EXPIRED_TABLE, IntegrityError, SKIPPED_TABLE } from '@agent-audit/schemas'
-import type { OffsetRange, RecordIdentity } from '../pipeline/sink.ts'
+import type { OffsetRange } from '../pipeline/sink.ts'
 import { type PartitionStore, FIRST_FIRST, IN_PARTITION, LAST_FIRST, OFFSETS_A_QUERY } from './question.ts'
 
 const TABLES = [EVENTS_TABLE, SKIPPED_TABLE]
@@ -60,6 +60,18 @@ export async function accounted(store: PartitionStore, from: number): Promise<Of
     if (empty) at = await rowOffset(store, { what: 'the next row', query: FIRST_ROW, from: at })
   } while (at !== undefined && at <= last)
   return ranges.list
+}
+
+/** Count of distinct offsets with a row. Walks the range as {@link accounted} does. */
+export async function countOffsets(store: PartitionStore, { first, last }: OffsetRange): Promise<number> {
+  let count = 0
+  for (let from = first; from <= last; from += OFFSETS_A_QUERY) {
+    const to = Math.min(from + OFFSETS_A_QUERY - 1, last)
+    const what = `the number of rows at offsets ${from} to ${to}`
+    const [found] = await store.ask<{ offsets: number }>({ what, query: DISTINCT, parameters: { from, to } })
+    count += found?.offsets ?? 0
+  }
+  return count
 }
 
 /** Almost every stretch is one range. Where one is not, its parts are looked at, and only in the smallest its rows sorted. */
@@ -127,24 +139,6 @@ class Ranges {
     const gaps = `the tables have more than ${MOST_RANGES} ranges between offsets ${this.list[0]?.first} and ${last} of ${this.#name}`
     throw new IntegrityError('LOG_REPLACED', `${gaps}: were rows removed?`)
   }
-}
-
-const IDENTITY = TABLES.map(
-  (table) => `
-  SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq FROM ${table}
-  WHERE ${IN_PARTITION} AND log_offset = {offset:Int64} AND isNotNull(run_id) AND isNotNull(run_seq)`,
-)
-
-export async function identityAt(store: PartitionStore, offset: number): Promise<RecordIdentity | undefined> {
-  for (const query of IDENTITY) {
-    const [row] = await store.ask<RecordIdentity>({
-      what: `the row at offset ${offset}`,
-      query,
-      parameters: { offset },
-    })
-    if (row !== undefined) return row
-  }
-  return undefined
 }
 
 const SKIPPED_A_QUERY = 2 ** 16

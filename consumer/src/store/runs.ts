@@ -2,6 +2,7 @@
 import { askInChunks, EVENTS_TABLE } from '@agent-audit/schemas'
 import type { RecordIdentity, StoredRecord } from '../pipeline/sink.ts'
 import { type PartitionStore, IN_PARTITION, OFFSETS_A_QUERY } from './question.ts'
+import { EVENT_KEY, QUARANTINED_KEYS } from './rows.ts'
 
 /** What the table has of a run: its highest run_seq, and its first and last offset. */
 interface RunBounds extends RecordIdentity {
@@ -16,13 +17,15 @@ const BOUNDS = `
   FROM ${EVENTS_TABLE}
   WHERE ${IN_PARTITION} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16)) GROUP BY run_id`
 // The numbers alone, beside the pairs, make it six times as cheap; newer servers also leave out parts by them.
+// A quarantined row is no event: the record that it was forged for is none of its repeats.
 const STORED = `
   SELECT lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq, toFloat64(log_offset) AS offset, toString(event_id) AS eventId
   FROM ${EVENTS_TABLE}
   WHERE ${IN_PARTITION} AND log_offset BETWEEN {from:Int64} AND {to:Int64}
     AND run_seq IN (SELECT arrayJoin({seqs:Array(Int64)})) AND (run_id, run_seq) IN (
       SELECT toFixedString(unhex(record.1), 16), record.2
-      FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {seqs:Array(Int64)})) AS record))`
+      FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {seqs:Array(Int64)})) AS record))
+    AND (log_offset, ${EVENT_KEY}) NOT IN (${QUARANTINED_KEYS})`
 
 function boundsOf(store: PartitionStore, runIds: readonly string[]): Promise<RunBounds[]> {
   return askInChunks(runIds, (runs) =>

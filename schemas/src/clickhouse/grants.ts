@@ -1,5 +1,5 @@
 /** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
-import { EVENTS_TABLE, EXPIRED_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '../names.ts'
+import { EVENTS_TABLE, EXPIRED_TABLE, LOGS_TABLE, QUARANTINED_TABLE, SKIPPED_TABLE } from '../names.ts'
 
 /** Columns that the consumer may read, by table: enough to find its position, its duplicates and conflicts, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
@@ -24,13 +24,34 @@ const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
     'log_time',
   ],
   [EXPIRED_TABLE]: ['log_id', 'log_partition', 'first_offset', 'last_offset'],
+  [QUARANTINED_TABLE]: [
+    'log_id',
+    'log_partition',
+    'log_offset',
+    'kind',
+    'run_id',
+    'run_seq',
+    'event_id',
+    'log_time',
+    'released',
+    'quarantined_at',
+  ],
 }
 
-/** Tables that the consumer inserts into: not the expiry notes, which would hide a row that it has not stored. */
+/**
+ * Tables that the consumer inserts into: not the expiry notes, which would hide a row that it has not stored, nor the quarantine,
+ * which would hide one that it has.
+ */
 const WRITTEN: readonly string[] = [EVENTS_TABLE, SKIPPED_TABLE]
 
-/** Columns of system.parts: the consumer paces its inserts by the number of parts. */
-const PARTS_COLUMNS = ['database', 'table', 'partition_id', 'active']
+/**
+ * Columns of the server's own tables. system.processes: the ids of inserts under way, and not their settings, which hold the
+ * deduplication token. system.parts: the consumer paces its inserts by the number of parts.
+ */
+const SYSTEM_COLUMNS: Readonly<Record<string, readonly string[]>> = {
+  'system.processes': ['query_id'],
+  'system.parts': ['database', 'table', 'partition_id', 'active'],
+}
 
 /** Grants of the consumer: it inserts and reads its bookkeeping; it reads no content, and changes or removes nothing. */
 export function writerGrants(database: string): string[] {
@@ -39,8 +60,7 @@ export function writerGrants(database: string): string[] {
     ...WRITTEN.map((table) => `GRANT INSERT ON ${database}.${table}`),
     ...tables.map(([table, columns]) => `GRANT SELECT(${columns.join(', ')}) ON ${database}.${table}`),
     `GRANT SELECT ON ${database}.${LOGS_TABLE}`,
-    'GRANT SELECT ON system.processes',
-    `GRANT SELECT(${PARTS_COLUMNS.join(', ')}) ON system.parts`,
+    ...Object.entries(SYSTEM_COLUMNS).map(([table, columns]) => `GRANT SELECT(${columns.join(', ')}) ON ${table}`),
   ]
 }
 
@@ -66,10 +86,10 @@ export function excessiveGrants(shown: readonly string[], database: string): str
 }
 
 function isAllowed(privilege: string, target: string, database: string): boolean {
-  if (privilege === 'SELECT' && [`${database}.${LOGS_TABLE}`, 'system.processes'].includes(target)) return true
+  if (privilege === 'SELECT' && target === `${database}.${LOGS_TABLE}`) return true
   const table = target.startsWith(`${database}.`) ? target.slice(database.length + 1) : ''
   if (privilege === 'INSERT') return WRITTEN.includes(table)
-  const columns = target === 'system.parts' ? PARTS_COLUMNS : (BOOKKEEPING[table] ?? [])
+  const columns = SYSTEM_COLUMNS[target] ?? BOOKKEEPING[table] ?? []
   const read = /^SELECT\((.+)\)$/.exec(privilege)?.[1]
   return read !== undefined && read.split(',').every((column) => columns.includes(column.trim().replaceAll('`', '')))
 }
