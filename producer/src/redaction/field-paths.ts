@@ -9,7 +9,7 @@ export type PathRest = readonly string[]
 
 /** A path: a field that redaction looks at, then keys and indexes. */
 export const FIELD_PATH: RegExp = new RegExp(
-  String.raw`^(?:${REDACTED_FIELDS.join('|')})(?:\.[^.[\]]+|\[(?:\d+|\*)\])*$`,
+  String.raw`^(?:${REDACTED_FIELDS.join('|')})(?:\.(?:\*|[^.*[\]][^.[\]]*)|\[(?:\d+|\*)\])*$`,
 )
 
 export class FieldPaths {

@@ -24,6 +24,7 @@ import type { Receipt, RecordOptions } from '../api/receipt.ts'
 import type { SessionRef } from '../api/session-ref.ts'
 import type { AuditSession } from '../api/session.ts'
 import { currentCause, isInGuardedTool, runInSession } from '../context/current-session.ts'
+import { nameLostThis } from '../context/lost-this.ts'
 import type { Sequence } from '../context/session-sequences.ts'
 import type { TrailContext } from '../context/trail-context.ts'
 import { askApproval, recordOverride } from '../guard/approval-events.ts'
@@ -240,3 +241,5 @@ export class Session implements RecordingSession {
 function microsecondsOf(timestamp: Common['timestamp']): number | undefined {
   return timestamp === null || timestamp === undefined ? undefined : timestamp.getTime() * 1000
 }
+
+nameLostThis(Session, 'session')

@@ -7,6 +7,7 @@ import type { SessionRef } from '../api/session-ref.ts'
 import type { AuditSession } from '../api/session.ts'
 import type { deadline } from '../context/availability.ts'
 import { currentCause, isInGuardedTool } from '../context/current-session.ts'
+import { nameLostThis } from '../context/lost-this.ts'
 import { checkRef, stampsOf } from '../context/session-ref.ts'
 import { SystemPrompts } from '../context/system-prompts.ts'
 import { TrailContext } from '../context/trail-context.ts'
@@ -231,3 +232,5 @@ export class Trail implements AuditTrail {
     await this.close()
   }
 }
+
+nameLostThis(Trail, 'trail')
