@@ -56,9 +56,15 @@ function write(value: unknown, options: WriteOptions): string | undefined {
   const before = issues.length
   const copy = copyForJson(value, options)
   if (issues.length > before) return undefined
-  const text = serialize(copy)
-  if (text === undefined) issues.push({ path, expected: 'expected a value, it is missing' })
-  return text
+  try {
+    const text = serialize(copy)
+    if (text === undefined) issues.push({ path, expected: 'expected a value, it is missing' })
+    return text
+  } catch {
+    // The stack of the caller is deep already.
+    issues.push({ path, expected: 'expected JSON of fewer levels' })
+    return undefined
+  }
 }
 
 function writeQuickly(value: unknown, { serialize }: WriteOptions): string | undefined {

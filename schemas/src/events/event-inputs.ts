@@ -51,7 +51,7 @@ export interface UserMessage extends Common {
   user_id?: Maybe<string>
 }
 
-/** A tool call the model asked for. */
+/** A tool call the model asked for. Further fields of a provider's object are recorded as they are. */
 export interface ToolCallRequest {
   /** Id that the model gave the call; the tool_call and its result carry it too. */
   id?: string | undefined

@@ -45,7 +45,8 @@ const approval = z
   })
   .nullish()
 const toolCallRequests = z
-  .array(z.strictObject({ id: text.optional(), name, input: z.unknown() }))
+  // A provider's blocks have more fields, such as `type`: they are recorded as they are.
+  .array(z.looseObject({ id: text.optional(), name, input: z.unknown() }))
   .readonly()
   .optional()
 const llmCall = {
