@@ -19,10 +19,6 @@ import type { Span } from './value-ends.ts'
 
 /** What stands between a name and its value; `=` and `:` also as URLs and JSON escape them. */
 const OPERATOR = /=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da]/gi
-/** How an operator begins: in any text, in longer ones, and in those with a backslash. */
-const SIGNS = [':', '=']
-const MORE_SIGNS = ['>', '%3']
-const ESCAPED_SIGNS = ['\\u003', '\\x3']
 /** No text with one of the other operators, or an option, is shorter. */
 const SHORTEST_OTHER = 10
 /** No text with a name, an operator and a value is shorter; an object with the key of a caller may be. */
@@ -50,17 +46,16 @@ export class NamedSecrets implements Pattern {
 
   mayMatch(text: string): boolean {
     if (text.length < SHORTEST) return false
-    if (this.#hasName(text, SIGNS)) return true
+    if (this.#hasName(text, ':') || this.#hasName(text, '=')) return true
     if (text.length < SHORTEST_OTHER) return false
-    if (this.#hasName(text, MORE_SIGNS) || hasOption(text, this.#names)) return true
-    return text.includes('\\') && this.#hasName(text, ESCAPED_SIGNS)
+    if (this.#hasName(text, '>') || this.#hasName(text, '%3') || hasOption(text, this.#names)) return true
+    return text.includes('\\') && (this.#hasName(text, '\\u003') || this.#hasName(text, '\\x3'))
   }
 
-  #hasName(text: string, signs: readonly string[]): boolean {
-    for (const sign of signs) {
-      for (let at = text.indexOf(sign); at >= 0; at = text.indexOf(sign, at + 1)) {
-        if (this.nameEnd(text, at) !== undefined) return true
-      }
+  /** Whether a secret name stands before an operator that begins like this. */
+  #hasName(text: string, sign: string): boolean {
+    for (let at = text.indexOf(sign); at >= 0; at = text.indexOf(sign, at + 1)) {
+      if (this.nameEnd(text, at) !== undefined) return true
     }
     return false
   }
@@ -97,6 +92,10 @@ export class NamedSecrets implements Pattern {
   }
 }
 
+function isQuote(code: number): boolean {
+  return code === 34 || code === 39 || code === 96
+}
+
 /** In lower case. */
 function isLetter(code: number): boolean {
   return code >= 97 && code <= 122
@@ -112,9 +111,10 @@ function widthBetween(text: string, last: number): number {
     case 34: // "
     case 39: // '
     case 92: // \
-    case 93: // ]
     case 96: // `
       return 1
+    case 93: // ] of `["name"]`: not that of a marker.
+      return isQuote(text.charCodeAt(last - 1)) ? 1 : 0
     case 110: // \n
     case 114: // \r
     case 116: // \t

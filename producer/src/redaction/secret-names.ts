@@ -8,10 +8,12 @@ const ENDINGS = [
   '(?:access|refresh|auth|oauth|id|session|security|bearer|api|bot|app|user|client|service|csrf|github|gitlab|slack|npm)[-_ ]?token',
 ]
 
-/** Names that are too short, or too common inside other words, to be the end of a longer word: no letter or digit may precede them. */
-const WHOLE = '(?<![a-z0-9])(?:pwd|pw|pass|auth|jwt|cvv|cvc)'
+/** No letter or digit precedes, but those of an escape: `\n`, `\u001b`, `%26`, or of a colour code. */
+const START = String.raw`(?:(?<![a-z0-9])|(?<=\\[a-z]|\\u[0-9a-f]{4}|%[0-9a-f]{2}|\[[0-9;]{0,12}m))`
+/** Names that are too short, or too common inside other words, to be the end of a longer word. */
+const WHOLE = `${START}(?:pwd|pw|pass|auth|jwt|cvv|cvc)`
 /** The word `token`, unless the word before it says that it turns pages or marks the start or end of a text. */
-const TOKEN = '(?<![a-z0-9])(?<!(?:next|page|continuation|sync|start|stop|pad|eos|bos)[-_ ])token'
+const TOKEN = `${START}(?<!(?:next|page|continuation|sync|start|stop|pad|eos|bos)[-_ ])token`
 /** Signatures of a URL, which open what it names to everybody: of Azure, AWS and Google. */
 const SIGNATURE = '(?<=(?:[?&]|&amp;|%26|u0026)(?:x-(?:amz|goog)-)?)sig(?:nature)?'
 
@@ -33,7 +35,7 @@ export class SecretNames {
   /** @param given - Names added to the built-in ones: whole names in any case, or patterns that are searched for in a key. */
   constructor(given: readonly (string | RegExp)[] = []) {
     const texts = given.flatMap((name) => (typeof name === 'string' ? [patternOf(name)] : []))
-    const names = [BUILT_IN, ...texts.map((text) => `(?<![a-z0-9])${text}`)].join('|')
+    const names = [BUILT_IN, ...texts.map((text) => START + text)].join('|')
     this.#before = new RegExp(`(?<=(?:${names})${MORE})`, 'iy')
     this.#lastLetters = lastLettersOf(given)
     this.#key = new RegExp([`(?:${BUILT_IN})${MORE}$`, ...texts.map((text) => `^${text}$`)].join('|'), 'i')

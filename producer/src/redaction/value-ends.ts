@@ -19,7 +19,7 @@ const BARE_LINE = new RegExp(String.raw`[^\r\n"'\\${'`'}]*(?:(?:${WITHIN})[^\r\n
 const WORDS =
   /^(?:true|false|null|nil|none|undefined|await|new|async|function|typeof|string|str|number|boolean|bool|bytes|unknown|any|object|required|optional)\W*$/i
 const REFERENCE =
-  /^(?:\$[A-Z_][A-Z0-9_]*|\$\{[^}]*\}|\$\(.*|\{\{.*|(?:this|self|process|os|env|import|config|options|settings|args|req|request|z|t)\??\..*|[A-Za-z_.]+\(.*|\[redacted:[\w.-]+\])[,;)}\]]*$/s
+  /^(?:\$[A-Z_][A-Z0-9_]*|\$\{[^}]*\}|\$\(.*|\{\{.*|(?:this|self|process|os|env|import|config|options|settings|args|req|request|z|t)\??\..*|[A-Za-z_.]+\(.*|\[redacted:[\w.-]+\](?:\[[\d;]*m|[^A-Za-z0-9])*)[,;)}\]]*$/s
 
 /** A longer value is none of them. */
 const LONGEST_PLAIN = 200
