@@ -37,11 +37,7 @@ export interface Replay {
    * @param options - `again`: as another event, in a new run, although an event of this dead letter may be stored.
    * @throws InvalidInputError `RECORD_TOO_LARGE`: a replayed event is never cut.
    */
-  replay(
-    event: AuditRecord,
-    replayOf: string,
-    options?: { readonly again?: boolean | undefined },
-  ): Promise<Replayed>
+  replay(event: AuditRecord, replayOf: string, options?: { readonly again?: boolean | undefined }): Promise<Replayed>
   /** Closes, and says how many events are not acknowledged. @defaultValue timeoutMs 10000 */
   close(options?: WaitOptions): Promise<DrainResult>
 }
