@@ -1,6 +1,7 @@
 /** Records that could not be stored: their bytes, the reason, and the event that a replay made of them. */
 import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { withoutQuarantined } from '../connection/quarantine.ts'
 import { number, numberOrNull } from '../connection/rows.ts'
 import { isoText, windowOf } from '../connection/sql.ts'
 
@@ -59,7 +60,8 @@ export function parsePosition(text: string): RecordPosition | undefined {
 }
 
 /** Lists dead letters, the latest first. @throws TrailError as {@link Analytics.rows}. */
-export async function deadLetters(analytics: Analytics, options: DeadLettersOptions = {}): Promise<DeadLetter[]> {
+export async function deadLetters(connection: Analytics, options: DeadLettersOptions = {}): Promise<DeadLetter[]> {
+  const { analytics } = await withoutQuarantined(connection)
   const { partition, topic, reason, since, until, limit = DEFAULT_LIMIT } = options
   const window = windowOf({ since, until }, 's.log_time')
   const conditions = [
@@ -77,7 +79,8 @@ export async function deadLetters(analytics: Analytics, options: DeadLettersOpti
 }
 
 /** Reads a dead letter with its bytes; undefined if there is none at this position. */
-export async function readDeadLetter(analytics: Analytics, position: RecordPosition): Promise<DeadRecord | undefined> {
+export async function readDeadLetter(connection: Analytics, position: RecordPosition): Promise<DeadRecord | undefined> {
+  const { analytics } = await withoutQuarantined(connection)
   const [row] = await analytics.rows<WholeRow>(
     `${select(', hex(s.key) AS key, hex(s.value) AS value, s.headers AS headers')}
        AND s.log_id = unhex({log:String}) AND s.log_partition = {partition:Int32} AND s.log_offset = {offset:Int64}
