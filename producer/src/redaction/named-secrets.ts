@@ -18,7 +18,7 @@ import {
 import type { Span } from './value-ends.ts'
 
 /** What stands between a name and its value; `=` and `:` also as URLs and JSON escape them. */
-const OPERATOR = /=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da]/gi
+const OPERATOR = /(?<![:=>])(?:=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da])/gi
 /** No text with one of the other operators, or an option, is shorter. */
 const SHORTEST_OTHER = 10
 /** No text with a name, an operator and a value is shorter; an object with the key of a caller may be. */
