@@ -8,6 +8,7 @@ import {
   type LogPartition,
 } from '@agent-audit/consumer/pipeline'
 import { readSettings } from '@agent-audit/consumer'
+import { storableLogTime } from '@agent-audit/kafka'
 import { describe, expect, it } from 'vitest'
 import { openEmbedded, openStore, patientEnvironmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
@@ -110,6 +111,20 @@ describe.each([
       { runId: a, runSeq: 4, offset: 10, eventId: uuidOf('a 4') },
       { runId: a, runSeq: 5, offset: 11, eventId: uuidOf('a 5') },
     ])
+  })
+
+  it('tells the log time of a row as its record has it, also where the source has clamped it', async () => {
+    const { sink } = await open()
+    for (const time of [-(2 ** 62), 2 ** 62].map(storableLogTime)) {
+      const logPartition = newLogPartition()
+      const inserts = await insertsOf(logPartition, [...encodeRun('a', 0, 0), null], 0, time)
+      for (const insert of inserts) expect(await send(sink, logPartition, insert)).toEqual({ kind: 'stored' })
+      const rows = await sink.rowsBetween(logPartition, { first: 0, last: 1 }, 'counting')
+      expect(rows.map(({ kind, logTimeMs }) => ({ kind, logTimeMs }))).toEqual([
+        { kind: 'event', logTimeMs: time },
+        { kind: 'dead', logTimeMs: time },
+      ])
+    }
   })
 
   it('accepts each insert of a range whose records have several classes, skipped rows among them', async () => {
