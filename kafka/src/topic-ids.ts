@@ -30,6 +30,9 @@ export function noteTopicIds(known: Map<string, string>, now: TopicIds): void {
   }
 }
 
+/** How often a question is asked: within the 6 s that a caller waits. */
+const TRIES = 4
+
 /** Asks again and again whether topics have kept their ids. */
 export class TopicWatch {
   readonly #admin: Admin
@@ -57,6 +60,15 @@ export class TopicWatch {
     this.#asking = this.#following
     this.#following = undefined
     const topics = [...this.#known.keys()]
-    if (topics.length > 0) noteTopicIds(this.#known, await topicIdsOf(this.#admin, topics))
+    if (topics.length > 0) noteTopicIds(this.#known, await this.#tell(topics))
+  }
+
+  /** kafkajs asks a random broker, also one that is gone while the others still name it: then another try meets another one. */
+  async #tell(topics: readonly string[]): Promise<TopicIds> {
+    for (let left = TRIES - 1; left > 0; left--) {
+      const ids = await topicIdsOf(this.#admin, topics).catch(() => undefined)
+      if (ids !== undefined) return ids
+    }
+    return topicIdsOf(this.#admin, topics)
   }
 }
