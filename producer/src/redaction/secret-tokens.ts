@@ -61,8 +61,8 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
  */
 const LONG_SIGNS = [
   ['BEGIN ', '-----BEGIN '],
-  ['k.com/', '.slack.com/'],
-  ['bhook', '/webhook'],
+  ['.slack', '.slack.com/'],
+  ['/webho', '/webhook'],
   ['xoxd-', 'xoxd-'],
 ] as const
 /** What has one of these signs is longer. */
