@@ -6,16 +6,12 @@ export interface NewMessages {
   readonly from: number
 }
 
-/** Most values and keys of a message that are compared: 10 us. A long text is one value. */
+/** Most keys and values of a message that are compared: 3 us. A long text is one value. */
 const MOST_VALUES = 1000
 const ARRAY = Symbol('array')
 const END = Symbol('end')
-
-/** A message, and its keys and values when it was recorded; undefined when they could not be read. */
-interface Recorded {
-  readonly message: unknown
-  readonly values: readonly unknown[] | undefined
-}
+/** Equal to no value: the message could not be read. */
+const UNREADABLE = Symbol('unreadable')
 
 /**
  * An agent that appends to its history passes the same objects again: such a message is recorded already if its values are
@@ -23,62 +19,98 @@ interface Recorded {
  * such as a message that was edited in place or a history that was shortened or built anew, the whole history is recorded again.
  */
 export class MessageHistory {
-  #recorded: Recorded[] = []
-  /** Used again for each message. */
-  readonly #now: unknown[] = []
+  readonly #messages: unknown[] = []
+  /** Keys and values of all messages, in order, as they were recorded; the values of a message end before its place in `#ends`. */
+  readonly #values: unknown[] = []
+  readonly #ends: number[] = []
 
   /** The part of `messages` that is not recorded yet. */
   newOf(messages: readonly unknown[]): NewMessages {
-    const known = this.#recorded
-    if (known.length === 0 || known.length > messages.length) return { messages, from: 0 }
-    for (const [index, recorded] of known.entries()) {
-      if (recorded.message !== messages[index] || this.#isEdited(recorded)) return { messages, from: 0 }
-    }
-    return { messages: messages.slice(known.length), from: known.length }
+    const known = this.#messages.length
+    if (known === 0 || known > messages.length || !this.#isUnchanged(messages)) return { messages, from: 0 }
+    return { messages: messages.slice(known), from: known }
   }
 
-  #isEdited({ message, values }: Recorded): boolean {
-    if (typeof message !== 'object' || message === null) return false
-    this.#now.length = 0
-    if (values === undefined || !list(message, this.#now) || values.length !== this.#now.length) return true
-    for (let index = 0; index < values.length; index++) if (!Object.is(values[index], this.#now[index])) return true
-    return false
+  #isUnchanged(messages: readonly unknown[]): boolean {
+    const comparison: Comparison = { values: this.#values, at: 0, end: 0 }
+    try {
+      for (let index = 0; index < this.#messages.length; index++) {
+        const message = messages[index]
+        comparison.end = this.#ends[index] ?? 0
+        if (message !== this.#messages[index] || !isSame(message, comparison)) return false
+      }
+      return true
+    } catch {
+      // A getter or a proxy throws.
+      return false
+    }
   }
 
   /** Takes note that `messages` are recorded. */
   remember(messages: readonly unknown[], from: number): void {
-    if (from === 0) this.#recorded = []
+    const values = this.#values
+    if (from === 0) this.#messages.length = this.#ends.length = values.length = 0
     for (let index = from; index < messages.length; index++) {
-      const values: unknown[] = []
-      const message = messages[index]
-      this.#recorded.push({ message, values: list(message, values) ? values : undefined })
+      const start = values.length
+      try {
+        add(messages[index], { values, end: start + MOST_VALUES })
+      } catch {
+        values.length = start
+        values.push(UNREADABLE)
+      }
+      this.#messages.push(messages[index])
+      this.#ends.push(values.length)
     }
   }
 }
 
-/** @returns false when a getter or a proxy throws. */
-function list(message: unknown, values: unknown[]): boolean {
-  try {
-    add(message, values)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function add(value: unknown, values: unknown[]): void {
-  if (values.length >= MOST_VALUES) return
+function add(value: unknown, list: { readonly values: unknown[]; readonly end: number }): void {
+  const { values, end } = list
+  if (values.length >= end) return
   if (typeof value !== 'object' || value === null) {
     values.push(value)
   } else if (Array.isArray(value)) {
-    values.push(ARRAY, value.length)
-    for (let index = 0; index < value.length && values.length < MOST_VALUES; index++) add(value[index], values)
+    values.push(ARRAY)
+    if (values.length < end) values.push(value.length)
+    for (let index = 0; index < value.length && values.length < end; index++) add(value[index], list)
   } else {
     for (const key in value) {
+      if (values.length >= end) return
       values.push(key)
-      if (values.length >= MOST_VALUES) return
-      add((value as Record<string, unknown>)[key], values)
+      add((value as Record<string, unknown>)[key], list)
     }
-    values.push(END)
+    if (values.length < end) values.push(END)
   }
+}
+
+interface Comparison {
+  readonly values: readonly unknown[]
+  /** Where the walk stands in the values. */
+  at: number
+  /** The end of the values of the message under way. */
+  end: number
+}
+
+/** Walks as {@link add} did, which is on the path of every model call: it makes nothing. */
+function isSame(value: unknown, comparison: Comparison): boolean {
+  const { values, end } = comparison
+  if (comparison.at >= end) return true
+  if (typeof value !== 'object' || value === null) {
+    const recorded = values[comparison.at++]
+    return recorded === value || (Number.isNaN(recorded) && Number.isNaN(value))
+  }
+  if (Array.isArray(value)) {
+    if (values[comparison.at++] !== ARRAY) return false
+    if (comparison.at < end && values[comparison.at++] !== value.length) return false
+    for (let index = 0; index < value.length && comparison.at < end; index++) {
+      if (!isSame(value[index], comparison)) return false
+    }
+    return true
+  }
+  for (const key in value) {
+    if (comparison.at >= end) return true
+    if (values[comparison.at++] !== key) return false
+    if (!isSame((value as Record<string, unknown>)[key], comparison)) return false
+  }
+  return comparison.at >= end || values[comparison.at++] === END
 }

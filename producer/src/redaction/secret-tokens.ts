@@ -55,8 +55,17 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
 
-const LONG_SIGNS = ['-----BEGIN ', '.slack.com/', '/webhook', 'xoxd-']
-/** A private key, a webhook and a cookie of Slack are longer. */
+/**
+ * Signs of a private key, a webhook and a cookie of Slack. In front of each stands a part of it that V8 finds fast, since it has
+ * at most 6 characters and begins with a rare one: that takes 50 to 250 ns in 4 KB, where the sign takes more than 1 us.
+ */
+const LONG_SIGNS = [
+  ['BEGIN ', '-----BEGIN '],
+  ['k.com/', '.slack.com/'],
+  ['bhook', '/webhook'],
+  ['xoxd-', 'xoxd-'],
+] as const
+/** What has one of these signs is longer. */
 const LONG = 25
 
 /** The body may be cut off: then it ends with the first character that no key file has. */
@@ -76,7 +85,7 @@ export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
     // Most ids and names are shorter than a token, and than any value behind a sign.
     if (text.length >= RUN && (eachToken(text, stop) || text.includes('Bearer'))) return true
-    if (text.length >= LONG && LONG_SIGNS.some((sign) => text.includes(sign))) return true
+    if (text.length >= LONG && hasLongSign(text)) return true
     return text.includes('@') && text.includes('://') && URL_PASSWORD_SIGN.test(text)
   },
 
@@ -89,6 +98,11 @@ export const SECRET_TOKENS: Pattern = {
       hit,
     )
   },
+}
+
+function hasLongSign(text: string): boolean {
+  for (const [part, sign] of LONG_SIGNS) if (text.includes(part) && text.includes(sign)) return true
+  return false
 }
 
 function redactTokens(text: string, hit: Hit): string {
