@@ -47,7 +47,7 @@ export async function checkCompleteness(
   const partitions = await checkPartitions(analytics, limit)
   const runs = await checkRuns(analytics, limit, take)
   const dead = partitions.reports.some((report) => report.dead_letters > 0)
-  const letters = dead ? await deadLetters(analytics, { limit }) : []
+  const letters = dead ? await deadLetters(connection, { limit }) : []
   const sum = (key: 'events' | 'duplicates' | 'dead_letters' | 'holes' | 'expired'): number =>
     partitions.reports.reduce((total, report) => total + report[key], 0)
   return {
