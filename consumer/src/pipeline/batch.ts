@@ -189,11 +189,8 @@ export class Batch {
       const { frame, key, headers } = wrapping
       const value = Buffer.concat([frame, this.block.view(position).subarray(0, this.#bodyBytes[index])])
       const reason = 'this run_id and run_seq are stored already'
-      const [identity, record] = [
-        { runId: run.id, runSeq },
-        { offset, logTimeMs, key, value, headers },
-      ]
-      this.#push({ kind: 'duplicate', reason, identity, offset, logTimeMs, record })
+      const record = { offset, logTimeMs, key, value, headers }
+      this.#push({ kind: 'duplicate', reason, identity: { runId: run.id, runSeq }, offset, logTimeMs, record })
     }
     this.block.remove(duplicates)
   }
