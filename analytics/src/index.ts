@@ -26,6 +26,7 @@ export {
   type DeadRecord,
   parsePosition,
   readDeadLetter,
+  readSkipped,
   type RecordPosition,
 } from './queries/dead-letters.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'

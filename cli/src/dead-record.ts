@@ -1,4 +1,4 @@
-/** Reads a dead letter as far as possible. */
+/** Reads a dead letter or a duplicate as far as possible. */
 import type { DeadRecord } from '@agent-audit/analytics'
 import { createRecordCheck } from '@agent-audit/consumer/pipeline'
 import {
@@ -19,7 +19,7 @@ export type Opened =
   | { readonly whole: false; readonly reason: string; readonly fields: Readonly<Record<string, unknown>> }
 
 /**
- * Creates a reader of dead letters. It knows the schemas of a consumer of this version; with SCHEMA_REGISTRY_URL also those
+ * Creates a reader of their bytes. It knows the schemas of a consumer of this version; with SCHEMA_REGISTRY_URL also those
  * of records in the Confluent wire format.
  */
 export function createOpener(env: Terminal['env']): (record: DeadRecord) => Promise<Opened> {

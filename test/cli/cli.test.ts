@@ -278,7 +278,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`on a real ClickHouse ${NO_CLICKHOU
     expect(code).toBe(1)
     expect(out).toMatch(/^CONFLICT {2}1 event, 1 duplicate that is no copy\n/)
     expect(out).toContain(
-      `audit.events partition 0: offset 2 is a duplicate of run ${runId(1)} run_seq 0, stored at offset 0 with other content; its own is in audit_skipped\n`,
+      `audit.events partition 0: offset 2 is a duplicate of run ${runId(1)} run_seq 0, stored at offset 0 with other content; see agent-audit dead-letters show ${LOG_ID}/0/2\n`,
     )
   })
 

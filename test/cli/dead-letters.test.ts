@@ -1,4 +1,5 @@
 /** From a dead letter to an event: listed, shown, replayed through the log, and never counted as a gap. */
+import { connectAnalytics, quarantineRow, rowsAt } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { logIdOf } from '@agent-audit/schemas'
 import { describe, expect, it } from 'vitest'
@@ -13,7 +14,7 @@ import {
   runConsumer,
   type TestLog,
 } from '../consumer/support.ts'
-import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
+import { encodeRecord, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
 
 const store = await openStore()
 const WAIT = { timeout: 30_000, interval: 50 }
@@ -164,6 +165,39 @@ it('shows the readable fields of a damaged record, and all of its bytes', async 
   expect(shown.fields).toMatchObject({ session_id: 'S-77', run_id: runIdOf('damaged').toString('hex'), run_seq: 0 })
   expect(shown.fields).not.toHaveProperty('reason')
   expect((await run(log, 'dead-letters', 'show', position)).out).toMatch(/cannot be read as an event[^]*S-77/)
+})
+
+it('shows the bytes of a duplicate that is no copy, at the place that verify names; replay does not take it', async () => {
+  const log = await openEmbedded(store)
+  const [forged, real] = ['the forger', 'the victim'].map((reason) =>
+    encodeRecord(makeRecord('taken', 0, { reason, event_id: uuidOf(reason) })),
+  )
+  await log.append(0, [forged ?? null, real ?? null])
+  runConsumer(environmentOf(store, log))
+  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: { duplicate: 1 } })
+  const position = `${logIdOf(log.sourceId, log.topic).toString('hex')}/0/1`
+  expect((await run(log, 'verify', '--completeness')).out).toContain(`agent-audit dead-letters show ${position}`)
+  const page = await run(log, 'dead-letters', 'show', position)
+  expect(page).toMatchObject({ code: 0, out: expect.stringMatching(/^duplicate [^]*reason +the victim/) })
+  expect(page.out).not.toContain('replayed')
+  const whole = JSON.parse((await run(log, 'dead-letters', 'show', position, '--json')).out) as Record<string, unknown>
+  expect(whole).toMatchObject({ kind: 'duplicate', value_hex: real?.toString('hex') })
+  expect(await run(log, 'dead-letters', 'replay', position)).toMatchObject({ code: 64, out: '' })
+})
+
+it('lists and shows no dead letter that is in quarantine', async () => {
+  const log = await openEmbedded(store)
+  await log.append(0, [Buffer.from('no record'), Buffer.from('no record either')])
+  runConsumer(environmentOf(store, log))
+  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 0, skipped: { dead: 2 } })
+  const logId = logIdOf(log.sourceId, log.topic).toString('hex')
+  await using admin = connectAnalytics(store.dataDir.admin)
+  const forged = { log_id: logId, partition: 0, offset: 0 }
+  const [row] = await rowsAt(admin, forged)
+  await quarantineRow(admin, forged, { row: row?.row ?? '', reason: 'a test', release: false })
+  const { found } = await json(log, 'dead-letters', 'list', '--topic', log.topic)
+  expect(found.filter(({ log_id }) => log_id === logId).map(({ offset }) => offset)).toEqual([1])
+  expect(await run(log, 'dead-letters', 'show', `${logId}/0/0`)).toMatchObject({ code: 1, out: '' })
 })
 
 it.each([

@@ -57,7 +57,7 @@ export class ModelForgery {
     return (this.#rows.get(key) ?? []).filter(({ quarantined }) => !quarantined)
   }
 
-  /** An operator looks at a partition that has stopped, and quarantines what is forged. @returns whether anything was, lately. */
+  /** An operator looks at a partition that has stopped, and quarantines the forged rows. @returns whether anything was, lately. */
   repair(key: string): boolean {
     const { kernel } = this.#world
     const rows = (this.#rows.get(key) ?? []).filter(({ quarantined }) => !quarantined)

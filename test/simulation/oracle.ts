@@ -72,9 +72,9 @@ function compare(row: Row, value: Buffer | null | undefined, events: Events, wor
 /** Duplicates and dead letters keep all bytes of their record. */
 function keptOf(row: Row, record: Pick<LogRecord, 'key' | 'value' | 'headers'> | undefined): string | undefined {
   if (row.table === 'audit_events' || record === undefined) return undefined
-  const { key, value, headers = {} } = record
-  const sent = Object.entries(headers).map(([name, header]) => [name, (header as Buffer).toString('base64')])
-  const expected = [key?.toString('hex'), value?.toString('hex'), record.headers && JSON.stringify(sent)]
+  const { key, value, headers } = record
+  const sent = headers && Object.entries(headers).map(([name, header]) => [name, (header as Buffer).toString('base64')])
+  const expected = [key?.toString('hex'), value?.toString('hex'), sent && JSON.stringify(sent)]
   const kept = [row.key?.toString('hex'), row.value?.toString('hex'), row.headers ?? undefined]
   return JSON.stringify(kept) === JSON.stringify(expected) ? undefined : `is ${row.kind}, and its bytes are not kept`
 }

@@ -6,10 +6,10 @@ import { type EventFault, type Fault } from './faults.ts'
 import { Fleet } from './fleet.ts'
 import { ModelGroup } from './model-group.ts'
 import { ModelPartition } from './model-log.ts'
+import { LOG_ID } from './model-source.ts'
 import { ModelStore } from './model-store.ts'
 import { accountedUpTo, findFault } from './oracle.ts'
 import { Producer } from './workload.ts'
-import { LOG_ID } from './model-source.ts'
 import { World } from './world.ts'
 
 export interface Outcome {

@@ -26,13 +26,15 @@ export class Producer {
     const random = this.#random
     // Brokers' clocks differ: around the turn of the month the log's times go back and forth.
     const logTimeMs = Math.floor(LOG_START + nowMs + random.between(-1500, 1500))
+    const run = random.pick(this.#runs)
+    // As our producer sends a record: its key is the run's id, without headers. Other producers send other ones.
+    const plain = logTimeMs % 3 > 0
     const made = (value: Buffer | null): Omit<LogRecord, 'offset'> => ({
       logTimeMs,
-      key: value && Buffer.from(`key of ${value.length}`),
+      key: value && (plain ? runIdOf(run.name) : Buffer.from(`key of ${value.length}`)),
       value,
-      headers: value === null ? undefined : { sent: Buffer.from(String(logTimeMs)) },
+      headers: value === null || plain ? undefined : { sent: Buffer.from(String(logTimeMs)) },
     })
-    const run = random.pick(this.#runs)
     const kind = random.next()
     if (kind < 0.06) return undefined
     if (kind < 0.1) return made(null)

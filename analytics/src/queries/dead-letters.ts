@@ -1,4 +1,4 @@
-/** Records that could not be stored: their bytes, the reason, and the event that a replay made of them. */
+/** Records that were not stored as events, with their bytes: dead letters, the events that a replay made of them, and duplicates. */
 import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
@@ -30,8 +30,9 @@ export interface DeadLetter extends RecordPosition {
   readonly replayed_as: RecordPosition | null
 }
 
-/** A dead letter with its bytes. */
+/** A dead letter with its bytes; or a duplicate, which keeps its own too. */
 export interface DeadRecord extends DeadLetter {
+  readonly kind: 'dead' | 'duplicate'
   readonly key: Buffer | null
   readonly value: Buffer | null
   /** JSON: pairs of name and value, binary values in base64; null where the log keeps no headers. */
@@ -71,7 +72,7 @@ export async function deadLetters(connection: Analytics, options: DeadLettersOpt
     window.condition,
   ]
   const rows = await analytics.rows<DeadLetterRow>(
-    `${select('')} ${['', ...conditions].join(' AND ')}
+    `${select('')} WHERE ${["s.kind = 'dead'", ...conditions].join(' AND ')}
      ORDER BY s.log_time DESC, log_id, log_partition, log_offset DESC LIMIT {limit:UInt32}`,
     { ...window.parameters, partition, topic, reason, limit },
   )
@@ -79,16 +80,29 @@ export async function deadLetters(connection: Analytics, options: DeadLettersOpt
 }
 
 /** Reads a dead letter with its bytes; undefined if there is none at this position. */
-export async function readDeadLetter(connection: Analytics, position: RecordPosition): Promise<DeadRecord | undefined> {
+export async function readDeadLetter(analytics: Analytics, position: RecordPosition): Promise<DeadRecord | undefined> {
+  const record = await readSkipped(analytics, position)
+  return record?.kind === 'dead' ? record : undefined
+}
+
+/** Reads a dead letter or a duplicate with its bytes; undefined if there is none at this position. */
+export async function readSkipped(connection: Analytics, position: RecordPosition): Promise<DeadRecord | undefined> {
   const { analytics } = await withoutQuarantined(connection)
   const [row] = await analytics.rows<WholeRow>(
-    `${select(', hex(s.key) AS key, hex(s.value) AS value, s.headers AS headers')}
+    `${select(', toString(s.kind) AS kind, hex(s.key) AS key, hex(s.value) AS value, s.headers AS headers')}
+     WHERE s.kind IN ('dead', 'duplicate')
        AND s.log_id = unhex({log:String}) AND s.log_partition = {partition:Int32} AND s.log_offset = {offset:Int64}
-     LIMIT 1`,
+     ORDER BY s.kind = 'dead' DESC LIMIT 1`,
     { log: position.log_id, partition: position.partition, offset: position.offset },
   )
   if (row === undefined) return undefined
-  return { ...toDeadLetter(row), key: fromHex(row.key), value: fromHex(row.value), headers: row.headers }
+  return {
+    ...toDeadLetter(row),
+    kind: row.kind,
+    key: fromHex(row.key),
+    value: fromHex(row.value),
+    headers: row.headers,
+  }
 }
 
 function fromHex(hex: string | null): Buffer | null {
@@ -104,6 +118,7 @@ interface DeadLetterRow extends Readonly<Record<string, string | number | null>>
 }
 
 interface WholeRow extends DeadLetterRow {
+  readonly kind: DeadRecord['kind']
   readonly key: string | null
   readonly value: string | null
   readonly headers: string | null
@@ -125,8 +140,7 @@ function select(more: string): string {
       SELECT assumeNotNull(replay_of) AS position, count() AS replays, argMin(lower(hex(log_id)), log_time) AS log_id,
         argMin(log_partition, log_time) AS partition, argMin(log_offset, log_time) AS offset
       FROM {database:Identifier}.${EVENTS_TABLE} WHERE replay_of IS NOT NULL GROUP BY position
-    ) AS r ON r.position = ${POSITION_OF_S}
-    WHERE s.kind = 'dead'`
+    ) AS r ON r.position = ${POSITION_OF_S}`
 }
 
 function toDeadLetter(row: DeadLetterRow): DeadLetter {

@@ -1,5 +1,12 @@
 /** `agent-audit dead-letters list|show|replay`. */
-import { type Analytics, type DeadLetter, deadLetters, parsePosition, readDeadLetter } from '@agent-audit/analytics'
+import {
+  type Analytics,
+  type DeadLetter,
+  deadLetters,
+  parsePosition,
+  readDeadLetter,
+  readSkipped,
+} from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { parseCount, parseTime } from '../arguments.ts'
@@ -65,16 +72,16 @@ function addList(group: Command, terminal: Terminal): void {
 function addShow(group: Command, terminal: Terminal, exit: (code: number) => void): void {
   const show = group
     .command('show')
-    .description('show a dead letter with its bytes, and its fields as far as they can be read')
-    .argument('<position>', 'log_id/partition/offset, as list prints it')
+    .description('show a dead letter, or a duplicate, with its bytes, and its fields as far as they can be read')
+    .argument('<position>', 'log_id/partition/offset, as list and verify print it')
     .option('--full', 'nothing cut (else bytes are cut at 1 KiB, texts at 200 characters)')
     .option('--json', 'one JSON object; bytes in hex')
   connectable(show).action(
     async (position: string, options: ConnectionOptions & { full?: boolean; json?: boolean }) => {
-      const record = await withTrail(options, terminal, (analytics) => readDeadLetter(analytics, positionOf(position)))
+      const record = await withTrail(options, terminal, (analytics) => readSkipped(analytics, positionOf(position)))
       if (record === undefined) {
         terminal.err(
-          `agent-audit: no dead letter at ${printable(position)}; \`agent-audit dead-letters list\` lists them\n`,
+          `agent-audit: no dead letter at ${printable(position)}, and no duplicate; \`agent-audit dead-letters list\` lists them\n`,
         )
         return exit(EXIT.finding)
       }

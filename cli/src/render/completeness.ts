@@ -123,15 +123,17 @@ function partitionFindings(report: PartitionReport): string[] {
       ? [`${name}: ${counted(report.expiring, 'offset')} noted as expired, not dropped yet`]
       : []),
   ]
-  const conflicts = report.conflicting.map((conflict) => `${name}: ${conflictText(conflict)}`)
+  const conflicts = report.conflicting.map((conflict) => `${name}: ${conflictText(report, conflict)}`)
   return [...repeats, ...conflicts, ...gaps, ...notes]
 }
 
-function conflictText({ run_id, run_seq, offset, stored_offset, found }: Conflict): string {
+function conflictText({ log_id, partition }: PartitionReport, conflict: Conflict): string {
+  const { run_id, run_seq, offset, stored_offset, found } = conflict
   const about = `offset ${offset} is a duplicate of run ${run_id} run_seq ${run_seq}`
-  if (found === 'not stored') return `${about}, which is not stored; its bytes are in audit_skipped`
+  const shown = `see agent-audit dead-letters show ${positionText({ log_id, partition, offset })}`
+  if (found === 'not stored') return `${about}, which is not stored; ${shown}`
   if (found === 'bytes lost') return `${about}, stored at offset ${stored_offset}, and its bytes are not kept`
-  return `${about}, stored at offset ${stored_offset} with other content; its own is in audit_skipped`
+  return `${about}, stored at offset ${stored_offset} with other content; ${shown}`
 }
 
 function runFindings(report: RunReport): string[] {

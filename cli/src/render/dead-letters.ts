@@ -42,9 +42,10 @@ export function deadLetterPage(record: DeadRecord, opened: Opened, { full, paint
   const line = (name: string, given: string): string =>
     `${paint('dim', padded(name, 24))} ${given.replaceAll('\n', `\n${' '.repeat(25)}`)}\n`
   const replay = record.replayed_as === null ? 'not replayed' : `replayed as ${positionText(record.replayed_as)}`
+  const [kind, state] = record.kind === 'dead' ? ['dead letter', ` · ${replay}`] : ['duplicate', '']
   const fields = Object.entries(opened.whole ? opened.event : opened.fields).filter(([, given]) => given !== null)
   return [
-    `${paint('bold', `dead letter ${record.position}`)} · ${printable(record.topic ?? '(not registered)')} · ${record.log_time} · ${replay}\n`,
+    `${paint('bold', `${kind} ${record.position}`)} · ${printable(record.topic ?? '(not registered)')} · ${record.log_time}${state}\n`,
     line('reason', printable(record.reason)),
     record.run_id === null ? '' : line('run_id, run_seq', `${record.run_id}, ${record.run_seq ?? '-'}`),
     line('key', record.key === null ? '-' : text(record.key.toString())),

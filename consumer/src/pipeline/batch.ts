@@ -24,7 +24,6 @@ export interface BatchRun {
 interface Wrapping {
   /** The bytes in front of the body. */
   readonly frame: Buffer
-  readonly bodyBytes: number
   readonly key: Buffer | null
   readonly headers: LogRecord['headers']
 }
@@ -51,7 +50,6 @@ export interface BatchParts {
   readonly retentionClass: string
 }
 
-const NO_HEADERS = {}
 /** What a {@link Wrapping} takes beside its key and headers, about. */
 const WRAPPING_BYTES = 200
 
@@ -80,9 +78,10 @@ export class Batch {
   deadInARow: number = 0
   readonly #memory: BufferMemory
   readonly #clock: Clock
-  /** By position in the block. Few: records of a run rise. */
-  readonly #wrappings = new Map<number, Wrapping>()
-  #wrapping: Wrapping | undefined
+  /** Positions of the events that may be duplicates; and of each the bytes of its body, and what is around it. */
+  readonly #suspects: number[] = []
+  readonly #bodyBytes: number[] = []
+  readonly #wrappings: Wrapping[] = []
   readonly #filter: SeenRuns
   /** Bytes of the records in skipped rows, and all bytes that count as held beside the block. */
   #skippedBytes = 0
@@ -119,7 +118,8 @@ export class Batch {
   addEvent(record: LogRecord, value: Buffer, verdict: StorableVerdict): void {
     const { head } = verdict
     const run = this.#runOf(value, head.runIdStart)
-    if (head.runSeq <= run.suspectUpTo || head.runSeq <= run.highestSeq) this.#wrap(record, value, verdict.bodyStart)
+    if (head.runSeq <= run.suspectUpTo || head.runSeq <= run.highestSeq)
+      this.#suspect(record, run, value, verdict.bodyStart)
     if (head.runSeq > run.highestSeq) run.highestSeq = head.runSeq
     else this.unordered = true
     this.block.append(value, verdict.bodyStart, verdict.version, record.offset, record.logTimeMs)
@@ -137,8 +137,8 @@ export class Batch {
   }
 
   /** Positions of the events that may be duplicates: those outside are none. */
-  suspects(): number[] {
-    return [...this.#wrappings.keys()]
+  get suspects(): readonly number[] {
+    return this.#suspects
   }
 
   eventIdAt(position: number): string {
@@ -176,22 +176,21 @@ export class Batch {
    */
   markDuplicates(duplicates: ReadonlyMap<number, StoredRecord>): void {
     if (duplicates.size === 0) return
+    const indexes = new Map(this.#suspects.map((position, index) => [position, index]))
     for (const [position, stored] of duplicates) {
-      const [run, wrapping] = [this.eventRuns[position], this.#wrappings.get(position)]
+      const index = indexes.get(position) ?? -1
+      const [run, wrapping] = [this.eventRuns[position], this.#wrappings[index]]
       if (run === undefined || wrapping === undefined) throw new Error(`position ${position} is no suspect`)
       const { runId, runSeq, offset: storedOffset } = stored
       const [offset, logTimeMs] = [this.eventOffsets[position] ?? 0, this.eventTimes[position] ?? 0]
       if (this.eventIdAt(position) !== stored.eventId) {
         this.conflicts.push({ runId, runSeq, storedOffset, skippedOffset: offset })
       }
-      const { frame, bodyBytes, key, headers } = wrapping
-      const value = Buffer.concat([frame, this.block.view(position).subarray(0, bodyBytes)])
+      const { frame, key, headers } = wrapping
+      const value = Buffer.concat([frame, this.block.view(position).subarray(0, this.#bodyBytes[index])])
       const reason = 'this run_id and run_seq are stored already'
-      const [identity, record] = [
-        { runId: run.id, runSeq },
-        { offset, logTimeMs, key, value, headers },
-      ]
-      this.#push({ kind: 'duplicate', reason, identity, offset, logTimeMs, record })
+      const record = { offset, logTimeMs, key, value, headers }
+      this.#push({ kind: 'duplicate', reason, identity: { runId: run.id, runSeq }, offset, logTimeMs, record })
     }
     this.block.remove(duplicates)
   }
@@ -217,20 +216,20 @@ export class Batch {
     this.#hold(bytes)
   }
 
-  // Nearly every record has the frame of the previous one, and many its key: one copy serves them all.
-  #wrap({ key, headers }: LogRecord, value: Buffer, bodyStart: number): void {
-    const last = this.#wrapping
-    const sameFrame = last?.frame.length === bodyStart && value.compare(last.frame, 0, bodyStart, 0, bodyStart) === 0
-    const sameKey = key !== null && last?.key?.equals(key) === true
-    const wrapping = {
-      frame: sameFrame ? last.frame : Buffer.from(value.subarray(0, bodyStart)),
-      bodyBytes: value.length - bodyStart,
-      key: sameKey ? last.key : key && Buffer.from(key),
-      headers: copyHeaders(headers),
-    }
-    this.#wrapping = wrapping
-    this.#wrappings.set(this.eventSeqs.length, wrapping)
-    this.#hold(WRAPPING_BYTES + bytesAround({ key, headers }))
+  // A run that is new to the filter makes all of its records suspects. Nearly all have the frame of the previous one, the id
+  // of the run as their key, and no headers: then nothing is copied, and the records of a run share one object.
+  #suspect(record: LogRecord, run: BatchRun, value: Buffer, bodyStart: number): void {
+    const last = this.#wrappings.at(-1)
+    const frame = isFrameOf(value, bodyStart, last?.frame) ? last.frame : Buffer.from(value.subarray(0, bodyStart))
+    const given = record.key
+    const key = given?.equals(run.id) === true ? run.id : given && Buffer.from(given)
+    const headers = copyHeaders(record.headers)
+    const same = last?.frame === frame && last.key === key && last.headers === headers
+    const wrapping = same ? last : { frame, key, headers }
+    if (!same) this.#hold(WRAPPING_BYTES + bytesAround(wrapping))
+    this.#suspects.push(this.eventSeqs.length)
+    this.#bodyBytes.push(value.length - bodyStart)
+    this.#wrappings.push(wrapping)
   }
 
   #hold(bytes: number): void {
@@ -277,15 +276,21 @@ export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord
 
 function copyHeaders(headers: LogRecord['headers']): LogRecord['headers'] {
   if (headers === undefined) return undefined
-  if (Object.keys(headers).length === 0) return NO_HEADERS
   return Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, copyBytes(header)]))
 }
 
 /** Of the key and the headers of a record. */
-function bytesAround({ key, headers = NO_HEADERS }: Pick<LogRecord, 'key' | 'headers'>): number {
-  if (Object.keys(headers).length === 0) return key?.length ?? 0
+function bytesAround({ key, headers }: Pick<LogRecord, 'key' | 'headers'>): number {
+  if (headers === undefined) return key?.length ?? 0
   const values = Object.values(headers).flat()
   return values.reduce<number>((sum, value) => sum + (Buffer.isBuffer(value) ? value.length : 0), key?.length ?? 0)
+}
+
+/** Byte by byte: for so few it is cheaper than a call of Buffer.compare. */
+function isFrameOf(value: Buffer, bodyStart: number, frame: Buffer | undefined): frame is Buffer {
+  if (frame?.length !== bodyStart) return false
+  for (let index = 0; index < bodyStart; index++) if (value[index] !== frame[index]) return false
+  return true
 }
 
 function copyBytes(header: unknown): unknown {

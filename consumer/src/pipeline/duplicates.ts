@@ -4,7 +4,7 @@
  * exactly: a replayed or reordered record that is not in the table must not be lost.
  */
 import type { LogPartition } from '@agent-audit/kafka'
-import type { Batch } from './batch.ts'
+import type { Batch, BatchRun } from './batch.ts'
 import type { RecordIdentity, Sink, StoredRecord } from './sink.ts'
 
 /** Runs that are remembered, per partition. For others the table is asked again. */
@@ -34,8 +34,8 @@ export class DuplicateFilter {
    * before may not be in the table yet, so it counts.
    */
   suspectUpTo(run: string): number {
-    const { stored, cut } = this.#runs.get(run) ?? {}
-    return stored === undefined || cut === undefined ? Number.POSITIVE_INFINITY : Math.max(stored, cut)
+    const known = this.#runs.get(run)
+    return known?.stored === undefined ? Number.POSITIVE_INFINITY : Math.max(known.stored, known.cut)
   }
 
   /** Call it once the batch is complete, before the next one is begun. */
@@ -54,7 +54,7 @@ export class DuplicateFilter {
   async find(batch: Batch): Promise<Map<number, StoredRecord>> {
     await this.#learnRuns([...batch.runs.keys()])
     const duplicates = repeatsWithin(batch)
-    const suspects = batch.suspects().filter((position) => this.#isSuspect(identityAt(batch, position)))
+    const suspects = this.#suspectsOf(batch)
     if (suspects.length === 0) return duplicates
     const asked = suspects.map((position) => identityAt(batch, position))
     const found = await this.#sink.stored(this.#logPartition, asked)
@@ -69,9 +69,10 @@ export class DuplicateFilter {
   /** Call it once the batch is in the table. */
   noteStored(batch: Batch): void {
     for (const { hex, highestSeq } of batch.runs.values()) {
-      const { stored = -1, cut = Number.POSITIVE_INFINITY } = this.#runs.get(hex) ?? {}
+      const run = this.#runs.get(hex) ?? { stored: undefined, cut: Number.POSITIVE_INFINITY }
+      run.stored = Math.max(run.stored ?? -1, highestSeq)
       this.#runs.delete(hex)
-      this.#runs.set(hex, { stored: Math.max(stored, highestSeq), cut })
+      this.#runs.set(hex, run)
     }
     for (const run of this.#runs.keys()) {
       if (this.#runs.size <= MAX_RUNS) return
@@ -79,18 +80,29 @@ export class DuplicateFilter {
     }
   }
 
-  #isSuspect({ runId, runSeq }: RecordIdentity): boolean {
-    return runSeq <= (this.#runs.get(runId)?.stored ?? -1)
+  // Most runs that the filter does not know are new: those that the table has are looked for first.
+  #suspectsOf(batch: Batch): number[] {
+    if (batch.suspects.length === 0) return []
+    const highest = new Map<BatchRun | undefined, number>()
+    for (const run of batch.runs.values()) {
+      const stored = this.#runs.get(run.hex)?.stored ?? -1
+      if (stored >= 0) highest.set(run, stored)
+    }
+    if (highest.size === 0) return []
+    return batch.suspects.filter((position) => {
+      return (batch.eventSeqs[position] ?? 0) <= (highest.get(batch.eventRuns[position]) ?? -1)
+    })
   }
 
   async #learnRuns(runs: readonly string[]): Promise<void> {
     const unknown = runs.filter((run) => this.#runs.get(run)?.stored === undefined)
     if (unknown.length === 0) return
     const found = await this.#sink.highestSeqs(this.#logPartition, unknown)
-    for (const run of unknown) {
+    for (const hex of unknown) {
+      const [stored, run] = [found.get(hex) ?? -1, this.#runs.get(hex)]
       // A run that was forgotten meanwhile may be in a batch that is not stored yet: all of its records are suspect.
-      const cut = this.#runs.get(run)?.cut ?? Number.POSITIVE_INFINITY
-      this.#runs.set(run, { stored: found.get(run) ?? -1, cut })
+      if (run === undefined) this.#runs.set(hex, { stored, cut: Number.POSITIVE_INFINITY })
+      else run.stored = stored
     }
   }
 }

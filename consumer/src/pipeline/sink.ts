@@ -14,7 +14,7 @@ export interface RecordIdentity {
   readonly runSeq: number
 }
 
-/** A record of audit_events. */
+/** A record of audit_events. Not a {@link StoredRow}: that one may be a skipped row, so its fields may be null; none of these is. */
 export interface StoredRecord extends RecordIdentity {
   readonly offset: number
   /** UUID, lower case. */
