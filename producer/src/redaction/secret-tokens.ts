@@ -1,4 +1,5 @@
 /** Finds secrets by their form: keys and tokens of common services, private keys, credentials in a URL. */
+import { LETTERS, lettersAt, markLetters } from './pattern.ts'
 import type { Hit, Pattern } from './pattern.ts'
 import { TOKENS } from './token-forms.ts'
 import type { Span } from './value-ends.ts'
@@ -25,10 +26,11 @@ const RUN = 20
 /** Most characters from the beginning of a prefix to the run of its token. */
 const BEFORE_RUN = 20
 
-/** By {@link pairAt} of the last two characters of a prefix. */
+/** By the last two of {@link lettersAt} of a prefix. */
 const FORMS = new Map<number, Form[]>()
-/** 1 where {@link FORMS} has an entry. */
-const IS_END = new Uint8Array(1 << 14)
+const LAST_TWO = 1023
+/** 1 where a prefix may end, by {@link lettersAt}. */
+const IS_END = new Uint8Array(LETTERS)
 for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
   const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
   for (const prefix of prefixes.split(' ')) addForm(prefix, form)
@@ -40,8 +42,8 @@ for (const word of ['bearer', 'BEARER']) {
 }
 
 function addForm(prefix: string, form: Omit<Form, 'prefix'>): void {
-  const pair = pairAt(prefix, prefix.length - 1)
-  IS_END[pair] = 1
+  const pair = lettersAt(prefix, prefix.length - 1) & LAST_TWO
+  markLetters(IS_END, prefix)
   // The longest first: `lsv2_sk_` is not `sk_`.
   const forms = [...(FORMS.get(pair) ?? []), { ...form, prefix }]
   FORMS.set(
@@ -54,10 +56,6 @@ const IS_RUN_CHARACTER = new Uint8Array(128)
 for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-') {
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
-
-const LONG_SIGNS = ['-----BEGIN ', '.slack.com/', '/webhook', 'xoxd-']
-/** A private key, a webhook and a cookie of Slack are longer. */
-const LONG = 25
 
 /** The body may be cut off: then it ends with the first character that no key file has. */
 const PRIVATE_KEY =
@@ -75,8 +73,7 @@ const URL_PASSWORD_SIGN = /:\/\/[^\s/]*@/
 export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
     // Most ids and names are shorter than a token, and than any value behind a sign.
-    if (text.length >= RUN && (eachToken(text, stop) || text.includes('Bearer'))) return true
-    if (text.length >= LONG && LONG_SIGNS.some((sign) => text.includes(sign))) return true
+    if (text.length >= RUN && (eachToken(text, stop) || hasSign(text))) return true
     return text.includes('@') && text.includes('://') && URL_PASSWORD_SIGN.test(text)
   },
 
@@ -89,6 +86,12 @@ export const SECRET_TOKENS: Pattern = {
       hit,
     )
   },
+}
+
+/** Of a bearer, a private key, a cookie of Slack and a webhook. The search for a rare first character is the cheapest. */
+function hasSign(text: string): boolean {
+  if (text.includes('Bearer') || text.includes('BEGIN ') || text.includes('xoxd-')) return true
+  return text.includes('/') && (text.includes('/webhook') || text.includes('.slack.com/'))
 }
 
 function redactTokens(text: string, hit: Hit): string {
@@ -140,22 +143,20 @@ function isRunCharacter(code: number): boolean {
   return code < 128 && IS_RUN_CHARACTER[code] === 1
 }
 
-/** Two characters as one number; others may have the same. */
-function pairAt(text: string, last: number): number {
-  return ((text.charCodeAt(last - 1) & 127) << 7) | (text.charCodeAt(last) & 127)
-}
-
 /** The first token whose prefix ends within these places, or Discord's, which has none. */
 function findInRun(text: string, from: number, end: number): Token | undefined {
+  let letters = from < end ? lettersAt(text, from) : 0
   for (let last = from + 1; last < end; last++) {
-    const pair = pairAt(text, last)
-    if (IS_END[pair] === 0) continue
-    for (const form of FORMS.get(pair) ?? []) {
+    // Those of lettersAt, with one read.
+    letters = ((letters << 5) | (text.charCodeAt(last) & 31)) & (LETTERS - 1)
+    if (IS_END[letters] === 0) continue
+    for (const form of FORMS.get(letters & LAST_TWO) ?? []) {
       const tokenEnd = endOfToken(text, last, form)
       if (tokenEnd === undefined) continue
       const start = last + 1 - form.prefix.length + form.kept
       if (!form.hasDigit || /\d/.test(text.slice(last + 1, tokenEnd))) return { rule: form.rule, start, end: tokenEnd }
       last = tokenEnd - 1
+      letters = lettersAt(text, last)
       break
     }
   }

@@ -6,6 +6,7 @@ export interface Span {
 }
 
 /** A quote, after what may stand between an operator and it: white space, and the letters of `b'…'`. */
+const OPENS = /[ \t\r\n\\"'`bruf]/i
 const OPENING = /(?:[ \t\r\n]|\\{1,7}[nrt])*(?:[bruf]{1,2}(?=\\{0,15}["'`]))?(\\{0,15})(["'`])/iy
 
 /** What ends a value after a quote. */
@@ -31,6 +32,7 @@ export function isPlain(value: string): boolean {
 
 /** The text in quotes that begins at this place. A quote that never closes ends with its line. */
 export function quotedValue(text: string, at: number): Span | undefined {
+  if (!OPENS.test(text.charAt(at))) return undefined
   OPENING.lastIndex = at
   const opening = OPENING.exec(text)
   if (opening === null) return undefined
@@ -77,6 +79,11 @@ function endOf(pattern: RegExp, text: string, start: number): number {
   pattern.lastIndex = start
   pattern.test(text)
   return Math.max(start, pattern.lastIndex)
+}
+
+/** What `\s` matches. */
+export function isSpace(code: number): boolean {
+  return code < 128 ? code === 32 || (code >= 9 && code <= 13) : /\s/.test(String.fromCharCode(code))
 }
 
 /** The first place behind blanks. */
