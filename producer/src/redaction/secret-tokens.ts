@@ -57,9 +57,13 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
 
+/** A part of a key's body. It ends where a secret begins that has characters no key has: half of it would stay. */
+const BODY = String.raw`(?:(?!://|[Bb]earer\s|xoxd-)[A-Za-z0-9+/=\s\\,.:;()_])*`
 /** The body may be cut off: then it ends with the first character that no key file has. */
-const PRIVATE_KEY =
-  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\,.:;()_]*(?:-(?!----)[A-Za-z0-9+/=\s\\,.:;()_]*)*(?:-----END [A-Z0-9 ]{0,40}-----)?/g
+const PRIVATE_KEY = new RegExp(
+  `-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----${BODY}(?:-(?!----)${BODY})*(?:-----END [A-Z0-9 ]{0,40}-----)?`,
+  'g',
+)
 const BEARER = /(Bearer(?:[ \t]|\\t){1,4})([\w.~+/-]{16,}={0,2})/g
 const WEBHOOK =
   /(hooks\.slack\.com\/(?:services|workflows|triggers)\/|\/api\/webhooks\/\d{5,}\/|\.webhook\.office\.com\/webhookb2\/)[\w@/-]{20,}/g
