@@ -28,8 +28,7 @@ const HEADER = /(?:authorization|cookie)$/i
 /** Words of a wallet's phrase, which contains spaces. */
 const PHRASE = /[ \t]*((?:[a-z]{3,8}[ \t]+){11,23}[a-z]{3,8})/iy
 /** A value in the next line, as YAML writes it. */
-const BLOCK_SIGN = /[ \t|>]/
-const BLOCK = /[ \t]*(?:[|>][-+]?[0-9]?[ \t]*\r?\n[ \t]+)?/y
+const BLOCK = /[|>][-+]?[0-9]?[ \t]*\r?\n[ \t]+/y
 const END_OF_LINE = /[ \t]*(?:[\r\n]|$|#|\\+[nr])/y
 const NUMBER_OR_VERSION = /^[v-]?[\d.:-]+(?:e[-+]?\d+)?[,;}\])]*$/i
 const XML_VALUE = /[^<>]+(?=<\/)/y
@@ -214,7 +213,8 @@ function partAround(text: string, nameEnd: number): RegExp | undefined {
 
 /** Prose has colons too: a value in the middle of a line counts when it has letters and digits, or both cases. */
 function valueAfterColon(text: string, { nameEnd, start: colon, end: at }: Operator): Span | undefined {
-  const start = BLOCK_SIGN.test(text.charAt(at)) ? (sticky(BLOCK, text, at)?.end ?? at) : at
+  const blank = skipBlanks(text, at)
+  const start = isBlockSign(text.charCodeAt(blank)) ? (sticky(BLOCK, text, blank)?.end ?? blank) : blank
   const first = text.charAt(start)
   // Not `password::check` and `secret://name`.
   if (first === ':' || text.startsWith('//', start)) return undefined
@@ -228,6 +228,11 @@ function valueAfterColon(text: string, { nameEnd, start: colon, end: at }: Opera
   const isMarked = MARKED.test(text.slice(start, end))
   const ends = !isMarked && start > at && sticky(END_OF_LINE, text, end) !== undefined
   return ends || isMixed ? { start, end } : undefined
+}
+
+/** `|`, `>`. */
+function isBlockSign(code: number): boolean {
+  return code === 124 || code === 62
 }
 
 const YAML_VALUE = /[^\s"'`,{}[\]\\]{6,}(?=[ \t]*(?:[\r\n]|$))/y
