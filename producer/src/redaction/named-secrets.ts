@@ -10,15 +10,13 @@ import {
   bareEnd,
   bareLineEnd,
   isPlain,
+  isSpace,
   quotedValue,
-  replaceSpans,
   skipBlanks,
   wordStart,
 } from './value-ends.ts'
 import type { Span } from './value-ends.ts'
 
-/** What stands between a name and its value; `=` and `:` also as URLs and JSON escape them. */
-const OPERATOR = /(?<![:=>])(?:=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da])/gi
 /** No text with one of the other operators, or an option, is shorter. */
 const SHORTEST_OTHER = 10
 /** No text with a name, an operator and a value is shorter; an object with the key of a caller may be. */
@@ -26,11 +24,11 @@ const SHORTEST = 5
 
 const FEWEST_BARE = 4
 const FEWEST_AFTER_COLON = 6
-const HEADER = /(?<=authorization|cookie)/iy
+const HEADER = /(?:authorization|cookie)$/i
 /** Words of a wallet's phrase, which contains spaces. */
 const PHRASE = /[ \t]*((?:[a-z]{3,8}[ \t]+){11,23}[a-z]{3,8})/iy
 /** A value in the next line, as YAML writes it. */
-const BLOCK = /[ \t]*(?:[|>][-+]?[0-9]?[ \t]*\r?\n[ \t]+)?/y
+const BLOCK = /[|>][-+]?[0-9]?[ \t]*\r?\n[ \t]+/y
 const END_OF_LINE = /[ \t]*(?:[\r\n]|$|#|\\+[nr])/y
 const NUMBER_OR_VERSION = /^[v-]?[\d.:-]+(?:e[-+]?\d+)?[,;}\])]*$/i
 const XML_VALUE = /[^<>]+(?=<\/)/y
@@ -50,7 +48,8 @@ export class NamedSecrets implements Pattern {
     if (this.#hasName(text, ':') || this.#hasName(text, '=')) return true
     if (text.length < SHORTEST_OTHER) return false
     if (this.#hasName(text, '>') || this.#hasName(text, '%3') || hasOption(text, this.#names)) return true
-    return text.includes('\\') && (this.#hasName(text, '\\u003') || this.#hasName(text, '\\x3'))
+    // Few texts have `x3`, many a backslash.
+    return this.#hasName(text, '\\u003') || (text.includes('x3') && this.#hasName(text, '\\x3'))
   }
 
   /** Whether a secret name stands before an operator that begins like this. */
@@ -62,16 +61,20 @@ export class NamedSecrets implements Pattern {
   }
 
   redact(text: string, hit: Hit): string {
-    const named = replaceSpans(
-      text,
-      OPERATOR,
-      () => hit('key'),
-      ({ index: start, 0: operator }) => {
-        const nameEnd = this.nameEnd(text, start)
-        return nameEnd === undefined ? undefined : valueAt(text, { nameEnd, start, operator })
-      },
-    )
-    return redactOptions(named, { names: this.#names, hit })
+    let redacted = ''
+    let from = 0
+    for (let start = 0; start < text.length; start++) {
+      const end = start + operatorLength(text, start)
+      if (end === start) continue
+      const nameEnd = this.nameEnd(text, start)
+      const value = nameEnd === undefined ? undefined : valueAt(text, { nameEnd, start, end })
+      if (value !== undefined) {
+        redacted += text.slice(from, value.start) + hit('key')
+        from = value.end
+      }
+      start = (value?.end ?? end) - 1
+    }
+    return redactOptions(from === 0 ? text : redacted + text.slice(from), { names: this.#names, hit })
   }
 
   /**
@@ -79,75 +82,101 @@ export class NamedSecrets implements Pattern {
    * space, also as JSON and URLs escape them, at any depth.
    */
   nameEnd(text: string, operator: number): number | undefined {
-    const letter = text.charCodeAt(operator - 1) === 34 ? operator - 2 : operator - 1
-    if (
-      isLetter(text.charCodeAt(letter)) &&
-      text.charCodeAt(letter - 1) !== 92 &&
-      !this.#names.mayEndAt(text, letter)
-    ) {
-      return undefined
-    }
     let end = operator
-    for (let width = 1; width > 0; end -= width) width = widthBetween(text, end - 1)
+    for (let width = 1; width > 0; end -= width) {
+      while (end > 0 && isBetween(text.charCodeAt(end - 1))) end--
+      width = end > 1 ? escapeBefore(text, end) : 0
+    }
     return end > 0 && this.#names.endsAt(text, end) ? end : undefined
   }
+}
+
+/** Length of the operator at this place, 0 for none: `=`, `:`, `>`, two or three of them, or `=` and `:` as URLs and JSON escape them. */
+function operatorLength(text: string, at: number): number {
+  switch (text.charCodeAt(at)) {
+    case 58: // :
+      return isSign(text.charCodeAt(at - 1)) ? 0 : text.charCodeAt(at + 1) === 61 ? 2 : 1
+    case 61: // =
+      if (isSign(text.charCodeAt(at - 1))) return 0
+      if (text.charCodeAt(at + 1) !== 61) return text.charCodeAt(at + 1) === 62 ? 2 : 1
+      return text.charCodeAt(at + 2) === 61 ? 3 : 2
+    case 62: // >
+      return isSign(text.charCodeAt(at - 1)) ? 0 : 1
+    case 37: // %3D
+      return text.charCodeAt(at + 1) === 51 && isHexSign(text.charCodeAt(at + 2)) ? 3 : 0
+    case 92: // \u003d, \x3d
+      if (text.startsWith('u003', at + 1)) return isHexSign(text.charCodeAt(at + 5)) ? 6 : 0
+      return text.startsWith('x3', at + 1) && isHexSign(text.charCodeAt(at + 3)) ? 4 : 0
+    default:
+      return 0
+  }
+}
+
+/** `:`, `=`, `>`. */
+function isSign(code: number): boolean {
+  return code === 58 || code === 61 || code === 62
+}
+
+/** The last digit of `=` and `:` as hexadecimal numbers. */
+function isHexSign(code: number): boolean {
+  const letter = code | 32
+  return letter === 100 || letter === 97
 }
 
 function isQuote(code: number): boolean {
   return code === 34 || code === 39 || code === 96
 }
 
-/** In lower case. */
-function isLetter(code: number): boolean {
-  return code >= 97 && code <= 122
+const BETWEEN = new Uint8Array(128)
+for (const character of '\t\n\r "\'\\`') BETWEEN[character.charCodeAt(0)] = 1
+
+/** White space, a quote, or a backslash. */
+function isBetween(code: number): boolean {
+  return code < 128 && BETWEEN[code] === 1
 }
 
-/** Length of what ends at this place and may stand between a name and its operator. */
-function widthBetween(text: string, last: number): number {
-  switch (text.charCodeAt(last)) {
-    case 9: // Tab.
-    case 10: // Line feed.
-    case 13: // Carriage return.
-    case 32: // Space.
-    case 34: // "
-    case 39: // '
-    case 92: // \
-    case 96: // `
-      return 1
-    case 93: // ] of `["name"]`: not that of a marker.
-      return isQuote(text.charCodeAt(last - 1)) ? 1 : 0
-    case 110: // \n
-    case 114: // \r
-    case 116: // \t
-      return text.charCodeAt(last - 1) === 92 ? 2 : 0
-    case 48: // %20
-    case 50: // %22
-    case 55: // %27
-      return text.charCodeAt(last - 1) === 50 && text.charCodeAt(last - 2) === 37 ? 3 : 0
-    default:
-      return 0
-  }
+/** Length of the escape that ends here, and of the `]` of `["name"]`, but not of a marker. */
+function escapeBefore(text: string, end: number): number {
+  const last = text.charCodeAt(end - 1)
+  const before = text.charCodeAt(end - 2)
+  // First what hardly ever is: most names end in any letter.
+  if (before === 92) return last === 110 || last === 114 || last === 116 ? 2 : 0 // \n, \r, \t
+  if (before === 50) return isCodeOfQuote(last) && text.charCodeAt(end - 3) === 37 ? 3 : 0
+  return last === 93 && isQuote(before) ? 1 : 0
+}
+
+/** The last digit of %20, %22, %27. */
+function isCodeOfQuote(code: number): boolean {
+  return code === 48 || code === 50 || code === 55
 }
 
 interface Operator {
   readonly nameEnd: number
   readonly start: number
-  readonly operator: string
+  readonly end: number
 }
 
 /** The secret value behind an operator; undefined when none stands there. */
 function valueAt(text: string, found: Operator): Span | undefined {
-  const { nameEnd, start, operator } = found
-  const end = start + operator.length
-  if (operator === '>') return nameEnd === start ? sticky(XML_VALUE, text, end) : undefined
-  if (operator.startsWith('%')) return longEnough(sticky(ENCODED_VALUE, text, end), text)
+  const { nameEnd, start, end } = found
+  const sign = text.charCodeAt(start)
+  if (sign === 62) return nameEnd === start ? sticky(XML_VALUE, text, end) : undefined
+  if (sign === 37) return longEnough(sticky(ENCODED_VALUE, text, end), text)
   const quoted = quotedValue(text, end)
   if (quoted !== undefined) return isPlain(text.slice(quoted.start, quoted.end)) ? undefined : quoted
-  const isColon = operator === ':' || /3a$/i.test(operator)
-  if (isColon && nameEnd === start && sticky(HEADER, text, nameEnd) !== undefined) return headerValue(text, found, end)
+  const isColon = isColonBefore(text, end)
+  if (isColon && nameEnd === start && HEADER.test(text.slice(Math.max(0, nameEnd - 13), nameEnd))) {
+    return headerValue(text, found)
+  }
   const phrase = sticky(PHRASE, text, end)
   if (phrase !== undefined) return phrase
-  return isColon ? valueAfterColon(text, found, end) : valueAfterEquals(text, found, end)
+  return isColon ? valueAfterColon(text, found) : valueAfterEquals(text, found)
+}
+
+/** `:`, or the end of its escape. */
+function isColonBefore(text: string, end: number): boolean {
+  const last = text.charCodeAt(end - 1)
+  return last === 58 || (last | 32) === 97
 }
 
 /** The span of the group that ends a match, or of the whole match. */
@@ -165,7 +194,7 @@ function longEnough(span: Span | undefined, text: string): Span | undefined {
 }
 
 /** A value goes to the next white space; among the parameters of a URL or the parts of a connection string, to the next one. */
-function valueAfterEquals(text: string, { nameEnd }: Operator, at: number): Span | undefined {
+function valueAfterEquals(text: string, { nameEnd, end: at }: Operator): Span | undefined {
   const start = skipBlanks(text, at)
   const part = partAround(text, nameEnd)
   const end = part === undefined ? bareEnd(text, start) : (sticky(part, text, start)?.end ?? start)
@@ -183,8 +212,9 @@ function partAround(text: string, nameEnd: number): RegExp | undefined {
 }
 
 /** Prose has colons too: a value in the middle of a line counts when it has letters and digits, or both cases. */
-function valueAfterColon(text: string, { nameEnd, start: colon }: Operator, at: number): Span | undefined {
-  const start = sticky(BLOCK, text, at)?.end ?? at
+function valueAfterColon(text: string, { nameEnd, start: colon, end: at }: Operator): Span | undefined {
+  const blank = skipBlanks(text, at)
+  const start = isBlockSign(text.charCodeAt(blank)) ? (sticky(BLOCK, text, blank)?.end ?? blank) : blank
   const first = text.charAt(start)
   // Not `password::check` and `secret://name`.
   if (first === ':' || text.startsWith('//', start)) return undefined
@@ -200,6 +230,11 @@ function valueAfterColon(text: string, { nameEnd, start: colon }: Operator, at: 
   return ends || isMixed ? { start, end } : undefined
 }
 
+/** `|`, `>`. */
+function isBlockSign(code: number): boolean {
+  return code === 124 || code === 62
+}
+
 const YAML_VALUE = /[^\s"'`,{}[\]\\]{6,}(?=[ \t]*(?:[\r\n]|$))/y
 
 /** Behind a name in quotes: JSON has values there that are no text. */
@@ -213,14 +248,36 @@ function yamlValue(text: string, start: number): Span | undefined {
 /** The first characters of a value tell. */
 const LOOK = 100
 
+/** Letters and digits, or a capital behind a small letter. */
 function looksMixed(text: string, start: number): boolean {
-  const [value = ''] = text.slice(start, start + LOOK).split(/\s/, 1)
-  if (NUMBER_OR_VERSION.test(value)) return false
-  return (/\d/.test(value) && /[A-Za-z]/.test(value)) || /[a-z][A-Z]/.test(value)
+  const most = Math.min(text.length, start + LOOK)
+  let end = start
+  let found = 0
+  for (let before = 0; end < most; end++) {
+    const kind = kindOf(text.charCodeAt(end))
+    if (kind === SPACE) break
+    found |= kind
+    if (kind === CAPITAL && before === SMALL) return true
+    before = kind
+  }
+  if ((found & DIGIT) === 0 || (found & (SMALL | CAPITAL)) === 0) return false
+  return !NUMBER_OR_VERSION.test(text.slice(start, end))
+}
+
+const SPACE = 1
+const DIGIT = 2
+const SMALL = 4
+const CAPITAL = 8
+
+function kindOf(code: number): number {
+  if (code >= 97 && code <= 122) return SMALL
+  if (code >= 65 && code <= 90) return CAPITAL
+  if (code >= 48 && code <= 57) return DIGIT
+  return isSpace(code) ? SPACE : 0
 }
 
 /** The whole header: to the quote that stands before its name, or to the end of the line. */
-function headerValue(text: string, { nameEnd }: Operator, at: number): Span | undefined {
+function headerValue(text: string, { nameEnd, end: at }: Operator): Span | undefined {
   const first = wordStart(text, nameEnd)
   const start = skipBlanks(text, at)
   const quoted = /["'`]/.test(text[first - 1] ?? '')

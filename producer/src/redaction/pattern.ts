@@ -26,3 +26,21 @@ export function callerPattern(name: string, pattern: RegExp): Pattern {
     redact: (text, hit) => text.replace(find, (match) => (match === '' ? '' : hit(name))),
   }
 }
+
+/** The character here and the two before it as one number, the same for both cases. Other characters may have the same. */
+export function lettersAt(text: string, last: number): number {
+  // A read in front of the text would make this slow for good.
+  const first = last > 1 ? text.charCodeAt(last - 2) : 0
+  const second = last > 0 ? text.charCodeAt(last - 1) : 0
+  return ((first & 31) << 10) | ((second & 31) << 5) | (text.charCodeAt(last) & 31)
+}
+
+/** Marks three last characters in a table of {@link lettersAt}; of a word of two characters, whatever precedes. */
+export function markLetters(table: Uint8Array, word: string): void {
+  const last = lettersAt(word, word.length - 1)
+  if (word.length > 2) table[last] = 1
+  else for (let first = 0; first < 32; first++) table[(first << 10) | last] = 1
+}
+
+/** How many numbers {@link lettersAt} gives. */
+export const LETTERS: number = 1 << 15

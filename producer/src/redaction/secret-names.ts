@@ -1,5 +1,5 @@
 /** Names of secrets, in keys of objects and in text. */
-import { withFlags } from './pattern.ts'
+import { LETTERS, lettersAt, markLetters, withFlags } from './pattern.ts'
 
 /** Endings of secret names, in any case. */
 const ENDINGS = [
@@ -21,17 +21,19 @@ const BUILT_IN = `(?:${ENDINGS.join('|')})s?|${WHOLE}|${TOKEN}|${SIGNATURE}`
 /** `PASSWORD_1`, `password2`, `privateKeyPem`. */
 const MORE = '(?:[-_]?(?:[0-9]{1,4}|pem|base64|string))?'
 
-/** The last two letters of each name above, with and without the `s`, and of what may follow it. */
-const LAST_LETTERS = 'wd rd se de et al ie on ng ey en ss th wt vv vc pw ic ig re em ds es ts ls ns gs ys cs'
+/** The last three letters of each name above, with and without the `s`, and of what may follow it; of `pw`, both. */
+const LAST_LETTERS =
+  'swd ord ase ode ret ial kie ion ing nic key ken wds rds ses des ets als ies ons ngs ics eys ens pwd pw ass uth jwt cvv cvc ' +
+  'sig ure pem'
 const MOST_DIGITS = 5
 
 export class SecretNames {
   readonly #key: RegExp
   readonly #given: readonly RegExp[]
   readonly #before: RegExp
-  /** With {@link MORE}, which makes the search take four times as long. */
+  /** The same, with {@link MORE}: some four times as dear. */
   readonly #beforeMore: RegExp
-  /** By {@link pairOf}; undefined: any. */
+  /** By {@link lettersAt}; undefined: any. */
   readonly #lastLetters: Uint8Array | undefined
 
   /** @param given - Names added to the built-in ones: whole names in any case, or patterns that are searched for in a key. */
@@ -54,26 +56,26 @@ export class SecretNames {
     return this.#key.test(key) || this.#given.some((pattern) => pattern.test(key))
   }
 
-  /** Whether the last two letters could be those of a secret name. */
-  mayEndAt(text: string, last: number): boolean {
-    return this.#lastLetters === undefined || this.#lastLetters[pairOf(text, last)] === 1
+  /** Whether the last three letters could be those of a secret name. */
+  #mayEndAt(text: string, last: number): boolean {
+    return this.#lastLetters === undefined || this.#lastLetters[lettersAt(text, last)] === 1
   }
 
-  /** Whether a secret name ends here. The last two letters exclude most words. */
+  /** Whether a secret name ends here. The last three letters exclude most words. */
   endsAt(text: string, end: number): boolean {
     let last = end - 1
-    for (let digits = 0; digits < MOST_DIGITS && isCounter(text.charCodeAt(last)); digits++) last--
-    if (!this.mayEndAt(text, last) && !this.mayEndAt(text, end - 1)) return false
-    const pattern = mayEndMore(text.charCodeAt(end - 1)) ? this.#beforeMore : this.#before
-    pattern.lastIndex = end
-    return pattern.test(text)
+    for (let digits = 0; digits < MOST_DIGITS && last > 0 && isCounter(text.charCodeAt(last)); digits++) last--
+    if (!this.#mayEndAt(text, last) && (last === end - 1 || !this.#mayEndAt(text, end - 1))) return false
+    const before = mayEndMore(text.charCodeAt(end - 1)) ? this.#beforeMore : this.#before
+    before.lastIndex = end
+    return before.test(text)
   }
 }
 
-/** Whether {@link MORE} may end with this character: a digit, or the last letter of `pem` or `string`. */
+/** Whether {@link MORE} can end in this character. */
 function mayEndMore(code: number): boolean {
   const letter = code | 32
-  return (code >= 48 && code <= 57) || letter === 109 || letter === 103
+  return letter === 109 || letter === 103 || (code >= 48 && code <= 57)
 }
 
 /** A digit, `-` or `_`. */
@@ -81,18 +83,16 @@ function isCounter(code: number): boolean {
   return (code >= 48 && code <= 57) || code === 45 || code === 95
 }
 
-/** Two letters as one number, the same for both cases. */
-function pairOf(text: string, last: number): number {
-  return (((text.charCodeAt(last - 1) & 127) | 32) << 7) | ((text.charCodeAt(last) & 127) | 32)
-}
-
-/** Undefined when a name of the caller does not end in two ASCII letters, digits, `_` or `-`: {@link pairOf} cannot compare others. */
+/** Undefined when a name of the caller does not end in two ASCII letters or digits: what stands between words may be left out. */
 function lastLettersOf(given: readonly (string | RegExp)[]): Uint8Array | undefined {
-  const ends = given.flatMap((name) => (typeof name === 'string' ? [name] : []))
-  if (ends.some((end) => !/[\w-]{2}$/.test(end))) return undefined
-  const pairs = new Uint8Array(1 << 14)
-  for (const end of [...LAST_LETTERS.split(' '), ...ends]) pairs[pairOf(end, end.length - 1)] = 1
-  return pairs
+  const names = given.filter((name) => typeof name === 'string')
+  const letters = new Uint8Array(LETTERS)
+  for (const name of [...LAST_LETTERS.split(' '), ...names]) {
+    const end = /[a-z0-9]{2,3}$/i.exec(name)?.[0]
+    if (end === undefined) return undefined
+    markLetters(letters, end)
+  }
+  return letters
 }
 
 function patternOf(name: string): string {

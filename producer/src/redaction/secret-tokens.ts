@@ -1,4 +1,5 @@
 /** Finds secrets by their form: keys and tokens of common services, private keys, credentials in a URL. */
+import { LETTERS, lettersAt, markLetters } from './pattern.ts'
 import type { Hit, Pattern } from './pattern.ts'
 import { TOKENS } from './token-forms.ts'
 import type { Span } from './value-ends.ts'
@@ -25,40 +26,29 @@ const RUN = 20
 /** Most characters from the beginning of a prefix to the run of its token. */
 const BEFORE_RUN = 20
 
-interface Forms {
-  /** By {@link pairAt} of the last two characters of a prefix. */
-  readonly byEnd: Map<number, Form[]>
-  /** 1 where {@link byEnd} has an entry. */
-  readonly isEnd: Uint8Array
+/** By the last two of {@link lettersAt} of a prefix. */
+const FORMS = new Map<number, Form[]>()
+const LAST_TWO = 1023
+/** 1 where a prefix may end, by {@link lettersAt}. */
+const IS_END = new Uint8Array(LETTERS)
+for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
+  const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
+  for (const prefix of prefixes.split(' ')) addForm(prefix, form)
+}
+// `Bearer`, which is searched everywhere, may have a shorter token.
+for (const word of ['bearer', 'BEARER']) {
+  const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
+  for (const blank of [' ', '\t', String.raw`\t`]) addForm(word + blank, { ...form, kept: word.length + blank.length })
 }
 
-/** Made when the first text may hold a token: they take 1 ms, which every start of a process would pay. */
-let forms: Forms | undefined
-
-function makeForms(): Forms {
-  const made: Forms = { byEnd: new Map(), isEnd: new Uint8Array(1 << 14) }
-  for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
-    const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
-    for (const prefix of prefixes.split(' ')) addForm(made, { ...form, prefix })
-  }
-  // `Bearer`, which is searched everywhere, may have a shorter token.
-  for (const word of ['bearer', 'BEARER']) {
-    const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
-    for (const blank of [' ', '\t', String.raw`\t`]) {
-      addForm(made, { ...form, prefix: word + blank, kept: word.length + blank.length })
-    }
-  }
-  return made
-}
-
-function addForm({ byEnd, isEnd }: Forms, form: Form): void {
-  const pair = pairAt(form.prefix, form.prefix.length - 1)
-  isEnd[pair] = 1
+function addForm(prefix: string, form: Omit<Form, 'prefix'>): void {
+  const pair = lettersAt(prefix, prefix.length - 1) & LAST_TWO
+  markLetters(IS_END, prefix)
   // The longest first: `lsv2_sk_` is not `sk_`.
-  const others = [...(byEnd.get(pair) ?? []), form]
-  byEnd.set(
+  const forms = [...(FORMS.get(pair) ?? []), { ...form, prefix }]
+  FORMS.set(
     pair,
-    others.toSorted((one, other) => other.prefix.length - one.prefix.length),
+    forms.toSorted((one, other) => other.prefix.length - one.prefix.length),
   )
 }
 
@@ -67,22 +57,13 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
   IS_RUN_CHARACTER[character.charCodeAt(0)] = 1
 }
 
-/**
- * Signs of a private key, a webhook and a cookie of Slack. In front of each stands a part of it that V8 finds fast, since it has
- * at most 6 characters and begins with a rare one: that takes 50 to 250 ns in 4 KB, where the sign takes more than 1 us.
- */
-const LONG_SIGNS = [
-  ['BEGIN ', '-----BEGIN '],
-  ['.slack', '.slack.com/'],
-  ['/webho', '/webhook'],
-  ['xoxd-', 'xoxd-'],
-] as const
-/** What has one of these signs is longer. */
-const LONG = 25
-
+/** A part of a key's body. It ends where a secret begins that has characters no key has: half of it would stay. */
+const BODY = String.raw`(?:(?!://|[Bb]earer\s|xoxd-)[A-Za-z0-9+/=\s\\,.:;()_])*`
 /** The body may be cut off: then it ends with the first character that no key file has. */
-const PRIVATE_KEY =
-  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\,.:;()_]*(?:-(?!----)[A-Za-z0-9+/=\s\\,.:;()_]*)*(?:-----END [A-Z0-9 ]{0,40}-----)?/g
+const PRIVATE_KEY = new RegExp(
+  `-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----${BODY}(?:-(?!----)${BODY})*(?:-----END [A-Z0-9 ]{0,40}-----)?`,
+  'g',
+)
 const BEARER = /(Bearer(?:[ \t]|\\t){1,4})([\w.~+/-]{16,}={0,2})/g
 const WEBHOOK =
   /(hooks\.slack\.com\/(?:services|workflows|triggers)\/|\/api\/webhooks\/\d{5,}\/|\.webhook\.office\.com\/webhookb2\/)[\w@/-]{20,}/g
@@ -96,8 +77,7 @@ const URL_PASSWORD_SIGN = /:\/\/[^\s/]*@/
 export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
     // Most ids and names are shorter than a token, and than any value behind a sign.
-    if (text.length >= RUN && (eachToken(text, stop) || text.includes('Bearer'))) return true
-    if (text.length >= LONG && hasLongSign(text)) return true
+    if (text.length >= RUN && (eachToken(text, stop) || hasSign(text))) return true
     return text.includes('@') && text.includes('://') && URL_PASSWORD_SIGN.test(text)
   },
 
@@ -112,9 +92,10 @@ export const SECRET_TOKENS: Pattern = {
   },
 }
 
-function hasLongSign(text: string): boolean {
-  for (const [part, sign] of LONG_SIGNS) if (text.includes(part) && text.includes(sign)) return true
-  return false
+/** Of a bearer, a private key, a cookie of Slack and a webhook. The search for a rare first character is the cheapest. */
+function hasSign(text: string): boolean {
+  if (text.includes('Bearer') || text.includes('BEGIN ') || text.includes('xoxd-')) return true
+  return text.includes('/') && (text.includes('/webhook') || text.includes('.slack.com/'))
 }
 
 function redactTokens(text: string, hit: Hit): string {
@@ -166,23 +147,20 @@ function isRunCharacter(code: number): boolean {
   return code < 128 && IS_RUN_CHARACTER[code] === 1
 }
 
-/** Two characters as one number; others may have the same. */
-function pairAt(text: string, last: number): number {
-  return ((text.charCodeAt(last - 1) & 127) << 7) | (text.charCodeAt(last) & 127)
-}
-
 /** The first token whose prefix ends within these places, or Discord's, which has none. */
 function findInRun(text: string, from: number, end: number): Token | undefined {
-  const { byEnd, isEnd } = (forms ??= makeForms())
+  let letters = from < end ? lettersAt(text, from) : 0
   for (let last = from + 1; last < end; last++) {
-    const pair = pairAt(text, last)
-    if (isEnd[pair] === 0) continue
-    for (const form of byEnd.get(pair) ?? []) {
+    // Those of lettersAt, with one read.
+    letters = ((letters << 5) | (text.charCodeAt(last) & 31)) & (LETTERS - 1)
+    if (IS_END[letters] === 0) continue
+    for (const form of FORMS.get(letters & LAST_TWO) ?? []) {
       const tokenEnd = endOfToken(text, last, form)
       if (tokenEnd === undefined) continue
       const start = last + 1 - form.prefix.length + form.kept
       if (!form.hasDigit || /\d/.test(text.slice(last + 1, tokenEnd))) return { rule: form.rule, start, end: tokenEnd }
       last = tokenEnd - 1
+      letters = lettersAt(text, last)
       break
     }
   }

@@ -8,6 +8,9 @@ export interface Span {
 /** A quote, after what may stand between an operator and it: white space, and the letters of `b'…'`. */
 const OPENING = /(?:[ \t\r\n]|\\{1,7}[nrt])*(?:[bruf]{1,2}(?=\\{0,15}["'`]))?(\\{0,15})(["'`])/iy
 
+const MAY_OPEN = new Uint8Array(128)
+for (const character of ' \t\r\n\\"\'`brufBRUF') MAY_OPEN[character.charCodeAt(0)] = 1
+
 /** What ends a value after a quote. */
 const AFTER_QUOTE = String.raw`(?:[\s,}\])>;:\\]|$)`
 /** A quote or backslash within a value: no quote that ends it, and no escaped white space. */
@@ -31,6 +34,7 @@ export function isPlain(value: string): boolean {
 
 /** The text in quotes that begins at this place. A quote that never closes ends with its line. */
 export function quotedValue(text: string, at: number): Span | undefined {
+  if (!mayOpen(text.charCodeAt(at))) return undefined
   OPENING.lastIndex = at
   const opening = OPENING.exec(text)
   if (opening === null) return undefined
@@ -38,6 +42,11 @@ export function quotedValue(text: string, at: number): Span | undefined {
   const start = at + whole.length
   const end = closingQuote(text, start, { quote, depth: backslashes.length }) ?? bareLineEnd(text, start)
   return end > start ? { start, end } : undefined
+}
+
+/** Whether {@link OPENING} can begin with this character. */
+function mayOpen(code: number): boolean {
+  return code < 128 && MAY_OPEN[code] === 1
 }
 
 /**
@@ -77,6 +86,11 @@ function endOf(pattern: RegExp, text: string, start: number): number {
   pattern.lastIndex = start
   pattern.test(text)
   return Math.max(start, pattern.lastIndex)
+}
+
+/** What `\s` matches. */
+export function isSpace(code: number): boolean {
+  return code < 128 ? code === 32 || (code >= 9 && code <= 13) : /\s/.test(String.fromCharCode(code))
 }
 
 /** The first place behind blanks. */

@@ -28,6 +28,8 @@ describe("'secrets', the default", () => {
       [fake.jwt, '[redacted:jwt]'],
       [fake.pem, '[redacted:private_key]'],
       [fake.pem.slice(0, 60), '[redacted:private_key]'],
+      // What follows a key that is cut off is no part of it: half of the password would stay.
+      [`${fake.pem.slice(0, 60)}\ndb://a:b@hunter2@h`, '[redacted:private_key]://a:[redacted:url_password]@h'],
       [`Bearer ${'a1b2.c3d4~'.repeat(3)}`, 'Bearer [redacted:bearer]'],
       [`bearer ${'a1b2C3d4'.repeat(3)}`, 'bearer [redacted:bearer]'],
       ['postgres://app:hunter2@db:5432/x', 'postgres://app:[redacted:url_password]@db:5432/x'],
