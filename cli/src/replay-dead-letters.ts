@@ -21,7 +21,7 @@ export interface ReplayOptions {
   readonly open: (record: DeadRecord) => Promise<Opened>
   readonly destination: Destination
   readonly dryRun: boolean
-  /** Whether to replay dead letters that were replayed before. */
+  /** Whether to replay dead letters whose event is stored: each becomes another event. */
   readonly force: boolean
 }
 

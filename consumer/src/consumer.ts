@@ -94,7 +94,7 @@ export function createConsumer(
     }
   }
 
-  /** The group gave this consumer topics that it does not read, and no one else reads them. */
+  /** The group gave this consumer topics that it does not read, and no other member reads them. */
   function refuse(topics: readonly string[]): void {
     foreign = topics
     for (const topic of topics) log.fatal({ topic }, describeForeign(topic))

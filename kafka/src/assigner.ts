@@ -1,6 +1,6 @@
 /**
  * Divides the partitions among the members of a group. kafkajs's own assigner gives every member partitions of every topic that
- * the leader subscribes: a member that does not subscribe a topic drops its partitions without an error, and nobody reads them.
+ * the leader subscribes: a member that does not subscribe a topic drops its partitions without an error, and no member reads them.
  */
 import kafkajs, { type BrokerMetadata, type Cluster, type PartitionAssigner } from 'kafkajs'
 
@@ -11,6 +11,9 @@ import kafkajs, { type BrokerMetadata, type Cluster, type PartitionAssigner } fr
 const NAME = 'RoundRobinAssigner'
 const VERSION = 0
 const { MemberAssignment, MemberMetadata } = kafkajs.AssignerProtocol
+
+/** Partitions by topic. */
+type Assigned = Record<string, number[]>
 
 /** kafkajs declares no parameter, and takes one. */
 type AnyTopics = Cluster & { metadata(of: { topics: string[] }): Promise<BrokerMetadata> }
@@ -48,7 +51,7 @@ function metadataOf(topics: string[]): Parameters<typeof MemberMetadata.encode>[
 export function dividePartitions(
   subscriptions: ReadonlyMap<string, readonly string[]>,
   partitions: ReadonlyMap<string, readonly number[]>,
-): Map<string, Record<string, number[]>> {
+): Map<string, Assigned> {
   const members = [...subscriptions.keys()].toSorted().map((id) => ({ id, count: 0, byTopic: {} as Assigned }))
   const subscribersOf = (topic: string): typeof members =>
     members.filter(({ id }) => subscriptions.get(id)?.includes(topic))
@@ -66,5 +69,3 @@ export function dividePartitions(
   }
   return new Map(members.map(({ id, byTopic }) => [id, byTopic]))
 }
-
-type Assigned = Record<string, number[]>

@@ -25,4 +25,5 @@ export {
   LOG_TIMES,
   type Source,
   storableLogTime,
+  TopicMadeAnewError,
 } from './source.ts'

@@ -2,6 +2,7 @@
  * The seam to the log that records are read from: partitions, shared by the members of a consumer group. Implementations:
  * Kafka (kafka-source.ts), the consumer's embedded log, and the simulation's model. The pipeline cannot tell them apart.
  */
+import { IntegrityError } from '@agent-audit/schemas'
 
 /**
  * The log times that a column of ClickHouse holds (DateTime64), and that its months tell apart. A broker's clock gives no other;
@@ -12,6 +13,16 @@ export const LOG_TIMES: { readonly first: number; readonly last: number } = { fi
 /** The nearest log time that can be stored. */
 export function storableLogTime(ms: number): number {
   return ms > LOG_TIMES.last ? LOG_TIMES.last : ms >= LOG_TIMES.first ? ms : LOG_TIMES.first
+}
+
+/**
+ * `LOG_REPLACED`: a topic is another one than it was. No partition of it may go on, while rows that are not of the log stop the
+ * partition that has them.
+ */
+export class TopicMadeAnewError extends IntegrityError {
+  constructor(message: string) {
+    super('LOG_REPLACED', message)
+  }
 }
 
 /** One record of the log, as the broker returned it. */
@@ -78,7 +89,7 @@ export interface Assignment extends LogPartition {
   /**
    * Everything that was read before this call is of the log that {@link Source.topicIds} told first. Undefined: a log of this kind
    * is not made anew under its id.
-   * @throws IntegrityError `LOG_REPLACED`; AuditUnavailableError `BROKER_UNAVAILABLE`, also while the topic does not exist.
+   * @throws TopicMadeAnewError; AuditUnavailableError `BROKER_UNAVAILABLE`, also while the topic does not exist.
    */
   expectSameLog?(): Promise<void>
 }
@@ -111,7 +122,7 @@ export interface Source {
   sourceId(): Promise<string>
   /**
    * Ids that tell a topic from one that is made anew under its name; none from brokers before 3.1. Undefined: not needed.
-   * @throws IntegrityError `LOG_REPLACED` if an id is not the one that it told first.
+   * @throws TopicMadeAnewError if an id is not the one that it told first.
    */
   topicIds?(): Promise<ReadonlyMap<string, string>>
   /**

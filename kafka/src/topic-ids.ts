@@ -1,6 +1,6 @@
 /** Whether topics are still the ones that they were: a topic that is made anew under its name gets another id from Kafka. */
-import { IntegrityError } from '@agent-audit/schemas'
 import type { Admin, PartitionMetadata } from 'kafkajs'
+import { TopicMadeAnewError } from './source.ts'
 
 /** Kafka's ids, by topic. A topic that is not there: the brokers are too old to tell. */
 export type TopicIds = ReadonlyMap<string, string>
@@ -19,16 +19,19 @@ export function topicIdOf([partition]: readonly PartitionMetadata[]): string[] {
 
 /**
  * Notes ids, of topics that are not known yet.
- * @throws IntegrityError `LOG_REPLACED` if a known topic has another id now.
+ * @throws TopicMadeAnewError if a known topic has another id now.
  */
 export function noteTopicIds(known: Map<string, string>, now: TopicIds): void {
   for (const [topic, id] of now) {
     const before = known.get(topic) ?? id
     known.set(topic, before)
     if (before === id) continue
-    throw new IntegrityError('LOG_REPLACED', `topic ${topic} was made anew: its id is ${id}, and was ${before}`)
+    throw new TopicMadeAnewError(`topic ${topic} was made anew: its id is ${id}, and was ${before}`)
   }
 }
+
+/** How often a question is asked: within the 6 s that a caller waits. */
+const TRIES = 4
 
 /** Asks again and again whether topics have kept their ids. */
 export class TopicWatch {
@@ -45,7 +48,7 @@ export class TopicWatch {
   /**
    * What the caller has read from the topics before this call is from the known ones. Callers that come while a request is under
    * way share the next one: only that one is asked after they had read.
-   * @throws IntegrityError `LOG_REPLACED`.
+   * @throws TopicMadeAnewError.
    */
   expectSame(): Promise<void> {
     this.#following ??= this.#ask(this.#asking)
@@ -57,6 +60,15 @@ export class TopicWatch {
     this.#asking = this.#following
     this.#following = undefined
     const topics = [...this.#known.keys()]
-    if (topics.length > 0) noteTopicIds(this.#known, await topicIdsOf(this.#admin, topics))
+    if (topics.length > 0) noteTopicIds(this.#known, await this.#tell(topics))
+  }
+
+  /** kafkajs asks a random broker, also one that is gone while the others still name it: then another try meets another one. */
+  async #tell(topics: readonly string[]): Promise<TopicIds> {
+    for (let left = TRIES - 1; left > 0; left--) {
+      const ids = await topicIdsOf(this.#admin, topics).catch(() => undefined)
+      if (ids !== undefined) return ids
+    }
+    return topicIdsOf(this.#admin, topics)
   }
 }

@@ -4,10 +4,9 @@ import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent
 import { assignPartitions, checkChunk, chunkChecksum, isUnassigned, packLayout, unpackChunk } from './chunk.ts'
 import type { Chunk } from './chunk.ts'
 import type { Database } from './database.ts'
-import { FilePlace } from './file-place.ts'
 import { checkPartitions, type KnownTopic } from './known-topics.ts'
 import { copyToNewFile } from './new-file.ts'
-import { freeReserve, removeSpool, setAside } from './spool-file.ts'
+import { FilePlace, freeReserve, removeSpool, setAside } from './spool-file.ts'
 import type { RunSpool, SpoolStats, StoredChunk } from './spool.ts'
 import { SpoolRows } from './spool-rows.ts'
 

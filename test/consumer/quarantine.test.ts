@@ -1,5 +1,12 @@
 /** A forged row is taken out of the count: the record of the log is stored at its offset, and readers see that one alone. */
-import { changesSince, completeness, connectAnalytics, sessionTrail } from '@agent-audit/analytics'
+import {
+  changesSince,
+  completeness,
+  connectAnalytics,
+  deadLetters,
+  readDeadLetter,
+  sessionTrail,
+} from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { logIdOf } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'
@@ -99,6 +106,21 @@ it('the true row in quarantine by mistake stops the partition instead of storing
   const third = runConsumer(environmentOf(store, log))
   await expect.poll(() => offsetsOf(log), WAIT).toEqual([...TEN, 10])
   await third.stop()
+})
+
+it('a forged dead letter in quarantine is not listed, shown or replayed', async () => {
+  const log = await openEmbedded(store)
+  await forge(store, log, { offset: 3, kind: 'dead' })
+  await using reader = connectAnalytics(store.dataDir.reader)
+  const ofLog = async (): Promise<number[]> =>
+    (await deadLetters(reader))
+      .filter(({ log_id }) => log_id === logIdOf(log.sourceId, log.topic).toString('hex'))
+      .map(({ offset }) => offset)
+  expect(await ofLog()).toEqual([3])
+  expect(await quarantine(log, 3, ...REASON)).toMatchObject({ code: 0 })
+  expect(await ofLog()).toEqual([])
+  const position = { log_id: logIdOf(log.sourceId, log.topic).toString('hex'), partition: 0, offset: 3 }
+  expect(await readDeadLetter(reader, position)).toBeUndefined()
 })
 
 it('neither the writer nor the reader may quarantine a row or take one back', async () => {

@@ -1,8 +1,8 @@
 /** Records that were not stored as events, with their bytes: dead letters, the events that a replay made of them, and duplicates. */
 import { EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
-import { number, numberOrNull } from '../connection/rows.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
+import { number, numberOrNull } from '../connection/rows.ts'
 import { isoText, windowOf } from '../connection/sql.ts'
 
 /** Position of a record in a log. */

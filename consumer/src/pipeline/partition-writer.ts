@@ -19,7 +19,7 @@
  *   missing    acknowledged rows are not in the tables: no commit goes above them; recover, and write them again
  *   replaced   a row of an earlier owner is not that of the log: take no record, recover again from time to time
  */
-import type { Assignment, LogSlice } from '@agent-audit/kafka'
+import { type Assignment, type LogSlice, TopicMadeAnewError } from '@agent-audit/kafka'
 import { randomBytes } from 'node:crypto'
 import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
@@ -60,7 +60,8 @@ type Ending = Exclude<Written | Bisected, { kind: 'stored' }> | Replaced
 
 /**
  * Writes the partition until the assignment ends or drains. Then leaves the partition clean, if it still may.
- * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds the next record; AuditUnavailableError if broker or store are lost.
+ * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds the next record; TopicMadeAnewError;
+ * AuditUnavailableError if broker or store are lost.
  */
 export async function writePartition(assignment: Assignment, parts: WriterParts): Promise<void> {
   const writer = new PartitionWriter(assignment, parts)
@@ -108,6 +109,7 @@ class PartitionWriter {
         this.#parts.observer.rowsMissing(error.range, error.found)
         return { kind: 'unclear' }
       }
+      if (error instanceof TopicMadeAnewError) throw error
       const replaced = error instanceof IntegrityError && error.code === 'LOG_REPLACED'
       if (replaced && !this.#assignment.ended.aborted) return { kind: 'replaced', error }
       throw error

@@ -6,6 +6,7 @@ import { ActionRefusedError, AuditUnavailableError, ResultNotRecordedError, Trai
 import type { ToolResult } from '@agent-audit/schemas'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { runInSession } from '../context/current-session.ts'
+import { asError } from '../record/thrown.ts'
 import type { GuardedCall, RecordedCall } from './guarded-call.ts'
 
 export interface Execution<T> {
@@ -31,10 +32,10 @@ export async function execute<T>(guarded: GuardedCall, recorded: RecordedCall, e
   try {
     value = await runInSession(guarded.host.session, () => work(guarded.call.tool_input), recorded.cause)
   } catch (error) {
-    // Undefined can be thrown too, and must not look like success. The action may have taken place before the error.
+    // The action may have taken place before the error.
     const failed = {
       outcome: 'error',
-      error: error ?? String(error),
+      error: asError(error),
       reason_code: 'tool_error',
       effect: 'unknown',
     } as const

@@ -11,13 +11,14 @@ import type { ApprovalDecision } from '../api/approval.ts'
 import type { GuardOptions } from '../api/guard-options.ts'
 import { onUnavailable } from '../context/availability.ts'
 import { takeGuardOptions } from '../options/call-options.ts'
+import { describeThrown } from '../record/thrown.ts'
 import { redactErrors } from '../redaction/redactor.ts'
+import type { Redactor } from '../redaction/redactor.ts'
 import { approve, checkOverridden, judge } from './judge.ts'
 import { checkOverride } from './check-approvals.ts'
 import { execute, expiredMeanwhile, notRun, whyNot } from './execute.ts'
 import { GuardedCall } from './guarded-call.ts'
 import type { RecordedCall } from './guarded-call.ts'
-import { redactCause } from './redacted-cause.ts'
 import type { GuardHost } from './recording-session.ts'
 
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
@@ -144,4 +145,17 @@ class Uses {
       }
     }
   }
+}
+
+/**
+ * What the operator's own code threw, for the agent to read: its message is redacted, its class and code stay. Its stack and
+ * its other properties are left out: clients put their connection settings there.
+ */
+function redactCause(thrown: unknown, redactor: Redactor | undefined): Error {
+  const { message, type, code } = describeThrown(thrown)
+  const named = (text: string): string => redactor?.withoutTokens(text) ?? text
+  const cause = new Error(redactor?.forMessage('error', message) ?? message)
+  cause.name = named(type)
+  cause.stack = `${cause.name}: ${cause.message}`
+  return code === undefined ? cause : Object.assign(cause, { code: typeof code === 'string' ? named(code) : code })
 }

@@ -24,6 +24,11 @@ export function describeThrown(thrown: unknown): Thrown {
   }
 }
 
+/** A thrown value for an event's `error`, where undefined and null would mean that nothing was thrown. */
+export function asError(thrown: unknown): unknown {
+  return thrown ?? { name: String(thrown), message: String(thrown) }
+}
+
 function asText(thrown: unknown): string {
   try {
     const text = typeof thrown === 'object' && thrown !== null ? toPartialText(thrown, '').text : undefined

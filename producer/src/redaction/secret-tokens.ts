@@ -25,28 +25,40 @@ const RUN = 20
 /** Most characters from the beginning of a prefix to the run of its token. */
 const BEFORE_RUN = 20
 
-/** By {@link pairAt} of the last two characters of a prefix. */
-const FORMS = new Map<number, Form[]>()
-/** 1 where {@link FORMS} has an entry. */
-const IS_END = new Uint8Array(1 << 14)
-for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
-  const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
-  for (const prefix of prefixes.split(' ')) addForm(prefix, form)
-}
-// `Bearer`, which is searched everywhere, may have a shorter token.
-for (const word of ['bearer', 'BEARER']) {
-  const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
-  for (const blank of [' ', '\t', String.raw`\t`]) addForm(word + blank, { ...form, kept: word.length + blank.length })
+interface Forms {
+  /** By {@link pairAt} of the last two characters of a prefix. */
+  readonly byEnd: Map<number, Form[]>
+  /** 1 where {@link byEnd} has an entry. */
+  readonly isEnd: Uint8Array
 }
 
-function addForm(prefix: string, form: Omit<Form, 'prefix'>): void {
-  const pair = pairAt(prefix, prefix.length - 1)
-  IS_END[pair] = 1
+/** Made when the first text may hold a token: they take 1 ms, which every start of a process would pay. */
+let forms: Forms | undefined
+
+function makeForms(): Forms {
+  const made: Forms = { byEnd: new Map(), isEnd: new Uint8Array(1 << 14) }
+  for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
+    const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
+    for (const prefix of prefixes.split(' ')) addForm(made, { ...form, prefix })
+  }
+  // `Bearer`, which is searched everywhere, may have a shorter token.
+  for (const word of ['bearer', 'BEARER']) {
+    const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
+    for (const blank of [' ', '\t', String.raw`\t`]) {
+      addForm(made, { ...form, prefix: word + blank, kept: word.length + blank.length })
+    }
+  }
+  return made
+}
+
+function addForm({ byEnd, isEnd }: Forms, form: Form): void {
+  const pair = pairAt(form.prefix, form.prefix.length - 1)
+  isEnd[pair] = 1
   // The longest first: `lsv2_sk_` is not `sk_`.
-  const forms = [...(FORMS.get(pair) ?? []), { ...form, prefix }]
-  FORMS.set(
+  const others = [...(byEnd.get(pair) ?? []), form]
+  byEnd.set(
     pair,
-    forms.toSorted((one, other) => other.prefix.length - one.prefix.length),
+    others.toSorted((one, other) => other.prefix.length - one.prefix.length),
   )
 }
 
@@ -61,8 +73,8 @@ for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
  */
 const LONG_SIGNS = [
   ['BEGIN ', '-----BEGIN '],
-  ['k.com/', '.slack.com/'],
-  ['bhook', '/webhook'],
+  ['.slack', '.slack.com/'],
+  ['/webho', '/webhook'],
   ['xoxd-', 'xoxd-'],
 ] as const
 /** What has one of these signs is longer. */
@@ -161,10 +173,11 @@ function pairAt(text: string, last: number): number {
 
 /** The first token whose prefix ends within these places, or Discord's, which has none. */
 function findInRun(text: string, from: number, end: number): Token | undefined {
+  const { byEnd, isEnd } = (forms ??= makeForms())
   for (let last = from + 1; last < end; last++) {
     const pair = pairAt(text, last)
-    if (IS_END[pair] === 0) continue
-    for (const form of FORMS.get(pair) ?? []) {
+    if (isEnd[pair] === 0) continue
+    for (const form of byEnd.get(pair) ?? []) {
       const tokenEnd = endOfToken(text, last, form)
       if (tokenEnd === undefined) continue
       const start = last + 1 - form.prefix.length + form.kept

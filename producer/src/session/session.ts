@@ -37,6 +37,7 @@ import { completeRecord, noteAppended } from '../record/complete-record.ts'
 import type { SessionState } from '../record/complete-record.ts'
 import type { SessionStamps } from '../record/event-record.ts'
 import { MessageHistory } from '../record/message-history.ts'
+import { asError } from '../record/thrown.ts'
 import type { RecordReceipt } from '../recorder/chunk-state.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 
@@ -142,8 +143,7 @@ export class Session implements RecordingSession {
   }
 
   error(error: unknown, options?: RecordOptions): Receipt {
-    // Undefined can be thrown too, and must not look like a missing field.
-    return this.#record('error', { error: error ?? null }, options)
+    return this.#record('error', { error: asError(error) }, options)
   }
 
   finalOutput(event: FinalOutput, options?: RecordOptions): Receipt {

@@ -179,7 +179,7 @@ export class Trail implements AuditTrail {
       this.#quietly(session, () => session.end())
       return result
     } catch (error) {
-      this.#quietly(session, () => session.error(error ?? String(error)))
+      this.#quietly(session, () => session.error(error))
       this.#quietly(session, () => session.end({ outcome: 'error' }))
       throw error
     }

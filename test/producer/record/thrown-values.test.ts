@@ -42,8 +42,8 @@ const THROWN: [title: string, thrown: unknown, recorded: object][] = [
   ['a revoked proxy', revoked.proxy, { error: 'a value that cannot be written', error_type: 'object' }],
   ['a proxy that throws', hostile, { error: 'a value that cannot be written', error_type: 'object' }],
   ['an object that refers to itself', cyclic, { error: /"hint":"h".*a cycle/ }],
-  ['null', null, { error: 'null' }],
-  ['undefined', undefined, { error: 'undefined' }],
+  ['null', null, { error: 'null', error_type: 'null' }],
+  ['undefined', undefined, { error: 'undefined', error_type: 'undefined' }],
   ['NaN', NaN, { error: 'NaN', error_type: 'number' }],
   ['a symbol', Symbol('s'), { error: 'Symbol(s)', error_type: 'symbol' }],
 ]

@@ -179,7 +179,7 @@ describe('each method records its row', () => {
         content: { boundary: 'net', direction: 'out', resource: 'example.org' },
       },
       { event_type: 'state_snapshot', content: { state: { plan: ['a'] } } },
-      { event_type: 'error', error_type: 'object' },
+      { event_type: 'error', error: 'undefined', error_type: 'undefined' },
       { event_type: 'final_output', output_text: 'Done.' },
       {
         event_type: 'acme.checked',
