@@ -1,5 +1,4 @@
 /** From a dead letter to an event: listed, shown, replayed through the log, and never counted as a gap. */
-import { connectAnalytics, quarantineRow, rowsAt } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { logIdOf } from '@agent-audit/schemas'
 import { describe, expect, it } from 'vitest'
@@ -183,21 +182,6 @@ it('shows the bytes of a duplicate that is no copy, at the place that verify nam
   const whole = JSON.parse((await run(log, 'dead-letters', 'show', position, '--json')).out) as Record<string, unknown>
   expect(whole).toMatchObject({ kind: 'duplicate', value_hex: real?.toString('hex') })
   expect(await run(log, 'dead-letters', 'replay', position)).toMatchObject({ code: 64, out: '' })
-})
-
-it('lists and shows no dead letter that is in quarantine', async () => {
-  const log = await openEmbedded(store)
-  await log.append(0, [Buffer.from('no record'), Buffer.from('no record either')])
-  runConsumer(environmentOf(store, log))
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 0, skipped: { dead: 2 } })
-  const logId = logIdOf(log.sourceId, log.topic).toString('hex')
-  await using admin = connectAnalytics(store.dataDir.admin)
-  const forged = { log_id: logId, partition: 0, offset: 0 }
-  const [row] = await rowsAt(admin, forged)
-  await quarantineRow(admin, forged, { row: row?.row ?? '', reason: 'a test', release: false })
-  const { found } = await json(log, 'dead-letters', 'list', '--topic', log.topic)
-  expect(found.filter(({ log_id }) => log_id === logId).map(({ offset }) => offset)).toEqual([1])
-  expect(await run(log, 'dead-letters', 'show', `${logId}/0/0`)).toMatchObject({ code: 1, out: '' })
 })
 
 it.each([
