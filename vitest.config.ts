@@ -25,5 +25,7 @@ export default defineConfig({
     maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // A poll waits for its condition. The default of 1 s fails on a busy machine.
+    expect: { poll: { timeout: 20_000 } },
   },
 })

@@ -4,11 +4,11 @@ import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
+import { addQuarantine } from './commands/quarantine.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
 import { addTrail } from './commands/trail.ts'
-import { addQuarantine } from './commands/quarantine.ts'
 import { addVerify } from './commands/verify.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
@@ -21,12 +21,13 @@ The trail:
   CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit)
   or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
-Exit codes: 0 done, 1 a finding (verify: repeated), 2 gaps (verify only), 3 the command could not complete, 64 wrong use`
+Exit codes: 0 done, 1 a finding, 3 the command could not complete, 64 wrong use; verify only: 2 gaps, 4 gaps that only another
+run or a dead letter explains`
 
 /**
  * Runs one command.
  * @param args - Without `node` and the script, such as `['trail', 'S1', '--json']`.
- * @returns The exit code: 0 done, 1 finding, 3 could not complete, 64 wrong use; `verify` adds 2 for gaps. Rejects at a crash.
+ * @returns The exit code: 0 done, 1 finding, 3 could not complete, 64 wrong use; `verify` adds 2 and 4. Rejects at a crash.
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done

@@ -47,7 +47,7 @@ export async function printArray(terminal: Terminal, elements: readonly unknown[
 }
 
 /**
- * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps, and 4, for gaps that are claimed: wrong use is 64, as in sysexits.h, so that a script
- * never takes a missing variable for a loss.
+ * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps, and 4, for gaps that are claimed. Wrong use is 64,
+ * as in sysexits.h, so that a script never takes a missing variable for a loss.
  */
 export const EXIT = { done: 0, finding: 1, wrongUse: 64, notCompleted: 3 } as const

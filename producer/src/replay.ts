@@ -21,20 +21,23 @@ const CLOSE_TIMEOUT_MS = 10_000
 /** Longest wait for delivery to release its client, after the last answer. */
 const RELEASE_TIMEOUT_MS = 5000
 
+/** The event of a dead letter, recorded again. */
+export interface Replayed {
+  /** Its run: 32 hex digits. */
+  readonly runId: string
+  /** Of its record, once more under way. */
+  readonly receipt: Receipt
+}
+
 /** Sends dead letters of one topic. */
 export interface Replay {
   /**
    * Records the event, once there is room; its field_notes name the record that became a dead letter.
    * @param replayOf - Position of the dead letter: `log_id/partition/offset`.
    * @param options - `again`: as another event, in a new run, although an event of this dead letter may be stored.
-   * @returns The run, 32 hex digits, and the receipt.
    * @throws InvalidInputError `RECORD_TOO_LARGE`: a replayed event is never cut.
    */
-  replay(
-    event: AuditRecord,
-    replayOf: string,
-    options?: { readonly again?: boolean | undefined },
-  ): Promise<{ readonly runId: string; readonly receipt: Receipt }>
+  replay(event: AuditRecord, replayOf: string, options?: { readonly again?: boolean | undefined }): Promise<Replayed>
   /** Closes, and says how many events are not acknowledged. @defaultValue timeoutMs 10000 */
   close(options?: WaitOptions): Promise<DrainResult>
 }

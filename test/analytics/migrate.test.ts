@@ -133,6 +133,8 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
       message: expect.stringContaining('agent-audit setup') as string,
     })
     await expect(sessions(tests.connect('writer'))).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    expect(() => connectAnalytics({ ...server, url: 'localhost:8123' })).toThrow(/expected one like http/)
+    expect(() => connectAnalytics({ ...server, url: 'localhost:8123' })).toThrow(
+      /ClickHouse URL: expected a URL such as http/,
+    )
   })
 })

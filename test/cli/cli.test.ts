@@ -106,14 +106,16 @@ describe('without a server', () => {
       'agents',
       'verify',
       'dead-letters',
+      'quarantine',
       'setup',
       'CLICKHOUSE_URL',
       'Exit codes',
+      '4 gaps',
     ]) {
       expect(out).toContain(word)
     }
-    expect((await run(['verify', '--help'])).out).toContain(
-      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 4 gaps that only another run or an unreadable record explains, 64 wrong use',
+    expect((await run(['verify', '--help'])).out.replaceAll('\n', ' ')).toContain(
+      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, or nothing is stored, 4 gaps that only another run or a dead letter explains, 64 wrong use',
     )
   })
 

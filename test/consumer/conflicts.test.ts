@@ -1,7 +1,14 @@
 /** A record with the run_id and run_seq of another one: both are kept, whichever came first, and the conflict is named at once. */
 import { createHash } from 'node:crypto'
 import { completeness, connectAnalytics, type PartitionReport } from '@agent-audit/analytics'
-import { type AuditRecord, logIdOf, NEWEST_SCHEMA, SCHEMA_VERSIONS, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
+import {
+  type AuditRecord,
+  DEFAULT_RETENTION_CLASS,
+  logIdOf,
+  NEWEST_SCHEMA,
+  SCHEMA_VERSIONS,
+  SINGLE_OBJECT_BYTES,
+} from '@agent-audit/schemas'
 import { describe, expect, it } from 'vitest'
 import { FULL, FULL_2, LEAST } from '../schemas/records.ts'
 import { readMetric } from '../support/metrics.ts'
@@ -38,7 +45,12 @@ function ownRecord(record: AuditRecord, seq: number): AuditRecord {
     name,
     value instanceof Uint8Array ? Buffer.from(value) : value,
   ])
-  return { ...(Object.fromEntries(fields) as AuditRecord), run_id: runIdOf('fields'), run_seq: seq }
+  return {
+    ...(Object.fromEntries(fields) as AuditRecord),
+    run_id: runIdOf('fields'),
+    run_seq: seq,
+    retention_class: DEFAULT_RETENTION_CLASS,
+  }
 }
 
 /** Another value of a field. */

@@ -236,7 +236,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
   it('retries while ClickHouse is out of reach, and names its address', async () => {
     const log = await openLog(store)
     const { consumer } = runConsumer({ ...environmentOf(store, log), CLICKHOUSE_URL: 'http://127.0.0.1:9' })
-    await vi.waitFor(() => expect(consumer.status.reason).toContain('http://127.0.0.1:9'), WAIT)
+    await vi.waitFor(() => expect(consumer.status.reason).toContain('ClickHouse at 127.0.0.1:9 '), WAIT)
     expect(consumer.status.ready).toBe(false)
   })
 })

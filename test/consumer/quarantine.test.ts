@@ -38,6 +38,8 @@ it('a forged row amid records that wait, and one far ahead: the records are stor
   const first = runConsumer(environmentOf(store, log))
   await expect.poll(() => first.consumer.status.reason, WAIT).toMatch(/stopped: .*forged-rows.md/)
   await first.stop()
+  expect(await quarantine(log, 77)).toMatchObject({ code: 1, text: expect.stringMatching(/^agent-audit: no row at /) })
+  expect(await quarantine(log, 5, '--reason', ' ')).toMatchObject({ code: 64 })
   expect(await quarantine(log, 5)).toMatchObject({ code: 0, text: expect.stringMatching(/event .* no\n/) })
   expect(await quarantine(log, 5, ...REASON)).toMatchObject({ code: 0 })
   expect(await quarantine(log, 10 ** 15, ...REASON)).toMatchObject({ code: 0 })

@@ -73,7 +73,7 @@ it('a topic of a class takes that class only, and no dead letter of another one 
   expect(out).toContain('topic audit.events.hipaa does not have its retention class')
 })
 
-it('all events of a replay into the topic of a class are of that class', async () => {
+it('the event of a replay into the topic of a class is of that class', async () => {
   const log = await openEmbedded(store, { topic: 'audit.events.sox' })
   expect(await alter(`ADD CONSTRAINT no_poison CHECK ifNull(reasoning, '') != 'poison'`)).toBe('')
   await append(log, [{ retention_class: 'sox', reasoning: 'poison' }])
@@ -81,9 +81,6 @@ it('all events of a replay into the topic of a class are of that class', async (
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 0, skipped: { dead: 1 } })
   expect(await alter('DROP CONSTRAINT no_poison')).toBe('')
   expect(await replayAll(log)).toMatchObject({ code: 0 })
-  // The replay is a run of its own, with a first and a last event.
-  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 3, skipped: { dead: 1 } })
-  expect(await rowsOf(store, log, 'audit_events', 'retention_class AS class')).toEqual(
-    [1, 2, 3].map(() => ({ class: 'sox' })),
-  )
+  await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: { dead: 1 } })
+  expect(await rowsOf(store, log, 'audit_events', 'retention_class AS class')).toEqual([{ class: 'sox' }])
 })

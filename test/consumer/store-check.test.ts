@@ -13,6 +13,7 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
   const clickhouse = await startClickHouse({
     users: [
       { name: 'fit', grants: writerGrants(database), settings: { async_insert: '1', max_insert_threads: '4' } },
+      { name: 'old', grants: writerGrants(database).filter((grant) => !grant.includes('audit_quarantined')) },
       {
         name: 'forced',
         grants: [
@@ -34,7 +35,7 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
   await migrate(admin)
   await registerLog(admin, { sourceId: 'nowhere', topic: 'audit.events', consumerGroup: 'audit-writer' })
 
-  const environment = (user: 'fit' | 'forced'): Record<string, string> => ({
+  const environment = (user: 'fit' | 'old' | 'forced'): Record<string, string> => ({
     CLICKHOUSE_URL: clickhouse.url,
     CLICKHOUSE_USER: clickhouse.credentials[user].username,
     CLICKHOUSE_PASSWORD: clickhouse.credentials[user].password,
@@ -47,6 +48,14 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
     const { consumer } = runConsumer(environment('fit'))
     // The store is checked first. Then the log is out of reach.
     await expect.poll(() => consumer.status.reason, { timeout: 20_000 }).toContain('127.0.0.1:9')
+  })
+
+  it('names a grant that a new version needs at its start, not amid its work', async () => {
+    const { failure } = runConsumer(environment('old'))
+    await expect(failure).resolves.toMatchObject({
+      code: 'ACCESS_DENIED',
+      message: expect.stringContaining('audit_quarantined'),
+    })
   })
 
   it('names missing constraints, forced settings and grants that are too wide, all at once', async () => {

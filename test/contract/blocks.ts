@@ -16,9 +16,9 @@ export async function insertsOf(
   logPartition: LogPartition,
   values: readonly (Buffer | null)[],
   first = 0,
+  logTimeMs = Date.UTC(2026, 1, 1),
 ): Promise<Insert[]> {
   const inserts: Insert[] = []
-  const logTimeMs = Date.UTC(2026, 1, 1)
   const records = values.map((value, index) => ({
     offset: first + index,
     logTimeMs,

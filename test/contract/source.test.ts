@@ -65,6 +65,20 @@ function truncateEmbedded({ environment, topic }: TestLog, partition: number, be
   log.close()
 }
 
+/**
+ * Runs a source as the consumer does: again after trouble with the broker. The coordinator of a broker's first group loads for
+ * longer than the source waits for it.
+ */
+async function runPatiently(source: Source, work: Parameters<Source['run']>[0], drain: AbortSignal): Promise<void> {
+  while (!drain.aborted) {
+    try {
+      return await source.run(work, drain)
+    } catch (error) {
+      if (!(error instanceof TrailError && error.retryable)) throw error
+    }
+  }
+}
+
 /** A member that holds its assignments until they end. */
 function join(source: Source): { readonly assignments: Assignment[]; readonly stop: () => Promise<void> } {
   const assignments: Assignment[] = []
@@ -75,16 +89,7 @@ function join(source: Source): { readonly assignments: Assignment[]; readonly st
       for (const signal of [assignment.ended, assignment.draining]) signal.addEventListener('abort', () => resolve())
     })
   }
-  // Retries as the consumer does. The first group of a broker waits for its coordinator.
-  const run = async (): Promise<void> => {
-    try {
-      await source.run(work, drain.signal)
-    } catch (error) {
-      if (!(error instanceof TrailError && error.retryable)) throw error
-      if (!drain.signal.aborted) await run()
-    }
-  }
-  const running = run()
+  const running = runPatiently(source, work, drain.signal)
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
     drain.abort()
@@ -191,7 +196,8 @@ describe.each(kinds)('the source of $name', ({ open, shared }) => {
     const broker = await open(1)
     const source = broker.source()
     const failure = new IntegrityError('LOG_REPLACED', 'the work failed')
-    await expect(source.run(() => Promise.reject(failure), new AbortController().signal)).rejects.toBe(failure)
+    const running = runPatiently(source, () => Promise.reject(failure), new AbortController().signal)
+    await expect(running).rejects.toBe(failure)
     await source.close()
     const { assignments } = join(broker.source())
     await expect.poll(() => assignments.length, WAIT).toBe(1)

@@ -133,7 +133,7 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
       const { username } = clickhouse.credentials[trouble.user ?? 'writer']
       expect(error.message).toContain(`as user "${username}" in database`)
       expect(error.message).toContain(new URL(trouble.url ?? clickhouse.url).host)
-      expect(error.message).toMatch(/: (?:the row at offset 0 of audit\.events\/0|SELECT run_id FROM \S+)\)$/)
+      expect(error.message).toMatch(/: (?:the rows at offsets 0 to 0 of audit\.events\/0|SELECT run_id FROM \S+)\)$/)
     }
   })
 })

@@ -130,7 +130,7 @@ describe.each(kinds)('on $name', ({ name, openLog, rounds, sessionTimeoutMs }) =
       return [response.status, await response.text()]
     }
     expect(await ask('/healthz')).toEqual([200, 'ok\n'])
-    await expect.poll(() => ask('/readyz'), WAIT).toEqual([503, expect.stringContaining(gate.url)])
+    await expect.poll(() => ask('/readyz'), WAIT).toEqual([503, expect.stringContaining(new URL(gate.url).host)])
     gate.open()
     await expect.poll(() => ask('/readyz'), WAIT).toEqual([200, 'consuming\n'])
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 150, skipped: { dead: 3, duplicate: 10 } })

@@ -97,7 +97,7 @@ describe.skipIf(!kafka.available)(`a topic that is made anew${reason}`, async ()
     const replaced = new IntegrityError('LOG_REPLACED', 'was made anew')
     let anew = false
     const expectSameLog = (): Promise<void> => (anew ? Promise.reject(replaced) : Promise.resolve())
-    const { failure } = runConsumer(environmentOf(store, log), ({ source }) => ({
+    const { consumer } = runConsumer(environmentOf(store, log), ({ source }) => ({
       source: {
         ...source,
         run: (work, drain) => source.run((given) => work(withMethods(given, { expectSameLog })), drain),
@@ -107,7 +107,8 @@ describe.skipIf(!kafka.available)(`a topic that is made anew${reason}`, async ()
     await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 2, skipped: {} })
     anew = true
     await log.append(0, encodeRun('second', 0, 1))
-    expect(await failure).toBe(replaced)
+    await expect.poll(() => consumer.status.reason, WAIT).toContain('stopped: was made anew')
+    expect(consumer.status.ready).toBe(false)
     expect(await accountOf(store, log)).toEqual({ events: 2, skipped: {} })
   })
 

@@ -31,7 +31,7 @@ it('lists its options with --help', async () => {
 it('reports in one line that a data directory cannot be used', async () => {
   const file = writeRecording('file', '')
   const run = await start(['--data-dir', file])
-  expect(run).toMatchObject({ exitCode: 1, stdout: '' })
+  expect(run).toMatchObject({ exitCode: 64, stdout: '' })
   expect(run.stderr).toMatch(/^npm start: .*file/m)
   expect(run.stderr).not.toMatch(/^ +at /m)
 })

@@ -52,14 +52,14 @@ export async function checkDuplicates(
   { log_id, partition }: Pick<PartitionReport, 'log_id' | 'partition'>,
   limit: number,
 ): Promise<CheckedDuplicates> {
-  const place = { log: log_id, partition }
+  const at = { log: log_id, partition }
   const conflicting: Conflict[] = []
   let [conflicts, uncompared, after] = [0, 0, -1]
   for (;;) {
-    const page = await readPage(analytics, { ...place, after })
+    const page = await readPage(analytics, { ...at, after })
     const last = page.at(-1)
     if (last === undefined) return { conflicts, conflicting, uncompared }
-    await compare(analytics, page, { ...place, from: page[0]?.offset, to: last.offset })
+    await compare(analytics, page, { ...at, from: page[0]?.offset, to: last.offset })
     const expired = await expiredAmong(analytics, page)
     for (const duplicate of page) {
       if (duplicate.same) continue

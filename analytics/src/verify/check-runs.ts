@@ -3,7 +3,7 @@ import { askInChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RepeatedEvent, RunGap, RunReport } from './completeness-report.ts'
-import { claimsOf, placeOf, splitByClaims } from './claims.ts'
+import { claimsOf, positionOf, splitByClaims } from './claims.ts'
 import { COPIES, DEAD_NUMBERS, LOST, PENDING, RUN_COUNT, RUN_STEPS, RUNS } from './completeness-queries.ts'
 import { countRange, type Range, rangeOf, split } from './ranges.ts'
 import { OVERSTATED_NUMBERS, RUN_NOTES_EXIST, RUN_NOTES_OF } from './expiry-queries.ts'
@@ -216,7 +216,7 @@ function showingRows(gaps: readonly Range[], steps: readonly Row[]): (parts: rea
     return parts.flatMap((part) => {
       while ((gaps[index]?.last ?? part.last) < part.last) index++
       const row = rows.get((gaps[index]?.last ?? -1) + 1)
-      return row === undefined ? [] : [{ ...part, shown_by: placeOf(row) }]
+      return row === undefined ? [] : [{ ...part, shown_by: positionOf(row) }]
     })
   }
 }

@@ -4,25 +4,30 @@ import type { RecordPosition } from '../queries/dead-letters.ts'
 import type { Claim } from './completeness-report.ts'
 import { rangeOf, type Range, split } from './ranges.ts'
 
-/** A row's column `place`: log, partition and offset. */
-export function placeOf(row: Row): RecordPosition {
-  const [log_id, partition, offset] = row['place'] as [string, number | string, number | string]
+/** A row's column `position`: log, partition and offset. */
+export function positionOf(row: Row): RecordPosition {
+  const [log_id, partition, offset] = row['position'] as [string, number | string, number | string]
   return { log_id, partition: Number(partition), offset: Number(offset) }
 }
 
-/** @param dead - Rows of dead letters; noted ones have expired, and have no place. */
+/** @param dead - Rows of dead letters; noted ones have expired, and have no position. */
 export function claimsOf(lost: readonly Row[], dead: readonly Row[]): Claim[] {
   const ofRuns = lost.flatMap((row) =>
     rangeOf(row).map((range): Claim => ({
       ...range,
       by: 'events_lost',
       by_run: text(row, 'by_run'),
-      position: placeOf(row),
+      position: positionOf(row),
     })),
   )
   const ofDead = dead.flatMap((row) =>
     rangeOf(row).map((range): Claim => {
-      return { ...range, by: 'dead letter', by_run: null, position: row['place'] === undefined ? null : placeOf(row) }
+      return {
+        ...range,
+        by: 'dead letter',
+        by_run: null,
+        position: row['position'] === undefined ? null : positionOf(row),
+      }
     }),
   )
   return [...ofRuns, ...ofDead]

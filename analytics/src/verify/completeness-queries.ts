@@ -74,11 +74,11 @@ const GIVEN_RUNS = `
   SELECT toFixedString(unhex(run.1), 16) AS run_id, run.2 AS last
   FROM (SELECT arrayJoin(arrayZip({runs:Array(String)}, {lasts:Array(Int64)})) AS run)`
 
-const PLACE = '(lower(hex(log_id)), log_partition, log_offset)'
+const POSITION = '(lower(hex(log_id)), log_partition, log_offset)'
 
-/** Each number of the given runs that is not one higher than the number before it, and the place of its row. */
+/** Each number of the given runs that is not one higher than the number before it, and the position of its row. */
 export const RUN_STEPS: string = `
-  SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times, min(${PLACE}) AS place
+  SELECT lower(hex(run_id)) AS run_id_hex, before, at, count() AS times, min(${POSITION}) AS position
   FROM (
     SELECT run_id, run_seq AS at, log_id, log_partition, log_offset, lagInFrame(run_seq, 1, toInt64(-1)) OVER (
       PARTITION BY run_id ORDER BY run_seq ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
@@ -89,11 +89,11 @@ export const RUN_STEPS: string = `
   LIMIT {limit:UInt32}`
 
 /**
- * Ranges of numbers of the given runs that dead letters have, and the place of the first one. A dead letter never extends a
+ * Ranges of numbers of the given runs that dead letters have, and the position of the first one. A dead letter never extends a
  * run, because the numbers of a record that could not be stored are not reliable.
  */
 export const DEAD_NUMBERS: string = `
-  SELECT lower(hex(run_id)) AS run_id_hex, min(run_seq) AS first, max(run_seq) AS last, min(${PLACE}) AS place
+  SELECT lower(hex(run_id)) AS run_id_hex, min(run_seq) AS first, max(run_seq) AS last, min(${POSITION}) AS position
   FROM (
     SELECT run_id, run_seq, log_id, log_partition, log_offset,
       run_seq - dense_rank() OVER (PARTITION BY run_id ORDER BY run_seq) AS island
@@ -175,7 +175,7 @@ export const PENDING: string = `
 export const LOST: string = `
   SELECT coalesce(JSONExtract(content, 'run_id', 'Nullable(String)'), lower(hex(run_id))) AS run_id_hex,
     lower(hex(run_id)) AS by_run, JSONExtract(content, 'first_run_seq', 'Nullable(Int64)') AS first,
-    JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last, min(${PLACE}) AS place
+    JSONExtract(content, 'last_run_seq', 'Nullable(Int64)') AS last, min(${POSITION}) AS position
   FROM ${EVENTS}
   WHERE event_type = 'events_lost' AND content IS NOT NULL AND run_id_hex IN {runs:Array(String)}
   GROUP BY run_id_hex, by_run, first, last

@@ -4,8 +4,9 @@ import type { Range } from './ranges.ts'
 
 export interface Completeness {
   /**
-   * repeated: a row is stored twice; conflict: a duplicate is no copy of the stored record that has its number; overstated: an expiry note claims more than retention may have dropped; gaps: a number is
-   * missing; claimed: only another run or an unreadable record explains why a number is missing; complete: none of these. Of several, the first one.
+   * repeated: a row is stored twice; conflict: a duplicate is no copy of the stored record that has its number; overstated: an
+   * expiry note claims more than retention may have dropped; gaps: a number is missing; claimed: only another run or a dead
+   * letter explains why a number is missing; complete: none of these. Of several, the first one.
    */
   readonly verdict: 'complete' | 'repeated' | 'conflict' | 'overstated' | 'gaps' | 'claimed'
   readonly events: number
@@ -93,7 +94,10 @@ export interface RunReport {
   /** 32 hex digits. */
   readonly run_id: string
   readonly producer_id: string
-  /** closed: its trail_stopped is stored, or it is the run of a replay, which has one event. open: it still runs, or crashed; more events may come. */
+  /**
+   * closed: its trail_stopped is stored, or it is the run of a replay, which has one event. open: it still runs, or crashed; more
+   * events may come.
+   */
   readonly state: 'closed' | 'open'
   readonly first_run_seq: number
   readonly last_run_seq: number
@@ -109,7 +113,7 @@ export interface RunReport {
   readonly expired: number
   /** Numbers noted as expired whose event has another class than the note says, or is older than its month. */
   readonly overstated: number
-  /** Numbers that are not stored, and that only another run or an unreadable record explains. */
+  /** Numbers that are not stored, and that only another run or a dead letter explains. */
   readonly claimed: number
   readonly gaps: readonly RunGap[]
   /** Numbers that are not stored, as an events_lost event of the run itself says. */

@@ -45,11 +45,12 @@ export function addQuarantine(program: Command, terminal: Terminal, exit: (code:
     .option('--row <id>', 'which row, where an offset has several')
     .option('--release', 'take the quarantine of the row back')
     .addHelpText('after', HELP)
-  connectable(command).action(async (place: string, options: Options) => {
-    if (options.reason === undefined && (options.release === true || options.row !== undefined)) {
+  connectable(command).action(async (name: string, options: Options) => {
+    const { reason, release, row } = options
+    if (reason?.trim() === '' || (reason === undefined && (release === true || row !== undefined))) {
       throw new InvalidInputError('OPTIONS_INVALID', 'quarantine: say why: --reason TEXT')
     }
-    exit(await withAdmin(options, terminal, (analytics) => quarantine(analytics, place, options, terminal)))
+    exit(await withAdmin(options, terminal, (analytics) => quarantine(analytics, name, options, terminal)))
   })
 }
 
@@ -70,23 +71,27 @@ async function withAdmin<T>(
 
 async function quarantine(
   analytics: Analytics,
-  place: string,
+  name: string,
   { reason, row, release = false }: Options,
   terminal: Terminal,
 ): Promise<number> {
-  const position = await findPosition(analytics, place)
+  const position = await findPosition(analytics, name)
   const rows = await rowsAt(analytics, position)
-  if (reason === undefined || rows.length === 0) {
-    terminal.out(rows.length === 0 ? `no row at ${place}\n` : table(COLUMNS, rows, painter(terminal.colors)))
-    return rows.length === 0 ? EXIT.finding : EXIT.done
+  if (rows.length === 0) {
+    terminal.err(`agent-audit: no row at ${printable(name)}\n`)
+    return EXIT.finding
+  }
+  if (reason === undefined) {
+    terminal.out(table(COLUMNS, rows, painter(terminal.colors)))
+    return EXIT.done
   }
   const chosen = rows.filter((each) => (row === undefined ? each.quarantined === release : each.row === row))
   const [only] = chosen
   if (only === undefined || chosen.length > 1) {
     const which = rows.map((each) => each.row).join(', ')
-    throw new InvalidInputError('OPTIONS_INVALID', `quarantine: say which row of ${place}: --row, one of ${which}`)
+    throw new InvalidInputError('OPTIONS_INVALID', `quarantine: say which row of ${name}: --row, one of ${which}`)
   }
   await quarantineRow(analytics, position, { row: only.row, reason, release })
-  terminal.out(`${release ? 'released' : 'quarantined'} the row ${only.row} at ${place}\n`)
+  terminal.out(`${release ? 'released' : 'quarantined'} the row ${only.row} at ${printable(name)}\n`)
   return EXIT.done
 }

@@ -22,7 +22,9 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      '\nExit codes: 0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, 4 gaps that only another run or an unreadable record explains, 64 wrong use',
+      `
+Exit codes: 0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check,
+or nothing is stored, 4 gaps that only another run or a dead letter explains, 64 wrong use`,
     )
   connectable(command).action(async (options: Options) => {
     if (options.completeness !== true) {

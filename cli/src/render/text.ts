@@ -20,7 +20,7 @@ const HIDDEN =
  * stay if `lines`, else they become spaces; {@link HIDDEN} characters are shown as escapes.
  */
 export function printable(text: string, lines = false): string {
-  // \s has U+FEFF too, which nobody sees.
+  // \s has U+FEFF too, which is invisible.
   const kept = lines ? text.replaceAll('\r\n', '\n') : text.replaceAll(/[^\S\ufeff]+/g, ' ').replaceAll(/^ | $/g, '')
   return kept.replaceAll(HIDDEN, (character) => {
     if (character === '\n' || character === '\t') return character

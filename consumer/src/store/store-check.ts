@@ -8,6 +8,7 @@ import {
   excessiveGrants,
   IntegrityError,
   LOGS_TABLE,
+  QUARANTINED_TABLE,
   readMigrations,
   SKIPPED_TABLE,
   TrailError,
@@ -30,6 +31,13 @@ const CONSTRAINTS: Readonly<Record<string, readonly string[]>> = {
   deadline: ['nowInBlock64', 'log_comment'],
   fenced_since_start: ['uptime', 'log_comment'],
 }
+/** A column of each table that the consumer reads, the newest grant first: without them a question fails later, amid the work. */
+const NEEDED: readonly (readonly [column: string, table: string])[] = [
+  ['event_id', EVENTS_TABLE],
+  ['run_seq', SKIPPED_TABLE],
+  ['first_offset', EXPIRED_TABLE],
+  ['released', QUARANTINED_TABLE],
+]
 /** SETTING_CONSTRAINT_VIOLATION, READONLY. */
 const FORCED = new Set(['452', '164'])
 
@@ -38,8 +46,7 @@ const FORCED = new Set(['452', '164'])
  * missing.
  */
 export async function checkStore(ask: Ask, { where, database, insertSettings }: StoreCheck): Promise<void> {
-  for (const table of [EVENTS_TABLE, SKIPPED_TABLE]) await ask(`SELECT run_seq FROM ${table} LIMIT 0`)
-  await ask(`SELECT first_offset FROM ${EXPIRED_TABLE} LIMIT 0`)
+  for (const [column, table] of NEEDED) await ask(`SELECT ${column} FROM ${table} LIMIT 0`)
   const grants = await findExcess(ask, database)
   const others = [...(await findMissingParts(ask)), ...(await findForcedSettings(ask, insertSettings))]
   const excess = grants.length === 0 ? [] : [`its user may do more than insert: revoke ${grants.join(', ')}`]

@@ -18,7 +18,7 @@ import {
 import type { Span } from './value-ends.ts'
 
 /** What stands between a name and its value; `=` and `:` also as URLs and JSON escape them. */
-const OPERATOR = /=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da]/gi
+const OPERATOR = /(?<![:=>])(?:=>|:=|={1,3}|:|>|%3[da]|\\u003[da]|\\x3[da])/gi
 /** No text with one of the other operators, or an option, is shorter. */
 const SHORTEST_OTHER = 10
 /** No text with a name, an operator and a value is shorter; an object with the key of a caller may be. */
@@ -35,6 +35,7 @@ const END_OF_LINE = /[ \t]*(?:[\r\n]|$|#|\\+[nr])/y
 const NUMBER_OR_VERSION = /^[v-]?[\d.:-]+(?:e[-+]?\d+)?[,;}\])]*$/i
 const XML_VALUE = /[^<>]+(?=<\/)/y
 const ENCODED_VALUE = /(?:%2[027]|\+)*((?:[^\s"'`&%\\]|%(?!2[267C]))+)/iy
+const MARKED = /\[redacted:[\w.-]+\]\W*$/
 const LINE_START = /(?:^|[\r\n])[<>*| \t]{0,8}$/
 
 export class NamedSecrets implements Pattern {
@@ -193,7 +194,9 @@ function valueAfterColon(text: string, { nameEnd, start: colon }: Operator, at: 
   if (start === at && !isMixed) return undefined
   const end = bareEnd(text, start)
   if (end - start < FEWEST_AFTER_COLON || isPlain(text.slice(start, end))) return undefined
-  const ends = start > at && sticky(END_OF_LINE, text, end) !== undefined
+  // What a marker ends has been looked at: the marker ends the line, the secret did not.
+  const isMarked = MARKED.test(text.slice(start, end))
+  const ends = !isMarked && start > at && sticky(END_OF_LINE, text, end) !== undefined
   return ends || isMixed ? { start, end } : undefined
 }
 
