@@ -28,7 +28,7 @@ const SHORT = 64
 
 const FEWEST_BARE = 4
 const FEWEST_AFTER_COLON = 6
-const HEADER = /(?:authorization|cookie)$/i
+const HEADER = /(?<=authorization|cookie)/iy
 /** Words of a wallet's phrase, which contains spaces. */
 const PHRASE = /[ \t]*((?:[a-z]{3,8}[ \t]+){11,23}[a-z]{3,8})/iy
 /** A value in the next line, as YAML writes it. */
@@ -139,12 +139,17 @@ function valueAt(text: string, found: Operator): Span | undefined {
   const quoted = quotedValue(text, end)
   if (quoted !== undefined) return isPlain(text.slice(quoted.start, quoted.end)) ? undefined : quoted
   const isColon = isColonBefore(text, end)
-  if (isColon && nameEnd === start && HEADER.test(text.slice(Math.max(0, nameEnd - 13), nameEnd))) {
-    return headerValue(text, found)
-  }
+  if (isColon && nameEnd === start && isHeader(text, nameEnd)) return headerValue(text, found)
   const phrase = sticky(PHRASE, text, end)
   if (phrase !== undefined) return phrase
   return isColon ? valueAfterColon(text, found) : valueAfterEquals(text, found)
+}
+
+function isHeader(text: string, nameEnd: number): boolean {
+  const letter = text.charCodeAt(nameEnd - 2) | 32
+  if (letter !== 111 && letter !== 105) return false // The `o` and `i` before the last letter.
+  HEADER.lastIndex = nameEnd
+  return HEADER.test(text)
 }
 
 /** `:`, or the end of its escape. */
@@ -180,9 +185,9 @@ const PART = /(?:[^\s;"'`\\]|'(?![\s,}\])>;:\\]|$))*/y
 
 function partAround(text: string, nameEnd: number): RegExp | undefined {
   const start = wordStart(text, nameEnd)
-  const before = text.slice(Math.max(0, start - 6), start).trimEnd()
+  const before = text.slice(Math.max(0, start - 6), start)
   if (/(?:[?&]|&amp;|u0026)$/.test(before)) return PARAMETER
-  return before.endsWith(';') ? PART : undefined
+  return before.trimEnd().endsWith(';') ? PART : undefined
 }
 
 /** Prose has colons too: a value in the middle of a line counts when it has letters and digits, or both cases. */
