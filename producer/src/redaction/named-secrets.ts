@@ -3,6 +3,7 @@
  * The quick look and the redaction find a name in the same way ({@link NamedSecrets.nameEnd}), so that neither sees more.
  */
 import type { Hit, Pattern } from './pattern.ts'
+import { hasRareSign, operatorLength } from './operators.ts'
 import type { SecretNames } from './secret-names.ts'
 import { redactOptions, hasOption } from './shell-options.ts'
 import {
@@ -22,9 +23,12 @@ const SHORTEST_OTHER = 10
 /** No text with a name, an operator and a value is shorter; an object with the key of a caller may be. */
 const SHORTEST = 5
 
+/** In a shorter text one scan for all signs costs less than a search for each. */
+const SHORT = 64
+
 const FEWEST_BARE = 4
 const FEWEST_AFTER_COLON = 6
-const HEADER = /(?:authorization|cookie)$/i
+const HEADER = /(?<=authorization|cookie)/iy
 /** Words of a wallet's phrase, which contains spaces. */
 const PHRASE = /[ \t]*((?:[a-z]{3,8}[ \t]+){11,23}[a-z]{3,8})/iy
 /** A value in the next line, as YAML writes it. */
@@ -45,7 +49,9 @@ export class NamedSecrets implements Pattern {
 
   mayMatch(text: string): boolean {
     if (text.length < SHORTEST) return false
-    if (this.#hasName(text, ':') || this.#hasName(text, '=')) return true
+    if (this.#hasName(text, ':')) return true
+    if (text.length < SHORT && !hasRareSign(text)) return false
+    if (this.#hasName(text, '=')) return true
     if (text.length < SHORTEST_OTHER) return false
     if (this.#hasName(text, '>') || this.#hasName(text, '%3') || hasOption(text, this.#names)) return true
     // Few texts have `x3`, many a backslash.
@@ -91,38 +97,6 @@ export class NamedSecrets implements Pattern {
   }
 }
 
-/** Length of the operator at this place, 0 for none: `=`, `:`, `>`, two or three of them, or `=` and `:` as URLs and JSON escape them. */
-function operatorLength(text: string, at: number): number {
-  switch (text.charCodeAt(at)) {
-    case 58: // :
-      return isSign(text.charCodeAt(at - 1)) ? 0 : text.charCodeAt(at + 1) === 61 ? 2 : 1
-    case 61: // =
-      if (isSign(text.charCodeAt(at - 1))) return 0
-      if (text.charCodeAt(at + 1) !== 61) return text.charCodeAt(at + 1) === 62 ? 2 : 1
-      return text.charCodeAt(at + 2) === 61 ? 3 : 2
-    case 62: // >
-      return isSign(text.charCodeAt(at - 1)) ? 0 : 1
-    case 37: // %3D
-      return text.charCodeAt(at + 1) === 51 && isHexSign(text.charCodeAt(at + 2)) ? 3 : 0
-    case 92: // \u003d, \x3d
-      if (text.startsWith('u003', at + 1)) return isHexSign(text.charCodeAt(at + 5)) ? 6 : 0
-      return text.startsWith('x3', at + 1) && isHexSign(text.charCodeAt(at + 3)) ? 4 : 0
-    default:
-      return 0
-  }
-}
-
-/** `:`, `=`, `>`. */
-function isSign(code: number): boolean {
-  return code === 58 || code === 61 || code === 62
-}
-
-/** The last digit of `=` and `:` as hexadecimal numbers. */
-function isHexSign(code: number): boolean {
-  const letter = code | 32
-  return letter === 100 || letter === 97
-}
-
 function isQuote(code: number): boolean {
   return code === 34 || code === 39 || code === 96
 }
@@ -165,12 +139,17 @@ function valueAt(text: string, found: Operator): Span | undefined {
   const quoted = quotedValue(text, end)
   if (quoted !== undefined) return isPlain(text.slice(quoted.start, quoted.end)) ? undefined : quoted
   const isColon = isColonBefore(text, end)
-  if (isColon && nameEnd === start && HEADER.test(text.slice(Math.max(0, nameEnd - 13), nameEnd))) {
-    return headerValue(text, found)
-  }
+  if (isColon && nameEnd === start && isHeader(text, nameEnd)) return headerValue(text, found)
   const phrase = sticky(PHRASE, text, end)
   if (phrase !== undefined) return phrase
   return isColon ? valueAfterColon(text, found) : valueAfterEquals(text, found)
+}
+
+function isHeader(text: string, nameEnd: number): boolean {
+  const letter = text.charCodeAt(nameEnd - 2) | 32
+  if (letter !== 111 && letter !== 105) return false // The `o` and `i` before the last letter.
+  HEADER.lastIndex = nameEnd
+  return HEADER.test(text)
 }
 
 /** `:`, or the end of its escape. */
@@ -206,9 +185,9 @@ const PART = /(?:[^\s;"'`\\]|'(?![\s,}\])>;:\\]|$))*/y
 
 function partAround(text: string, nameEnd: number): RegExp | undefined {
   const start = wordStart(text, nameEnd)
-  const before = text.slice(Math.max(0, start - 6), start).trimEnd()
+  const before = text.slice(Math.max(0, start - 6), start)
   if (/(?:[?&]|&amp;|u0026)$/.test(before)) return PARAMETER
-  return before.endsWith(';') ? PART : undefined
+  return before.trimEnd().endsWith(';') ? PART : undefined
 }
 
 /** Prose has colons too: a value in the middle of a line counts when it has letters and digits, or both cases. */

@@ -94,7 +94,8 @@ export const SECRET_TOKENS: Pattern = {
 
 /** Of a bearer, a private key, a cookie of Slack and a webhook. The search for a rare first character is the cheapest. */
 function hasSign(text: string): boolean {
-  if (text.includes('Bearer') || text.includes('BEGIN ') || text.includes('xoxd-')) return true
+  if (text.includes('Bearer')) return true
+  if (text.includes('-') && (text.includes('BEGIN ') || text.includes('xoxd-'))) return true
   return text.includes('/') && (text.includes('/webhook') || text.includes('.slack.com/'))
 }
 

@@ -42,6 +42,7 @@ describe("'secrets', the default", () => {
       ['?q=1&access_token=abcdef&page=2', '?q=1&access_token=[redacted:key]&page=2'],
       ['{"user":"u","Password": "hunter2 \\"x\\"","n":1}', '{"user":"u","Password": "[redacted:key]","n":1}'],
       ['{\\"apiKey\\":\\"abc\\"}', '{\\"apiKey\\":\\"[redacted:key]\\"}'],
+      ['test -f x && password=hunter2#more', 'test -f x && password=[redacted:key]'],
       ['user: me\npassword: hunter2\n', 'user: me\npassword: [redacted:key]\n'],
       ['Authorization: Basic dXNlcjpwYXNz\nAccept: */*', 'Authorization: [redacted:key]\nAccept: */*'],
       ['Set-Cookie: id=7; Secure', 'Set-Cookie: [redacted:key]'],
