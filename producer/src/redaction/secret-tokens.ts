@@ -26,29 +26,43 @@ const RUN = 20
 /** Most characters from the beginning of a prefix to the run of its token. */
 const BEFORE_RUN = 20
 
-/** By the last two of {@link lettersAt} of a prefix. */
-const FORMS = new Map<number, Form[]>()
 const LAST_TWO = 1023
-/** 1 where a prefix may end, by {@link lettersAt}. */
-const IS_END = new Uint8Array(LETTERS)
-for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
-  const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
-  for (const prefix of prefixes.split(' ')) addForm(prefix, form)
-}
-// `Bearer`, which is searched everywhere, may have a shorter token.
-for (const word of ['bearer', 'BEARER']) {
-  const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
-  for (const blank of [' ', '\t', String.raw`\t`]) addForm(word + blank, { ...form, kept: word.length + blank.length })
+
+interface Forms {
+  /** By the last two of {@link lettersAt} of a prefix. */
+  readonly byEnd: Map<number, Form[]>
+  /** 1 where a prefix may end, by {@link lettersAt}. */
+  readonly isEnd: Uint8Array
 }
 
-function addForm(prefix: string, form: Omit<Form, 'prefix'>): void {
-  const pair = lettersAt(prefix, prefix.length - 1) & LAST_TWO
-  markLetters(IS_END, prefix)
+/** Made for the first text that may hold a token: they take 1 ms, which every start of a process would pay at import. */
+let forms: Forms | undefined
+
+function makeForms(): Forms {
+  const made: Forms = { byEnd: new Map(), isEnd: new Uint8Array(LETTERS) }
+  for (const { rule, prefixes, rest, start = 'any', hasDigit = false } of TOKENS) {
+    const form = { rule, start: STARTS[start], rest: new RegExp(rest, 'y'), hasDigit, kept: 0 }
+    for (const prefix of prefixes.split(' ')) addForm(made, { ...form, prefix })
+  }
+  // `Bearer`, which is searched everywhere, may have a shorter token.
+  for (const word of ['bearer', 'BEARER']) {
+    const form = { rule: 'bearer', start: undefined, rest: /[\w.~+/-]{16,}={0,2}/y, hasDigit: true }
+    for (const blank of [' ', '\t', String.raw`\t`]) {
+      const prefix = word + blank
+      addForm(made, { ...form, prefix, kept: prefix.length })
+    }
+  }
+  return made
+}
+
+function addForm({ byEnd, isEnd }: Forms, form: Form): void {
+  const pair = lettersAt(form.prefix, form.prefix.length - 1) & LAST_TWO
+  markLetters(isEnd, form.prefix)
   // The longest first: `lsv2_sk_` is not `sk_`.
-  const forms = [...(FORMS.get(pair) ?? []), { ...form, prefix }]
-  FORMS.set(
+  const others = [...(byEnd.get(pair) ?? []), form]
+  byEnd.set(
     pair,
-    forms.toSorted((one, other) => other.prefix.length - one.prefix.length),
+    others.toSorted((one, other) => other.prefix.length - one.prefix.length),
   )
 }
 
@@ -150,12 +164,13 @@ function isRunCharacter(code: number): boolean {
 
 /** The first token whose prefix ends within these places, or Discord's, which has none. */
 function findInRun(text: string, from: number, end: number): Token | undefined {
+  const { byEnd, isEnd } = (forms ??= makeForms())
   let letters = from < end ? lettersAt(text, from) : 0
   for (let last = from + 1; last < end; last++) {
     // Those of lettersAt, with one read.
     letters = ((letters << 5) | (text.charCodeAt(last) & 31)) & (LETTERS - 1)
-    if (IS_END[letters] === 0) continue
-    for (const form of FORMS.get(letters & LAST_TWO) ?? []) {
+    if (isEnd[letters] === 0) continue
+    for (const form of byEnd.get(letters & LAST_TWO) ?? []) {
       const tokenEnd = endOfToken(text, last, form)
       if (tokenEnd === undefined) continue
       const start = last + 1 - form.prefix.length + form.kept
