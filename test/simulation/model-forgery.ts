@@ -5,8 +5,8 @@
 import type { StoredRow } from '@agent-audit/consumer/pipeline'
 import type { World } from './world.ts'
 
-/** A consumer may stop for rows that it read just before they were quarantined. */
-const LATELY_MS = 1000
+/** A consumer may stop for rows that it read before they were quarantined, and may have been paused in between. */
+const LATELY_MS = 10_000
 
 interface Forged extends StoredRow {
   quarantined: boolean
