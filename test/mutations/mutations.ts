@@ -144,6 +144,14 @@ export const MUTATIONS: readonly Mutation[] = [
     finder: 'simulation',
   },
   {
+    guard: 'rows in quarantine since recovery',
+    without: 'passes over an offset whose row came into quarantine after recovery had read the tables',
+    file: 'consumer/src/pipeline/compare.ts',
+    from: 'if (!compared.has(offset) && !(await isExpired(offset, parts))) throw new QuarantinedSince()',
+    to: '',
+    finder: { file: 'test/consumer/quarantine.test.ts', test: 'while its partition is taken over' },
+  },
+  {
     guard: 'rows above the committed offset are compared',
     without: 'compares the last row below the gap alone with the log',
     file: RECOVER,

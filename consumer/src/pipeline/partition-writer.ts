@@ -29,7 +29,7 @@ import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
 import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
-import { readCompared } from './compare.ts'
+import { QuarantinedSince, readCompared } from './compare.ts'
 import { Fence, type FenceOptions, RowsMissing } from './fence.ts'
 import type { PartitionObserver, Replaced } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
@@ -109,6 +109,7 @@ class PartitionWriter {
         this.#parts.observer.rowsMissing(error.range, error.found)
         return { kind: 'unclear' }
       }
+      if (error instanceof QuarantinedSince) return { kind: 'unclear' }
       if (error instanceof TopicMadeAnewError) throw error
       const replaced = error instanceof IntegrityError && error.code === 'LOG_REPLACED'
       if (replaced && !this.#assignment.ended.aborted) return { kind: 'replaced', error }
