@@ -9,7 +9,8 @@ import { redactOptions, hasOption } from './shell-options.ts'
 import {
   backslashesBefore,
   bareEnd,
-  bareLineEnd,
+  endOfLine,
+  endWithinLine,
   isPlain,
   isSpace,
   quotedValue,
@@ -45,6 +46,7 @@ const END_OF_LINE = /[ \t]*(?:[\r\n]|$|#|\\+[nr])/y
 const NUMBER_OR_VERSION = /^[v-]?[\d.:-]+(?:e[-+]?\d+)?[,;}\])]*$/i
 const XML_VALUE = /[^<>]+(?=<\/)/y
 const ENCODED_VALUE = /(?:%2[027]|\+)*((?:[^\s"'`&%\\]|%(?!2[267C]))+)/iy
+const MARKER = /\[redacted:[\w.-]+\]/y
 const MARKED = /\[redacted:[\w.-]+\]\W*$/
 const LINE_START = /(?:^|[\r\n])[<>*| \t]{0,8}$/
 
@@ -186,9 +188,15 @@ function longEnough(span: Span | undefined, text: string): Span | undefined {
 /** A value goes to the next white space; among the parameters of a URL or the parts of a connection string, to the next one. */
 function valueAfterEquals(text: string, { nameEnd, end: at }: Operator): Span | undefined {
   const start = skipBlanks(text, at)
+  if (isMarker(text, start)) return undefined
   const part = partAround(text, nameEnd)
   const end = part === undefined ? bareEnd(text, start) : (sticky(part, text, start)?.end ?? start)
   return longEnough({ start, end }, text)
+}
+
+/** What stood here has been taken out: what follows it was no part of it. */
+function isMarker(text: string, at: number): boolean {
+  return text.startsWith('[redacted:', at) && sticky(MARKER, text, at) !== undefined
 }
 
 const PARAMETER = /[^\s&#"'`\\]*/y
@@ -207,7 +215,7 @@ function valueAfterColon(text: string, { nameEnd, start: colon, end: at }: Opera
   const start = isBlockSign(text.charCodeAt(blank)) ? (sticky(BLOCK, text, blank)?.end ?? blank) : blank
   const first = text.charAt(start)
   // Not `password::check` and `secret://name`.
-  if (first === ':' || text.startsWith('//', start)) return undefined
+  if (first === ':' || text.startsWith('//', start) || isMarker(text, start)) return undefined
   if (colon > nameEnd) return yamlValue(text, start)
   // In a text of names and colons alone each value is the rest of the text: only one that counts may be searched to its end.
   const isMixed = looksMixed(text, start)
@@ -274,12 +282,7 @@ function headerValue(text: string, { nameEnd, end: at }: Operator): Span | undef
     ? quotedValue(text, first - 1 - backslashesBefore(text, first - 1))
     : undefined
   const isLine = LINE_START.test(text.slice(Math.max(0, first - 9), first))
-  const end = quoted === undefined ? (isLine ? endOfLine(text, start) : bareLineEnd(text, start)) : quoted.end
+  const end = quoted === undefined ? (isLine ? endOfLine(text, start) : endWithinLine(text, start)) : quoted.end
   const value = text.slice(start, end)
   return value.trim() === '' || isPlain(value) ? undefined : { start, end }
-}
-
-function endOfLine(text: string, at: number): number {
-  const length = text.slice(at).search(/[\r\n]/)
-  return length < 0 ? text.length : at + length
 }

@@ -78,8 +78,23 @@ export function bareEnd(text: string, start: number): number {
 }
 
 /** The same for a value that may contain blanks. */
-export function bareLineEnd(text: string, start: number): number {
+function bareLineEnd(text: string, start: number): number {
   return endOf(BARE_LINE, text, start)
+}
+
+/** The end of a header in the middle of a line. A quote that its value has opened, as in `theme="dark"`, does not end it. */
+export function endWithinLine(text: string, start: number): number {
+  for (let from = start; ;) {
+    const end = bareLineEnd(text, from)
+    if (!/["'`]/.test(text.charAt(end)) || !text.slice(from, end).includes(`=${text.charAt(end)}`)) return end
+    from = end + 1
+  }
+}
+
+/** The end of the line. */
+export function endOfLine(text: string, at: number): number {
+  const length = text.slice(at).search(/[\r\n]/)
+  return length < 0 ? text.length : at + length
 }
 
 function endOf(pattern: RegExp, text: string, start: number): number {

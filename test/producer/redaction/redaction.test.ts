@@ -46,6 +46,8 @@ describe("'secrets', the default", () => {
       ['user: me\npassword: hunter2\n', 'user: me\npassword: [redacted:key]\n'],
       ['Authorization: Basic dXNlcjpwYXNz\nAccept: */*', 'Authorization: [redacted:key]\nAccept: */*'],
       ['Set-Cookie: id=7; Secure', 'Set-Cookie: [redacted:key]'],
+      ['sent Cookie: theme="dark"; sid=R1rBSYwuY7mq36', 'sent Cookie: [redacted:key]'],
+      ['token: [redacted:private_key]{n1', 'token: [redacted:private_key]{n1'],
     ] as const
     expect(await outputsOf(pairs.flatMap(([text]) => wrap(text)))).toEqual(pairs.flatMap(([, left]) => wrap(left)))
     // In JSON, where quotes and line breaks are escaped.
