@@ -112,6 +112,26 @@ it('a row that comes into quarantine while its partition is taken over does not 
   expect(consumer.status.ready).toBe(true)
 })
 
+it('an insert that ClickHouse drops at the offset of a quarantined row is made again: that row does not count for it', async () => {
+  const log = await openEmbedded(store, { clean: false })
+  await log.append(0, encodeRun('a', 0, 9))
+  await forge(store, log, { offset: 5 })
+  expect(await quarantine(log, 5, ...REASON)).toMatchObject({ code: 0 })
+  let dropped = false
+  runConsumer({ ...environmentOf(store, log), BATCH_MAX_EVENTS: '1' }, ({ sink }) => ({
+    sink: {
+      ...sink,
+      insert(request) {
+        if (dropped || !/5-[0-9a-f]{16}$/.test(request.queryId)) return sink.insert(request)
+        dropped = true
+        return Promise.resolve({ kind: 'stored' })
+      },
+    },
+  }))
+  await expect.poll(() => offsetsOf(log), WAIT).toEqual([0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9])
+  expect(dropped).toBe(true)
+})
+
 it('the true row in quarantine by mistake stops the partition instead of storing the record again, until it is released', async () => {
   const log = await openEmbedded(store)
   await log.append(0, encodeRun('a', 0, 9))

@@ -173,7 +173,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: FENCE,
     from: ' - (await this.#countQuarantined(range))',
     to: '',
-    finder: 'simulation',
+    finder: { file: 'test/consumer/quarantine.test.ts', test: 'that row does not count for it' },
   },
   {
     guard: 'clean only with nothing above',
