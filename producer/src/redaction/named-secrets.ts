@@ -3,7 +3,7 @@
  * The quick look and the redaction find a name in the same way ({@link NamedSecrets.nameEnd}), so that neither sees more.
  */
 import type { Hit, Pattern } from './pattern.ts'
-import { hasRareSign, operatorLength } from './operators.ts'
+import { operatorLength } from './operators.ts'
 import type { SecretNames } from './secret-names.ts'
 import { redactOptions, hasOption } from './shell-options.ts'
 import {
@@ -32,9 +32,6 @@ const RARE_OPERATOR = /[=>]|3[daDA]/
 /** How the others begin. */
 const RARE_OPERATORS = ['>', '%3', '\\u003', '\\x3']
 
-/** In a shorter text one scan for all signs costs less than a search for each. */
-const SHORT = 64
-
 const FEWEST_BARE = 4
 const FEWEST_AFTER_COLON = 6
 const HEADER = /(?<=authorization|cookie)/iy
@@ -60,7 +57,6 @@ export class NamedSecrets implements Pattern {
   mayMatch(text: string): boolean {
     if (text.length < SHORTEST) return false
     if (this.#hasName(text, ':')) return true
-    if (text.length < SHORT && !hasRareSign(text)) return false
     if (RARE_OPERATOR.test(text) && this.#hasRareName(text)) return true
     return text.length >= SHORTEST_OTHER && hasOption(text, this.#names)
   }

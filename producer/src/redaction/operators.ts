@@ -1,17 +1,5 @@
 /** What stands between a name and its value. */
 
-const RARE = new Uint8Array(128)
-for (const character of '=>%\\-') RARE[character.charCodeAt(0)] = 1
-
-/** Whether an operator other than `:`, or an option, can begin somewhere. */
-export function hasRareSign(text: string): boolean {
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code < 128 && RARE[code] === 1) return true
-  }
-  return false
-}
-
 /** Length of the operator at this place, 0 for none: `=`, `:`, `>`, two or three of them, or `=` and `:` as URLs and JSON escape them. */
 export function operatorLength(text: string, at: number): number {
   switch (text.charCodeAt(at)) {
