@@ -51,6 +51,7 @@ export function createConsumer(
   const metrics = createMetrics()
   let status = { ready: false, reason: 'starting' }
   let foreign: readonly string[] = []
+  metrics.watchReady(() => currentStatus().ready)
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
@@ -75,7 +76,7 @@ export function createConsumer(
                 return pace.during(() => work(assignment, parts, options))
               },
               drain,
-              refuse,
+              joined,
             ),
           )
         } catch (error) {
@@ -94,8 +95,9 @@ export function createConsumer(
     }
   }
 
-  /** The group gave this consumer topics that it does not read, and no other member reads them. */
-  function refuse(topics: readonly string[]): void {
+  /** The group may give this consumer topics that it does not read: then no other member reads them. */
+  function joined(topics: readonly string[]): void {
+    metrics.noteJoin()
     foreign = topics
     for (const topic of topics) log.fatal({ topic }, describeForeign(topic))
   }
@@ -114,14 +116,18 @@ export function createConsumer(
     }
   }
 
+  function currentStatus(): Consumer['status'] {
+    const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+    const reasons = [...foreign.map(describeForeign), ...stopped]
+    if (!status.ready || reasons.length === 0) return status
+    return { ready: false, reason: reasons.join('\n') }
+  }
+
   return {
     run,
     metrics,
     get status() {
-      const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
-      const reasons = [...foreign.map(describeForeign), ...stopped]
-      if (!status.ready || reasons.length === 0) return status
-      return { ready: false, reason: reasons.join('\n') }
+      return currentStatus()
     },
   }
 }

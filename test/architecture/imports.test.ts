@@ -35,6 +35,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     '@agent-audit/producer',
     '@agent-audit/schemas',
     'commander',
+    'prom-client',
   ],
   embedded: ['@agent-audit/analytics', '@agent-audit/schemas', 'ffi-rs'],
   stack: ['@agent-audit/embedded', '@agent-audit/schemas'],
