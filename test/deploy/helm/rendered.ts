@@ -7,6 +7,8 @@ import { CHART, findTool } from './tools.ts'
 type Labels = Record<string, string>
 
 export interface Container {
+  readonly image: string
+  readonly resources: { limits: { memory: string } }
   readonly args?: string[]
   readonly env: { name: string; value: string }[]
   readonly securityContext: Record<string, unknown>

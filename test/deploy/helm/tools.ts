@@ -36,7 +36,7 @@ export function findTool(name: keyof typeof MODULES): string | undefined {
 export function installTool(name: keyof typeof MODULES): string {
   const file = join(BIN, name)
   if (!existsSync(file)) {
-    process.stdout.write(`building ${MODULES[name]}\n`)
+    process.stdout.write(`building ${MODULES[name]} (Go 1.26)\n`)
     execFileSync('go', ['install', MODULES[name]], { env: { ...process.env, GOBIN: BIN }, stdio: 'inherit' })
   }
   return file
