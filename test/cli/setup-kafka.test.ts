@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTopic } from '../support/kafka-topic.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
+import { startSetup } from './setup-process.ts'
 
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const kafka = kafkaAvailability()
@@ -144,6 +145,37 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     const again = await setup('--topic', topic, '--group', group, '--partitions', '2')
     expect([again.code, again.out]).toEqual([0, expect.stringMatching(/nothing to do\n$/)])
     expect(await commitsOf(group, topic)).toEqual(['-1', '-1'])
+  })
+
+  it('killed when it registers a log, and run again: the log is registered and marked clean', async () => {
+    const [topic, group] = [newTopic(), newGroup()]
+    const args = ['--brokers', brokers.join(','), '--topic', topic, '--group', group, '--partitions', '2']
+    const registered = Promise.withResolvers<void>()
+    const killed = await startSetup(tests.server(), {
+      args,
+      rule: async (statement, send) => {
+        const answer = await send()
+        if (!/INSERT INTO \S+audit_logs/.test(statement)) return answer
+        registered.resolve()
+        return undefined
+      },
+    })
+    await registered.promise
+    expect(await killed.kill()).toBe('SIGKILL')
+    expect((await setup(...args)).out).toMatch(/nothing to do\n$/)
+    expect(await commitsOf(group, topic)).toEqual(['0 clean', '0 clean'])
+  })
+
+  it('two at once make one topic, and both succeed', async () => {
+    const [topic, group] = [newTopic(), newGroup()]
+    const args = ['--topic', topic, '--group', group, '--partitions', '2']
+    const both = await Promise.all([setup(...args), setup(...args)])
+    expect(both.map(({ code, err }) => [code, err])).toEqual([
+      [0, ''],
+      [0, ''],
+    ])
+    expect(await partitionsOf(topic)).toBe(2)
+    expect(await commitsOf(group, topic)).toEqual(['0 clean', '0 clean'])
   })
 
   it('leaves what a consumer has committed, though the tables do not know the log', async () => {

@@ -33,6 +33,7 @@ const LONG = [
   'test/contract/source.test.ts',
   'test/contract/partition-queries.test.ts',
   'test/kill/kill.test.ts',
+  'test/cli/setup-kills.test.ts',
 ]
 
 const gone = LONG.filter((file) => !existsSync(new URL(`../../${file}`, import.meta.url)))

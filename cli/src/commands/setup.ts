@@ -93,10 +93,16 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, retentionMs })
   const { clusterId: sourceId, topicId } = found
-  const { logId, added } = await registerLog(admin, { sourceId, topic, topicId, consumerGroup: options.group })
-  // This call registered the log: no consumer can have written it, since none starts on an unregistered log.
-  if (added) await markKafkaLogClean(kafka, { topic, groupId: options.group })
-  const registered = `${added ? 'registered for' : 'is held by'} consumer group ${options.group}`
+  const { group } = options
+  const { logId, added } = await registerLog(admin, {
+    sourceId,
+    topic,
+    topicId,
+    consumerGroup: group,
+    // The log is not registered: no consumer can have written it, since none starts on an unregistered log.
+    prepare: () => markKafkaLogClean(kafka, { topic, groupId: group }),
+  })
+  const registered = `${added ? 'registered for' : 'is held by'} consumer group ${group}`
   const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
   return [topicStep(topic, options.partitions, found), { what: `log ${logId}`, changed: added, detail }]
 }
