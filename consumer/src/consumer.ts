@@ -181,12 +181,14 @@ export function composeParts(settings: Settings): ConsumerParts {
     url: settings.CLICKHOUSE_URL,
     username: settings.CLICKHOUSE_USER,
     password: settings.CLICKHOUSE_PASSWORD,
+    ssl: settings.clickHouseTls,
     database: settings.CLICKHOUSE_DATABASE,
     insertTimeoutMs: settings.INSERT_TIMEOUT_MS,
     queryTimeoutMs: settings.QUERY_TIMEOUT_MS,
   })
-  const registryUrl = settings.SCHEMA_REGISTRY_URL
-  const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))
+  const url = settings.SCHEMA_REGISTRY_URL
+  const registry = url === undefined ? undefined : createSchemaRegistry({ url, ...settings.registryAccess })
+  const check = createRecordCheck(registry)
   const memory = new BufferMemory(settings.BUFFER_MAX_BYTES)
   return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check }
 }

@@ -1,6 +1,7 @@
 /** The configuration of every kafkajs client. Loads no kafkajs by itself. */
 import type { KafkaConfig, RetryOptions, SASLOptions } from 'kafkajs'
-import type { KafkaConnection } from './connection.ts'
+import { openSecret } from '@agent-audit/schemas'
+import type { KafkaConnection, KafkaSasl } from './connection.ts'
 import { connectBroker, hostWithoutColons } from './patches/ipv6-brokers.ts'
 
 const CONNECT_TIMEOUT_MS = 5000
@@ -14,11 +15,23 @@ export function kafkaConfig({ brokers, ssl, sasl, clientId }: KafkaConnection, r
     clientId,
     brokers: brokers.map(hostWithoutColons),
     socketFactory: connectBroker,
-    ssl: typeof ssl === 'boolean' ? ssl : { ...ssl },
-    ...(sasl === undefined ? {} : { sasl: { ...sasl } as SASLOptions }),
+    // connectBroker opens its files.
+    ssl: ssl as boolean,
+    ...(sasl === undefined ? {} : { sasl: saslOptions(sasl) }),
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry,
     logLevel: LOG_NOTHING,
+  }
+}
+
+/** kafkajs reads the password for each new connection. */
+function saslOptions({ mechanism, username, password }: KafkaSasl): SASLOptions {
+  return {
+    mechanism,
+    username,
+    get password() {
+      return openSecret(password, 'KAFKA_SASL_PASSWORD')
+    },
   }
 }

@@ -16,12 +16,17 @@ export function readSecret(env: Environment, name: string, issues: Issue[]): str
     issues.push({ path: name, expected: `expected either ${name} or ${name}_FILE, not both` })
     return undefined
   }
+  return readSecretFile(file, `${name}_FILE`, issues)
+}
+
+/** The content of a file, without white space at its end. `path` is the setting that names the file. */
+export function readSecretFile(file: string, path: string, issues: Issue[]): string | undefined {
   try {
     return readFileSync(file, 'utf8').trimEnd()
   } catch (error) {
-    // The path is not quoted: it may be the secret itself, in the wrong variable.
+    // The file's path is not quoted: it may be the secret itself, in the wrong variable.
     const { code } = error as NodeJS.ErrnoException
-    issues.push({ path: `${name}_FILE`, expected: `expected the path of a readable file (${code})` })
+    issues.push({ path, expected: `expected the path of a readable file (${code})` })
     return undefined
   }
 }

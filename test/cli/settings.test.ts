@@ -64,7 +64,7 @@ it.each(WRONG_URLS)('the URL %s is refused by the name of its setting, and is no
   }
   const others = [
     () => connectAnalytics({ url, username: 'u', password: '' }),
-    () => createSchemaRegistry(url),
+    () => createSchemaRegistry({ url }),
     () => createAuditTrail({ agentId: 'a', dataDir: LOG.AUDIT_DATA_DIR, schemaRegistryUrl: url }),
   ]
   for (const other of others) {

@@ -6,6 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. A name without a file is an error. */
 const LONG = [
   'test/consumer/lag.test.ts',
+  'test/secured/kafka.test.ts',
   'test/integration/kill.test.ts',
   'test/start/recordings.test.ts',
   'test/start/stop.test.ts',
@@ -25,6 +26,8 @@ const LONG = [
   'test/consumer/bad-data.test.ts',
   'test/integration/rolling-deploy.test.ts',
   'test/start/fleet.test.ts',
+  'test/secured/https.test.ts',
+  'test/secured/end-to-end.test.ts',
   'test/integration/registry.test.ts',
   'test/stack/clickhouse-server.test.ts',
   'test/cli/dead-letters.test.ts',

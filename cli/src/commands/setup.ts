@@ -13,7 +13,14 @@ import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
-import { connectable, type ConnectionOptions, connectServer, importEmbedded, secretOf } from '../connect.ts'
+import {
+  clickHouseTls,
+  connectable,
+  type ConnectionOptions,
+  connectServer,
+  importEmbedded,
+  secretOf,
+} from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { asJson, counted, painter } from '../render/text.ts'
 
@@ -119,7 +126,8 @@ async function checkWriter(admin: { database: string }, env: Terminal['env']): P
   if (username === undefined) return []
   const password = secretOf(env, 'CLICKHOUSE_WRITER_PASSWORD') ?? ''
   const url = env['CLICKHOUSE_URL'] ?? ''
-  await using writer = connectAnalytics({ url, username, password, database: admin.database })
+  const ssl = clickHouseTls(env)
+  await using writer = connectAnalytics({ url, username, password, database: admin.database, ssl })
   await checkWriterGrants(writer)
   return [
     {

@@ -1,9 +1,10 @@
 /** `agent-audit spool status` and `agent-audit spool drain`: the events that producers left on a disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditTrailOptions, SpoolStatus } from '@agent-audit/producer'
-import { AuditUnavailableError, InvalidInputError, type TrailError } from '@agent-audit/schemas'
+import { AuditUnavailableError, InvalidInputError, readRegistryAccess, type TrailError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { parseCount } from '../arguments.ts'
+import { readOrThrow } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { expectWritable, type FileMetric, measurable, writeMetrics } from '../metrics-file.ts'
 import { type Column, table } from '../render/table.ts'
@@ -166,13 +167,15 @@ async function drainTopic(options: TopicOptions, deadline: number, problems: Map
 
 function destinationOf(options: DrainOptions, terminal: Terminal): Omit<AuditTrailOptions, 'agentId'> {
   const schemaRegistryUrl = options.schemaRegistry
-  if (options.dataDir !== undefined) return { dataDir: options.dataDir, schemaRegistryUrl }
+  const schemaRegistryAccess =
+    schemaRegistryUrl === undefined ? undefined : readOrThrow((issues) => readRegistryAccess(terminal.env, issues))
+  if (options.dataDir !== undefined) return { dataDir: options.dataDir, schemaRegistryUrl, schemaRegistryAccess }
   const kafka = kafkaOf(options.brokers, terminal.env)
   if (kafka === undefined) {
     throw new InvalidInputError('OPTIONS_INVALID', 'where to? Set KAFKA_BROKERS, or give --brokers or --data-dir')
   }
   const { brokers, ssl, sasl } = kafka
-  return { brokers, ssl, sasl, schemaRegistryUrl }
+  return { brokers, ssl, sasl, schemaRegistryUrl, schemaRegistryAccess }
 }
 
 function isoOf(timeMs: number): string {

@@ -1,6 +1,6 @@
 /** The messages between the agent's thread and the delivery thread. Structured-cloneable; chunks are transferred. */
 import { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
-import type { ErrorCode } from '@agent-audit/schemas'
+import type { ErrorCode, RegistryConnection } from '@agent-audit/schemas'
 import type { Destination } from '../options/destination.ts'
 import type { Durability } from '../api/trail-options.ts'
 
@@ -19,7 +19,7 @@ export interface EncodedChunk {
 export interface DeliverySettings {
   readonly topic: string
   readonly destination: Destination
-  readonly schemaRegistryUrl: string | undefined
+  readonly schemaRegistry: RegistryConnection | undefined
   readonly durability: Durability
   readonly fsync: boolean
   /** The directory of this topic's spools. */
@@ -33,10 +33,10 @@ export interface DeliverySettings {
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, onFull } = options
+  const { topic, destination, schemaRegistry, durability, fsync, spoolDir, onFull } = options
   const { spoolMaxBytes, toAnyCluster } = options
   const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
-  return { runId, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
+  return { runId, topic, destination, schemaRegistry, durability, fsync, ...spool, onFull }
 }
 
 /** What one run of delivery is started with. */

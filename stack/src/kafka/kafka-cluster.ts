@@ -9,6 +9,7 @@ import { javaAvailability } from '../processes/java.ts'
 import { fetchKafkaJars, KAFKA_LIBS } from './kafka-jars.ts'
 import { KafkaNode, type NodeOptions } from './kafka-node.ts'
 import type { NodeLayout } from './kafka-properties.ts'
+import type { SecuredListener } from './secured-listeners.ts'
 
 const PORT_ATTEMPTS = 3
 
@@ -17,6 +18,8 @@ export interface KafkaOptions {
   readonly brokers?: 1 | 3 | undefined
   /** Settings of the nodes over our own, such as `{ 'group.min.session.timeout.ms': '1000' }`. */
   readonly properties?: Readonly<Record<string, string>> | undefined
+  /** More listeners of a local cluster of one node. */
+  readonly secured?: readonly SecuredListener[] | undefined
   /** Where a local cluster keeps its data, made when missing. @defaultValue a temporary directory, removed by `stop`. */
   readonly dataDir?: string | undefined
   /**
@@ -74,7 +77,8 @@ async function startLocal(options: KafkaOptions, libs: string): Promise<KafkaClu
     if (temporary) await rm(dataDir, { recursive: true, force: true })
   }
   try {
-    const shared = { properties: options.properties ?? {}, clusterId: await clusterIdOf(dataDir), libs, temporary }
+    const { properties = {}, secured = [] } = options
+    const shared = { properties, secured, clusterId: await clusterIdOf(dataDir), libs, temporary }
     const nodes = await startNodes(dataDir, options, shared)
     const stop = async (): Promise<void> => {
       await Promise.all(nodes.map((node) => node.stop()))

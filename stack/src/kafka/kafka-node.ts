@@ -10,6 +10,7 @@ import { javaCommand } from '../processes/java.ts'
 import { SupervisedProcess } from '../processes/supervised-process.ts'
 import { hasBrokers } from './kafka-probe.ts'
 import { type NodeLayout, serverProperties } from './kafka-properties.ts'
+import type { SecuredListener } from './secured-listeners.ts'
 
 const START_TIMEOUT_MS = 60_000
 const FORMAT_TIMEOUT_MS = 60_000
@@ -21,6 +22,7 @@ export interface NodeOptions {
   readonly layout: NodeLayout
   readonly allNodes: readonly NodeLayout[]
   readonly properties: Readonly<Record<string, string>>
+  readonly secured: readonly SecuredListener[]
   readonly clusterId: string
   readonly libs: string
   /** Whether the node's directory is removed when the node has ended. */
@@ -51,9 +53,9 @@ export class KafkaNode {
 
   /** Writes the settings and, on an empty directory, formats the storage. */
   async prepare(): Promise<void> {
-    const { layout, allNodes, properties, clusterId, libs } = this.#options
+    const { layout, allNodes, properties, secured, clusterId, libs } = this.#options
     await mkdir(layout.dir, { recursive: true })
-    await writeFile(this.#settingsFile, serverProperties(layout, allNodes, properties))
+    await writeFile(this.#settingsFile, serverProperties(layout, allNodes, properties, secured))
     if (existsSync(join(layout.dir, 'data', 'meta.properties'))) return
     // One id in 64 begins with a dash: as a separate argument, Kafka's tool would parse it as an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', this.#settingsFile]

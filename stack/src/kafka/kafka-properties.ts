@@ -1,5 +1,6 @@
 /** The settings of a local Kafka: KRaft, every node both broker and controller, on loopback. */
 import { join } from 'node:path'
+import { addSecuredListeners, type SecuredListener } from './secured-listeners.ts'
 
 /** Above the limits of consumer and producer, so that their limits are reached first. */
 const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -21,6 +22,7 @@ export function serverProperties(
   layout: NodeLayout,
   nodes: readonly NodeLayout[],
   extra: Readonly<Record<string, string>>,
+  secured: readonly SecuredListener[] = [],
 ): string {
   const replicas = String(nodes.length)
   const inSync = nodes.length > 1 ? '2' : '1'
@@ -58,6 +60,7 @@ export function serverProperties(
     'broker.heartbeat.interval.ms': '1000',
     ...extra,
   }
+  addSecuredListeners(settings, secured)
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
