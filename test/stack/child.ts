@@ -18,7 +18,7 @@ async function startPart(): Promise<{ pids: number[]; directory: string } | stri
     return { pids: [server.pid], directory: server.dataDir }
   }
   const { nodes } = await startKafka({ dataDir })
-  return { pids: nodes.map((node) => node.pid), directory: nodes[0]?.directory ?? '' }
+  return { pids: nodes.map((node) => node.pid ?? 0), directory: nodes[0]?.directory ?? '' }
 }
 
 writeSync(1, `${JSON.stringify(await startPart())}\n`)

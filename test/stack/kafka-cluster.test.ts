@@ -58,10 +58,10 @@ describe.skipIf(NO_KAFKA !== undefined)(`a node of startKafka ${NO_KAFKA ?? ''}`
     const topics = await withAdmin(connect(cluster), (admin) => admin.listTopics())
     const admin = connect(cluster, { requestTimeout: 1000, retry: { retries: 0 } }).admin()
     await admin.connect()
-    node?.pause()
+    await node?.pause()
     await untilHeld(node?.pid ?? 0)
     await expect(admin.listTopics()).rejects.toThrow(/timed out/)
-    node?.resume()
+    await node?.resume()
     await expect.poll(async () => (await admin.listTopics()).toSorted(), { timeout: 20_000 }).toEqual(topics.toSorted())
     await admin.disconnect()
   })
@@ -71,7 +71,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
   it('stops in order even while it is held', async () => {
     const cluster = await start()
     const [node] = cluster.nodes
-    node?.pause()
+    await node?.pause()
     await cluster.stop()
     expect(isRunning(node?.pid ?? 0)).toBe(false)
   })

@@ -3,13 +3,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { clickHouseAvailability, type Credentials, kafkaAvailability } from '@agent-audit/stack'
+import { clickHouseAvailability, type Credentials, kafkaAvailability, SERVER_KINDS } from '@agent-audit/stack'
 import { expect, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
 
-// These tests are about servers that this machine starts.
+// These tests are about servers that this machine starts without Docker.
 vi.stubEnv('CLICKHOUSE_URL', undefined)
 vi.stubEnv('KAFKA_BROKERS', undefined)
+vi.stubEnv('AUDIT_SERVERS', 'local')
+for (const kind of SERVER_KINDS) vi.stubEnv(`AUDIT_SERVERS_${kind.toUpperCase()}`, 'local')
 
 const clickHouse = clickHouseAvailability()
 const kafka = kafkaAvailability()
