@@ -64,19 +64,26 @@ async function containable(
   demanded: boolean,
   say: (line: string) => void,
 ): Promise<readonly ServerKind[]> {
-  const engine = await findEngine()
+  const engine = await findEngine(demanded)
   if (engine === undefined) {
     if (!demanded) return []
     const where = process.env['DOCKER_HOST'] || 'its default sockets'
     throw unavailable(`no Docker engine answers at ${where}: start Docker, or set DOCKER_HOST`)
   }
-  const missing = await engine.missing([...new Set([...kinds.map(imageOf), reaperImage()])])
+  const missing = await engine
+    .missing([...new Set([...kinds.map(imageOf), reaperImage()])])
+    .catch((error: Error) => error.message)
+  if (typeof missing === 'string') {
+    if (demanded) throw unavailable(missing)
+    say(`${missing}: ${named(kinds)} without containers`)
+    return []
+  }
   const lacks = (kind: ServerKind): boolean => missing.includes(imageOf(kind)) || missing.includes(reaperImage())
   const pulled = kinds.filter((kind) => lacks(kind) && (demanded || !SERVERS[kind].local().available))
   const without = kinds.filter((kind) => lacks(kind) && !pulled.includes(kind))
   if (without.length > 0) {
     say(
-      `Docker answers at ${engine.name} without the images ${missing.join(', ')}: ${named(without)} without containers`,
+      `Docker answers at ${engine.name} without the images ${missing.join(', ')}: ${named(without)} without containers; AUDIT_SERVERS=containers pulls them`,
     )
   }
   const failed = await pullFor(engine, pulled, { missing, demanded, say })

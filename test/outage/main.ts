@@ -17,6 +17,8 @@ if (!(Number.isInteger(events) && events > 0)) {
   process.stderr.write('test:outage: expected --events N (3600000), a whole number\n')
   process.exit(2)
 }
+// The figures are of a Kafka without Docker.
+process.env['AUDIT_SERVERS'] ??= 'local'
 await chooseServers(['kafka'])
 const kafka = kafkaAvailability()
 if (!kafka.available) {

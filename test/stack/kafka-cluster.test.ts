@@ -7,7 +7,8 @@ import { isRunning } from '../support/is-running.ts'
 import { withAdmin } from '../support/kafka-topic.ts'
 import { SOON_BACK } from '../support/own-kafka.ts'
 import { clusterIdOf, connect, consume, makeTopic, produce, start } from './kafka-support.ts'
-import { expectGone, NO_KAFKA, startProgram } from './support.ts'
+import { startProgram } from './program.ts'
+import { expectGone, NO_KAFKA } from './support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 /** SIGSTOP reaches the threads of a process one by one: until all are held, one may still answer. */

@@ -8,27 +8,37 @@ import { request as httpsRequest } from 'node:https'
 import { homedir, userInfo } from 'node:os'
 import { join } from 'node:path'
 
-/** An engine on this machine answers in some milliseconds. */
+/** An engine on this machine answers in some milliseconds. One that does not is none, unless containers are asked for. */
 const ANSWER_TIMEOUT_MS = 1000
+/** One that has answered once gets more time on a busy machine. */
+const LONG_TIMEOUT_MS = 20_000
 /** A registry that cannot be reached has refused by then; a pull under way has answered. */
 const PULL_ANSWER_TIMEOUT_MS = 30_000
 const OK = 200
+const NOT_FOUND = 404
 
 export interface DockerEngine {
   /** For people: `unix:///var/run/docker.sock`. */
   readonly name: string
-  /** Those of the images that the engine does not have. */
+  /**
+   * Those of the images that the engine does not have.
+   * @throws Error if it does not say.
+   */
   missing(images: readonly string[]): Promise<readonly string[]>
   /** Gets an image from its registry. @returns Why it could not; undefined if it could. */
   pull(image: string): Promise<string | undefined>
 }
 
-/** The first engine that answers, of those at which Testcontainers looks. */
-export async function findEngine(): Promise<DockerEngine | undefined> {
+/**
+ * The first engine that answers, of those at which Testcontainers looks.
+ * @param patient - Whether to give a busy one time.
+ */
+export async function findEngine(patient: boolean): Promise<DockerEngine | undefined> {
   for (const name of addresses()) {
     const target = targetOf(name)
     if (target === undefined) continue
-    const { status } = await ask(target, { method: 'GET', path: '/_ping' })
+    const timeoutMs = patient ? LONG_TIMEOUT_MS : ANSWER_TIMEOUT_MS
+    const { status } = await ask(target, { method: 'GET', path: '/_ping', timeoutMs })
     if (status === OK) return engineAt(name, target)
   }
   return undefined
@@ -61,8 +71,12 @@ function targetOf(address: string): RequestOptions | undefined {
 }
 
 function engineAt(name: string, target: RequestOptions): DockerEngine {
-  const has = async (image: string): Promise<boolean> =>
-    (await ask(target, { method: 'GET', path: `/images/${image}/json` })).status === OK
+  const has = async (image: string): Promise<boolean> => {
+    const path = `/images/${image}/json`
+    const { status, text } = await ask(target, { method: 'GET', path, timeoutMs: LONG_TIMEOUT_MS })
+    if (status === OK || status === NOT_FOUND) return status === OK
+    throw new Error(`Docker at ${name} does not say whether it has ${image}: ${messageOf(text)}`)
+  }
   return {
     name,
     async missing(images) {
@@ -71,7 +85,7 @@ function engineAt(name: string, target: RequestOptions): DockerEngine {
     },
     async pull(image) {
       const path = `/images/create?fromImage=${encodeURIComponent(withTag(image))}`
-      const { status, text } = await ask(target, { method: 'POST', path }, PULL_ANSWER_TIMEOUT_MS)
+      const { status, text } = await ask(target, { method: 'POST', path, timeoutMs: PULL_ANSWER_TIMEOUT_MS })
       // A pull that has begun answers 200, and names a failure in the last line of its progress.
       const failure = status === OK ? /"error":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] : messageOf(text)
       if (failure !== undefined) return failure
@@ -98,8 +112,7 @@ interface Reply {
 /** One request. An engine that does not answer, or in time, gives status 0 and the cause. */
 async function ask(
   target: RequestOptions,
-  { method, path }: { readonly method: string; readonly path: string },
-  timeoutMs = ANSWER_TIMEOUT_MS,
+  { method, path, timeoutMs }: { readonly method: string; readonly path: string; readonly timeoutMs: number },
 ): Promise<Reply> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const send = target.protocol === 'https:' ? httpsRequest : httpRequest
