@@ -8,7 +8,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
-import { ask, expectGone, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
+import { ask } from './ask.ts'
+import { spawnProgram, startProgram } from './program.ts'
+import { expectGone, NO_CLICKHOUSE } from './support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TrailEvent } from '@agent-audit/analytics'
 import { openDataDir } from '@agent-audit/embedded'
-import { clickHouseAvailability } from '@agent-audit/stack'
+import { embeddedAvailability } from '@agent-audit/stack'
 import { afterAll, onTestFinished, vi } from 'vitest'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -18,7 +18,7 @@ const SOURCE = '--conditions=agent-audit-source'
 // Each test starts ClickHouse, a consumer and more: on a busy machine that takes many times longer than on an idle one.
 vi.setConfig({ testTimeout: 150_000 })
 
-const clickHouse = clickHouseAvailability()
+const clickHouse = embeddedAvailability()
 /** Why the tests of this folder cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : clickHouse.reason
 

@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. A name without a file is an error. */
 const LONG = [
+  'test/stack/containers.test.ts',
   'test/consumer/lag.test.ts',
   'test/secured/kafka.test.ts',
   'test/integration/kill.test.ts',
