@@ -194,7 +194,9 @@ const REFUSED = /alert .*(?:certificate|unknown ca|access denied|decrypt error|h
  * @param prefix - Of the settings to name: `KAFKA`, `CLICKHOUSE` or `SCHEMA_REGISTRY`.
  */
 export function tlsFault(error: unknown, prefix: string): TlsFault | undefined {
-  const { code = '', message = '' } = error as { code?: string; message?: string }
+  const { code: given, message = '' } = error as { code?: unknown; message?: string }
+  // A number is one of Kafka's codes.
+  const code = typeof given === 'string' ? given : ''
   const address = prefix === 'KAFKA' ? 'KAFKA_BROKERS' : `${prefix}_URL`
   const toggle = prefix === 'KAFKA' ? 'KAFKA_SSL' : `http or https in ${address}`
   const nameOf = variables(prefix)
