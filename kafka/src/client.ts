@@ -1,7 +1,7 @@
 /** Clients of kafkajs with every patch, and the errors of the trail for the errors of kafkajs. */
 import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
 import kafkajs, { type Kafka } from 'kafkajs'
-import { kafkaConfig } from './client-config.ts'
+import { describeRefusal, kafkaConfig } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
 import { replaceFetchReader } from './patches/fetch-reader.ts'
@@ -9,7 +9,6 @@ import { stopIdlePolling } from './patches/idle-polling.ts'
 import { addHandOverToRejoin } from './patches/rejoin.ts'
 import { stopLateFetchers } from './patches/stop.ts'
 import { askForTopicIds } from './patches/topic-ids.ts'
-import { describeRefusal } from './refusal.ts'
 
 const RETRY = { retries: 2, initialRetryTime: 200 }
 

@@ -14,11 +14,10 @@ import {
   TrailError,
 } from '@agent-audit/schemas'
 import type { ISocketFactory, Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
-import { kafkaConfig } from './client-config.ts'
+import { describeRefusal, kafkaConfig, rootOf } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
 import { connectBroker } from './patches/ipv6-brokers.ts'
-import { describeRefusal, rootOf } from './refusal.ts'
 import type { OutgoingRecord, Reached, Sender, SenderSettings, TopicPartition } from './sender.ts'
 import { TIME_IS_UP, within } from './within.ts'
 

@@ -100,16 +100,16 @@ export {
   type RegistryConnection,
   type SchemaRegistry,
 } from './avro/registry.ts'
-export { httpsAgent } from './https-agent.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
 export {
   type ClientTls,
   findTlsIssues,
+  httpsAgent,
   openSecret,
   openTls,
   readTlsEnvironment,
   type Secret,
   takeSecret,
+  tlsFault,
 } from './tls.ts'
-export { tlsFault } from './tls-fault.ts'
 export { endpointOf, type Environment, readSecret, urlFault } from './environment.ts'

@@ -1,5 +1,6 @@
-/** TLS of a client: its settings and its files. */
+/** TLS of a client: its settings and files, its agent for HTTPS, and what the errors of a connection mean. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import type { Agent, AgentOptions } from 'node:https'
 import { resolve } from 'node:path'
 import { type Environment, readSecret, readSecretFile } from './environment.ts'
 import type { Issue } from './errors.ts'
@@ -23,13 +24,13 @@ export interface ClientTls {
 export type OpenedTls = { readonly [Field in keyof ClientTls]?: string | undefined }
 
 /** The name of a setting, such as `KAFKA_SSL_CA` or `ssl.ca`. */
-export type NameOf = (field: keyof ClientTls) => string
+type NameOf = (field: keyof ClientTls) => string
 
 const NAMES = { ca: 'CA', cert: 'CERT', key: 'KEY', passphrase: 'KEY_PASSWORD' } as const
 const FIELDS = Object.keys(NAMES) as (keyof typeof NAMES)[]
 
 /** The names of the variables with this prefix. */
-export function tlsVariables(prefix: string): NameOf {
+function variables(prefix: string): NameOf {
   return (field) => `${prefix}_SSL_${NAMES[field]}`
 }
 
@@ -50,7 +51,7 @@ export function openSecret(secret: Secret, name: string): string {
 
 /** Reads PREFIX_SSL_CA, _CERT, _KEY and _KEY_PASSWORD. Problems are added to `issues`. @returns undefined if none is set */
 export function readTlsEnvironment(env: Environment, prefix: string, issues: Issue[]): ClientTls | undefined {
-  const nameOf = tlsVariables(prefix)
+  const nameOf = variables(prefix)
   const named = FIELDS.filter((field) => env[nameOf(field)] || env[`${nameOf(field)}_FILE`])
   if (named.length === 0) return undefined
   const before = issues.length
@@ -76,7 +77,7 @@ export function findTlsIssues(tls: ClientTls, path: string): Issue[] {
 /** Reads the files for a new connection, and checks the texts. @throws Error naming the first wrong setting of the prefix. */
 export function openTls(tls: ClientTls, prefix: string): OpenedTls {
   const issues: Issue[] = []
-  const opened = open(tls, tlsVariables(prefix), issues)
+  const opened = open(tls, variables(prefix), issues)
   if (issues.length > 0) throw firstOf(issues)
   return opened
 }
@@ -145,4 +146,89 @@ function readKey({ key, passphrase }: OpenedTls): KeyObject | undefined {
   } catch {
     return undefined
   }
+}
+
+/**
+ * An agent that reads the files of its certificates for each connection, and resumes no TLS session: that would keep the
+ * certificate of the first one.
+ * @param prefix - Of the settings that errors name.
+ */
+export function httpsAgent(tls: ClientTls, prefix: string, options: AgentOptions = {}): Agent {
+  const agent = new (process.getBuiltinModule('node:https').Agent)({ ...options, maxCachedSessions: 0 })
+  const connect = agent.createConnection.bind(agent)
+  agent.createConnection = (to, callback) => {
+    try {
+      return connect({ ...to, ...openTls(tls, prefix) }, callback)
+    } catch (error) {
+      // Not thrown: http would throw it out of the call that begins the request.
+      process.nextTick(() => callback?.(error as Error, undefined as never))
+      return undefined
+    }
+  }
+  return agent
+}
+
+/** A fault, as a clause of a message that begins with the server's address. */
+export interface TlsFault {
+  readonly text: string
+  /** False: the server may also just be away. */
+  readonly certain: boolean
+}
+
+/** Codes of Node for a certificate that no trusted CA has signed. */
+const UNTRUSTED = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'CERT_UNTRUSTED',
+  'CERT_SIGNATURE_FAILURE',
+  'INVALID_CA',
+])
+/** Of the server, about the client's certificate. */
+const REFUSED = /alert .*(?:certificate|unknown ca|access denied|decrypt error|handshake failure)/
+
+/**
+ * What the error of a connection says about TLS; undefined: nothing.
+ * @param prefix - Of the settings to name: `KAFKA`, `CLICKHOUSE` or `SCHEMA_REGISTRY`.
+ */
+export function tlsFault(error: unknown, prefix: string): TlsFault | undefined {
+  const { code: given, message = '' } = error as { code?: unknown; message?: string }
+  // A number is one of Kafka's codes.
+  const code = typeof given === 'string' ? given : ''
+  const address = prefix === 'KAFKA' ? 'KAFKA_BROKERS' : `${prefix}_URL`
+  const toggle = prefix === 'KAFKA' ? 'KAFKA_SSL' : `http or https in ${address}`
+  const nameOf = variables(prefix)
+  const [ca, cert] = [nameOf('ca'), nameOf('cert')]
+  const certain = (text: string): TlsFault => ({ text: text.replace('CODE', code), certain: true })
+  if (UNTRUSTED.has(code))
+    return certain(`no trusted CA has signed its certificate (CODE): ${ca} must hold the CA that has`)
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
+    return certain(`its certificate, or that of its CA in ${ca}, is out of date (CODE): renew it`)
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    const names = /altnames: (.*)$/.exec(message)?.[1] ?? 'CODE'
+    return certain(`its certificate is of another host (${names}): ${address} must use a name that the certificate has`)
+  }
+  const reason = reasonOf(code, message)
+  if (reason !== undefined && REFUSED.test(reason)) {
+    return certain(
+      `it refuses the client's certificate, or the lack of one (${reason}): ${cert} must hold one of today that its CA has signed`,
+    )
+  }
+  if (reason !== undefined) return certain(`its port does not speak TLS as expected (${reason}): check ${toggle}`)
+  if (code.startsWith('HPE_')) return certain(`its port does not speak plain HTTP (CODE): check ${toggle}`)
+  if (!/ECONNRESET|EPIPE/.test(code) && !/closed connection|socket hang up/i.test(message)) return undefined
+  return { text: `it closed the connection; if that stays so, check ${toggle} and ${cert}`, certain: false }
+}
+
+/**
+ * The reason of an error of OpenSSL, in lower case. Node has it in the code (`ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`), or, for an
+ * error that OpenSSL met while it wrote, in the message of an EPROTO, which has several lines.
+ */
+function reasonOf(code: string, message: string): string | undefined {
+  if (code.startsWith('ERR_SSL_')) return code.slice('ERR_SSL_'.length).toLowerCase().replaceAll('_', ' ')
+  if (code !== 'EPROTO') return undefined
+  return /error:[^:]*:[^:]*:[^:]*:([^:]+)/.exec(message)?.[1] ?? code
 }

@@ -4,9 +4,15 @@ import { z } from 'zod'
 import { fingerprintOf, type SchemaVersion } from './avro-schema.ts'
 import { type Environment, urlFault } from '../environment.ts'
 import { AuditUnavailableError, IntegrityError, InvalidInputError, type Issue, type TrailError } from '../errors.ts'
-import { httpsAgent } from '../https-agent.ts'
-import { type ClientTls, openSecret, readTlsEnvironment, type Secret, takeSecret } from '../tls.ts'
-import { tlsFault } from '../tls-fault.ts'
+import {
+  type ClientTls,
+  httpsAgent,
+  openSecret,
+  readTlsEnvironment,
+  type Secret,
+  takeSecret,
+  tlsFault,
+} from '../tls.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'

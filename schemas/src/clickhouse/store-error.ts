@@ -3,7 +3,7 @@
  * and in analytics. It knows the errors of @clickhouse/client by their shape alone: this package does not depend on the client.
  */
 import { AuditUnavailableError, IntegrityError, type TrailError } from '../errors.ts'
-import { tlsFault } from '../tls-fault.ts'
+import { tlsFault } from '../tls.ts'
 
 /** The request that failed, for the message. */
 export interface StoreRequest {
