@@ -18,6 +18,9 @@ const SOURCE = '--conditions=agent-audit-source'
 // Each test starts ClickHouse, a consumer and more: on a busy machine that takes many times longer than on an idle one.
 vi.setConfig({ testTimeout: 150_000 })
 
+// A data directory is the embedded server's, which the command reads, unless containers are asked for.
+vi.stubEnv('AUDIT_SERVERS', undefined)
+
 const clickHouse = embeddedAvailability()
 /** Why the tests of this folder cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : clickHouse.reason
