@@ -202,4 +202,5 @@ it.skipIf(missing)(
     expect(`${stdout}${stderr}`).toMatch(/SUCCESS/)
     expect(status).toBe(0)
   },
+  180_000,
 )
