@@ -14,6 +14,13 @@ export type { Acknowledgement, Receipt, RecordOptions } from './api/receipt.ts'
 export type { SessionRef } from './api/session-ref.ts'
 export type { AuditSession } from './api/session.ts'
 export type { AuditTrailOptions, Durability, OwnPattern, Redact, RedactionRules } from './api/trail-options.ts'
+export type {
+  DeliveryMessage,
+  LostMessage,
+  ProblemMessage,
+  TelemetryChannels,
+  TelemetrySource,
+} from './api/telemetry.ts'
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
 export type { KafkaSasl } from '@agent-audit/kafka'

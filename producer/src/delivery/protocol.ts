@@ -114,16 +114,30 @@ export interface Loss {
   readonly reason: string
 }
 
-export interface Gauges {
-  /** Of all spools that this run sends from. */
+/** Of all spools that a run sends from. */
+export interface SpoolGauges {
   readonly spoolBytes: number
+  readonly spoolEvents: number
   /** When the oldest event on disk was appended, milliseconds since 1970. */
   readonly spoolOldestMs: number | null
+}
+
+export interface Gauges extends SpoolGauges {
   /** Whether new work should wait for room in this run's own spool. */
   readonly spoolFull: boolean
   /** Records of dead runs that this run has sent. */
   readonly adopted: number
   readonly connected: boolean
+}
+
+/** Those of a delivery that has done nothing. */
+export const NO_GAUGES: Gauges = {
+  spoolBytes: 0,
+  spoolEvents: 0,
+  spoolOldestMs: null,
+  spoolFull: false,
+  adopted: 0,
+  connected: false,
 }
 
 /** The facts since the last report. */
