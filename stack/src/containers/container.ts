@@ -3,8 +3,7 @@
  * process ends, however it ends. Import this file when a container is to start, not before: it loads Testcontainers.
  *
  * Each process has its own Ryuk, the container that removes the others once the process's connection to it closes. With one
- * Ryuk for all processes, which is Testcontainers' default, the containers of a killed process stay as long as any other
- * process of the machine uses containers.
+ * Ryuk for all processes, the containers of a killed process would stay as long as any other process uses containers.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ClickHouseContainer } from '@testcontainers/clickhouse'
@@ -26,8 +25,8 @@ const PORT_ATTEMPTS = 3
 const LAST_LINES = 15
 const NOT_FOUND = 404
 
-/** Ryuk is this process's own, and has no reason to wait for its process to come back. */
-const REAPER = { TESTCONTAINERS_RYUK_TEST_LABEL: 'true', TESTCONTAINERS_RYUK_RECONNECTION_TIMEOUT: '1s' }
+/** How long Ryuk waits for its process to come back: no process does. Testcontainers' own value is 10 s. */
+const REAPER_WAIT = '1s'
 
 export interface ContainerOrder {
   /** The server, for people: `Kafka node 1`. */
@@ -162,7 +161,7 @@ let opening: Promise<ContainerRuntimeClient> | undefined
 /** The engine, with this process's Ryuk beside it. */
 export function openRuntime(): Promise<ContainerRuntimeClient> {
   opening ??= (async () => {
-    for (const [name, value] of Object.entries(REAPER)) process.env[name] ??= value
+    process.env['TESTCONTAINERS_RYUK_RECONNECTION_TIMEOUT'] ??= REAPER_WAIT
     const client = await getContainerRuntimeClient()
     // Two containers that start at once would each start one.
     await getReaper(client)
