@@ -19,7 +19,7 @@ mkdir -p "$LAB_DIR"
 cd "$REPO"
 # shellcheck source=docker-lab/lab.sh
 source "$LAB_PARTS/lab.sh"
-for part in engine tools stand-ins; do
+for part in engine tools stand-ins products; do
   # shellcheck source=/dev/null
   source "$LAB_PARTS/$part.sh"
 done
@@ -38,6 +38,7 @@ main() {
     engine) ensure_engine keep ;;
     tools) ensure_tools ;;
     build) ensure_engine && build_stand_ins "$@" ;;
+    products) ensure_engine && ensure_tools && build_products ;;
     *) fail "no command $command; see the top of $0" ;;
   esac
 }

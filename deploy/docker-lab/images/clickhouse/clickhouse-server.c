@@ -32,9 +32,10 @@ int main(int argc, char **argv) {
     fprintf(stderr, "clickhouse-server: %s\n", dlerror());
     return 1;
   }
-  int (*run)(int, char **) = (int (*)(int, char **))dlsym(library, "chdb_query_cmdline");
+  void *(*run)(int, char **) = (void *(*)(int, char **))dlsym(library, "chdb_query_cmdline");
+  const char *(*error_of)(void *) = (const char *(*)(void *))dlsym(library, "chdb_result_error");
   void (*own_handlers)(int) = (void (*)(int))dlsym(library, "chdb_set_signal_handlers_enabled");
-  if (run == NULL || pipe(input) != 0 || dup2(input[0], STDIN_FILENO) < 0) {
+  if (run == NULL || error_of == NULL || pipe(input) != 0 || dup2(input[0], STDIN_FILENO) < 0) {
     perror("clickhouse-server");
     return 1;
   }
@@ -53,5 +54,9 @@ int main(int argc, char **argv) {
   snprintf(config, sizeof config, "--config-file=%s", argv[1]);
   snprintf(data, sizeof data, "--path=%s", argv[2]);
   char *arguments[] = {"clickhouse", config, data, "--input-format=LineAsString", "-q", START, NULL};
-  return run(6, arguments);
+  void *result = run(6, arguments);
+  const char *error = result == NULL ? "no result" : error_of(result);
+  if (error == NULL) return 0;
+  fprintf(stderr, "clickhouse-server: %s\n", error);
+  return 1;
 }

@@ -31,9 +31,10 @@ XML
 
 # The library takes no database to make at its start: the first request after it listens makes it.
 make_database() {
-  local url="http://127.0.0.1:8123/?user=$CLICKHOUSE_USER&password=${CLICKHOUSE_PASSWORD:-}"
-  until curl --silent --fail "http://127.0.0.1:8123/ping" >/dev/null; do sleep 0.1; done
-  curl --silent --show-error --fail "$url" --data-binary "CREATE DATABASE IF NOT EXISTS \`$CLICKHOUSE_DB\`"
+  local url=http://127.0.0.1:8123
+  until curl --silent --fail "$url/ping" >/dev/null; do sleep 0.1; done
+  curl --silent --show-error --fail --user "$CLICKHOUSE_USER:${CLICKHOUSE_PASSWORD:-}" "$url" \
+    --data-binary "CREATE DATABASE IF NOT EXISTS \`$CLICKHOUSE_DB\`"
 }
 
 if (($# > 0)) && [[ $1 != --* ]]; then exec "$@"; fi

@@ -34,14 +34,14 @@ const server = createServer((client) => {
     if (clients === 0) reaping = setTimeout(reap, RECONNECTION_TIMEOUT_MS)
   })
 })
-server.listen(Number(process.env.RYUK_PORT ?? 8080), () => console.log('Started'))
+server.listen(Number(process.env.RYUK_PORT ?? 8080), () => process.stdout.write('Started\n'))
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0))
 
 async function reap() {
   server.close()
   const removed = { containers: 0, networks: 0, volumes: 0, images: 0 }
   for (const filter of filters.values()) await removeMatching(filter, removed)
-  console.log(`Removed ${JSON.stringify(removed)}`)
+  process.stdout.write(`Removed ${JSON.stringify(removed)}\n`)
   process.exit(0)
 }
 
@@ -61,7 +61,7 @@ async function remove(path) {
   return engine('DELETE', path).then(
     () => 1,
     (error) => {
-      console.error(String(error))
+      process.stderr.write(`${String(error)}\n`)
       return 0
     },
   )
