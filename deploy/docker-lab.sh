@@ -47,10 +47,25 @@ main() {
     all) everything ;;
     engine) ensure_engine keep ;;
     tools) ensure_tools ;;
-    build) ensure_engine && build_stand_ins "$@" ;;
-    products) ensure_engine && ensure_tools && build_products && check_products ;;
-    compose) ensure_engine && ensure_tools && run_scenario ;;
-    suites) ensure_engine && run_suites ;;
+    build)
+      ensure_engine
+      build_stand_ins "$@"
+      ;;
+    products)
+      ensure_engine
+      ensure_tools
+      build_products
+      check_products
+      ;;
+    compose)
+      ensure_engine
+      ensure_tools
+      run_scenario
+      ;;
+    suites)
+      ensure_engine
+      run_suites
+      ;;
     *) fail "no command $command; see the top of $0" ;;
   esac
 }

@@ -81,8 +81,7 @@ fetch_registry() {
 
 # The newest npm of the major version that Node 24 ships.
 fetch_npm() {
-  mkdir "$1"
-  tar -xz --strip-components=1 -C "$1" -f "$(cd "$LAB_DIR" && npm pack --silent npm@11 | sed "s|^|$LAB_DIR/|")"
+  mkdir "$1" && tar -xz --strip-components=1 -C "$1" -f "$(cd "$LAB_DIR" && npm pack --silent npm@11 | sed "s|^|$LAB_DIR/|")"
 }
 
 # part NAME COMMAND: a fetched folder $LAB_DIR/parts/NAME, whole or not there.
@@ -91,7 +90,7 @@ part() {
   if [[ -d $folder ]]; then return; fi
   mkdir -p "$LAB_DIR/parts"
   rm -rf "$folder.draft"
-  (set -e; "$2" "$folder.draft") || fail "$1 could not be fetched"
+  "$2" "$folder.draft" || fail "$1 could not be fetched"
   mv "$folder.draft" "$folder"
 }
 
