@@ -24,7 +24,7 @@ const dashboards = provisioned('dashboards').flatMap(([file, { providers }]) =>
   ),
 )
 const uids = dashboards.map(({ uid }) => uid)
-if (new Set(uids).size < uids.length) problems.push(`two dashboards have the same uid: ${uids}`)
+if (new Set(uids).size < uids.length) problems.push(`two dashboards have the same uid: ${uids.join(', ')}`)
 if (sources.length === 0) problems.push(`${PROVISIONING}/datasources names no data source`)
 if (dashboards.length === 0) problems.push(`${PROVISIONING}/dashboards leads to no dashboard`)
 const queries = dashboards.flatMap(queriesOf)
