@@ -3,15 +3,23 @@
 
 SUITES=${SUITES:-test/integration test/consumer test/analytics test/stack}
 
+# How long the reaper may take after the last process of a run has ended.
+REAP_S=15
+
 run_suites() {
-  local source
+  local source before left waited=0
+  before=$(of_testcontainers)
   for source in local containers; do
     say "Suites ($SUITES), servers: $source"
     # shellcheck disable=SC2086 # Several folders.
     in_seconds env AUDIT_SERVERS="$source" node_modules/.bin/vitest run $SUITES --maxWorkers=1
     figure "suites, servers: $source" "$seconds s"
   done
-  local left
-  left=$(docker ps --all --quiet --filter label=org.testcontainers=true | wc -l)
-  figure 'containers left by the suites' "$left"
+  while left=$(comm -13 <(echo "$before") <(of_testcontainers)) && [[ -n $left ]]; do
+    if ((waited++ >= REAP_S)); then fail "containers left by the suites: $left"; fi
+    sleep 1
+  done
+  figure 'containers left by the suites' 0
 }
+
+of_testcontainers() { docker ps --all --quiet --filter label=org.testcontainers=true | sort; }
