@@ -18,6 +18,8 @@ LAB_PARTS=$REPO/deploy/docker-lab
 LAB_DIR=${LAB_DIR:-$REPO/node_modules/.cache/agent-audit/docker-lab}
 mkdir -p "$LAB_DIR"
 cd "$REPO"
+# The tools of the lock file, Node among them.
+export PATH=$REPO/node_modules/.bin:$PATH
 for part in lab engine tools stand-ins products suites; do
   # shellcheck source=/dev/null
   source "$LAB_PARTS/$part.sh"

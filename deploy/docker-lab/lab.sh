@@ -46,5 +46,5 @@ in_seconds() {
 
 # run_node ARGUMENT…: a part of the lab in TypeScript. Its lines of name, tab, value are figures.
 run_node() {
-  node_modules/.bin/node --conditions=agent-audit-source --disable-warning=TimeoutNegativeWarning "$@" | tee >(grep -P '^[^\t]+\t[^\t]+$' >>"$LAB_DIR/figures.tsv")
+  node --conditions=agent-audit-source --disable-warning=TimeoutNegativeWarning "$@" | tee >(grep -P '^[^\t]+\t[^\t]+$' >>"$LAB_DIR/figures.tsv")
 }
