@@ -6,7 +6,6 @@
 #
 # An .env that is there is left as it is: its passwords are in use.
 set -eu
-umask 077
 cd "$(dirname "$0")/../.."
 file=${AUDIT_ENV_FILE:-.env}
 
@@ -38,6 +37,7 @@ EOF
 }
 
 if [ ! -e "$file" ]; then
+  # Readable by this account alone.
   new=$(mktemp "$file.XXXXXX")
   make_env > "$new"
   # A link is made by one process alone: two that run at once agree on the passwords of the first.

@@ -1,8 +1,9 @@
 /**
  * docker-compose.yml, run on a real engine: up, recorded sessions, each service killed under load, down and up, bad inputs.
  *
- *   node --conditions=agent-audit-source deploy/docker-lab/scenario.ts --recordings FILE [--profile core|full]
+ *   node --conditions=agent-audit-source deploy/docker-lab/scenario.ts [--recordings FILE] [--profile core|full]
  *
+ * FILE: as for `npm start -- --replay`; else the file that AUDIT_SESSIONS_FILE names.
  * Prints what it does, and figures as lines of name, tab, value. Exit code 0: everything held.
  */
 import { join } from 'node:path'
@@ -21,7 +22,11 @@ const IDLE_MS = 20_000
 const { values } = parseArgs({
   options: { recordings: { type: 'string' }, profile: { type: 'string', default: 'full' } },
 })
-const recordings = values.recordings ?? ''
+const recordings = values.recordings ?? process.env['AUDIT_SESSIONS_FILE'] ?? ''
+if (recordings === '') {
+  process.stderr.write('scenario: give --recordings FILE or AUDIT_SESSIONS_FILE, the recorded sessions to replay\n')
+  process.exit(64)
+}
 const profile = values.profile === 'core' ? 'core' : 'full'
 
 function say(line: string): void {

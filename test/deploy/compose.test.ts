@@ -78,7 +78,7 @@ describe('docker-compose.yml', () => {
     const limits = SERVICES.map(([, service]) => bytesOf(service.mem_limit))
     expect(limits.reduce((sum, limit) => sum + limit)).toBeLessThanOrEqual(4e9)
     expect(heapOf('kafka', 'KAFKA_HEAP_OPTS')).toBeLessThan(0.6 * limitOf('kafka'))
-    expect(heapOf('registry', 'JAVA_OPTIONS')).toBeLessThan(0.5 * limitOf('registry'))
+    expect(heapOf('registry', 'JAVA_TOOL_OPTIONS')).toBeLessThan(0.5 * limitOf('registry'))
     const server = read('deploy/compose/clickhouse/small-server.xml')
     const [, serverMemory] = /<max_server_memory_usage>(\d+)</.exec(server) ?? []
     expect(Number(serverMemory)).toBeLessThan(0.8 * limitOf('clickhouse'))

@@ -69,7 +69,7 @@ export async function docker(...args: readonly string[]): Promise<string> {
 }
 
 /** Resolves with the first result that is not undefined. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined>, seconds = 120): Promise<T> {
+export async function until<T>(what: string, ask: () => Promise<T | undefined>, seconds = 300): Promise<T> {
   const deadline = performance.now() + seconds * 1000
   for (;;) {
     let cause: unknown
