@@ -17,6 +17,11 @@ build_products() {
   buildx "${options[@]}" --target command --tag "$COMMAND_IMAGE"
 }
 
+check_products() {
+  run_node deploy/docker-lab/product-check.ts --consumer "$CONSUMER_IMAGE" --command "$COMMAND_IMAGE" \
+    --kafka "${STAND_INS[kafka]}" --clickhouse "${STAND_INS[clickhouse]}"
+}
+
 buildx() {
   docker buildx build --progress plain "$@" . >"$LAB_DIR/build.log" 2>&1 \
     || { tail -20 "$LAB_DIR/build.log" >&2; fail "an image could not be built: build.log in LAB_DIR says why"; }

@@ -4,7 +4,7 @@
 # build_stand_ins [NAME…]
 build_stand_ins() {
   local name names=("$@")
-  if ((${#names[@]} == 0)); then names=(node kafka clickhouse registry ryuk); fi
+  if ((${#names[@]} == 0)); then names=(node kafka clickhouse registry ryuk grafana prometheus); fi
   build_base
   for name in "${names[@]}"; do
     [[ -n ${STAND_INS[$name]:-} ]] || fail "there is no stand-in $name; there are: ${!STAND_INS[*]}"
@@ -60,6 +60,19 @@ build_ryuk() {
   recipe_image ryuk "${STAND_INS[ryuk]}" "${STAND_INS[node]}"
 }
 
+build_prometheus() {
+  local module=github.com/prometheus/prometheus@$PROMETHEUS_MODULE
+  local flags="-X github.com/prometheus/common/version.Version=${PROMETHEUS_VERSION#v}"
+  go_program promtool "$module" ./cmd/promtool "$flags"
+  go_program prometheus "$module" ./cmd/prometheus "$flags"
+  recipe_image prometheus "${STAND_INS[prometheus]}" "$BASE_IMAGE" "$LAB_DIR/bin/prometheus" "$LAB_DIR/bin/promtool"
+}
+
+build_grafana() {
+  build_node
+  recipe_image grafana "${STAND_INS[grafana]}" "${STAND_INS[node]}" node_modules/yaml
+}
+
 fetch_kafka() { mvn -q -B -f stack/kafka/pom.xml dependency:copy-dependencies "-DoutputDirectory=$1"; }
 
 fetch_registry() {
@@ -68,8 +81,7 @@ fetch_registry() {
 
 # The newest npm of the major version that Node 24 ships.
 fetch_npm() {
-  mkdir "$1"
-  tar -xz --strip-components=1 -C "$1" -f "$(cd "$LAB_DIR" && npm pack --silent npm@11 | sed "s|^|$LAB_DIR/|")"
+  mkdir "$1" && tar -xz --strip-components=1 -C "$1" -f "$(cd "$LAB_DIR" && npm pack --silent npm@11 | sed "s|^|$LAB_DIR/|")"
 }
 
 # part NAME COMMAND: a fetched folder $LAB_DIR/parts/NAME, whole or not there.
@@ -78,7 +90,7 @@ part() {
   if [[ -d $folder ]]; then return; fi
   mkdir -p "$LAB_DIR/parts"
   rm -rf "$folder.draft"
-  (set -e; "$2" "$folder.draft") || fail "$1 could not be fetched"
+  "$2" "$folder.draft" || fail "$1 could not be fetched"
   mv "$folder.draft" "$folder"
 }
 

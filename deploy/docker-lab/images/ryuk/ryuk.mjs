@@ -16,7 +16,7 @@ const RECONNECTION_TIMEOUT_MS = milliseconds(process.env.RYUK_RECONNECTION_TIMEO
 /** Each as the engine takes it: `{ label: ['a=b', 'c=d'] }`. */
 const filters = new Map()
 let clients = 0
-let reaping = setTimeout(reap, CONNECTION_TIMEOUT_MS)
+let reaping = setTimeout(() => void reap(), CONNECTION_TIMEOUT_MS)
 
 const server = createServer((client) => {
   clients++
@@ -31,7 +31,7 @@ const server = createServer((client) => {
   })
   client.on('close', () => {
     clients--
-    if (clients === 0) reaping = setTimeout(reap, RECONNECTION_TIMEOUT_MS)
+    if (clients === 0) reaping = setTimeout(() => void reap(), RECONNECTION_TIMEOUT_MS)
   })
 })
 server.listen(Number(process.env.RYUK_PORT ?? 8080), () => process.stdout.write('Started\n'))
