@@ -14,7 +14,7 @@ import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
-const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'CLUSTER_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
 
 const AFTER_HELP = `
 The trail:

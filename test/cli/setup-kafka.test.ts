@@ -98,6 +98,18 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     expect(second.out).toMatch(/nothing to do\n$/)
   })
 
+  it('makes no topic on brokers of another cluster than --cluster-id names', async () => {
+    const topic = newTopic()
+    const { clusterId } = await admin.describeCluster()
+    const refused = await setup('--topic', topic, '--cluster-id', 'MDAwMDAwMDAwMDAwMDAwMQ')
+    expect(refused).toMatchObject({ code: 1, out: '' })
+    expect(refused.err).toMatch(
+      new RegExp(`^agent-audit: the brokers are of cluster ${clusterId}, and not of MDAw.*\\n$`),
+    )
+    expect(await admin.listTopics()).not.toContain(topic)
+    expect((await setup('--topic', topic, '--cluster-id', clusterId)).code).toBe(0)
+  })
+
   it('corrects the settings of an existing topic, keeps its other settings, and only reports its partitions', async () => {
     const topic = newTopic()
     const configEntries = [

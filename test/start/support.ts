@@ -65,7 +65,11 @@ export async function openSharedDirectory(): Promise<string> {
 
 /** Starts `npm start` without npm. It is killed after the test, if it still runs. */
 export function launch(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningStart {
-  const child = spawn(process.execPath, [SOURCE, START, ...args], { env: { ...process.env, ...env }, stdio: 'pipe' })
+  const child = spawn(process.execPath, [SOURCE, START, ...args], {
+    // The embedded log, where a test does not ask for another.
+    env: { ...process.env, KAFKA_BROKERS: '', ...env },
+    stdio: 'pipe',
+  })
   onTestFinished(() => void child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''

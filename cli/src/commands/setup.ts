@@ -32,6 +32,7 @@ interface Options extends ConnectionOptions {
   readonly replicationFactor?: number
   readonly retentionDays: number
   readonly maxMessageBytes: number
+  readonly clusterId?: string
   readonly json?: boolean
 }
 
@@ -60,6 +61,7 @@ export function addSetup(program: Command, terminal: Terminal): void {
     .option('--replication-factor <n>', 'of a new topic (default: 3, or one a broker)', parseCount(1, 100))
     .option('--retention-days <n>', 'how long Kafka keeps records', parseCount(1, 36_500), 7)
     .option('--max-message-bytes <n>', 'largest batch of records', parseCount(65_536, 1_000_000_000), 10_485_760)
+    .option('--cluster-id <id>', 'refuse brokers of another Kafka cluster, such as one whose data was made anew')
     .option('--json', 'one JSON object')
     .addHelpText('after', SETUP_HELP)
   connectable(command).action(async (options: Options) => {
