@@ -22,8 +22,10 @@ function readableMeter(): { meter: Meter; read: () => Record<string, number> } {
     const values: Record<string, number> = {}
     for (const [name, callback] of callbacks) {
       void callback({
-        observe: (value, attributes) =>
-          (values[name + (attributes?.['reason'] ? `/${attributes['reason']}` : '')] = value),
+        observe: (value, attributes) => {
+          const reason = attributes?.['reason']
+          values[typeof reason === 'string' ? `${name}/${reason}` : name] = value
+        },
       })
     }
     return values
