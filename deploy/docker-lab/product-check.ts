@@ -1,5 +1,5 @@
 /**
- * The product's images on a real engine: who they run as, what they hold, their health, and how a consumer ends under load.
+ * The product's images on a real engine: the user that they run as, what they hold, their health, and how a consumer ends under load.
  *
  *   node --conditions=agent-audit-source deploy/docker-lab/product-check.ts --consumer IMAGE --command IMAGE --kafka IMAGE --clickhouse IMAGE
  *
