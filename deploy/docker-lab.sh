@@ -10,7 +10,8 @@
 #   deploy/docker-lab.sh suites     run the suites on containers and on this machine's own servers
 #
 # LAB_DIR: parts, and the data of an engine that the lab starts (node_modules/.cache/agent-audit/docker-lab).
-# AUDIT_SESSIONS_FILE: recorded sessions that the compose file's scenario replays. SUITES: folders of tests.
+# AUDIT_SESSIONS_FILE: recorded sessions that the compose file's scenario replays. SUITES: folders of tests,
+# instead of those of `npm run test:containers`.
 set -euo pipefail
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

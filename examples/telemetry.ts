@@ -78,7 +78,7 @@ function gauge(name: string, help: string, values: Metric['values']): Metric {
 }
 
 /** The text that Prometheus scrapes. @param labels - Such as agent_id and topic. */
-export function prometheusText(trail: AuditTrail, labels: Labels): string {
+export function prometheusText(trail: Pick<AuditTrail, 'stats'>, labels: Labels): string {
   const stats = trail.stats()
   const lines = METRICS.flatMap(({ name, type, help, values }) => [
     `# HELP ${name} ${help}`,

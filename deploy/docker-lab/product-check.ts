@@ -1,23 +1,22 @@
 /**
- * The product's images on a real engine: who they run as, what they hold, their health, and how a consumer ends under load.
+ * The product's images on a real engine: the user that they run as, what they hold, their health, and how a consumer ends under load.
  *
  *   node --conditions=agent-audit-source deploy/docker-lab/product-check.ts --consumer IMAGE --command IMAGE --kafka IMAGE --clickhouse IMAGE
  *
  * Prints what it does, and figures as lines of name, tab, value. Exit code 0: everything held.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { connectAnalytics } from '@agent-audit/analytics'
 import { freePorts } from '@agent-audit/embedded/internal'
 import { createAuditTrail } from '@agent-audit/producer'
 import kafkajs from 'kafkajs'
+import { docker, figure, say, until } from './docker.ts'
 
 const USERS_FILE = fileURLToPath(new URL('../clickhouse/users.d/audit.xml', import.meta.url))
 const MAX_MEGABYTES_BEYOND_NODE = 120
@@ -33,32 +32,10 @@ const { values: images } = parseArgs({
 const network = `audit-lab-${randomBytes(4).toString('hex')}`
 const containers: string[] = []
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`)
-const figure = (name: string, value: string): void => say(`${name}\t${value}`)
-
-async function docker(...args: readonly string[]): Promise<string> {
-  const { stdout, stderr } = await promisify(execFile)('docker', args)
-  return args[0] === 'logs' ? stdout + stderr : stdout.trim()
-}
-
 async function start(...args: readonly string[]): Promise<string> {
   const id = await docker('run', '--detach', `--network=${network}`, ...args)
   containers.push(id)
   return id
-}
-
-async function until(what: string, holds: () => Promise<boolean>, seconds = 180): Promise<void> {
-  const deadline = performance.now() + seconds * 1000
-  let cause: unknown
-  const holding = (): Promise<boolean> =>
-    holds().catch((error: unknown) => {
-      cause = error
-      return false
-    })
-  while (!(await holding())) {
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${seconds} s`, { cause })
-    await sleep(100)
-  }
 }
 
 async function checkContents(name: string, image: string): Promise<void> {

@@ -9,9 +9,10 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { docker, figure, say, until } from './docker.ts'
 import { tryBadInputs } from './scenario/bad-inputs.ts'
 import { startLoad } from './scenario/load.ts'
-import { docker, makeProject, type Project, run, until } from './scenario/project.ts'
+import { makeProject, type Project, run } from './scenario/project.ts'
 
 const SOURCE = '--conditions=agent-audit-source'
 /** Events that a service has to bring through before it is killed. */
@@ -28,14 +29,6 @@ if (recordings === '') {
   process.exit(64)
 }
 const profile = values.profile === 'core' ? 'core' : 'full'
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`)
-}
-
-function figure(name: string, value: string): void {
-  say(`${name}\t${value}`)
-}
 
 async function expectUp(project: Project): Promise<number> {
   const { exitCode, all, seconds } = await project.up()
@@ -89,17 +82,16 @@ async function verify(): Promise<void> {
 async function killUnderLoad(project: Project, service: string): Promise<void> {
   const id = await project.containerOf(service)
   const running = load(project, `kill-${service}`)
-  await until('events are accepted', async () => (running.accepted > BEFORE_KILL ? true : undefined))
+  await until('events are accepted', async () => running.accepted > BEFORE_KILL)
   await docker('kill', '--signal', 'KILL', id)
   const killed = running.accepted
   // The load goes on meanwhile: the spool keeps what does not reach Kafka.
-  await until('events are accepted without it', async () =>
-    running.accepted > killed + BEFORE_KILL ? true : undefined,
-  )
+  await until('events are accepted without it', async () => running.accepted > killed + BEFORE_KILL)
   await docker('start', id)
   const begun = performance.now()
-  await until(`${service} is healthy again`, async () =>
-    (await docker('inspect', '--format', '{{.State.Health.Status}}', id)) === 'healthy' ? true : undefined,
+  await until(
+    `${service} is healthy again`,
+    async () => (await docker('inspect', '--format', '{{.State.Health.Status}}', id)) === 'healthy',
   )
   const accepted = await running.finish()
   const seconds = ((performance.now() - begun) / 1000).toFixed(1)
@@ -131,7 +123,7 @@ async function main(): Promise<void> {
   await downAndUp(project)
   await verify()
   say('== bad inputs')
-  await tryBadInputs(project, say)
+  await tryBadInputs(project)
   environment = await project.environment()
   say(`${await load(project, 'last', 100).finish()} more events, each once`)
   await verify()

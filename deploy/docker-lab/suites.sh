@@ -1,14 +1,17 @@
 # The suites that need servers, on containers and on this machine's own servers.
 # shellcheck shell=bash
 
-SUITES=${SUITES:-test/integration test/consumer test/analytics test/stack}
+# Those of `npm run test:containers`, which is the list of them.
+SUITES=${SUITES:-$(sed -n 's/^ *"test:containers": ".* vitest run \(.*\)",$/\1/p' package.json)}
 
 # How long the reaper may take after the last process of a run has ended.
 REAP_S=15
 
 run_suites() {
   local source before left waited=0
+  [[ -n $SUITES ]] || fail 'package.json has no list of suites in test:containers'
   before=$(of_testcontainers)
+  tsc -b
   for source in local containers; do
     say "Suites ($SUITES), servers: $source"
     # shellcheck disable=SC2086 # Several folders.

@@ -107,3 +107,8 @@ test('the lab builds every image that the compose file asks for', () => {
   const asked = [...read('docker-compose.yml').matchAll(/^ +image: (\S+)$/gm)].map(([, image]) => image ?? '')
   expect(asked.filter((image) => !built.has(image))).toEqual([])
 })
+
+test('docker-compose.yml and the jars are the same version of Kafka', () => {
+  const image = /apache\/kafka:(\S+)/.exec(read('docker-compose.yml'))?.[1]
+  expect(image).toBe(/<kafka\.version>([^<]+)</.exec(read('stack/kafka/pom.xml'))?.[1])
+})

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { createAuditTrail } from '@agent-audit/producer'
-import { until } from './project.ts'
+import { until } from '../docker.ts'
 
 interface RecordedSession {
   readonly session: string

@@ -1,20 +1,16 @@
 /** A project of Docker Compose with a name, ports, passwords and volumes of its own: several run side by side. */
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { freePorts } from '@agent-audit/embedded/internal'
+import { docker, ROOT } from '../docker.ts'
 
-export const ROOT: string = fileURLToPath(new URL('../../../', import.meta.url))
 export const UP = 'deploy/compose/up.sh'
 const ENV_SCRIPT = 'deploy/compose/env.sh'
 const PORTS = ['KAFKA', 'CLICKHOUSE', 'CONSUMER', 'REGISTRY', 'PROMETHEUS', 'GRAFANA']
-const POLL_MS = 250
 
 export interface Outcome {
   readonly exitCode: number
@@ -63,26 +59,6 @@ export async function run(
   return { exitCode: exitCode ?? 1, output, all }
 }
 
-export async function docker(...args: readonly string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('docker', args, { cwd: ROOT, maxBuffer: 2 ** 26 })
-  return stdout.trim()
-}
-
-/** Resolves with the first result that is not undefined. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined>, seconds = 300): Promise<T> {
-  const deadline = performance.now() + seconds * 1000
-  for (;;) {
-    let cause: unknown
-    const found = await ask().catch((error: unknown) => {
-      cause = error
-      return undefined
-    })
-    if (found !== undefined) return found
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${seconds} s`, { cause })
-    await sleep(POLL_MS)
-  }
-}
-
 export async function makeProject(profile: 'core' | 'full'): Promise<Project> {
   const directory = mkdtempSync(join(tmpdir(), 'audit-compose-'))
   const envFile = join(directory, 'env')
@@ -122,19 +98,4 @@ export async function makeProject(profile: 'core' | 'full'): Promise<Project> {
     ...Object.fromEntries(PORTS.map((port, index) => [`AUDIT_${port}_PORT`, String(ports[index])])),
   })
   return project
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  return servers.map((server) => {
-    const { port } = server.address() as AddressInfo
-    server.close()
-    return port
-  })
 }

@@ -13,8 +13,7 @@ import { askedSource, chooseServers, sourceOf } from '../choose-servers.ts'
 import { attachNamed } from './named-clickhouse.ts'
 
 const USER_NAME = /^(?!(default|admin)$)[a-z_]\w*$/i
-const ELSEWHERE =
-  "start Docker, or set CLICKHOUSE_URL and KAFKA_BROKERS to use other servers (docker-compose.yml starts both: 'docker compose up -d --wait')"
+const ELSEWHERE = 'start Docker, or set CLICKHOUSE_URL and KAFKA_BROKERS to use other servers'
 
 export interface ClickHouseOptions<Name extends string = string> {
   /**

@@ -13,8 +13,7 @@ export const KAFKA_LIBS: string = cached(`kafka-${KAFKA_VERSION}`)
 
 /** Whether a Kafka can run here from the jars: by Java, and the jars or Maven, to fetch them. */
 export function kafkaJarsAvailability(): Availability {
-  const instead =
-    "start Docker, or set KAFKA_BROKERS (docker-compose.yml starts one: 'docker compose up -d --wait kafka')"
+  const instead = 'start Docker, or set KAFKA_BROKERS'
   return javaAvailability({ server: 'A local Kafka', part: "Kafka's jars", files: KAFKA_LIBS, instead })
 }
 

@@ -38,8 +38,8 @@ export async function showResult(outcome: Outcome, { job, deployment, json }: Re
 }
 
 const GONE =
-  'ClickHouse ran in a container, which ends now; the next npm start on this directory goes on with its data. For a server ' +
-  "that stays: 'docker compose up -d --wait', and CLICKHOUSE_URL.\n"
+  'ClickHouse ran in a container, which ends now; the next npm start on this directory goes on with its data. For servers ' +
+  'that stay: docs/deploy.md.\n'
 
 function print(text: string): void {
   process.stdout.write(text)
