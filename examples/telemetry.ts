@@ -89,10 +89,14 @@ export function prometheusText(trail: Pick<AuditTrail, 'stats'>, labels: Labels)
 }
 
 function labelText(labels: Labels): string {
-  // Prometheus escapes in a label's value what JSON does: quotes, backslashes and line breaks.
   return Object.entries(labels)
-    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .map(([name, value]) => `${name}="${escaped(value)}"`)
     .join()
+}
+
+/** What Prometheus escapes in a label's value: it refuses any other escape, such as JSON's of a tab. */
+function escaped(value: string): string {
+  return value.replaceAll(/["\\]/g, String.raw`\$&`).replaceAll('\n', String.raw`\n`)
 }
 
 /** The same as instruments of OpenTelemetry: `observe(metrics.getMeter('my-agent'), trail, { agent_id, topic })`. */

@@ -41,14 +41,15 @@ export async function withTrail<T>(
 
 /** Connects to the server that the environment names. */
 export function connectServer(env: Terminal['env']): Analytics {
-  const url = urlOf(env, 'CLICKHOUSE_URL')
+  const ssl = clickHouseTls(env)
+  const url = urlOf(env, 'CLICKHOUSE_URL', ssl)
   if (url === undefined) {
     const message = 'where is the trail? Set CLICKHOUSE_URL, such as http://localhost:8123, or give --data-dir DIR'
     throw new InvalidInputError('OPTIONS_INVALID', message)
   }
   const username = env['CLICKHOUSE_USER'] ?? 'default'
   const password = secretOf(env, 'CLICKHOUSE_PASSWORD') ?? ''
-  return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl: clickHouseTls(env) })
+  return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl })
 }
 
 /** From CLICKHOUSE_SSL_*. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong variable. */
@@ -58,14 +59,15 @@ export function clickHouseTls(env: Terminal['env']): ClientTls | undefined {
 
 /** The registry that the environment names. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong variable. */
 export function registryOf(env: Terminal['env']): RegistryConnection | undefined {
-  const url = urlOf(env, 'SCHEMA_REGISTRY_URL')
-  return url === undefined ? undefined : { url, ...readOrThrow((issues) => readRegistryAccess(env, issues)) }
+  const access = env['SCHEMA_REGISTRY_URL'] ? readOrThrow((issues) => readRegistryAccess(env, issues)) : {}
+  const url = urlOf(env, 'SCHEMA_REGISTRY_URL', access.ssl)
+  return url === undefined ? undefined : { url, ...access }
 }
 
 /** The URL that NAME has; undefined if it has none. @throws InvalidInputError `OPTIONS_INVALID`, without the URL. */
-export function urlOf(env: Terminal['env'], name: string): string | undefined {
+function urlOf(env: Terminal['env'], name: string, tls: ClientTls | undefined): string | undefined {
   const url = env[name] || undefined
-  const fault = url === undefined ? undefined : urlFault(url)
+  const fault = url === undefined ? undefined : urlFault(url, tls)
   if (fault === undefined) return url
   throw new InvalidInputError('OPTIONS_INVALID', `${name}: ${fault}`, { issues: [{ path: name, expected: fault }] })
 }

@@ -22,7 +22,8 @@ export function measurable(command: Command): Command {
 export function expectWritable(file: string | undefined): void {
   if (file === undefined) return
   try {
-    accessSync(dirname(file), constants.W_OK)
+    // The slash: a file with this name is no directory, which root may write too.
+    accessSync(`${dirname(file)}/`, constants.W_OK)
   } catch (error) {
     throw new InvalidInputError('OPTIONS_INVALID', `--metrics: ${reasonOf(error)}`)
   }

@@ -111,8 +111,9 @@ function findContradictions(value: Partial<Settings>): Issue[] {
     issues.push({ path: name, expected: `expected less than ${other} (${high}): ${why}` })
   }
   const expectHttps = (name: 'CLICKHOUSE_URL' | 'SCHEMA_REGISTRY_URL', tls: ClientTls | undefined): void => {
-    if (tls === undefined || value[name]?.startsWith('https:') === true) return
-    issues.push({ path: name, expected: 'expected https:// beside certificates' })
+    const url = value[name]
+    const fault = url === undefined ? undefined : urlFault(url, tls)
+    if (fault !== undefined) issues.push({ path: name, expected: fault })
   }
   if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
     issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })

@@ -36,6 +36,8 @@ function saslOptions({ mechanism, username, password }: KafkaSasl): SASLOptions 
   }
 }
 
+/** Not a setting's name, such as KAFKA_SASL_PASSWORD_FILE: its file could not be read. */
+const SASL = /\bSASL\b/
 const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
 /** kafkajs wraps the last error of its retries. */
@@ -51,7 +53,7 @@ export function describeRefusal(error: unknown, { brokers, sasl }: KafkaConnecti
   const cause = rootOf(error)
   const { name = '', message = '', type } = cause as Partial<Record<'name' | 'message' | 'type', string>>
   const where = `Kafka at ${brokers.join(',')}`
-  if (name.includes('SASLAuthentication') || message.includes('SASL') || REFUSALS.has(type ?? '')) {
+  if (name.includes('SASLAuthentication') || SASL.test(message) || REFUSALS.has(type ?? '')) {
     const user = sasl === undefined ? 'a client without KAFKA_SASL_MECHANISM' : `user "${sasl.username}"`
     const set = sasl === undefined || REFUSALS.has(type ?? '') ? '' : ` (${settingsIn(message)})`
     return new IntegrityError('ACCESS_DENIED', `${where} refuses ${user}: ${message}${set}`, { cause: error })

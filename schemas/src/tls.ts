@@ -189,6 +189,10 @@ const UNTRUSTED = new Set([
 /** Of the server, about the client's certificate. */
 const REFUSED = /alert .*(?:certificate|unknown ca|access denied|decrypt error|handshake failure)/
 
+function certain(text: string): TlsFault {
+  return { text, certain: true }
+}
+
 /**
  * What the error of a connection says about TLS; undefined: nothing.
  * @param prefix - Of the settings to name: `KAFKA`, `CLICKHOUSE` or `SCHEMA_REGISTRY`.
@@ -201,14 +205,13 @@ export function tlsFault(error: unknown, prefix: string): TlsFault | undefined {
   const toggle = prefix === 'KAFKA' ? 'KAFKA_SSL' : `http or https in ${address}`
   const nameOf = variables(prefix)
   const [ca, cert] = [nameOf('ca'), nameOf('cert')]
-  const certain = (text: string): TlsFault => ({ text: text.replace('CODE', code), certain: true })
   if (UNTRUSTED.has(code))
-    return certain(`no trusted CA has signed its certificate (CODE): ${ca} must hold the CA that has`)
+    return certain(`no trusted CA has signed its certificate (${code}): ${ca} must hold the CA that has`)
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
-    return certain(`its certificate, or that of its CA in ${ca}, is out of date (CODE): renew it`)
+    return certain(`its certificate, or that of its CA in ${ca}, is out of date (${code}): renew it`)
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    const names = /altnames: (.*)$/.exec(message)?.[1] ?? 'CODE'
+    const names = /altnames: (.*)$/.exec(message)?.[1] ?? code
     return certain(`its certificate is of another host (${names}): ${address} must use a name that the certificate has`)
   }
   const reason = reasonOf(code, message)
@@ -218,7 +221,7 @@ export function tlsFault(error: unknown, prefix: string): TlsFault | undefined {
     )
   }
   if (reason !== undefined) return certain(`its port does not speak TLS as expected (${reason}): check ${toggle}`)
-  if (code.startsWith('HPE_')) return certain(`its port does not speak plain HTTP (CODE): check ${toggle}`)
+  if (code.startsWith('HPE_')) return certain(`its port does not speak plain HTTP (${code}): check ${toggle}`)
   if (!/ECONNRESET|EPIPE/.test(code) && !/closed connection|socket hang up/i.test(message)) return undefined
   return { text: `it closed the connection; if that stays so, check ${toggle} and ${cert}`, certain: false }
 }

@@ -91,13 +91,18 @@ it('verify says also that it could not check, and nothing of what it did not fin
   expect([unset.code, unset.metric('audit_verify_last_exit_code')]).toEqual([64, 64])
 })
 
-it('a directory that does not exist is wrong use, before anything is checked', async () => {
-  const file = join(makeTempDirectory(), 'none', 'audit.prom')
-  let err = ''
-  const terminal = { out: () => undefined, err: (text: string) => (err += text), env: {}, colors: false }
-  expect(await runCli([...VERIFY, '--metrics', file], terminal)).toBe(64)
-  expect(err).toMatch(/^agent-audit: --metrics: ENOENT/)
-})
+it.each(['ENOENT', 'ENOTDIR'])(
+  'a directory that is none (%s) is wrong use, before anything is checked',
+  async (fault) => {
+    const directory = join(makeTempDirectory(), 'none')
+    if (fault === 'ENOTDIR') writeFileSync(directory, '')
+    const file = join(directory, 'audit.prom')
+    let err = ''
+    const terminal = { out: () => undefined, err: (text: string) => (err += text), env: {}, colors: false }
+    expect(await runCli([...VERIFY, '--metrics', file], terminal)).toBe(64)
+    expect(err).toMatch(new RegExp(`^agent-audit: --metrics: ${fault}: [^\\n]+\\n$`))
+  },
+)
 
 it('spool status writes the spools by topic and state, and the time of the oldest event', async () => {
   const [spoolDir, directory] = [makeTempDirectory(), makeTempDirectory()]

@@ -9,7 +9,7 @@ import { observe, prometheusText } from '../../examples/telemetry.ts'
 import { openTrail } from '../producer/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
-const LABELS = { agent_id: 'a "b"', topic: 'audit.events' }
+const LABELS = { agent_id: 'a "b"\t\\\n', topic: 'audit.events' }
 
 /** A meter that reads each instrument when it is asked. */
 function readableMeter(): { meter: Meter; read: () => Record<string, number> } {
@@ -71,7 +71,7 @@ it('an unreachable log and a full spool show in depth, age and lost events, and 
     .toBeGreaterThan(0.1)
   const text = prometheusText(trail, LABELS)
   expect(text).toContain(
-    `audit_producer_events_lost_total{agent_id="a \\"b\\"",topic="audit.events",reason="SPOOL_FULL"} ${refused}\n`,
+    `audit_producer_events_lost_total{agent_id="a \\"b\\"\t\\\\\\n",topic="audit.events",reason="SPOOL_FULL"} ${refused}\n`,
   )
   expect(valueOf(text, 'audit_producer_connected')).toBe(0)
   expect(valueOf(text, 'audit_producer_events_failed_total')).toBe(refused)

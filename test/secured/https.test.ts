@@ -118,7 +118,8 @@ function describeFaults(prefix: string, target: string, connect: Connect): void 
     expect(failure?.message).toContain(url.host)
     expect(failure?.message).not.toContain('\n')
     const secrets = (given[`${prefix}_SSL_KEY`] ?? '').split('\n').filter((line) => /^[\w+/=]{20,}$/.test(line))
-    for (const secret of secrets) expect(inspect(failure, { depth: 20, showHidden: true })).not.toContain(secret)
+    for (const secret of secrets)
+      expect(inspect(failure, { depth: 20, showHidden: true, getters: true })).not.toContain(secret)
   })
 }
 
@@ -232,7 +233,7 @@ describe.skipIf(missing !== '')(`a schema registry behind TLS ${missing}`, () =>
     const { url } = await before(target, { credentials })
     const failure = await failureOf(ask(url, { ...settingsOf('SCHEMA_REGISTRY', sign('client')), ...env }))
     expect(failure).toMatchObject({ code: 'ACCESS_DENIED', retryable: false, message: expect.stringMatching(says) })
-    expect(inspect(failure, { depth: 20, showHidden: true })).not.toContain(WRONG)
+    expect(inspect(failure, { depth: 20, showHidden: true, getters: true })).not.toContain(WRONG)
   })
 
   describeFaults('SCHEMA_REGISTRY', target, ask)

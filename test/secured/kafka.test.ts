@@ -1,5 +1,5 @@
 /** Secured listeners of a real broker: what connects, and that each fault is one line which names the setting and no secret. */
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { readSettings } from '@agent-audit/consumer'
@@ -177,7 +177,8 @@ describe.skipIf(missing !== '')(`a secured Kafka${missing === '' ? '' : ` (skipp
       expect(failure?.retryable).toBe(code === 'BROKER_UNAVAILABLE')
       expect(failure?.message).not.toContain('\n')
       const secrets = [WRONG, ...(env['KAFKA_SSL_KEY'] ?? '').split('\n').filter((line) => /^[\w+/=]{20,}$/.test(line))]
-      for (const secret of secrets) expect(inspect(failure, { depth: 20, showHidden: true })).not.toContain(secret)
+      for (const secret of secrets)
+        expect(inspect(failure, { depth: 20, showHidden: true, getters: true })).not.toContain(secret)
     })
   })
 
@@ -213,6 +214,10 @@ describe.skipIf(missing !== '')(`a secured Kafka${missing === '' ? '' : ` (skipp
     const trail = openTrail(settings, ({ code, message }) => problems.push(`${code} ${message}`))
     const receipt = trail.startSession().decision({ reasoning: 'because' })
     await expect.poll(() => problems.join('\n'), WAIT).toMatch(/^ACCESS_DENIED .*KAFKA_SASL_PASSWORD/)
+    rmSync(file)
+    await expect
+      .poll(() => problems.at(-1), WAIT)
+      .toMatch(/^BROKER_UNAVAILABLE .*KAFKA_SASL_PASSWORD_FILE: expected the path of a readable file \(ENOENT\)$/)
     writeFileSync(file, `${RIGHT}\n`)
     expect(await receipt.acked).toMatchObject({ topic })
     expect(problems.join()).not.toContain(WRONG)
@@ -231,7 +236,7 @@ describe.skipIf(missing !== '')(`a secured Kafka${missing === '' ? '' : ` (skipp
     ])('ends at once: %s', async (_, code, of) => {
       const log = await openEmbedded(store)
       const { AUDIT_DATA_DIR: _dir, ...env } = environmentOf(store, log)
-      const consumer = startConsumerProcess({ ...env, ...of(), LOG_LEVEL: 'info' })
+      const consumer = startConsumerProcess({ ...env, ...of(), LOG_LEVEL: 'trace' })
       expect(await consumer.exited).toBe(1)
       const lines = consumer.stdout.trim().split('\n')
       expect(lines.filter((line) => line.includes('retryInMs'))).toEqual([])

@@ -222,9 +222,7 @@ function fit<Row>(row: unknown, schema: RowSchema<Row>): Row {
 }
 
 function addressOf({ url, ssl }: AnalyticsOptions): string {
-  const fault = urlFault(url) ?? (ssl !== undefined && !url.startsWith('https:') ? NO_HTTPS : undefined)
+  const fault = urlFault(url, ssl)
   if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `ClickHouse URL: ${fault}`)
   return new URL(url).host
 }
-
-const NO_HTTPS = 'expected https:// beside certificates'

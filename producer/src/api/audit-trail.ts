@@ -25,8 +25,9 @@ export interface TrailStats extends DrainResult {
    * those of dead runs whose spools this run found damaged.
    */
   readonly lost: Readonly<Partial<Record<ErrorCode, number>>>
-  /** Events on disk that are not acknowledged yet, and their bytes; those of dead runs that this run sends included. */
+  /** Events on disk that are not acknowledged yet; those of dead runs that this run sends included. */
   readonly spoolEvents: number
+  /** Their bytes. */
   readonly spoolBytes: number
   /** Age of the oldest event on disk that is not acknowledged, milliseconds; 0 when there is none. */
   readonly spoolOldestMs: number

@@ -194,9 +194,9 @@ function chooseRegistry(options: AuditTrailOptions, issues: Issue[]): RegistryCo
   const { schemaRegistryUrl: url, schemaRegistryAccess } = options
   if (url === undefined) return undefined
   const access = schemaRegistryAccess ?? readRegistryAccess(process.env, issues)
-  if (access.ssl !== undefined && !url.startsWith('https:')) {
-    issues.push({ path: 'schemaRegistryUrl', expected: 'expected https:// beside certificates' })
-  }
+  // A URL that is wrong by itself is named already.
+  const fault = urlFault(url) === undefined ? urlFault(url, access.ssl) : undefined
+  if (fault !== undefined) issues.push({ path: 'schemaRegistryUrl', expected: fault })
   return { url, ...access }
 }
 

@@ -60,7 +60,7 @@ export function readRegistryAccess(env: Environment, issues: Issue[]): RegistryA
 }
 
 /**
- * @throws InvalidInputError `OPTIONS_INVALID` if the URL is none, or has a user or a password.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the URL is none, has a user or a password, or is http beside certificates.
  * All methods throw AuditUnavailableError `REGISTRY_UNAVAILABLE` naming the address, IntegrityError
  * `ACCESS_DENIED` or `TLS_REFUSED`, or InvalidInputError `SCHEMA_UNKNOWN` with the registry's message if it refuses the schema.
  */
@@ -121,7 +121,7 @@ class Client {
   readonly #agent: Agent | undefined
 
   constructor(url: string, access: RegistryAccess) {
-    const fault = urlFault(url)
+    const fault = urlFault(url, access.ssl)
     if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `schema registry: ${fault}`)
     this.#root = url.replace(/\/+$/, '')
     this.#access = access
