@@ -26,8 +26,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
     return track({ brokers: addresses, attached: true, nodes: [], stop: () => Promise.resolve() })
   }
   const dataDir = options.dataDir === undefined ? undefined : resolve(options.dataDir)
-  await chooseServers(['kafka'])
-  if (options.secured === undefined && (await keeperOf(dataDir, sourceOf('kafka'))) === 'containers') {
+  if (await inContainers(options.secured, dataDir)) {
     // Loaded for containers alone: it takes half a second.
     const { startContained } = await import('./container-kafka.ts')
     return track(await startContained({ ...options, dataDir }))
@@ -35,4 +34,10 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   const availability = kafkaJarsAvailability()
   if (!availability.available) throw new AuditUnavailableError('PART_UNAVAILABLE', availability.reason)
   return track(await startLocal({ ...options, dataDir }, await fetchKafkaJars()))
+}
+
+async function inContainers(secured: KafkaOptions['secured'], dataDir: string | undefined): Promise<boolean> {
+  if (secured !== undefined) return false
+  await chooseServers(['kafka'])
+  return keeperOf(dataDir, sourceOf('kafka')) === 'containers'
 }
