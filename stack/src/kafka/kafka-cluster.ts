@@ -1,4 +1,7 @@
-/** One way to a real Kafka: the brokers KAFKA_BROKERS names, else containers, else a local one from Kafka's jars. */
+/**
+ * One way to a real Kafka: the brokers KAFKA_BROKERS names, else containers, else a local one from Kafka's jars. One with secured
+ * listeners runs from the jars.
+ */
 import { resolve } from 'node:path'
 import { type Availability, track } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError } from '@agent-audit/schemas'
@@ -8,7 +11,10 @@ import { keeperOf } from './kafka-directory.ts'
 import type { KafkaCluster, KafkaOptions } from './kafka-options.ts'
 import { startLocal } from './local-kafka.ts'
 
-/** Whether {@link startKafka} can work here: by KAFKA_BROKERS, by containers, or by Java and the jars (or Maven, to fetch them). */
+/**
+ * Whether {@link startKafka} without secured listeners can work here: by KAFKA_BROKERS, by containers, or by Java and the jars
+ * (or Maven, to fetch them).
+ */
 export function kafkaAvailability(): Availability {
   if (process.env['KAFKA_BROKERS'] || sourceOf('kafka') === 'containers') return { available: true }
   return kafkaJarsAvailability()
