@@ -1,17 +1,14 @@
 /** The whole way with client certificates: producer, SASL_SSL Kafka, consumer, ClickHouse behind TLS, and `verify`. */
 import { runCli } from '@agent-audit/cli'
 import { createAuditTrail } from '@agent-audit/producer'
-import { kafkaAvailability } from '@agent-audit/stack'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { openStore } from '../consumer/support.ts'
-import { noOpenssl } from '../support/certificates.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
-import { PLAIN_USER, startSecuredKafka } from '../support/secured-kafka.ts'
+import { PLAIN_USER, startSecuredKafka, whyNoSecuredKafka } from '../support/secured-kafka.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 import { terminateTls } from '../support/tls-terminator.ts'
 
-const kafkaIs = kafkaAvailability()
-const missing = (kafkaIs.available ? '' : kafkaIs.reason) || noOpenssl
+const missing = whyNoSecuredKafka()
 const kafka = missing === '' ? await startSecuredKafka() : undefined
 const store = await openStore()
 const WRONG = 'wr0ng-s3cret'
@@ -26,7 +23,7 @@ async function run(
   return { code, out, err }
 }
 
-it.skipIf(kafka === undefined)(`every event arrives, over TLS alone ${missing}`, { timeout: 120_000 }, async () => {
+it.skipIf(kafka === undefined)(`every event arrives, over TLS alone${missing}`, { timeout: 120_000 }, async () => {
   if (kafka === undefined) return
   const { authority } = kafka
   const { admin, writer, reader } = store.dataDir

@@ -6,20 +6,18 @@ import { readSettings } from '@agent-audit/consumer'
 import { composeParts } from '@agent-audit/consumer/pipeline'
 import { ensureTopic } from '@agent-audit/kafka/topics'
 import { type AuditTrail, createAuditTrail, type TrailError } from '@agent-audit/producer'
-import { kafkaAvailability } from '@agent-audit/stack'
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { environmentOf, openEmbedded, openStore } from '../consumer/support.ts'
-import { type Certificate, encryptKey, makeAuthority, noOpenssl } from '../support/certificates.ts'
+import { type Certificate, encryptKey, makeAuthority } from '../support/certificates.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
-import { PLAIN_USER, type SecuredKafka, startSecuredKafka } from '../support/secured-kafka.ts'
+import { PLAIN_USER, type SecuredKafka, startSecuredKafka, whyNoSecuredKafka } from '../support/secured-kafka.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 type Environment = Record<string, string>
 /** A connection that failed; undefined: it did not. */
 type Failure = TrailError | undefined
 
-const kafkaIs = kafkaAvailability()
-const missing = (kafkaIs.available ? '' : kafkaIs.reason) || noOpenssl
+const missing = whyNoSecuredKafka()
 const WAIT = { timeout: 30_000, interval: 50 }
 const WRONG = 'wr0ng-s3cret'
 const RIGHT = 'r1ght-s3cret'
@@ -77,7 +75,7 @@ const ROLES: readonly [role: string, connect: (env: Environment) => Promise<Fail
   ],
 ]
 
-describe.skipIf(missing !== '')(`a secured Kafka${missing === '' ? '' : ` (skipped: ${missing})`}`, () => {
+describe.skipIf(missing !== '')(`a secured Kafka${missing}`, () => {
   let foreign: Certificate
   let foreignCa: string
 

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { freePorts } from '@agent-audit/embedded/internal'
 import {
   type KafkaCluster,
+  kafkaJarsAvailability,
   SECURED_HOST,
   type ScramUser,
   type SecuredListener,
@@ -11,7 +12,15 @@ import {
   startKafka,
 } from '@agent-audit/stack'
 import { afterAll } from 'vitest'
-import { type Certificate, type CertificateAuthority, makeAuthority } from './certificates.ts'
+import { type Certificate, type CertificateAuthority, makeAuthority, noOpenssl } from './certificates.ts'
+
+/** Why a test cannot have secured listeners here, as the end of the test's name; empty if it can. Only Kafka's jars have them. */
+export function whyNoSecuredKafka(): string {
+  if (process.env['KAFKA_BROKERS']) return ' (skipped: needs a Kafka of its own, unset KAFKA_BROKERS)'
+  const jars = kafkaJarsAvailability()
+  const missing = jars.available ? noOpenssl : jars.reason
+  return missing === '' ? '' : ` (skipped: ${missing})`
+}
 
 /** SASL demands a client certificate as well. */
 const LISTENERS = ['TLS', 'MUTUAL', 'EXPIRED', 'OTHERHOST', 'SASL'] as const

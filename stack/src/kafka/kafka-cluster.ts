@@ -1,4 +1,7 @@
-/** One way to a real Kafka: the brokers KAFKA_BROKERS names, else containers, else a local one from Kafka's jars. */
+/**
+ * One way to a real Kafka: the brokers KAFKA_BROKERS names, else containers, else a local one from Kafka's jars. One with secured
+ * listeners runs from the jars.
+ */
 import { resolve } from 'node:path'
 import { type Availability, track } from '@agent-audit/embedded/internal'
 import { AuditUnavailableError } from '@agent-audit/schemas'
@@ -8,7 +11,10 @@ import { keeperOf } from './kafka-directory.ts'
 import type { KafkaCluster, KafkaOptions } from './kafka-options.ts'
 import { startLocal } from './local-kafka.ts'
 
-/** Whether {@link startKafka} can work here: by KAFKA_BROKERS, by containers, or by Java and the jars (or Maven, to fetch them). */
+/**
+ * Whether {@link startKafka} without secured listeners can work here: by KAFKA_BROKERS, by containers, or by Java and the jars
+ * (or Maven, to fetch them).
+ */
 export function kafkaAvailability(): Availability {
   if (process.env['KAFKA_BROKERS'] || sourceOf('kafka') === 'containers') return { available: true }
   return kafkaJarsAvailability()
@@ -26,8 +32,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
     return track({ brokers: addresses, attached: true, nodes: [], stop: () => Promise.resolve() })
   }
   const dataDir = options.dataDir === undefined ? undefined : resolve(options.dataDir)
-  await chooseServers(['kafka'])
-  if (options.secured === undefined && (await keeperOf(dataDir, sourceOf('kafka'))) === 'containers') {
+  if (await inContainers(options.secured, dataDir)) {
     // Loaded for containers alone: it takes half a second.
     const { startContained } = await import('./container-kafka.ts')
     return track(await startContained({ ...options, dataDir }))
@@ -35,4 +40,10 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   const availability = kafkaJarsAvailability()
   if (!availability.available) throw new AuditUnavailableError('PART_UNAVAILABLE', availability.reason)
   return track(await startLocal({ ...options, dataDir }, await fetchKafkaJars()))
+}
+
+async function inContainers(secured: KafkaOptions['secured'], dataDir: string | undefined): Promise<boolean> {
+  if (secured !== undefined) return false
+  await chooseServers(['kafka'])
+  return keeperOf(dataDir, sourceOf('kafka')) === 'containers'
 }

@@ -25,7 +25,7 @@ export async function markContained(dataDir: string): Promise<void> {
  * The servers that run on the directory: those that made its data, else the ones that are chosen.
  * @throws InvalidInputError `OPTIONS_INVALID` if the ones that made it are not to be had.
  */
-export async function keeperOf(dataDir: string | undefined, chosen: Source): Promise<Source> {
+export function keeperOf(dataDir: string | undefined, chosen: Source): Source {
   if (dataDir === undefined) return chosen
   const wrong = (cause: string): InvalidInputError =>
     new InvalidInputError('OPTIONS_INVALID', `Kafka data directory ${dataDir} ${cause}, or name another directory`)

@@ -11,9 +11,11 @@ import { decodeRow, openTrail, rowsOf } from '../support.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const PARTITIONS = 6
+/** Most of a test is the second start of its broker: 10 s, and on a busy machine up to the 120 s that a container may take. */
+const LIMIT_MS = 180_000
 const reason = whyNoOwnKafka()
 
-describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, () => {
+describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, { timeout: LIMIT_MS }, () => {
   let kafka: KafkaCluster
   let client: Kafka
 
