@@ -2,7 +2,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { writeFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ObservableCallback, Meter } from '@opentelemetry/api'
+import type { Meter } from '@opentelemetry/api'
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics'
 import { expect, it, onTestFinished } from 'vitest'
 import type { DeliveryMessage, LostMessage, ProblemMessage, TelemetryChannels } from '@agent-audit/producer'
 import { observe, prometheusText } from '../../examples/telemetry.ts'
@@ -11,26 +17,25 @@ import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const LABELS = { agent_id: 'a "b"\t\\\n', topic: 'audit.events' }
 
-/** A meter that reads each instrument when it is asked. */
-function readableMeter(): { meter: Meter; read: () => Record<string, number> } {
-  const callbacks = new Map<string, ObservableCallback>()
-  const create = (name: string): unknown => ({
-    addCallback: (callback: ObservableCallback) => void callbacks.set(name, callback),
-  })
-  const meter = { createObservableCounter: create, createObservableGauge: create } as unknown as Meter
-  const read = (): Record<string, number> => {
-    const values: Record<string, number> = {}
-    for (const [name, callback] of callbacks) {
-      void callback({
-        observe: (value, attributes) => {
-          const reason = attributes?.['reason']
-          values[typeof reason === 'string' ? `${name}/${reason}` : name] = value
-        },
-      })
-    }
-    return values
+/** A meter of OpenTelemetry's own SDK. `read` resolves to the values by name, with the reason of a loss behind it. */
+function readableMeter(): { meter: Meter; read: () => Promise<Record<string, unknown>> } {
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })
+  const provider = new MeterProvider({ readers: [reader] })
+  onTestFinished(() => provider.shutdown())
+  const read = async (): Promise<Record<string, unknown>> => {
+    const { resourceMetrics, errors } = await reader.collect()
+    expect(errors).toEqual([])
+    const metrics = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)
+    const points = metrics.flatMap(({ descriptor, dataPoints }) =>
+      dataPoints.map(({ attributes, value }) => {
+        const { reason } = attributes
+        return [typeof reason === 'string' ? `${descriptor.name}/${reason}` : descriptor.name, value]
+      }),
+    )
+    return Object.fromEntries(points)
   }
-  return { meter, read }
+  return { meter: provider.getMeter('agent'), read }
 }
 
 function valueOf(text: string, metric: string): number | undefined {
@@ -78,7 +83,7 @@ it('an unreachable log and a full spool show in depth, age and lost events, and 
   expect(valueOf(text, 'audit_producer_spool_bytes')).toBeGreaterThan(0.7 * 2 ** 20)
   const { recorded } = trail.stats()
   expect(valueOf(text, 'audit_producer_spool_events')).toBe(recorded - refused)
-  expect(read()).toMatchObject({
+  expect(await read()).toMatchObject({
     'audit_producer_events_lost_total/SPOOL_FULL': refused,
     audit_producer_events_recorded_total: recorded,
     audit_producer_connected: 0,
@@ -89,13 +94,13 @@ it('an unreachable log and a full spool show in depth, age and lost events, and 
   expect(problems.map(({ error }) => error.code)).toContain(trail.stats().lastError)
 
   rmSync(dataDir)
-  await expect.poll(() => read()['audit_producer_connected']).toBe(1)
+  await expect.poll(async () => (await read())['audit_producer_connected']).toBe(1)
   await trail.flush()
   await expect
     .poll(() => read())
     .toMatchObject({ audit_producer_spool_events: 0, audit_producer_spool_oldest_seconds: 0 })
   const after = trail.stats()
-  expect(read()).toMatchObject({
+  expect(await read()).toMatchObject({
     audit_producer_events_acked_total: after.recorded - refused,
     'audit_producer_events_lost_total/SPOOL_FULL': refused,
   })
