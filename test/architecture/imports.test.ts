@@ -28,6 +28,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     'zod',
   ],
   analytics: ['@agent-audit/schemas', '@clickhouse/client'],
+  detect: ['@agent-audit/analytics', '@agent-audit/schemas'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
