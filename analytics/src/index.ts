@@ -30,6 +30,7 @@ export {
   type RecordPosition,
 } from './queries/dead-letters.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
+export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'

@@ -8,7 +8,7 @@ import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { RecordPosition } from './dead-letters.ts'
-import { EVENT_COLUMNS, toEvent, type TrailEvent } from './session-trail.ts'
+import { AS_EVENT, bytesOf, EVENT_COLUMNS, type TrailEvent } from './session-trail.ts'
 
 /** Where a job stands: the next offset of each partition that it has read. Plain JSON, to be kept beside the job's results. */
 export type Cursor = readonly RecordPosition[]
@@ -30,8 +30,6 @@ const WINDOW = 65_536
 const PAGE_BYTES = 4 * 2 ** 20
 const FIRST_PAGE_EVENTS = 500
 const MAX_PAGE_EVENTS = 10_000
-/** What a value of a JavaScript object costs beside its text. */
-const VALUE_BYTES = 24
 
 const TABLES = [EVENTS_TABLE, SKIPPED_TABLE].map((table) => `{database:Identifier}.${table}`)
 const partitionsIn = (table: string): string => `
@@ -177,16 +175,4 @@ class ChangeReader implements Changes {
   #moveTo(position: RecordPosition): void {
     this.#positions.set(`${position.log_id}/${position.partition}`, position)
   }
-}
-
-const AS_EVENT = { parse: (row: unknown): TrailEvent => toEvent(row as Record<string, unknown>) }
-
-function bytesOf(event: TrailEvent): number {
-  let bytes = 0
-  for (const value of Object.values(event) as unknown[]) {
-    bytes += VALUE_BYTES
-    if (typeof value === 'string') bytes += value.length
-    else if (typeof value === 'object' && value !== null) bytes += JSON.stringify(value).length
-  }
-  return bytes
 }
