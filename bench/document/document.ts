@@ -7,8 +7,10 @@ import { describeConsumer } from './document-consumer.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
+import { describeQueries } from './document-queries.ts'
 import { describeScale } from './document-scale.ts'
 import type { Environment } from '../support/environment.ts'
+import { writeGrowthPlot } from './growth-plot.ts'
 import { newest, type Results } from '../support/results.ts'
 
 const FILE = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
@@ -30,6 +32,8 @@ export function writeDocument(): void {
   const completeness = newest('completeness')
   const outage = newest('outage')
   const scale = newest('scale')
+  const queries = newest('queries')
+  if (queries !== undefined) writeGrowthPlot(queries.part)
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -38,6 +42,7 @@ export function writeDocument(): void {
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
     ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
+    ...(queries === undefined ? [] : [describeQueries(queries.part), origin(queries)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })
