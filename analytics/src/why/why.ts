@@ -71,8 +71,7 @@ class Answer {
     const steps = new Steps(around.steps)
     const own = this.#asked.session_id.startsWith('trail:')
     const found = own ? undefined : findAction(this.#asked, steps)
-    const step = found?.step ?? steps.get(this.#asked.event_id)
-    if (step === undefined) throw new Error('the event is not among those of its session')
+    const step = found?.step ?? this.#asked
     const read = await this.#read(step, steps, found !== undefined)
     const action = found === undefined ? undefined : read.whole.get(step.event_id)
     const { session_id, user_id } = this.#asked
