@@ -35,5 +35,29 @@ export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
 export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
+export { why } from './why/why.ts'
+export type {
+  ApprovalFacts,
+  ApprovalWarning,
+  CallFacts,
+  Change,
+  Circumstances,
+  DataRead,
+  Decision,
+  EventRef,
+  Followed,
+  Reasoning,
+  SessionFacts,
+  Verdict,
+  Why,
+} from './why/answer.ts'
+export type { WhyLimits } from './why/read-session.ts'
 export type { TimeWindow } from './connection/sql.ts'
 export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export {
+  type ArgumentOrigin,
+  type InstructionMatch,
+  instructionsIn,
+  type ProvenanceEvent,
+  traceArguments,
+} from './provenance/provenance.ts'

@@ -10,6 +10,7 @@ import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
 import { addTrail } from './commands/trail.ts'
 import { addVerify } from './commands/verify.ts'
+import { addWhy } from './commands/why.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
@@ -78,7 +79,17 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addQuarantine, addSetup, addSpool])
+  for (const add of [
+    addTrail,
+    addSessions,
+    addAgents,
+    addVerify,
+    addDeadLetters,
+    addQuarantine,
+    addSetup,
+    addSpool,
+    addWhy,
+  ])
     add(program, terminal, exit)
   return program
 }

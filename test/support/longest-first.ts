@@ -29,6 +29,7 @@ const LONG = [
   'test/start/fleet.test.ts',
   'test/secured/https.test.ts',
   'test/secured/end-to-end.test.ts',
+  'test/cli/why.test.ts',
   'test/integration/registry.test.ts',
   'test/stack/clickhouse-server.test.ts',
   'test/cli/dead-letters.test.ts',
