@@ -36,3 +36,10 @@ export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin
 export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export type { TimeWindow } from './connection/sql.ts'
 export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export {
+  type ArgumentOrigin,
+  type InstructionMatch,
+  instructionsIn,
+  type ProvenanceEvent,
+  traceArguments,
+} from './provenance/provenance.ts'

@@ -1,0 +1,106 @@
+/**
+ * Passages of untrusted text that read like orders to an agent. A hint, no proof: "please pay by Friday" in a letter reads like
+ * one, an order in other words does not. No reason names a known attack: each is a form that orders to a model need.
+ * All patterns are bounded, so that the time is linear in the text.
+ */
+
+export interface InstructionMatch {
+  /** As it stands in the text. */
+  readonly quote: string
+  /** Where the quote begins: an index of the text. */
+  readonly at: number
+  readonly reason: string
+  /** Whether it is an order to do something, as letters of people hold it too, or speaks as only a text for a model does. */
+  readonly strength: 'order' | 'takeover'
+}
+
+/** Later passages of one text are not reported. */
+const MAX_MATCHES = 200
+const AROUND = 160
+
+/** Verbs of orders, in their plain form. */
+const ORDERS =
+  'accept|activate|add|amend|append|approve|arrange|assign|attach|authori[sz]e|block|book|buy|call|cancel|change|checkout|clear|click|close|collect|commit|complete|confirm|connect|contact|copy|create|deactivate|delete|deliver|deploy|deposit|destroy|disable|disclose|donate|download|drop|email|e-mail|enable|encode|enter|erase|execute|export|fetch|file|fill|find|follow|forward|gather|get|give|go|grant|hand|include|insert|install|invite|issue|kick|leak|list|load|log|look|mail|make|merge|message|modify|move|navigate|notify|obtain|open|order|output|overwrite|pay|perform|pick|place|post|print|provide|publish|purchase|push|put|query|read|rebook|redirect|refund|register|remit|remove|rename|repeat|replace|reply|report|request|reschedule|reserve|reset|respond|retrieve|return|reveal|revoke|run|save|say|schedule|search|select|sell|send|set|share|show|shut|sign|store|submit|subscribe|summari[sz]e|swap|switch|take|tell|terminate|text|transfer|transmit|turn|unblock|unlock|unsubscribe|update|upgrade|upload|use|visit|wire|withdraw|write'
+
+const START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c]\s{0,20})`
+const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
+
+const RULES: readonly { reason: string; strength: 'order' | 'takeover'; pattern: RegExp }[] = [
+  {
+    reason: 'sets earlier instructions aside',
+    strength: 'takeover',
+    pattern:
+      /\b(?:ignore|disregard|forget|override|overrule|bypass|skip|drop|discard|cancel|do\s{1,9}not\s{1,9}follow|stop\s{1,9}following)\b[^.!?]{0,40}?\b(?:instructions?|prompts?|rules?|guidelines|directives?|orders|commands?|(?:previous|prior|above|earlier|original|initial|current)\s{1,9}[a-z]{1,20})\b/gi,
+  },
+  {
+    reason: 'gives itself as the new instructions',
+    strength: 'takeover',
+    pattern:
+      /\b(?:new|updated|following|real|actual|next|urgent|additional|revised)\s{1,9}(?:system\s{1,9})?(?:instructions?|directives?|orders?|prompt)\b\s{0,9}(?::|are\b|is\b|override|supersede|take\b)|\b(?:adhere|comply|obey|conform)\b[^.!?]{0,30}\b(?:instructions?|directives?|orders?|commands?|following)\b/gi,
+  },
+  {
+    reason: 'has the form of a turn of the system or the user',
+    strength: 'takeover',
+    pattern:
+      /<\|?\s{0,5}\/?\s{0,5}(?:im_start|im_end|system|user|assistant|instructions?|inst|admin|prompt|command|directive|information|important|urgent|notice|alert|override|task|s)\s{0,5}\|?>|\[\/?(?:INST|SYSTEM|SYS|ADMIN|SYSTEM\s{1,5}MESSAGE)\]|<<\/?SYS>>|(?:#{2,6}|\[{1,3}|\({1,3}|={3,9}|-{3,9}|\*{2,3})\s{0,5}\(?\s{0,5}(?:system|user|admin|developer|assistant|instruction)s?(?:[\s_-]{1,3}(?:message|prompt|note|notice|instructions?|override|update|alert|command))?\s{0,5}[\])=:*-]|\bsystem[\s_-]{1,3}(?:message|prompt|override|instruction)s?\s{0,5}[:)\]]/gi,
+  },
+  {
+    reason: 'speaks to the model',
+    strength: 'takeover',
+    pattern:
+      /\b(?:you,\s{0,5}|dear\s{1,5}|hey\s{1,5}|hello\s{1,5}|hi\s{1,5}|attention,?\s{1,5}|note\s{1,5}(?:to|for)\s{1,5}(?:the\s{1,5}|any\s{1,5})?|message\s{1,5}(?:to|for)\s{1,5}(?:the\s{1,5}|any\s{1,5})?|if\s{1,5}you\s{1,5}are\s{1,5}an?\s{1,5}|you\s{1,5}are\s{1,5}an?\s{1,5})(?:helpful\s{1,5}|large\s{1,5})?(?:ai\b|a\.i\.|gpt|chatgpt|claude|gemini|llama|mistral|copilot|llm|language\s{1,5}model|(?:ai\s{1,5}|virtual\s{1,5})?assistant\b|(?:ai\s{1,5})?agents?\b|chat\s?bot|bot\b)/gi,
+  },
+  {
+    reason: 'claims to come from the user or an authority',
+    strength: 'takeover',
+    pattern:
+      /\b(?:message|note|instruction|order|request|command)s?\s{1,5}(?:is\s{1,5}|comes\s{1,5})?from\s{1,5}(?:me\b|your\s{1,5}(?:user|owner|developer|creator|admin|administrator|operator|principal|boss)|the\s{1,5}(?:user|owner|developer|system|admin|administrator|operator))|\bthe\s{1,5}user\s{1,5}(?:has\s{1,5})?(?:already\s{1,5})?(?:wants|asked|asks|authori[sz]ed|approved|consented|confirmed|requested)\b|\b(?:i\s{1,5}am|this\s{1,5}is)\s{1,5}(?:your|the)\s{1,5}(?:user|owner|developer|creator|admin|administrator|operator|system)\b/gi,
+  },
+  {
+    reason: 'puts itself before, after or in place of the task',
+    strength: 'takeover',
+    pattern:
+      /\b(?:before|prior\s{1,5}to|after|once|until|instead\s{1,5}of)\b[^.!?]{0,40}\b(?:continu(?:e|ing)|proceed(?:ing)?|solv(?:e|ing)|answer(?:ing)?|respond(?:ing)?|complet(?:e|ing)|finish(?:ing)?|do(?:ing)?|perform(?:ing)?|execut(?:e|ing)|carry(?:ing)?\s{1,5}out)\b[^.!?]{0,40}\b(?:tasks?|requests?|questions?|quer(?:y|ies)|instructions?|following|user|original)\b|\b(?:do|perform|execute|complete|carry\s{1,5}out)\s{1,5}(?:the\s{1,5})?following\b[^.!?]{0,20}\bfirst\b|\b(?:go\s{1,5}back|return|resume|continue)\b[^.!?]{0,30}\b(?:original|previous|initial|user'?s?|actual|main)\s{1,5}(?:task|request|question|instructions?)\b|\b(?:the\s{1,5})?task\s{1,5}(?:that\s{1,5})?i\s{1,5}gave\s{1,5}you\b/gi,
+  },
+  {
+    reason: 'asks to act without the user knowing',
+    strength: 'takeover',
+    pattern:
+      /\b(?:do\s{1,5}not|don'?t|never|without|avoid)\s{1,5}(?:tell|inform|mention|notify|alert|reveal|show|ask|telling|informing|mentioning|notifying|alerting|revealing|asking)(?:ing)?\b[^.!?]{0,30}\b(?:user|anyone|anybody|me|owner|human|confirmation|permission|approval|this|them)\b|\b(?:no|without)\s{1,5}(?:further\s{1,5}|any\s{1,5}|user\s{1,5})?(?:confirmation|approval|permission)\b/gi,
+  },
+  {
+    reason: 'orders an action',
+    strength: 'order',
+    pattern: new RegExp(`(?:${START}|${URGE})(?:${URGE}){0,2}(?:${ORDERS})\\b(?!\\s{0,3}[:=])`, 'gim'),
+  },
+]
+
+/** An escaped or folded line break, as YAML and JSON print it: blanked, so that indices stay those of the text. */
+const PRINTED_BREAK = /\\\r?\n[ \t]*\\?|\\[nrt]/g
+const INVISIBLE = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]/g
+
+/** Finds them, in the order of the text. Never throws, whatever the text holds. */
+export function instructionsIn(text: string): InstructionMatch[] {
+  const blanked = text
+    .replaceAll(PRINTED_BREAK, (found) => '\n'.padStart(found.length, ' '))
+    .replaceAll(INVISIBLE, ' ')
+    .replaceAll(/[‘’]/g, "'")
+  const found: InstructionMatch[] = []
+  for (const { reason, strength, pattern } of RULES) {
+    let matches = 0
+    for (const match of blanked.matchAll(pattern)) {
+      found.push({ ...quoteAt(text, blanked, match.index, match[0].length), reason, strength })
+      if (++matches === MAX_MATCHES) break
+    }
+  }
+  return found.toSorted((one, other) => one.at - other.at).slice(0, MAX_MATCHES)
+}
+
+/** From the match to the end of its sentence. */
+function quoteAt(text: string, blanked: string, at: number, length: number): { quote: string; at: number } {
+  const skipped = /^[\s"'.!?:;>)\]#*•-]*/.exec(blanked.slice(at, at + length))?.[0].length ?? 0
+  const start = skipped === length ? at : at + skipped
+  const rest = blanked.slice(at + length, at + length + AROUND)
+  const end = /[.!?](?=\s|["']|$)|\n\s*\n/.exec(rest)
+  return { quote: text.slice(start, at + length + (end === null ? rest.length : end.index + 1)), at: start }
+}

@@ -1,0 +1,150 @@
+/**
+ * Where the arguments of a tool call come from: each value with every earlier event that holds it. A value that no event holds
+ * was made by the model: by its knowledge, by arithmetic, or by putting a text into other words, which cannot be told here.
+ */
+import { heldTexts, leafPaths, type ProvenanceEvent, type Speaker } from './held-texts.ts'
+import { foldText, keysIn, kindOf, squeezeText, type ValueKind } from './normal-form.ts'
+
+export type { ProvenanceEvent } from './held-texts.ts'
+export { type InstructionMatch, instructionsIn } from './instructions.ts'
+
+/** One value of a call, and where it was seen before. */
+export interface ArgumentOrigin {
+  /** JSON path in tool_input, such as `$.recipients[0]`. */
+  readonly path: string
+  /** As the call has it; of a longer text also each address, account, link and passage inside it, with the same path. */
+  readonly value: string
+  readonly kind: ValueKind
+  /** In the order of `before`. Empty: no earlier event holds it. */
+  readonly origins: readonly {
+    readonly event_id: string
+    readonly where: Speaker
+    /** Of a tool's output. */
+    readonly tool_name: string | null
+  }[]
+}
+
+/** More values of one call are not traced. */
+const MAX_VALUES = 500
+/** A longer text is traced by its passages. */
+const LONG_TEXT = 120
+/** A passage is found by its first letters and digits: so many of them. */
+const PASSAGE_KEY = 80
+const MIN_PASSAGE = 16
+/** A text of fewer letters and digits is searched as whole words. */
+const SHORT_TEXT = 12
+const INSIDE: readonly ValueKind[] = ['email', 'iban', 'url']
+
+/**
+ * Traces every text and number of the call's tool_input.
+ * @param before - Earlier events of the session, in any order. Their texts are read once, also over many calls.
+ */
+export function traceArguments(call: ProvenanceEvent, before: readonly ProvenanceEvent[]): ArgumentOrigin[] {
+  const texts = before.filter((event) => event !== call).flatMap(readTexts)
+  const traced: ArgumentOrigin[] = []
+  for (const value of valuesOf(call.tool_input)) {
+    if (traced.length === MAX_VALUES) break
+    const { path, kind } = value
+    traced.push({ path, value: value.value, kind, origins: originsOf(value, texts) })
+  }
+  return traced
+}
+
+interface Value {
+  readonly path: string
+  readonly value: string
+  readonly kind: ValueKind
+}
+
+function* valuesOf(input: unknown): Generator<Value> {
+  for (const { path, leaf } of leafPaths(input)) {
+    const value = String(leaf)
+    const folded = foldText(value)
+    const kind = typeof leaf === 'number' ? 'number' : kindOf(folded)
+    if (folded.trim() === '') continue
+    if (kind !== 'text' || folded.length <= LONG_TEXT) yield { path, value, kind }
+    if (kind !== 'text') continue
+    for (const inner of INSIDE) {
+      for (const key of new Set(keysIn(folded, inner))) {
+        if (inner !== 'url' || kindOf(key) === 'url' || folded.includes(`://${key}`))
+          yield { path, value: key, kind: inner }
+      }
+    }
+    if (folded.length <= LONG_TEXT && !value.includes('\n')) continue
+    for (const passage of value.split(/\n|(?<=[.!?;]) /)) {
+      if (passage.length >= MIN_PASSAGE) yield { path, value: passage.trim(), kind: 'text' }
+    }
+  }
+}
+
+/** One text of an event; what a search needs of it is made at the first need. */
+class SearchedText {
+  readonly event: ProvenanceEvent
+  readonly where: Speaker
+  readonly #folded: string
+  #squeezed: string | undefined
+  readonly #keys: Map<ValueKind, Set<string>> = new Map<ValueKind, Set<string>>()
+
+  constructor(event: ProvenanceEvent, where: Speaker, text: string) {
+    this.event = event
+    this.where = where
+    this.#folded = foldText(text)
+  }
+
+  holds({ value, kind }: Value): boolean {
+    const folded = foldText(value).trim()
+    if (kind === 'id') return this.#hasWord(folded)
+    if (kind !== 'text') return wantedKeys(folded, kind).some((key) => this.#keysOf(kind).has(key))
+    const squeezed = squeezeText(folded)
+    if (squeezed.length < SHORT_TEXT) return this.#hasWord(folded)
+    this.#squeezed ??= squeezeText(this.#folded)
+    return this.#squeezed.includes(squeezed.slice(0, PASSAGE_KEY))
+  }
+
+  #keysOf(kind: ValueKind): Set<string> {
+    const known = this.#keys.get(kind) ?? new Set(keysIn(this.#folded, kind))
+    this.#keys.set(kind, known)
+    return known
+  }
+
+  #hasWord(word: string): boolean {
+    for (let at = this.#folded.indexOf(word); at >= 0; at = this.#folded.indexOf(word, at + 1)) {
+      if (!isWordCharacter(this.#folded[at - 1]) && !isWordCharacter(this.#folded[at + word.length])) return true
+    }
+    return false
+  }
+}
+
+function isWordCharacter(character: string | undefined): boolean {
+  return character !== undefined && /[\p{L}\p{N}_]/u.test(character)
+}
+
+/** A date with its time is also found as the date alone, or without its year. */
+function wantedKeys(folded: string, kind: ValueKind): string[] {
+  const keys = [...keysIn(folded, kind)]
+  if (kind === 'number') return [String(Number(folded)), ...keys]
+  return kind === 'date' ? [...keys, ...keys.map((key) => key.slice(key.indexOf('-'), 10))] : keys
+}
+
+const READ = new WeakMap<ProvenanceEvent, readonly SearchedText[]>()
+
+function readTexts(event: ProvenanceEvent): readonly SearchedText[] {
+  const texts = READ.get(event) ?? heldTexts(event).map(({ where, text }) => new SearchedText(event, where, text))
+  READ.set(event, texts)
+  return texts
+}
+
+function originsOf(value: Value, texts: readonly SearchedText[]): ArgumentOrigin['origins'] {
+  const found = texts.filter((text) => text.holds(value))
+  // The model is given what a tool returned: the result itself is the origin, not the message that repeats it.
+  const returned = found.some(({ event }) => event.event_type === 'tool_result')
+  const seen = new Set<string>()
+  return found
+    .filter(({ event, where }) => where !== 'tool_output' || event.event_type === 'tool_result' || !returned)
+    .filter(({ event, where }) => !seen.has(`${event.event_id} ${where}`) && seen.add(`${event.event_id} ${where}`))
+    .map(({ event, where }) => ({
+      event_id: event.event_id,
+      where,
+      tool_name: where === 'tool_output' ? event.tool_name : null,
+    }))
+}
