@@ -6,7 +6,16 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { type Session, SESSION_FIELDS, type SessionEvent } from '@agent-audit/detect'
+import { DETECTORS, type Session, SESSION_FIELDS, type SessionDetector, type SessionEvent } from '@agent-audit/detect'
+
+export const injectionFollowed: SessionDetector = detectorNamed('injection.followed')
+export const injectionRead: SessionDetector = detectorNamed('injection.read')
+
+function detectorNamed(name: string): SessionDetector {
+  const detector = DETECTORS.find((each) => each.name === name)
+  if (detector?.unit !== 'session') throw new Error(`no detector of sessions is named ${name}`)
+  return detector
+}
 
 interface ChatCall {
   readonly id: string
@@ -24,7 +33,8 @@ export interface Chat {
   readonly agent: string
   readonly messages: readonly ChatMessage[]
 }
-/** What the recording says beyond the messages: `injected_action_indices` and such. */
+/** What is known of an attacked run: a line of `labels.jsonl`. */
+
 export interface Label {
   readonly session: string
   readonly suite: string
@@ -34,7 +44,6 @@ export interface Label {
   readonly attack: string | null
   readonly pair: string | null
   readonly marks: readonly string[]
-  readonly injected_action_indices: readonly number[]
 }
 
 /** A file of sessions, one a line, gzip. */
