@@ -43,9 +43,11 @@ function toRun(recorded: Session, label: Label): Run {
   return { ...label, recorded, score, read: injectionRead.find(recorded, injectionRead.thresholds).length > 0 }
 }
 
+/** The bound that is shipped. */
+const shipped: Flag = ({ score }) => score >= (injectionFollowed.thresholds['score'] ?? 1)
+
 function section(runs: readonly Run[], seed: number): Section {
   const splits = splitsOf(runs, seed)
-  const shipped: Flag = ({ score }) => score >= (injectionFollowed.thresholds['score'] ?? 1)
   return {
     title: 'Injected instructions: followed, and read only',
     text: [
