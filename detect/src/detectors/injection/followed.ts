@@ -73,15 +73,10 @@ function* suspectsOf(session: Session, passages: readonly Passage[]): Generator<
     const consequence = consequenceOf(event, traceArguments(event, []))
     if (consequence === undefined) continue
     request ??= requestOf(spoken)
-    yield {
-      call: event,
-      position,
-      consequence,
-      request,
-      asked: askedValues(event, prompts),
-      rest,
-      spoken: spoken.at(-1),
-    }
+    let other: ReadonlySet<string> | undefined
+    const elsewhere = (): ReadonlySet<string> => (other ??= valuesIn(event, rest))
+    const asked = askedValues(event, prompts)
+    yield { call: event, position, consequence, request, asked, elsewhere, spoken: spoken.at(-1) }
   }
 }
 
@@ -91,6 +86,12 @@ function askedValues(call: SessionEvent, prompts: readonly ProvenanceEvent[]): S
     ...value,
     origins: value.origins.filter(({ where }) => where === 'user' || where === 'system_prompt'),
   }))
+}
+
+/** The values of a call that these outputs hold, as `<path> <value>`. */
+function valuesIn(call: SessionEvent, outputs: readonly ProvenanceEvent[]): ReadonlySet<string> {
+  const held = traceArguments(call, outputs).filter(({ origins }) => origins.length > 0)
+  return new Set(held.map(({ path, value }) => `${path} ${value}`))
 }
 
 function withoutPassages(event: SessionEvent, passages: readonly Passage[]): ProvenanceEvent {

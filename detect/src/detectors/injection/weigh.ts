@@ -2,7 +2,7 @@
  * Weighs one call against one passage in three parts: does a value of the call come from the passage, does the passage read
  * like an order to a model, and is the call out of what the user asked for. Each part is a number and its signals.
  */
-import { type ArgumentOrigin, type ProvenanceEvent, traceArguments } from '@agent-audit/analytics'
+import { type ArgumentOrigin, traceArguments } from '@agent-audit/analytics'
 import type { SessionEvent, Signal } from '../../detector.ts'
 import { kindsOfTool, namesThing, stemsOf } from './actions.ts'
 import type { Passage } from './passages.ts'
@@ -42,8 +42,8 @@ export interface SuspectCall {
   readonly request: Request
   /** The values of the call, with the messages of the user and prompts that hold them. */
   readonly asked: readonly ArgumentOrigin[]
-  /** The outputs of tools before the call, without their passages. */
-  readonly rest: readonly ProvenanceEvent[]
+  /** The values of the call that outputs of tools hold outside all passages, as `<path> <value>`. */
+  readonly elsewhere: () => ReadonlySet<string>
   /** What the user said last. */
   readonly spoken: SessionEvent | undefined
 }
@@ -87,7 +87,7 @@ export function weigh(suspect: SuspectCall, passage: Passage, thresholds: Follow
 const ADDRESS = /[\w.+-]{1,64}@[\w-]{1,63}\.\w|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|https?:\/\/|\bwww\./
 
 function provenanceOf(
-  { call, asked, rest }: SuspectCall,
+  { call, asked, elsewhere }: SuspectCall,
   passage: Passage,
   thresholds: FollowedThresholds,
 ): Part & { readonly values: number } {
@@ -97,10 +97,9 @@ function provenanceOf(
   const astray = addresses.length > 0 && !addresses.some(isHeld) && ADDRESS.test(passage.text)
   if (astray) return { weight: 0, values: 0, signals: [] }
   const injected = held.filter((value, index) => isHeld(value) && asked[index]?.origins.length === 0)
-  const other = injected.some(isAddress) ? traceArguments(call, rest).filter(isHeld) : []
   const weights = injected.map((value) => {
-    const elsewhere = other.some(({ path, value: same }) => path === value.path && same === value.value)
-    return weightOf(value, elsewhere, thresholds)
+    const other = isAddress(value) && elsewhere().has(`${value.path} ${value.value}`)
+    return weightOf(value, other, thresholds)
   })
   const named =
     [...kindsOfTool(call.tool_name)].some((kind) => passage.kinds.has(kind)) &&
