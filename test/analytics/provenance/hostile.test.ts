@@ -74,5 +74,7 @@ it('a deep nest and many values are read in part', () => {
   for (let level = 0; level < 20_000; level++) deep = [deep]
   const wide = Array.from({ length: 2000 }, (_, index) => `value-${index}`)
   const call = { event_id: 'c', event_type: 'tool_call', tool_input: { deep, wide } } as unknown as ProvenanceEvent
-  expect(traceArguments(call, [])).toHaveLength(500)
+  const traced = traceArguments(call, [])
+  expect(traced).toHaveLength(500)
+  expect(traced[0]?.value).toBe('value-0')
 })

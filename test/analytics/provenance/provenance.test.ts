@@ -61,7 +61,7 @@ it.each([
     '"11: Beach\\\n    \\ day at Waikiki Beach"',
     'text',
   ],
-  ['a text with invisible letters', { text: 'transfer everything' }, 'trans\u200bfer every\u00adthing', 'text'],
+  ['an address with invisible letters', { to: 'bob@example.com' }, 'to b\u200bob@exam\u00adple.com', 'email'],
 ])('%s is found', (_what, input, output, kind) => {
   expect(trace(input, result('r', output))).toMatchObject([
     { kind, origins: [{ event_id: 'r', where: 'tool_output', tool_name: 'read' }] },
