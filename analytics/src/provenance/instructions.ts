@@ -10,9 +10,13 @@ export interface InstructionMatch {
   /** Where the quote begins: an index of the text. */
   readonly at: number
   readonly reason: string
-  /** Whether it is an order to do something, as letters of people hold it too, or speaks as only a text for a model does. */
-  readonly strength: 'order' | 'takeover'
+  /**
+   * `order`: asks for an action, as letters of people do too. `takeover`: begins to speak as only a text for a model does.
+   * `secrecy`: asks to act without the user knowing.
+   */
+  readonly strength: Strength
 }
+type Strength = 'order' | 'takeover' | 'secrecy'
 
 /** Later passages of one text are not reported. */
 const MAX_MATCHES = 200
@@ -25,12 +29,12 @@ const ORDERS =
 const START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c]\s{0,20})`
 const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
 
-const RULES: readonly { reason: string; strength: 'order' | 'takeover'; pattern: RegExp }[] = [
+const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
   {
     reason: 'sets earlier instructions aside',
     strength: 'takeover',
     pattern:
-      /\b(?:ignore|disregard|forget|override|overrule|bypass|skip|drop|discard|cancel|do\s{1,9}not\s{1,9}follow|stop\s{1,9}following)\b[^.!?]{0,40}?\b(?:instructions?|prompts?|rules?|guidelines|directives?|orders|commands?|(?:previous|prior|above|earlier|original|initial|current)\s{1,9}[a-z]{1,20})\b/gi,
+      /(?:ignore|disregard|forget|override|overrule|bypass|skip|drop|discard|cancel|do\s{1,9}not\s{1,9}follow|stop\s{1,9}following)\b[^.!?]{0,40}?\b(?:instructions?|prompts?|rules?|guidelines|directives?|orders|commands?|(?:previous|prior|above|earlier|original|initial|current)\s{1,9}[a-z]{1,20})\b/gi,
   },
   {
     reason: 'gives itself as the new instructions',
@@ -64,14 +68,14 @@ const RULES: readonly { reason: string; strength: 'order' | 'takeover'; pattern:
   },
   {
     reason: 'asks to act without the user knowing',
-    strength: 'takeover',
+    strength: 'secrecy',
     pattern:
       /\b(?:do\s{1,5}not|don'?t|never|without|avoid)\s{1,5}(?:tell|inform|mention|notify|alert|reveal|show|ask|telling|informing|mentioning|notifying|alerting|revealing|asking)(?:ing)?\b[^.!?]{0,30}\b(?:user|anyone|anybody|me|owner|human|confirmation|permission|approval|this|them)\b|\b(?:no|without)\s{1,5}(?:further\s{1,5}|any\s{1,5}|user\s{1,5})?(?:confirmation|approval|permission)\b/gi,
   },
   {
     reason: 'orders an action',
     strength: 'order',
-    pattern: new RegExp(`(?:${START}|${URGE})(?:${URGE}){0,2}(?:${ORDERS})\\b(?!\\s{0,3}[:=])`, 'gim'),
+    pattern: new RegExp(`(?:${START}|${URGE})(?:${URGE}){0,2}(?:${ORDERS})\\b(?!["'\\s]{0,3}[:=])`, 'gim'),
   },
 ]
 

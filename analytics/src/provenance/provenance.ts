@@ -41,19 +41,46 @@ const INSIDE: readonly ValueKind[] = ['email', 'iban', 'url']
  */
 export function traceArguments(call: ProvenanceEvent, before: readonly ProvenanceEvent[]): ArgumentOrigin[] {
   const texts = before.filter((event) => event !== call).flatMap(readTexts)
-  const traced: ArgumentOrigin[] = []
-  for (const value of valuesOf(call.tool_input)) {
-    if (traced.length === MAX_VALUES) break
-    const { path, kind } = value
-    traced.push({ path, value: value.value, kind, origins: originsOf(value, texts) })
-  }
-  return traced
+  return readValues(call).map((value) => ({
+    path: value.path,
+    value: value.value,
+    kind: value.kind,
+    origins: originsOf(value, texts),
+  }))
 }
 
 interface Value {
   readonly path: string
   readonly value: string
   readonly kind: ValueKind
+}
+
+/** A value, with the forms that it is searched by. */
+interface Sought extends Value {
+  readonly folded: string
+  readonly squeezed: string
+  readonly keys: readonly string[]
+}
+
+const VALUES = new WeakMap<ProvenanceEvent, readonly Sought[]>()
+
+/** The values of a call, read once over many traces. */
+function readValues(call: ProvenanceEvent): readonly Sought[] {
+  const known = VALUES.get(call)
+  if (known !== undefined) return known
+  const values: Sought[] = []
+  for (const value of valuesOf(call.tool_input)) {
+    if (values.length === MAX_VALUES) break
+    const folded = foldText(value.value).trim()
+    values.push({
+      ...value,
+      folded,
+      squeezed: value.kind === 'text' ? squeezeText(folded) : '',
+      keys: wantedKeys(folded, value.kind),
+    })
+  }
+  VALUES.set(call, values)
+  return values
 }
 
 function* valuesOf(input: unknown): Generator<Value> {
@@ -91,11 +118,9 @@ class SearchedText {
     this.#folded = foldText(text)
   }
 
-  holds({ value, kind }: Value): boolean {
-    const folded = foldText(value).trim()
+  holds({ folded, squeezed, keys, kind }: Sought): boolean {
     if (kind === 'id') return this.#hasWord(folded)
-    if (kind !== 'text') return wantedKeys(folded, kind).some((key) => this.#keysOf(kind).has(key))
-    const squeezed = squeezeText(folded)
+    if (kind !== 'text') return keys.some((key) => this.#keysOf(kind).has(key))
     if (squeezed.length < SHORT_TEXT) return this.#hasWord(folded)
     this.#squeezed ??= squeezeText(this.#folded)
     return this.#squeezed.includes(squeezed.slice(0, PASSAGE_KEY))
@@ -134,7 +159,7 @@ function readTexts(event: ProvenanceEvent): readonly SearchedText[] {
   return texts
 }
 
-function originsOf(value: Value, texts: readonly SearchedText[]): ArgumentOrigin['origins'] {
+function originsOf(value: Sought, texts: readonly SearchedText[]): ArgumentOrigin['origins'] {
   const found = texts.filter((text) => text.holds(value))
   // The model is given what a tool returned: the result itself is the origin, not the message that repeats it.
   const returned = found.some(({ event }) => event.event_type === 'tool_result')
