@@ -1,4 +1,5 @@
 /** The detectors that come with the trail. */
 import type { Detector } from '../detector.ts'
+import { CONDUCT_DETECTORS } from './conduct/conduct.ts'
 
-export const DETECTORS: readonly Detector[] = []
+export const DETECTORS: readonly Detector[] = [...CONDUCT_DETECTORS]
