@@ -75,12 +75,12 @@ function report(all: readonly Configuration[]): Section {
 
 type Flag = (one: Configuration) => ReadonlySet<string>
 
-function bySource(all: readonly Configuration[], rule: Flag, everything: Flag): (readonly (string | number)[])[] {
+function bySource(all: readonly Configuration[], rule: Flag, flagAll: Flag): (readonly (string | number)[])[] {
   const groups = Map.groupBy(all, ({ source }) => source.split('_')[0] ?? source)
   return [...groups].map(([source, group]) => [
     source,
     round(scoreOf(group, rule).f1),
-    round(scoreOf(group, everything).f1),
+    round(scoreOf(group, flagAll).f1),
   ])
 }
 
