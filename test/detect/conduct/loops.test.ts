@@ -44,6 +44,7 @@ describe('no loop is', () => {
       'polling until a job is done',
       [...times(12, (): Line => ['status', { job: 1 }, '{"state":"running"}']), ['status', { job: 1 }, 'done']],
     ],
+    ['looking for mail until it comes', [...times(6, (): Line => ['inbox', {}, '[]']), ['inbox', {}, '[1]']]],
     ['polling whose job is still under way', times(12, () => ['status', { job: 1 }, 'pending'])],
     ['polling whose results change', times(9, (i) => ['status', { job: 1 }, `at ${i * 10} %`])],
     ['paging', times(20, (page) => ['list', { page }, `page ${page}`])],
