@@ -14,3 +14,14 @@ export {
   type Thresholds,
 } from './detector.ts'
 export { DETECTORS } from './detectors/detectors.ts'
+export {
+  DECISIVE_STEP_RULES,
+  DECISIVE_STEP_WEIGHTS,
+  type RankedStep,
+  rankDecisiveSteps,
+  rankSteps,
+  type Rule,
+  rulesOf,
+  type RuleWeights,
+  type RunStep,
+} from './hints/decisive-steps.ts'

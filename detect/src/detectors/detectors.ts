@@ -1,5 +1,6 @@
 /** The detectors that come with the trail. */
 import type { Detector } from '../detector.ts'
+import { CONDUCT_DETECTORS } from './conduct/conduct.ts'
 import { INJECTION_DETECTORS } from './injection/injection.ts'
 
-export const DETECTORS: readonly Detector[] = [...INJECTION_DETECTORS]
+export const DETECTORS: readonly Detector[] = [...CONDUCT_DETECTORS, ...INJECTION_DETECTORS]

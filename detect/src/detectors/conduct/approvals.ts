@@ -1,0 +1,138 @@
+/** Approval bypass: actions that ran without a valid approval, or whose approval proves nothing. */
+import type { Finding, Session, SessionDetector, SessionEvent } from '../../detector.ts'
+import { bypasses, type Fault, ofType, textOf } from './approval-record.ts'
+import { callsOf, isExecuted } from './calls.ts'
+
+const SOURCE = 'Own rules, from what the guard records (docs/guard.md, docs/adr/0019, 0027 and 0038). No statistics.'
+
+const SAYS: Readonly<Record<Fault, string>> = {
+  without_approval: 'ran without the approval that it requires',
+  not_on_record: 'ran under an approval whose decision is not on record',
+  after_rejection: 'ran although its approval was rejected',
+  after_expiry: 'ran after its approval had expired',
+  other_arguments: 'ran with other arguments than the approved ones',
+  other_tool: 'ran under an approval for another tool',
+  used_again: 'ran a second time under one approval',
+}
+
+const bypass: SessionDetector<{ grace_ms: number }> = {
+  name: 'approval.bypass',
+  version: 1,
+  unit: 'session',
+  finds: 'A call that needs an approval ran without a valid one.',
+  method:
+    'Each call that was allowed, has requires_approval or an approval_id, and has no blocked result, is held against the decision that it names: on record, approved, not rejected since, for this tool and this digest of arguments, not past expires_at of its request by more than grace_ms, and used once. A call under an override is held against the human_intervention in the same way. A call without requires_approval is reported where exactly its action was asked for in the session and not approved. A decision that arrives later than its call (a spool) is reported as not on record until then, so that fault has a lower score.',
+  source: SOURCE,
+  thresholds: { grace_ms: 2000 },
+  candidates: `countIf(event_type = 'tool_call' AND outcome = 'allowed' AND (requires_approval OR approval_id IS NOT NULL)) > 0
+    OR (countIf(event_type = 'approval_request') > 0 AND countIf(event_type = 'tool_call' AND outcome = 'allowed') > 0)
+    OR countIf(event_type = 'human_intervention' AND arguments_sha256 IS NOT NULL) > 0`,
+  find: (session, { grace_ms }) =>
+    bypasses(session, grace_ms).map(({ fault, call, shown }) => ({
+      cause: `${session.session_id}/${call.event_id}`,
+      severity: fault === 'not_on_record' ? 'high' : 'critical',
+      summary: `${call.tool_name ?? 'a tool'} ${SAYS[fault]}`,
+      score: fault === 'not_on_record' ? 0.7 : 0.99,
+      agent_id: session.agent_id,
+      session_id: session.session_id,
+      signals: [
+        { name: 'fault', value: fault, event_id: call.event_id },
+        {
+          name: 'arguments_sha256',
+          value: call.arguments_sha256 ?? '',
+          expected: shown[0]?.arguments_sha256 ?? undefined,
+        },
+      ],
+      evidence: [call.event_id, ...shown.map(({ event_id }) => event_id)],
+    })),
+}
+
+/** Decisions and overrides that let an action run, and the calls that ran under them. */
+function granting(session: Session): SessionEvent[] {
+  const ran = callsOf(session).filter(isExecuted)
+  const under = ran.filter(({ call }) => call.approver_id !== null).map(({ call }) => call)
+  return [
+    ...ofType(session, 'approval_decision').filter(({ approval_status }) => approval_status === 'approved'),
+    ...ofType(session, 'human_intervention').filter(
+      ({ outcome, tool_name }) => outcome === 'allowed' && tool_name !== null,
+    ),
+    ...under,
+  ]
+}
+
+interface Weak {
+  readonly severity: Finding['severity']
+  readonly says: string
+  readonly signal: string
+}
+
+/** One finding for an approval, however many events carry it. */
+function weakApprovals(session: Session, isWeak: (event: SessionEvent) => Weak | undefined): Finding[] {
+  const byApproval = Map.groupBy(
+    granting(session).filter((event) => isWeak(event) !== undefined),
+    (event) => event.approval_id ?? (event.event_type === 'tool_call' ? event.parent_event_id : null) ?? event.event_id,
+  )
+  return [...byApproval].map(([approval, events]) => {
+    const [first] = events as [SessionEvent]
+    const { severity, says, signal } = isWeak(first) as Weak
+    return {
+      cause: `${session.session_id}/${approval}`,
+      severity,
+      summary: `${first.tool_name ?? 'An action'} was approved by ${first.approver_id ?? 'an unnamed approver'}, ${says}`,
+      score: 0.95,
+      agent_id: session.agent_id,
+      session_id: session.session_id,
+      signals: [{ name: signal, value: first.approver_id ?? '', event_id: first.event_id }],
+      evidence: events.slice(0, 100).map(({ event_id }) => event_id),
+    }
+  })
+}
+
+/** As the producer compares ids: spaces and case aside. A marker of redaction names no person. */
+function plain(id: string | null): string | undefined {
+  const text = id?.normalize('NFKC').trim().toLowerCase()
+  return text === undefined || text === '' || text.includes('[redacted') ? undefined : text
+}
+
+const self: SessionDetector = {
+  name: 'approval.self',
+  version: 1,
+  unit: 'session',
+  finds: 'The approver is the agent that asked, or the user or principal that it acts for.',
+  method:
+    'Compares the approver of each approved decision, override and executed call with agent_id, the user_ids of the session and on_behalf_of, spaces and case aside. Approvals that the producer marks as self_approval, because the operator allows them, are of low severity. Refused attempts are not reported.',
+  source: SOURCE,
+  thresholds: {},
+  candidates: `countIf(approver_id IS NOT NULL) > 0`,
+  find: (session) => {
+    const users = session.events.map(({ user_id }) => plain(user_id))
+    const own = new Set([plain(session.agent_id), ...users].filter((id) => id !== undefined))
+    return weakApprovals(session, ({ approver_id, on_behalf_of, approval }) => {
+      const allowed = (approval as { self_approval?: unknown } | null)?.self_approval === true
+      const approver = plain(approver_id)
+      const isSelf = approver !== undefined && (own.has(approver) || approver === plain(on_behalf_of))
+      if (!allowed && !isSelf) return undefined
+      const says = `the one that asks${allowed ? ', which the trail allows' : ''}`
+      return { severity: allowed ? 'low' : 'critical', says, signal: 'approver_asked' }
+    })
+  },
+}
+
+const identity: SessionDetector = {
+  name: 'approval.no_identity_source',
+  version: 1,
+  unit: 'session',
+  finds: 'An approval does not say where its approver was authenticated, or names none.',
+  method:
+    'Each approved decision, override and call that ran under one needs approver_id and approval.identity_source, not blank. The producer demands both: without them the record comes from other code, or from a version 1 producer.',
+  source: SOURCE,
+  thresholds: {},
+  candidates: `countIf(approver_id IS NOT NULL OR approval_status = 'approved') > 0`,
+  find: (session) =>
+    weakApprovals(session, ({ approver_id, approval }) => {
+      if (approver_id?.trim() && textOf(approval, 'identity_source').trim() !== '') return undefined
+      return { severity: 'medium', says: 'and nothing says where that identity was authenticated', signal: 'approver' }
+    }),
+}
+
+export const APPROVAL_DETECTORS: readonly SessionDetector[] = [bypass, self, identity]

