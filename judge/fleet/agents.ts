@@ -56,12 +56,12 @@ export function makeAgent(index: number, born: Date, random: Random): Agent {
     agent_id: `${random.pick(JOBS)}-${index.toString().padStart(3, '0')}`,
     season,
     zone: random.pick(ZONES),
-    sessionsPerDay: Math.min(150, Math.max(6, random.logNormal(28, 0.7))),
+    sessionsPerDay: random.next() < 0.3 ? random.between(45, 80) : random.between(14, 32),
     monday: random.next() < 0.2 ? 2 : random.between(1, 1.3),
     growth: random.between(-0.03, 0.1),
     hourShape: random.between(4, 20),
     dayShape: random.between(15, 60),
-    stepSigma: random.between(0.5, 0.9),
+    stepSigma: random.between(0.5, 0.8),
     born,
     base: makeBehaviour(random),
     changes: [],
@@ -77,7 +77,7 @@ function makeBehaviour(random: Random): Behaviour {
     .slice(0, 4 + Math.floor(random.next() * 4))
   return {
     rate: 1,
-    steps: random.between(1.5, 3),
+    steps: random.between(1, 2),
     agent_version: `1.${Math.floor(random.next() * 9)}.0`,
     model_id,
     system_prompt: `You are agent ${random.hex(6)}.`,

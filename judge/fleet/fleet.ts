@@ -5,16 +5,16 @@
  */
 import { makeAgent } from './agents.ts'
 import { type Agent, DAY_MS, type FleetEvent } from './model.ts'
-import { seededRandom } from './random.ts'
+import { type Random, seededRandom } from './random.ts'
 import { eventsOfAgent } from './sessions.ts'
 
 export interface FleetOptions {
   readonly seed: number
   /** @defaultValue 80 */
   readonly agents?: number | undefined
-  /** Midnight of a Monday. @defaultValue 2026-09-21, so that daylight saving time ends before the judged week */
+  /** Midnight of a Monday. @defaultValue 2026-09-28, so that daylight saving time ends before the judged week */
   readonly from?: Date | undefined
-  /** @defaultValue 6: five of history, one that is judged */
+  /** @defaultValue 5: four of history, one that is judged */
   readonly weeks?: number | undefined
 }
 
@@ -29,6 +29,8 @@ export interface Fleet {
   readonly sessions: FleetEvent[][]
   /** An agent that no scenario has taken yet. @throws Error if no agent is left that fits */
   take(fits?: (agent: Agent) => boolean): Agent
+  /** The source that the agent's events are drawn from. */
+  randomOf(agent: Agent): Random
   /** All events, in order of the log. */
   events(): FleetEvent[]
 }
@@ -36,8 +38,8 @@ export interface Fleet {
 export function makeFleet({
   seed,
   agents: count = 80,
-  from = new Date('2026-09-21T00:00:00Z'),
-  weeks = 6,
+  from = new Date('2026-09-28T00:00:00Z'),
+  weeks = 5,
 }: FleetOptions): Fleet {
   const random = seededRandom(seed)
   const until = new Date(from.getTime() + weeks * 7 * DAY_MS)
@@ -57,6 +59,7 @@ export function makeFleet({
       free.delete(agent)
       return agent
     },
+    randomOf: (agent) => random.fork(agent.agent_id),
     events() {
       const ofAgents = agents.flatMap((agent) => eventsOfAgent(agent, { until, random: random.fork(agent.agent_id) }))
       const events = [...ofAgents, ...sessions.flat()]

@@ -1,5 +1,5 @@
 /** What a scenario is: one anomaly, or a change that only looks like one, put into a made fleet. */
-import type { Thresholds } from '@agent-audit/detect'
+import type { Finding, Thresholds } from '@agent-audit/detect'
 import type { Fleet } from './fleet.ts'
 import type { Random } from './random.ts'
 
@@ -13,6 +13,8 @@ export interface Truth {
   readonly until?: Date | undefined
   /** Thresholds of the detector for this agent alone, such as its budget. */
   readonly thresholds?: Thresholds | undefined
+  /** What the finding has to say beside, such as the change that it names. */
+  readonly says?: ((finding: Finding) => boolean) | undefined
 }
 
 export interface Scenario {

@@ -9,7 +9,7 @@ export interface FleetServer {
   readonly database: string
 }
 
-const BATCH = 50_000
+const BATCH = 10_000
 const PARTITIONS = 4
 const LOG_ID = 'fleet001'
 /** Columns that JSON gives in another form. */
@@ -32,7 +32,11 @@ export async function storeFleet(server: FleetServer, events: readonly FleetEven
   }
   for (let from = 0; from < events.length; from += BATCH) {
     const rows = events.slice(from, from + BATCH).map((event) => rowOf(event, count))
-    await insert(server, rows)
+    await insert(server, rows).catch((error: unknown) => {
+      // The server closes an idle connection. A block that it has got already is not stored twice: it knows its last blocks.
+      if (!(error instanceof TypeError)) throw error
+      return insert(server, rows)
+    })
   }
 }
 
