@@ -7,6 +7,8 @@ export {
   type RowSchema,
 } from './connection/clickhouse.ts'
 export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
+export { finalEnd, type LogRange, type StoredPartition, storedPartitions } from './queries/log-ranges.ts'
+export { withoutQuarantined } from './connection/quarantine.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
@@ -33,6 +35,13 @@ export { migrate, type MigrationReport } from './admin/migrate.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
-export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
+export { checkGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export type { TimeWindow } from './connection/sql.ts'
-export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export {
+  columnsOf,
+  sessionEvents,
+  sessionTrail,
+  toEvent,
+  type TrailEvent,
+  type TrailField,
+} from './queries/session-trail.ts'
