@@ -182,4 +182,5 @@ export interface QueryDetector<Row = never, T extends Thresholds = Thresholds> e
   find(rows: readonly Row[], thresholds: T, window: QueryWindow): Finding[]
 }
 
-export type Detector = SessionDetector | QueryDetector
+/** Any detector: each query detector reads rows of its own. */
+export type Detector = SessionDetector | (Omit<QueryDetector, 'schema'> & { readonly schema: RowSchema<unknown> })

@@ -14,3 +14,9 @@ export {
   type Thresholds,
 } from './detector.ts'
 export { DETECTORS } from './detectors/detectors.ts'
+export { Engine, type EngineOptions, type Judged } from './engine/engine.ts'
+export { DECIDING_AGENT, type DecisionType, type FindingState, STATES, type Subject } from './findings/decisions.ts'
+export { findingId } from './findings/finding-id.ts'
+export { findings, type FindingsOptions, type StoredFinding } from './findings/read-findings.ts'
+export { joined, loadDetectors, readThresholds } from './own-detectors.ts'
+export { watch, type WatchOptions } from './engine/watch.ts'
