@@ -91,16 +91,7 @@ function thresholdIssues(given: unknown, detectors: readonly Detector[]): { path
   return Object.entries(given).flatMap(([name, values]) => {
     const detector = detectors.find((each) => each.name === name)
     if (detector === undefined) {
-      return [
-        {
-          path: name,
-          expected: noSuch(
-            'detector',
-            name,
-            detectors.map((each) => each.name),
-          ),
-        },
-      ]
+      return [{ path: name, expected: noSuchDetector(name, detectors) }]
     }
     if (!isObject(values)) return [{ path: name, expected: 'expected an object of thresholds' }]
     const known = Object.keys(detector.thresholds)
@@ -110,6 +101,15 @@ function thresholdIssues(given: unknown, detectors: readonly Detector[]): { path
       return Number.isFinite(value) ? [] : [{ path, expected: 'expected a number' }]
     })
   })
+}
+
+/** Says that there is no such detector, and which name is near. */
+export function noSuchDetector(name: string, detectors: readonly Detector[]): string {
+  return noSuch(
+    'detector',
+    name,
+    detectors.map((each) => each.name),
+  )
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

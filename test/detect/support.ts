@@ -99,7 +99,7 @@ export async function causes(analytics: Analytics): Promise<string[]> {
 }
 
 /** Events at offsets, each with an id that its offset and partition name. */
-export function events(offsets: readonly number[], more: SeedRow = {}): SeedRow[] {
+export function rowsAt(offsets: readonly number[], more: SeedRow = {}): SeedRow[] {
   return offsets.map((offset) => ({
     event_id: idAt(offset, Number(more['log_partition'] ?? 0)),
     log_offset: offset,
@@ -114,5 +114,5 @@ export function idAt(offset: number, partition = 0): string {
 }
 
 export async function seed(server: Server, offsets: readonly number[], more: SeedRow = {}): Promise<void> {
-  await seedEvents(server, events(offsets, more))
+  await seedEvents(server, rowsAt(offsets, more))
 }

@@ -73,10 +73,11 @@ export async function* readPage(
   let events: SessionEvent[] = []
   let bytes = 0
   const take = (): ReadSession[] => {
-    const [first] = events.reverse()
+    const inOrder = events.toReversed()
+    const [first] = inOrder
     if (first === undefined) return []
     const { session_id, agent_id } = first
-    return [{ session: { session_id, agent_id, events }, mask: masks.get(session_id) ?? '' }]
+    return [{ session: { session_id, agent_id, events: inOrder }, mask: masks.get(session_id) ?? '' }]
   }
   const { sql, params } = pageQuery(page, { most: limits.events, sinceMs })
   for await (const event of analytics.query(sql, { schema: AS_EVENT, params })) {

@@ -1,6 +1,7 @@
 /** Runs an engine until it is told to stop, a few seconds behind the log. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TrailError } from '@agent-audit/schemas'
+import type { Detector } from '../detector.ts'
 import type { Engine, Judged } from './engine.ts'
 
 export interface WatchOptions {
@@ -9,7 +10,7 @@ export interface WatchOptions {
   /** Shortest time from one look at the log to the next, milliseconds. @defaultValue 2000 */
   readonly everyMs?: number | undefined
   /** Told what was judged, also nothing. */
-  readonly onJudged?: ((judged: Judged) => void) | undefined
+  readonly onJudged?: ((judged: Judged, unit: Detector['unit']) => void) | undefined
   /** Told of an error that may pass. */
   readonly onProblem?: ((error: TrailError) => void) | undefined
 }
@@ -26,10 +27,10 @@ export async function watch(engine: Engine, options: WatchOptions): Promise<void
   while (!signal.aborted) {
     const started = performance.now()
     try {
-      onJudged?.(await engine.judgeSessions(signal))
+      onJudged?.(await engine.judgeSessions(signal), 'session')
       if (performance.now() >= queriesAt && !signal.aborted) {
         const from = performance.now()
-        onJudged?.(await engine.judgeQueries(signal))
+        onJudged?.(await engine.judgeQueries(signal), 'query')
         const now = performance.now()
         queriesAt = now + Math.max(everyMs, QUERY_REST * (now - from))
       }
