@@ -11,6 +11,7 @@ import { openDataDir } from '@agent-audit/embedded'
 import { startKafka, startSchemaRegistry, stopAll } from '@agent-audit/stack'
 import { benchmarkCompleteness } from './analytics/completeness-benchmark.ts'
 import { benchmarkConsumers } from './consumer/consumer-benchmark.ts'
+import { benchmarkDetect } from './detect/detect-benchmark.ts'
 import { writeDocument } from './document/document.ts'
 import { describeEnvironment } from './support/environment.ts'
 import { stopMeasured } from './support/measured-process.ts'
@@ -22,19 +23,25 @@ import { readSizeMix } from './support/size-mix.ts'
 import { openStore } from './support/store.ts'
 
 const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR] [--rows N] [--data-dir DIR]
-  --only      consumer, latency, producer, completeness (of ten times the events), scale (alone), or document: write
+  --only      consumer, latency, producer, completeness (of ten times the events), scale (alone), detect (alone: a day of 10 M events), or document: write
               docs/performance.md from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
   --rounds    rounds; each figure is their median (default 3)
   --profile   takes CPU profiles of our consumer into this folder
-  --rows      rows of the largest log of scale, in whole millions (default 100000000, which take some 2 GB and 6 minutes)
+  --rows      rows of the largest log of scale, in whole millions (default 100000000, which take some 2 GB and 6 minutes); events of the day of detect (default 10000000)
   --data-dir  where scale keeps its rows; a later run goes on with them (default agent-audit-bench-scale in the directory for temporary files)
 AUDIT_SESSIONS_FILE names recorded sessions for the size mix; without it, generated sessions of the same sizes are used.
 With --events, --rounds, --profile or --rows, no results are saved.
 `
-const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'scale', 'document'] as const
+const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'scale', 'detect', 'document'] as const
 type Part = (typeof PARTS)[number]
-const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3, rows: 100_000_000 }
+const DEFAULTS = {
+  only: ['consumer', 'latency'],
+  events: 1_000_000,
+  rounds: 3,
+  rows: 100_000_000,
+  dayEvents: 10_000_000,
+}
 const LATENCY_SECONDS = 20
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -77,7 +84,7 @@ async function main(): Promise<number> {
     writeDocument()
     return 0
   }
-  const results = order.only.includes('scale') ? await runScale(order) : await run(order)
+  const results = await measure(order)
   if (order.quick) say(JSON.stringify(results, undefined, 2))
   else {
     say(`saved ${saveResults(results)}`)
@@ -85,6 +92,11 @@ async function main(): Promise<number> {
     say('wrote docs/performance.md')
   }
   return 0
+}
+
+function measure(order: Order): Promise<Results> {
+  if (order.only.includes('scale')) return runScale(order)
+  return order.only.includes('detect') ? runDetect(order) : run(order)
 }
 
 function readOrder(): Order | undefined {
@@ -96,13 +108,13 @@ function readOrder(): Order | undefined {
     })
     const events = Number(values.events ?? DEFAULTS.events)
     const rounds = Number(values.rounds ?? DEFAULTS.rounds)
-    const rows = Number(values.rows ?? DEFAULTS.rows)
     const scaleDir = values['data-dir'] ?? join(tmpdir(), 'agent-audit-bench-scale')
     const parts = (values.only ?? DEFAULTS.only).map((name) => PARTS.find((part) => part === name))
     if (!parts.every((part) => part !== undefined)) return undefined
+    const rows = Number(values.rows ?? (parts.includes('detect') ? DEFAULTS.dayEvents : DEFAULTS.rows))
     if (!Number.isInteger(events) || events < 10 || !Number.isInteger(rounds) || rounds < 1) return undefined
     if (!Number.isInteger(rows / 1_000_000) || rows < 1) return undefined
-    if (parts.includes('scale') && parts.length > 1) return undefined
+    if (parts.some((part) => part === 'scale' || part === 'detect') && parts.length > 1) return undefined
     const quick = [values.events, values.rounds, values.profile, values.rows].some((value) => value !== undefined)
     return { only: parts, events, rounds, rows, scaleDir, profileDir: values.profile, quick }
   } catch {
@@ -122,6 +134,15 @@ async function runScale({ rows, rounds, scaleDir }: Order): Promise<Results> {
     environment: describeEnvironment({ clickhouse: await store.version(), kafkaAttached: false }),
     scale,
   }
+}
+
+async function runDetect({ rows }: Order): Promise<Results> {
+  const startedAt = new Date().toISOString()
+  await using dataDir = await openDataDir(join(directory, 'data'))
+  await using store = await openStore(dataDir)
+  const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: false })
+  const detect = await benchmarkDetect({ dataDir, admin: store.admin, rows, say })
+  return { startedAt, environment, detect }
 }
 
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {

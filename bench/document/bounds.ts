@@ -3,6 +3,7 @@ import {
   type CompletenessPart,
   type ConsumerPart,
   type ConsumerRound,
+  type DetectPart,
   type LatencyPart,
   median,
   type OutagePart,
@@ -36,6 +37,7 @@ const STALL_MS = 3
 /** Milliseconds at the largest size; and how much longer than at the smallest size, but for what reads a whole partition. */
 const SCALE = { [WITHOUT_METADATA]: 1000, [WITH_METADATA]: 200, [SUSPECTS_STORED]: 100 }
 const SCALE_GROWTH_MS = 50
+const DETECT = { seconds: 60, peakMb: 500, lagSeconds: 10 }
 const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
 
 export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
@@ -116,6 +118,18 @@ export function scaleBounds({ rounds }: ScalePart): Bound[] {
   return [
     ...Object.entries(SCALE).map(([question, bound]) => atMost(`ms, ${question}`, bound, at(largest, question))),
     atMost('ms longer than at the smallest size, any other question', SCALE_GROWTH_MS, Number(growth.toFixed(1))),
+  ]
+}
+
+export function detectBounds({ run, watch }: DetectPart): Bound[] {
+  return [
+    atMost('seconds for the day', DETECT.seconds, run.seconds),
+    atMost('MiB of memory of its own', DETECT.peakMb, Math.max(run.peakMb, watch.peakMb)),
+    atMost(
+      'seconds behind, at 5,000 events/s',
+      DETECT.lagSeconds,
+      Math.max(watch.sessionLagSeconds, watch.queryLagSeconds),
+    ),
   ]
 }
 

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
+import { describeDetect } from './document-detect.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
@@ -30,6 +31,7 @@ export function writeDocument(): void {
   const completeness = newest('completeness')
   const outage = newest('outage')
   const scale = newest('scale')
+  const detect = newest('detect')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -38,6 +40,7 @@ export function writeDocument(): void {
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
     ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
+    ...(detect === undefined ? [] : [describeDetect(detect.part), origin(detect)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

@@ -63,21 +63,25 @@ export async function candidatesIn(
   const { condition, params } = inRanges(ranges)
   // Each expression on a line of its own: a comment at its end hides nothing else.
   const flags = detectors.map(({ candidates }) => `if(ifNull(toBool((${candidates}\n)), false), '1', '0')`)
-  const rows = await analytics.rows<CandidateRow>(
-    `SELECT session_id, count() AS session_events, concat(${flags.join(', ')}, '') AS mask,
-       lower(hex(min(log_id))) AS log, min(log_partition) AS partition,
-       if(uniqExact(log_id, log_partition) = 1, min(log_offset), -1) AS first_offset, max(log_offset) AS last_offset
-     FROM {database:Identifier}.audit_events
-     WHERE log_time >= fromUnixTimestamp64Milli({sinceMs:Int64}) AND ${NOT_OF_FINDINGS} AND session_id IN (
-       SELECT session_id FROM {database:Identifier}.audit_events WHERE ${condition} AND ${NOT_OF_FINDINGS})
-     GROUP BY session_id HAVING position(mask, '1') > 0`,
-    { ...params, sinceMs: Math.floor(sinceMs) },
-  )
-  return rows.map((row) => {
-    const [first, last] = [Number(row['first_offset']), Number(row['last_offset'])]
-    const at = first < 0 ? null : { log: row.log, partition: Number(row['partition']), first, last }
-    return { session_id: row.session_id, events: Number(row['session_events']), mask: row.mask, at }
-  })
+  const sql = `
+    SELECT session_id, count() AS session_events, concat(${flags.join(', ')}, '') AS mask,
+      lower(hex(min(log_id))) AS log, min(log_partition) AS partition,
+      if(uniqExact(log_id, log_partition) = 1, min(log_offset), -1) AS first_offset, max(log_offset) AS last_offset
+    FROM {database:Identifier}.audit_events
+    WHERE log_time >= fromUnixTimestamp64Milli({sinceMs:Int64}) AND ${NOT_OF_FINDINGS} AND session_id IN (
+      SELECT session_id FROM {database:Identifier}.audit_events WHERE ${condition} AND ${NOT_OF_FINDINGS})
+    GROUP BY session_id HAVING position(mask, '1') > 0`
+  const candidates: Candidate[] = []
+  const options = { schema: { parse: toCandidate }, params: { ...params, sinceMs: Math.floor(sinceMs) } }
+  for await (const candidate of analytics.query(sql, options)) candidates.push(candidate)
+  return candidates
+}
+
+function toCandidate(value: unknown): Candidate {
+  const row = value as CandidateRow
+  const [first, last] = [Number(row['first_offset']), Number(row['last_offset'])]
+  const at = first < 0 ? null : { log: row.log, partition: Number(row['partition']), first, last }
+  return { session_id: row.session_id, events: Number(row['session_events']), mask: row.mask, at }
 }
 
 /** An agent with new events, and when the earliest and the latest of them happened, milliseconds since 1970. */
