@@ -11,6 +11,7 @@ import { openDataDir } from '@agent-audit/embedded'
 import { startKafka, startSchemaRegistry, stopAll } from '@agent-audit/stack'
 import { benchmarkCompleteness } from './analytics/completeness-benchmark.ts'
 import { benchmarkConsumers } from './consumer/consumer-benchmark.ts'
+import { benchmarkDetect } from './detect/detect-benchmark.ts'
 import { writeDocument } from './document/document.ts'
 import { describeEnvironment } from './support/environment.ts'
 import { stopMeasured } from './support/measured-process.ts'
@@ -23,22 +24,31 @@ import { readSizeMix } from './support/size-mix.ts'
 import { openStore } from './support/store.ts'
 
 const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR] [--rows N] [--runs N] [--data-dir DIR]
-  --only      consumer, latency, producer, completeness (of ten times the events), scale or queries (alone), or document: write
+  --only      consumer, latency, producer, completeness (of ten times the events), scale, queries or detect (each alone), or document: write
               docs/performance.md from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
   --rounds    rounds; each figure is their median (default 3)
   --profile   takes CPU profiles of our consumer into this folder
   --rows      rows of the largest log of scale, or trail of queries, in whole millions (default 100000000, which take some
-              2 GB and 6 minutes of scale, 7 GB and half an hour of queries)
+              2 GB and 6 minutes of scale, 7 GB and half an hour of queries); events of the day of detect (default 10000000)
   --runs      runs of each question of queries (default 100)
   --data-dir  where scale and queries keep their rows; a later run goes on with them (default agent-audit-bench-scale or
               agent-audit-bench-queries in the directory for temporary files)
 AUDIT_SESSIONS_FILE names recorded sessions for the size mix; without it, generated sessions of the same sizes are used.
 With --events, --rounds, --profile, --rows or --runs, no results are saved.
 `
-const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'scale', 'queries', 'document'] as const
+const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'scale', 'queries', 'detect', 'document'] as const
+/** They run alone. */
+const ALONE: ReadonlySet<Part> = new Set(['scale', 'queries', 'detect'])
 type Part = (typeof PARTS)[number]
-const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3, rows: 100_000_000, runs: 100 }
+const DEFAULTS = {
+  only: ['consumer', 'latency'],
+  events: 1_000_000,
+  rounds: 3,
+  rows: 100_000_000,
+  dayEvents: 10_000_000,
+  runs: 100,
+}
 const LATENCY_SECONDS = 20
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -82,7 +92,7 @@ async function main(): Promise<number> {
     writeDocument()
     return 0
   }
-  const results = await (order.only.includes('scale') || order.only.includes('queries') ? runKept(order) : run(order))
+  const results = await measure(order)
   if (order.quick) say(JSON.stringify(results, undefined, 2))
   else {
     say(`saved ${saveResults(results)}`)
@@ -90,6 +100,11 @@ async function main(): Promise<number> {
     say('wrote docs/performance.md')
   }
   return 0
+}
+
+function measure(order: Order): Promise<Results> {
+  if (order.only.includes('scale') || order.only.includes('queries')) return runKept(order)
+  return order.only.includes('detect') ? runDetect(order) : run(order)
 }
 
 function readOrder(): Order | undefined {
@@ -101,14 +116,14 @@ function readOrder(): Order | undefined {
     })
     const events = Number(values.events ?? DEFAULTS.events)
     const rounds = Number(values.rounds ?? DEFAULTS.rounds)
-    const rows = Number(values.rows ?? DEFAULTS.rows)
     const runs = Number(values.runs ?? DEFAULTS.runs)
     const parts = (values.only ?? DEFAULTS.only).map((name) => PARTS.find((part) => part === name))
     if (!parts.every((part) => part !== undefined)) return undefined
+    const rows = Number(values.rows ?? (parts.includes('detect') ? DEFAULTS.dayEvents : DEFAULTS.rows))
     if (!Number.isInteger(events) || events < 10 || !Number.isInteger(rounds) || rounds < 1) return undefined
     if (!Number.isInteger(rows / 1_000_000) || rows < 1) return undefined
     if (!Number.isInteger(runs) || runs < 1) return undefined
-    if ((parts.includes('scale') || parts.includes('queries')) && parts.length > 1) return undefined
+    if (parts.some((part) => ALONE.has(part)) && parts.length > 1) return undefined
     const quick = [values.events, values.rounds, values.profile, values.rows, values.runs].some(
       (value) => value !== undefined,
     )
@@ -130,6 +145,15 @@ async function runKept({ only, rows, rounds, runs, keptDir }: Order): Promise<Re
   const queries = part === 'queries' ? await benchmarkQueries({ dataDir, rows, runs, say }) : undefined
   const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: false })
   return { startedAt, environment, scale, queries }
+}
+
+async function runDetect({ rows }: Order): Promise<Results> {
+  const startedAt = new Date().toISOString()
+  await using dataDir = await openDataDir(join(directory, 'data'))
+  await using store = await openStore(dataDir)
+  const environment = describeEnvironment({ clickhouse: await store.version(), kafkaAttached: false })
+  const detect = await benchmarkDetect({ dataDir, admin: store.admin, rows, say })
+  return { startedAt, environment, detect }
 }
 
 async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {

@@ -7,6 +7,8 @@ export {
   type RowSchema,
 } from './connection/clickhouse.ts'
 export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
+export { finalEnd, type LogRange, type StoredPartition, storedPartitions } from './queries/log-ranges.ts'
+export { withoutQuarantined } from './connection/quarantine.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
@@ -34,7 +36,7 @@ export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
-export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
+export { checkGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export { why } from './why/why.ts'
 export type {
   ApprovalFacts,
@@ -53,7 +55,14 @@ export type {
 } from './why/answer.ts'
 export type { WhyLimits } from './why/read-session.ts'
 export type { TimeWindow } from './connection/sql.ts'
-export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export {
+  columnsOf,
+  sessionEvents,
+  sessionTrail,
+  toEvent,
+  type TrailEvent,
+  type TrailField,
+} from './queries/session-trail.ts'
 export {
   type ArgumentOrigin,
   type InstructionMatch,

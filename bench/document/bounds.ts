@@ -4,6 +4,7 @@ import {
   type CompletenessPart,
   type ConsumerPart,
   type ConsumerRound,
+  type DetectPart,
   EVENT_BY_ID,
   LATEST_SESSIONS,
   type LatencyPart,
@@ -53,6 +54,7 @@ export const QUERY_MS: Readonly<Record<string, number>> = {
   [TEXT_OF_A_DAY]: 200,
 }
 const QUERY_COSTS = { bytesAnEvent: 60, insertUs: 1.5 }
+const DETECT = { seconds: 60, peakMb: 500, lagSeconds: 10 }
 const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
 
 export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
@@ -148,6 +150,18 @@ export function queriesBounds({ figures, stored, inserts }: QueriesPart): Bound[
     ...times,
     atMost('bytes an event on disk, all included', QUERY_COSTS.bytesAnEvent, bytes),
     atMost('us of CPU an event more to insert', QUERY_COSTS.insertUs, more),
+  ]
+}
+
+export function detectBounds({ run, watch }: DetectPart): Bound[] {
+  return [
+    atMost('seconds for the day', DETECT.seconds, run.seconds),
+    atMost('MiB of memory of its own', DETECT.peakMb, Math.max(run.peakMb, watch.peakMb)),
+    atMost(
+      'seconds behind, at 5,000 events/s',
+      DETECT.lagSeconds,
+      Math.max(watch.sessionLagSeconds, watch.queryLagSeconds),
+    ),
   ]
 }
 

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
+import { describeDetect } from './document-detect.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
@@ -34,6 +35,7 @@ export function writeDocument(): void {
   const scale = newest('scale')
   const queries = newest('queries')
   if (queries !== undefined) writeGrowthPlot(queries.part)
+  const detect = newest('detect')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -43,6 +45,7 @@ export function writeDocument(): void {
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
     ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
     ...(queries === undefined ? [] : [describeQueries(queries.part), origin(queries)]),
+    ...(detect === undefined ? [] : [describeDetect(detect.part), origin(detect)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

@@ -208,6 +208,28 @@ export interface QueriesPart {
   readonly inserts: InsertCost
 }
 
+/** The detectors as jobs. */
+export interface DetectPart {
+  /** Events of the made day. */
+  readonly rows: number
+  readonly partitions: number
+  readonly run: {
+    readonly events: number
+    readonly sessions: number
+    readonly findings: number
+    readonly seconds: number
+    readonly cpuSeconds: number
+    readonly peakMb: number
+  }
+  readonly watch: {
+    readonly eventsPerSecond: number
+    /** Most that the detectors of sessions, and those with queries, were behind. */
+    readonly sessionLagSeconds: number
+    readonly queryLagSeconds: number
+    readonly peakMb: number
+  }
+}
+
 /** A producer while its broker is up, down, and up again. */
 export interface OutagePhase {
   readonly phase: 'broker up' | 'broker down' | 'broker back, draining'
@@ -242,6 +264,7 @@ export interface Results {
   readonly outage?: OutagePart | undefined
   readonly scale?: ScalePart | undefined
   readonly queries?: QueriesPart | undefined
+  readonly detect?: DetectPart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('../results', import.meta.url))
@@ -256,7 +279,7 @@ export function saveResults(results: Results): string {
 
 /** A part of the newest results that contain it, and their path. Names sort by time. */
 export function newest<
-  Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage' | 'scale' | 'queries',
+  Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage' | 'scale' | 'queries' | 'detect',
 >(part: Part): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })
   const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'))

@@ -4,6 +4,7 @@ import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
+import { addDetect } from './commands/detect.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
@@ -85,6 +86,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addAgents,
     addVerify,
     addDeadLetters,
+    addDetect,
     addQuarantine,
     addSetup,
     addSpool,

@@ -1,12 +1,12 @@
 /** A ClickHouse for the tests of a file, with databases of their own. */
 import { randomBytes } from 'node:crypto'
 import { type Analytics, connectAnalytics, migrate, registerLog } from '@agent-audit/analytics'
-import { readerGrants, writerGrants } from '@agent-audit/schemas'
+import { detectorGrants, readerGrants, writerGrants } from '@agent-audit/schemas'
 import { clickHouseAvailability, type ClickHouseServer, startClickHouse } from '@agent-audit/stack'
 import { afterAll } from 'vitest'
 import { type Server, SOURCE_ID, TOPIC } from './seed.ts'
 
-export type UserName = 'admin' | 'writer' | 'reader' | 'wide'
+export type UserName = 'admin' | 'writer' | 'reader' | 'detector' | 'wide'
 
 const availability = clickHouseAvailability()
 /** Why these tests cannot run here; undefined if they can. */
@@ -31,6 +31,7 @@ export async function startTestServer(): Promise<TestServer> {
     users: [
       { name: 'writer', grants: writerGrants(database) },
       { name: 'reader', grants: readerGrants(database), settings: { readonly: '1' } },
+      { name: 'detector', grants: detectorGrants(database) },
       { name: 'wide', grants: [...writerGrants(database), `GRANT ALTER DELETE ON ${database}.audit_events`] },
     ],
   })

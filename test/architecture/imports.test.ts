@@ -28,10 +28,11 @@ const ARROWS: Record<Package, readonly string[]> = {
     'zod',
   ],
   analytics: ['@agent-audit/schemas', '@clickhouse/client'],
-  detect: ['@agent-audit/analytics', '@agent-audit/schemas'],
+  detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
+    '@agent-audit/detect',
     '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',

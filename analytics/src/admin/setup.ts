@@ -1,5 +1,12 @@
 /** Besides the tables, an operator sets up the consumer group of each log and checks the rights of the consumer's user. */
-import { excessiveGrants, IntegrityError, InvalidInputError, logIdOf, LOGS_TABLE } from '@agent-audit/schemas'
+import {
+  excessiveGrants,
+  IntegrityError,
+  InvalidInputError,
+  logIdOf,
+  LOGS_TABLE,
+  type Role,
+} from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 export interface LogRegistration {
@@ -65,14 +72,19 @@ async function registrationOf(
   return { group: rows[0]?.consumer_group, topicId: rows.find((row) => row.topic_id !== '')?.topic_id }
 }
 
+const MAY: Readonly<Record<Role, string>> = {
+  writer: 'the writer may do more than insert',
+  detector: 'the detectors may do more than read and insert what they find',
+}
+
 /**
- * Checks that the consumer's user may only insert and read the consumer's bookkeeping.
- * @param writer - Connected as that user.
+ * Checks that a user has no grants beyond those of its role.
+ * @param user - Connected as that user.
  * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those.
  */
-export async function checkWriterGrants(writer: Analytics): Promise<void> {
-  const rows = await writer.rows<Record<string, string>>('SHOW GRANTS')
-  const excess = excessiveGrants(rows.flatMap(Object.values), writer.database)
+export async function checkGrants(user: Analytics, role: Role): Promise<void> {
+  const rows = await user.rows<Record<string, string>>('SHOW GRANTS')
+  const excess = excessiveGrants(rows.flatMap(Object.values), user.database, role)
   if (excess.length === 0) return
-  throw new IntegrityError('GRANTS_TOO_WIDE', `the writer may do more than insert: revoke ${excess.join('; ')}`)
+  throw new IntegrityError('GRANTS_TOO_WIDE', `${MAY[role]}: revoke ${excess.join('; ')}`)
 }

@@ -118,6 +118,13 @@ const POSITION = `lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partiti
 /** The columns of a TrailEvent, of the table `e`; {@link toEvent} makes one of such a row. */
 export const EVENT_COLUMNS: string = [...FIELDS.map(readable), POSITION].join(', ')
 
+/** The columns of some fields, of the table `e`, as {@link EVENT_COLUMNS} has them. */
+export function columnsOf(fields: readonly TrailField[]): string {
+  return FIELDS.filter(({ name }) => fields.includes(name as TrailField))
+    .map(readable)
+    .join(', ')
+}
+
 /** A field of the record, not of its position in the log. */
 export type TrailField = Exclude<
   keyof TrailEvent,
@@ -245,6 +252,7 @@ function isLong(field: RecordField): boolean {
   return field.kind === 'long' && field.name !== 'timestamp'
 }
 
+/** Makes an event of a row with {@link EVENT_COLUMNS}, or with some of them. */
 export function toEvent(row: Record<string, unknown>): TrailEvent {
   const exact: Record<string, string> = {}
   for (const name of LONG_FIELDS) {
