@@ -29,6 +29,8 @@ export {
   readSkipped,
   type RecordPosition,
 } from './queries/dead-letters.ts'
+export { exportTrail, type ExportOptions, type ExportReport } from './export/export.ts'
+export type { ExportColumn, ExportedFile, ExportRange, Manifest, Round, Stretch } from './export/manifest.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'

@@ -4,6 +4,7 @@ import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
+import { addExport } from './commands/export.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
@@ -14,7 +15,14 @@ import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
-const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'CLUSTER_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+const FINDINGS = new Set([
+  'GRANTS_TOO_WIDE',
+  'MIGRATION_CHANGED',
+  'CLUSTER_CHANGED',
+  'LOG_REPLACED',
+  'LOG_TRUNCATED',
+  'EXPORT_CHANGED',
+])
 
 const AFTER_HELP = `
 The trail:
@@ -78,7 +86,17 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addQuarantine, addSetup, addSpool])
+  for (const add of [
+    addTrail,
+    addSessions,
+    addAgents,
+    addVerify,
+    addDeadLetters,
+    addExport,
+    addQuarantine,
+    addSetup,
+    addSpool,
+  ])
     add(program, terminal, exit)
   return program
 }

@@ -47,7 +47,7 @@ const EXPIRED = `
   WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32}
     AND first_offset < {to:Int64} AND last_offset >= {from:Int64}`
 /** How many offsets from `from` on are accounted for without a gap. */
-const CONTIGUOUS = `
+export const CONTIGUOUS: string = `
   SELECT countIf(at = {from:Int64} + place - 1) AS offsets
   FROM (
     SELECT at, row_number() OVER (ORDER BY at) AS place
@@ -79,7 +79,8 @@ export function changesSince(analytics: Analytics, cursor: Cursor = []): Changes
   return new ChangeReader(analytics, cursor)
 }
 
-interface Partition {
+/** Of a log: its first and last offset with a row. */
+export interface Partition {
   readonly log: string
   readonly partition: number
   readonly first: number
@@ -106,26 +107,7 @@ class ChangeReader implements Changes {
   async *[Symbol.asyncIterator](): AsyncGenerator<TrailEvent, void, undefined> {
     this.held = []
     this.#analytics = (await withoutQuarantined(this.#connection)).analytics
-    for (const partition of await this.#findPartitions()) yield* this.#readPartition(partition)
-  }
-
-  /**
-   * Skipped rows are asked for first: the events of their batches are there already when the second question is asked. ClickHouse
-   * promises no common snapshot of two tables: one query over both might see the skipped rows of a partition's first batch
-   * without its events, which would never be read then.
-   */
-  async #findPartitions(): Promise<Partition[]> {
-    const found = new Map<string, Partition>()
-    for (const table of [SKIPPED_TABLE, EVENTS_TABLE]) {
-      for (const row of await this.#analytics.rows<Row>(partitionsIn(table))) {
-        const [log, partition] = [text(row, 'log'), number(row, 'log_partition')]
-        const [first, last] = [number(row, 'first'), number(row, 'last')]
-        const other = found.get(`${log}/${partition}`) ?? { first, last }
-        const ends = { first: Math.min(first, other.first), last: Math.max(last, other.last) }
-        found.set(`${log}/${partition}`, { log, partition, ...ends })
-      }
-    }
-    return [...found.values()].toSorted((a, b) => a.log.localeCompare(b.log) || a.partition - b.partition)
+    for (const partition of await findPartitions(this.#analytics)) yield* this.#readPartition(partition)
   }
 
   async *#readPartition({ log, partition, first, last }: Partition): AsyncGenerator<TrailEvent, void, undefined> {
@@ -177,6 +159,25 @@ class ChangeReader implements Changes {
   #moveTo(position: RecordPosition): void {
     this.#positions.set(`${position.log_id}/${position.partition}`, position)
   }
+}
+
+/**
+ * Skipped rows are asked for first: the events of their batches are there already when the second question is asked. ClickHouse
+ * promises no common snapshot of two tables: one query over both might see the skipped rows of a partition's first batch
+ * without its events, which would never be read then.
+ */
+export async function findPartitions(analytics: Analytics): Promise<Partition[]> {
+  const found = new Map<string, Partition>()
+  for (const table of [SKIPPED_TABLE, EVENTS_TABLE]) {
+    for (const row of await analytics.rows<Row>(partitionsIn(table))) {
+      const [log, partition] = [text(row, 'log'), number(row, 'log_partition')]
+      const [first, last] = [number(row, 'first'), number(row, 'last')]
+      const other = found.get(`${log}/${partition}`) ?? { first, last }
+      const ends = { first: Math.min(first, other.first), last: Math.max(last, other.last) }
+      found.set(`${log}/${partition}`, { log, partition, ...ends })
+    }
+  }
+  return [...found.values()].toSorted((a, b) => a.log.localeCompare(b.log) || a.partition - b.partition)
 }
 
 const AS_EVENT = { parse: (row: unknown): TrailEvent => toEvent(row as Record<string, unknown>) }
