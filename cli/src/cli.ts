@@ -9,6 +9,7 @@ import { addQuarantine } from './commands/quarantine.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
+import { addTail } from './commands/tail.ts'
 import { addTrail } from './commands/trail.ts'
 import { addVerify } from './commands/verify.ts'
 import { EXIT, type Terminal } from './terminal.ts'
@@ -88,6 +89,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     .exitOverride()
   for (const add of [
     addTrail,
+    addTail,
     addSessions,
     addAgents,
     addVerify,
