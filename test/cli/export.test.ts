@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runCli } from '@agent-audit/cli'
 import { DuckDBInstance } from '@duckdb/node-api'
+import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type SeedRow, seedEvents, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
+import { draw, takeSeed } from '../support/seed.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const MAIN = fileURLToPath(new URL('../../cli/src/main.ts', import.meta.url))
-const SEED = Number(process.env['AUDIT_TEST_SEED'] ?? 20261129)
 const KILLS = 4
 
 async function run(
@@ -41,17 +42,6 @@ function rows(count: number, more: SeedRow = {}): SeedRow[] {
     timestamp: `2026-11-2${at % 3} 10:00:00`,
     ...more,
   }))
-}
-
-/** A seeded source of numbers below `below` (mulberry32). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
 }
 
 const parquetIn = (directory: string): string[] =>
@@ -121,19 +111,18 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`agent-audit export ${NO_CLICKHOUSE
     expect(other).toMatchObject({ code: 64, err: expect.stringContaining('another range') as string })
   })
 
-  it(`killed at any file, run again, it finishes; only whole files have names (seed ${SEED})`, async () => {
+  it('killed at any file, run again, it finishes; only whole files have names', async () => {
     const trail = await tests.newTrail()
     const env = { ...environment(trail.server), PATH: process.env['PATH'] ?? '' }
     await seedEvents(trail.server, rows(600))
     const FILES = 120
     const directory = join(makeTempDirectory(), 'export')
     const args = ['--conditions=agent-audit-source', MAIN, 'export', '--since', '2026-11-20', '-o', directory]
-    const random = randomOf(SEED)
-    for (let kill = 0; kill < KILLS; kill++) {
+    for (const more of draw(fc.integer({ min: 1, max: 25 }), KILLS, takeSeed('kills of an export'))) {
       const child = spawn(process.execPath, args, { env, stdio: 'ignore' })
       onTestFinished(() => void child.kill('SIGKILL'))
       const closed = once(child, 'close')
-      const wanted = Math.min(FILES - 1, parquetIn(directory).length + 1 + random(25))
+      const wanted = Math.min(FILES - 1, parquetIn(directory).length + more)
       await expect.poll(() => parquetIn(directory).length, { interval: 2 }).toBeGreaterThanOrEqual(wanted)
       child.kill('SIGKILL')
       await closed
