@@ -307,14 +307,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}
   it('leaves quarantined rows out, and says how many there are', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, rows(0, 6))
-    await seedEvents(trail.server, rows(2, 3, { agent_id: 'forged', run_seq: 99 }))
+    await seedEvents(trail.server, rows(2, 3, { output_text: 'forged', run_seq: 99 }))
     const position = { log_id: LOG_ID, partition: 0, offset: 2 }
     const found = (await rowsAt(trail, position)).find(({ run_seq }) => run_seq === 99)
     await quarantineRow(trail, position, { row: found?.row ?? '', reason: 'forged', release: false })
     const directory = makeTempDirectory()
     const { manifest } = await exportTrail(trail, { since: SINCE, directory })
     expect(manifest).toMatchObject({ rounds: [{ quarantined_rows: 1 }], tables: { events: { rows: 6 } } })
-    expect(await ask(directory, `SELECT agent_id FROM EVENTS WHERE agent_id = 'forged'`)).toEqual([])
+    expect(await ask(directory, `SELECT agent_id FROM EVENTS WHERE output_text = 'forged'`)).toEqual([])
     expect(await offsets(directory)).toEqual(upTo(6))
   })
 
@@ -342,13 +342,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}
   it('an answer that the server ends with an error is no file', async () => {
     const trail = await tests.newTrail()
     const sql = `SELECT number, throwIf(number = 5000000, 'enough') AS x FROM numbers(6000000)`
+    let received = 0
     const reading = async (): Promise<void> => {
-      for await (const chunk of trail.bytes(sql, { format: 'Parquet' })) void chunk
+      for await (const chunk of trail.bytes(sql, { format: 'Parquet' })) received += chunk.length
     }
     await expect(reading()).rejects.toMatchObject({
       code: 'STORE_REFUSED',
       message: expect.stringContaining('enough') as string,
-    })
+      expect(received).toBeGreaterThan(1e6)
+  })
   })
 
   it('one folder takes one export at a time', async () => {
