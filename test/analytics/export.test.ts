@@ -11,11 +11,12 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { exportTrail, type Manifest, quarantineRow, rowsAt } from '@agent-audit/analytics'
+import { connectAnalytics, exportTrail, type Manifest, quarantineRow, rowsAt } from '@agent-audit/analytics'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { type ProxyRule, startCuttingProxy } from '../support/cutting-proxy.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
-import { execute, LOG_ID, type SeedRow, seedEvents, seedSkipped } from './seed.ts'
+import { execute, LOG_ID, type SeedRow, seedEvents, seedSkipped, type Server } from './seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from './support.ts'
 
 const SINCE = new Date('2026-11-20')
@@ -88,6 +89,18 @@ function tree(directory: string): Record<string, string> {
 
 function manifestOf(directory: string): Manifest {
   return JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8')) as Manifest
+}
+
+/** Events of 50 kB that do not compress, in one file. */
+async function addLarge(server: Server, count: number): Promise<void> {
+  await execute(
+    server,
+    `INSERT INTO audit_events (run_id, run_seq, producer_id, session_seq, retention_class, event_id, timestamp, event_type,
+         session_id, agent_id, step_number, output_text, requires_approval, log_id, log_partition, log_offset, log_time, writer_schema)
+       SELECT toFixedString('r', 16), number, 'seed', number, 'default', generateUUIDv7(number), now64(6), 'llm_call', 's', 'a', 0,
+         randomPrintableASCII(50000), false, unhex('${LOG_ID}'), 0, number, now64(3), 1 FROM numbers(${count})`,
+    { log_comment: '9000000000000 9000000000000' },
+  )
 }
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}`, () => {
@@ -320,14 +333,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}
 
   it('holds a part of a file in memory, whatever its size', async () => {
     const trail = await tests.newTrail()
-    await execute(
-      trail.server,
-      `INSERT INTO audit_events (run_id, run_seq, producer_id, session_seq, retention_class, event_id, timestamp, event_type,
-         session_id, agent_id, step_number, output_text, requires_approval, log_id, log_partition, log_offset, log_time, writer_schema)
-       SELECT toFixedString('r', 16), number, 'seed', number, 'default', generateUUIDv7(number), now64(6), 'llm_call', 's', 'a', 0,
-         randomPrintableASCII(50000), false, unhex('${LOG_ID}'), 0, number, now64(3), 1 FROM numbers(4000)`,
-      { log_comment: '9000000000000 9000000000000' },
-    )
+    await addLarge(trail.server, 4000)
     const directory = makeTempDirectory()
     const before = memory()
     let highest = 0
@@ -339,18 +345,27 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}
     expect(highest / 2 ** 20).toBeLessThan(100)
   })
 
-  it('an answer that the server ends with an error is no file', async () => {
+  it('an answer that is cut is no file; the next run goes on', async () => {
     const trail = await tests.newTrail()
-    const sql = `SELECT number, throwIf(number = 5000000, 'enough') AS x FROM numbers(6000000)`
-    let received = 0
-    const reading = async (): Promise<void> => {
-      for await (const chunk of trail.bytes(sql, { format: 'Parquet' })) received += chunk.length
+    await addLarge(trail.server, 400)
+    await using proxy = await startCuttingProxy(Number(new URL(trail.server.url).port))
+    await using cut = connectAnalytics({ ...trail.server, url: `http://127.0.0.1:${proxy.port}` })
+    let passed = 0
+    const rule: ProxyRule = {
+      answer: (bytes, connection) => {
+        passed += bytes.length
+        if (passed > 5e6) connection.cut()
+        return bytes
+      },
     }
-    await expect(reading()).rejects.toMatchObject({
-      code: 'STORE_REFUSED',
-      message: expect.stringContaining('enough') as string,
-      expect(received).toBeGreaterThan(1e6)
-  })
+    proxy.rules.add(rule)
+    const directory = makeTempDirectory()
+    const failed = exportTrail(cut, { since: new Date('2026-01-01'), directory })
+    await expect(failed).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', retryable: true })
+    expect(Object.keys(tree(directory))).toEqual([])
+    proxy.rules.delete(rule)
+    expect(await exportTrail(cut, { directory })).toMatchObject({ resumed: true, added: [{ rows: 400 }] })
+    expect(await offsets(directory)).toEqual(upTo(400))
   })
 
   it('one folder takes one export at a time', async () => {
