@@ -320,7 +320,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`exportTrail ${NO_CLICKHOUSE ?? ''}
   it('leaves quarantined rows out, and says how many there are', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, rows(0, 6))
-    await seedEvents(trail.server, rows(2, 3, { output_text: 'forged', run_seq: 99 }))
+    await seedEvents(trail.server, rows(2, 3, { agent_id: 'support', output_text: 'forged', run_seq: 99 }))
     const position = { log_id: LOG_ID, partition: 0, offset: 2 }
     const found = (await rowsAt(trail, position)).find(({ run_seq }) => run_seq === 99)
     await quarantineRow(trail, position, { row: found?.row ?? '', reason: 'forged', release: false })
