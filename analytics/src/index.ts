@@ -31,6 +31,8 @@ export {
   readSkipped,
   type RecordPosition,
 } from './queries/dead-letters.ts'
+export { exportTrail, type ExportOptions, type ExportReport } from './export/export.ts'
+export type { ExportColumn, ExportedFile, ExportRange, Manifest, Round, Stretch } from './export/manifest.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'
@@ -54,6 +56,7 @@ export type {
   Why,
 } from './why/answer.ts'
 export type { WhyLimits } from './why/read-session.ts'
+export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/tail.ts'
 export type { TimeWindow } from './connection/sql.ts'
 export {
   columnsOf,

@@ -5,10 +5,12 @@ import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
+import { addExport } from './commands/export.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
+import { addTail } from './commands/tail.ts'
 import { addTrail } from './commands/trail.ts'
 import { addVerify } from './commands/verify.ts'
 import { addWhy } from './commands/why.ts'
@@ -16,7 +18,14 @@ import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
-const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'CLUSTER_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+const FINDINGS = new Set([
+  'GRANTS_TOO_WIDE',
+  'MIGRATION_CHANGED',
+  'CLUSTER_CHANGED',
+  'LOG_REPLACED',
+  'LOG_TRUNCATED',
+  'EXPORT_CHANGED',
+])
 
 const AFTER_HELP = `
 The trail:
@@ -82,11 +91,13 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     .exitOverride()
   for (const add of [
     addTrail,
+    addTail,
     addSessions,
     addAgents,
     addVerify,
     addDeadLetters,
     addDetect,
+    addExport,
     addQuarantine,
     addSetup,
     addSpool,

@@ -22,6 +22,8 @@ export interface Changes extends AsyncIterable<TrailEvent, void, undefined> {
    * insert that is under way fills such a gap soon; `agent-audit verify --completeness` says whether it is a loss.
    */
   readonly held: Cursor
+  /** Behind the last row of each partition when the last iteration began. */
+  readonly ends: Cursor
 }
 
 /** Offsets that one query looks at. */
@@ -60,6 +62,7 @@ export function changesSince(analytics: Analytics, cursor: Cursor = []): Changes
 
 class ChangeReader implements Changes {
   held: RecordPosition[] = []
+  ends: RecordPosition[] = []
   readonly #connection: Analytics
   #analytics: Analytics
   readonly #positions = new Map<string, RecordPosition>()
@@ -78,7 +81,9 @@ class ChangeReader implements Changes {
   async *[Symbol.asyncIterator](): AsyncGenerator<TrailEvent, void, undefined> {
     this.held = []
     this.#analytics = (await withoutQuarantined(this.#connection)).analytics
-    for (const partition of await storedPartitions(this.#analytics)) yield* this.#readPartition(partition)
+    const partitions = await storedPartitions(this.#analytics)
+    this.ends = partitions.map(({ log, partition, last }) => ({ log_id: log, partition, offset: last + 1 }))
+    for (const partition of partitions) yield* this.#readPartition(partition)
   }
 
   async *#readPartition({ log, partition, first, last }: StoredPartition): AsyncGenerator<TrailEvent, void, undefined> {
