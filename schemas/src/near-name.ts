@@ -4,7 +4,11 @@
 const LONGEST = 64
 
 /** Says that there is no such field or option, and names the nearest one, if one is near. */
-export function noSuch(what: 'field' | 'option', name: string, known: readonly string[]): string {
+export function noSuch(
+  what: 'field' | 'option' | 'query' | 'parameter',
+  name: string,
+  known: readonly string[],
+): string {
   const near = nearest(name, known)
   return near === undefined ? `no such ${what}` : `no such ${what}; did you mean ${near}?`
 }

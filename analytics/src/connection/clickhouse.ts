@@ -47,6 +47,10 @@ export interface QueryOptions<Row> {
   readonly timeoutMs?: number | undefined
 }
 
+export interface BytesOptions extends Omit<QueryOptions<never>, 'schema'> {
+  readonly format: 'Parquet'
+}
+
 /** A connection to one trail. Opens no socket before its first query. */
 export interface Analytics extends AsyncDisposable {
   /** Host and port, for messages. */
@@ -65,6 +69,12 @@ export interface Analytics extends AsyncDisposable {
    * @throws as {@link Analytics.rows}, also after some rows; IntegrityError `STORE_REFUSED` for a row that does not fit the schema.
    */
   query<Row>(sql: string, options: QueryOptions<Row>): AsyncGenerator<Row, void, undefined>
+  /**
+   * Streams the answer of a query in a format of ClickHouse, as the server writes it, in bounded memory. An error of the
+   * server amid the answer ends the iteration with an error: the bytes so far are then no whole file.
+   * @throws as {@link Analytics.rows}, also after some bytes.
+   */
+  bytes(sql: string, options: BytesOptions): AsyncGenerator<Buffer, void, undefined>
   /**
    * The rows of a query whose answer is short, unchecked.
    * @throws AuditUnavailableError `STORE_UNAVAILABLE` if the server cannot be reached, `STORE_LIMIT` at a limit or time-out,
@@ -104,6 +114,7 @@ export function connectAnalytics(options: AnalyticsOptions): Analytics {
     address: connection.address,
     database: connection.database,
     query: (sql, queryOptions) => connection.query(sql, queryOptions),
+    bytes: (sql, bytesOptions) => connection.bytes(sql, bytesOptions),
     rows: async (sql, params) => collect(connection.query(sql, { schema: UNCHECKED, params })),
     command: (statement, parameters) => connection.command(statement, parameters),
     close: () => connection.close(),
@@ -138,13 +149,20 @@ class Connection {
   async *query<Row>(sql: string, options: QueryOptions<Row>): AsyncGenerator<Row, void, undefined> {
     const watch = new Watch(options.timeoutMs ?? this.#timeoutMs, options.signal)
     try {
-      const settings = (this.#settings ??= await this.#readSettings(watch))
-      const query = `${sql.replace(/[;\s]+$/, '')}\nFORMAT JSONEachRow`
-      const body = await this.#send(query, { params: options.params, settings, watch })
+      const body = await this.#ask(sql, { format: 'JSONEachRow', params: options.params, watch })
       for await (const row of readAnswer(watch.chunks(body))) {
         watch.throwIfAborted()
         yield fit(row, options.schema)
       }
+    } catch (error) {
+      throw this.#explain(error, sql, watch)
+    }
+  }
+
+  async *bytes(sql: string, options: BytesOptions): AsyncGenerator<Buffer, void, undefined> {
+    const watch = new Watch(options.timeoutMs ?? this.#timeoutMs, options.signal)
+    try {
+      yield* watch.chunks(await this.#ask(sql, { format: options.format, params: options.params, watch }))
     } catch (error) {
       throw this.#explain(error, sql, watch)
     }
@@ -162,6 +180,11 @@ class Connection {
 
   close(): Promise<void> {
     return this.#client.close()
+  }
+
+  async #ask(sql: string, { format, ...request }: Omit<Request, 'settings'> & { format: string }): Promise<Readable> {
+    const settings = (this.#settings ??= await this.#readSettings(request.watch))
+    return this.#send(`${sql.replace(/[;\s]+$/, '')}\nFORMAT ${format}`, { ...request, settings })
   }
 
   async #send(query: string, { params, settings, watch }: Request): Promise<Readable> {
