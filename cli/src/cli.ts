@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addQuarantine } from './commands/quarantine.ts'
+import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
@@ -78,7 +79,17 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addQuarantine, addSetup, addSpool])
+  for (const add of [
+    addTrail,
+    addSessions,
+    addAgents,
+    addVerify,
+    addDeadLetters,
+    addQuarantine,
+    addSetup,
+    addSpool,
+    addQuery,
+  ])
     add(program, terminal, exit)
   return program
 }

@@ -15,24 +15,28 @@ import type { AgentRange, NamedQuery, Range } from './query.ts'
 import { sessionTrail, type SessionTrailParams, type SessionTrailRow } from './sessions/session-trail.ts'
 import { subAgents, type SubAgentsParams, type SubAgentsRow } from './sessions/sub-agents.ts'
 
-export interface Catalogue {
-  readonly 'session-trail': NamedQuery<SessionTrailParams, SessionTrailRow>
-  readonly 'sub-agents': NamedQuery<SubAgentsParams, SubAgentsRow>
-  readonly 'agent-activity': NamedQuery<AgentRange, AgentActivityRow>
-  readonly 'tool-activity': NamedQuery<ToolActivityParams, ToolActivityRow>
-  readonly 'error-rates': NamedQuery<ErrorRatesParams, ErrorRatesRow>
-  readonly latency: NamedQuery<AgentRange, LatencyRow>
-  readonly tokens: NamedQuery<TokensParams, TokensRow>
-  readonly approvals: NamedQuery<ApprovalsParams, ApprovalsRow>
-  readonly 'not-taken': NamedQuery<AgentRange, NotTakenRow>
-  readonly 'near-misses': NamedQuery<AgentRange, NearMissesRow>
-  readonly 'version-changes': NamedQuery<AgentRange, VersionChangesRow>
-  readonly 'data-touched': NamedQuery<DataTouchedParams, DataTouchedRow>
-  readonly runs: NamedQuery<Range, RunsRow>
-  readonly losses: NamedQuery<Range, LossesRow>
+/** Parameters and row of each query. */
+export interface QueryTypes {
+  readonly 'session-trail': readonly [SessionTrailParams, SessionTrailRow]
+  readonly 'sub-agents': readonly [SubAgentsParams, SubAgentsRow]
+  readonly 'agent-activity': readonly [AgentRange, AgentActivityRow]
+  readonly 'tool-activity': readonly [ToolActivityParams, ToolActivityRow]
+  readonly 'error-rates': readonly [ErrorRatesParams, ErrorRatesRow]
+  readonly latency: readonly [AgentRange, LatencyRow]
+  readonly tokens: readonly [TokensParams, TokensRow]
+  readonly approvals: readonly [ApprovalsParams, ApprovalsRow]
+  readonly 'not-taken': readonly [AgentRange, NotTakenRow]
+  readonly 'near-misses': readonly [AgentRange, NearMissesRow]
+  readonly 'version-changes': readonly [AgentRange, VersionChangesRow]
+  readonly 'data-touched': readonly [DataTouchedParams, DataTouchedRow]
+  readonly runs: readonly [Range, RunsRow]
+  readonly losses: readonly [Range, LossesRow]
 }
 
-export type QueryName = keyof Catalogue
+export type QueryName = keyof QueryTypes
+export type ParamsOf<Name extends QueryName> = QueryTypes[Name][0]
+export type RowOf<Name extends QueryName> = QueryTypes[Name][1]
+export type Catalogue = { readonly [Name in QueryName]: NamedQuery<ParamsOf<Name>, RowOf<Name>> }
 
 export const CATALOGUE: Catalogue = {
   'session-trail': sessionTrail,

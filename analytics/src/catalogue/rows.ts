@@ -27,11 +27,10 @@ function jsonOf(name: string, { kind }: Column): string {
   return kind === 'number' || kind === 'boolean' ? `q.${name}` : `toString(q.${name})`
 }
 
-function fileOf(name: string, { kind, wide, nullable }: Column): string {
+function fileOf(name: string, { kind, wide }: Column): string {
   if (kind === 'text') return `toString(q.${name})`
-  if (wide !== true) return `q.${name}`
   // Parquet has no integer of 128 bits: readers would get 16 bytes.
-  return `CAST(q.${name} AS ${nullable === true ? 'Nullable(Decimal(38, 0))' : 'Decimal(38, 0)'})`
+  return wide === true ? `toDecimal128(q.${name}, 0)` : `q.${name}`
 }
 
 /** Checks and converts a row of the answer, as the columns say. */

@@ -2,14 +2,10 @@
 import { InvalidInputError, noSuch } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
-import { type Catalogue, CATALOGUE, type QueryName } from './catalogue.ts'
+import { CATALOGUE, type ParamsOf, type QueryName, type RowOf } from './catalogue.ts'
 import { behind, readCursor, writeCursor } from './cursor.ts'
 import { type AnyQuery, bind, type Resolved, resolveParams } from './params.ts'
-import type { NamedQuery } from './query.ts'
 import { schemaOf, selectOf } from './rows.ts'
-
-export type ParamsOf<Name extends QueryName> = Catalogue[Name] extends NamedQuery<infer Params> ? Params : never
-export type RowOf<Name extends QueryName> = Catalogue[Name] extends NamedQuery<infer _, infer Row> ? Row : never
 
 export interface PageOptions {
   /** Most rows, 1 to 1,000,000. @defaultValue all */
@@ -49,7 +45,7 @@ export function runQuery<Name extends QueryName>(
   params: ParamsOf<Name>,
   options: PageOptions = {},
 ): QueryRows<RowOf<Name>> {
-  const { query, resolved, key } = prepare(name, params as object, options)
+  const { query, resolved, key } = prepare(name, params, options)
   return new Rows<RowOf<Name>>(analytics, { query, resolved, key, options })
 }
 
@@ -62,7 +58,7 @@ export async function queryFile<Name extends QueryName>(
   name: Name,
   params: ParamsOf<Name>,
 ): Promise<AsyncIterable<Buffer> | undefined> {
-  const { query, resolved } = prepare(name, params as object, {})
+  const { query, resolved } = prepare(name, params, {})
   const { analytics: readable } = await withoutQuarantined(analytics)
   const bound = bind(query, resolved)
   const first = await readable.rows(`SELECT 1 AS found FROM (${query.sql}) LIMIT 1`, bound)
@@ -73,7 +69,7 @@ export async function queryFile<Name extends QueryName>(
 
 /** @throws InvalidInputError `OPTIONS_INVALID` with the near name, if there is no such query. */
 export function findQuery(name: string): AnyQuery {
-  if (Object.hasOwn(CATALOGUE, name)) return CATALOGUE[name as QueryName] as unknown as AnyQuery
+  if (Object.hasOwn(CATALOGUE, name)) return CATALOGUE[name as QueryName]
   const known = Object.keys(CATALOGUE)
   const fault = noSuch('query', name, known)
   const hint = fault.includes('did you mean') ? '' : `; there are ${known.join(', ')}`
@@ -93,7 +89,7 @@ function prepare(name: string, params: object, { page, after }: PageOptions): Pr
     throw new InvalidInputError('OPTIONS_INVALID', `query ${name}: page: expected a whole number from 1 to ${MAX_PAGE}`)
   }
   if (after === undefined) return { query, resolved: resolveParams(query, given), key: undefined }
-  const [extra] = Object.keys(given).filter((each) => given[each] !== undefined)
+  const extra = Object.keys(given).find((each) => given[each] !== undefined)
   if (extra !== undefined) {
     const message = `query ${name}: ${extra}: a cursor has the parameters of its query: give none beside it`
     throw new InvalidInputError('OPTIONS_INVALID', message)

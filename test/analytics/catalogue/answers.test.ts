@@ -244,7 +244,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
         not_seen: 0,
         reported_lost: null,
       },
-      { run_id: runId(2), started: true, stopped: false, events: 2, not_seen: 4, reported_lost: 4, longest_lag_s: 0.499993 },
+      {
+        run_id: runId(2),
+        started: true,
+        stopped: false,
+        events: 2,
+        not_seen: 4,
+        reported_lost: 4,
+        longest_lag_s: 0.499993,
+      },
     ])
     expect(await answer(trail, 'losses', RANGE)).toMatchObject([
       {
