@@ -7,6 +7,7 @@ import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
 import { addExport } from './commands/export.ts'
 import { addQuarantine } from './commands/quarantine.ts'
+import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
@@ -99,6 +100,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addDetect,
     addExport,
     addQuarantine,
+    addQuery,
     addSetup,
     addSpool,
     addWhy,

@@ -45,16 +45,22 @@ async function pendingOf(admin: Analytics, migrations: readonly Migration[]): Pr
 }
 
 async function apply(admin: Analytics, { name, sha256, statements }: Migration): Promise<void> {
-  for (const statement of statements) await admin.command(inDatabase(statement))
+  for (const statement of statements) await admin.command(inDatabase(statement, admin.database))
   await admin.command(
     `INSERT INTO {database:Identifier}.${TABLE} (name, sha256) SELECT {name:String}, {sha256:String}`,
     { name, sha256 },
   )
 }
 
-/** The files name no database: the operator chooses it. */
-function inDatabase(statement: string): string {
-  return statement.replaceAll(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
+/**
+ * The files name no database: the operator chooses it. Within a view it cannot be a parameter: the server would take the view for
+ * one that has parameters of its own.
+ */
+function inDatabase(statement: string, database: string): string {
+  const quoted = `\`${database.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``
+  return statement
+    .replaceAll(/^((?:CREATE (?:TABLE|VIEW) IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
+    .replaceAll(/(\bFROM )(?=audit_)/g, (from) => `${from}${quoted}.`)
 }
 
 function changed(admin: Analytics, { name }: Migration): IntegrityError {
