@@ -1,5 +1,5 @@
 /** `agent-audit detect list` and `agent-audit detect explain`. */
-import { type Analytics, sessionEvents, type TrailEvent } from '@agent-audit/analytics'
+import { type Analytics, eventById, type TrailEvent } from '@agent-audit/analytics'
 import type * as Detect from '@agent-audit/detect'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { type Command, Option } from 'commander'
@@ -113,16 +113,10 @@ export function findingIdOf(text: string): string {
 
 /** The events of the evidence, in its order; those that are no longer stored are missing. */
 async function evidenceOf(analytics: Analytics, { evidence }: Detect.StoredFinding): Promise<TrailEvent[]> {
-  if (evidence.length === 0) return []
-  const places = await analytics.rows<{ session_id: string }>(
-    `SELECT DISTINCT session_id FROM {database:Identifier}.audit_events WHERE event_id IN {ids:Array(UUID)} LIMIT 100`,
-    { ids: evidence },
-  )
-  const wanted = new Map<string, TrailEvent>()
-  for (const { session_id } of places) {
-    for await (const event of sessionEvents(analytics, session_id)) {
-      if (evidence.includes(event.event_id)) wanted.set(event.event_id, event)
-    }
+  const events: TrailEvent[] = []
+  for (const id of evidence) {
+    const event = await eventById(analytics, id)
+    if (event !== undefined) events.push(event)
   }
-  return evidence.flatMap((id) => wanted.get(id) ?? [])
+  return events
 }
