@@ -6,7 +6,7 @@ import { cycles, equalErrors, isWaiting, noProgress, repeatedCalls, type Stretch
 const CALLS = `countIf(event_type = 'tool_call')`
 const REPEATS = `${CALLS} - uniqIf(arguments_sha256, event_type = 'tool_call')`
 const SOURCE =
-  'Own rule. Failed runs that repeat steps are the most frequent failure of multi-agent runs in MAST (Cemri et al. 2025, FM-1.3 step repetition); the limits are tuned on made sessions with polling, paging, retries and batches beside.'
+  'Own rule. Failed runs that repeat steps are the most frequent failure of multi-agent runs in MAST (Cemri et al. 2025, FM-1.3 step repetition); the limits are chosen by hand.'
 
 interface Loop {
   readonly stretch: Stretch
