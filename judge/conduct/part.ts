@@ -35,9 +35,12 @@ export function makeSessions(seed: number): Made[] {
   )
 }
 
+function group(name: string): string {
+  return name.slice(0, name.indexOf('.'))
+}
+
 /** Whether a session has the anomaly that the detector is for; undefined: one of its group, which counts neither way. */
 function isWanted({ scenario }: Made, detector: string): boolean | undefined {
-  const group = (name: string): string => name.slice(0, name.indexOf('.'))
   if (scenario.kind === 'benign') return false
   if (scenario.detector === detector) return true
   return group(scenario.detector) === group(detector) ? undefined : false
@@ -60,7 +63,7 @@ function scoreOf(made: readonly Made[], detector: string, flagged: ReadonlySet<M
   return { precision, strong: recall('strong'), mild: recall('mild') }
 }
 
-/** The largest sessions, as many as have the anomaly: better than any limit that one could set without knowing. */
+/** The largest sessions, as many as have the anomaly. */
 function largest(made: readonly Made[], detector: string): Set<Made> {
   const count = made.filter((each) => isWanted(each, detector) === true).length
   return new Set(made.toSorted((a, b) => b.session.events.length - a.session.events.length).slice(0, count))
@@ -83,14 +86,20 @@ function report(made: readonly Made[], seed: number): Section {
     text: [
       `${made.length} made sessions, ${DRAWS} of each of ${SCENARIOS.length} scenarios with drawn parameters (seed ${seed}), each within ordinary calls.`,
       'Scenarios and detectors are of one hand, so the figures say what the detectors do at their limits, not how often real agents do so. No limit was tuned on these sessions.',
-      'A finding counts as wrong on every session without an anomaly and on those with an anomaly of another group; on an anomaly of the same group (such as another loop) it counts neither way. Precision follows from the mix of the scenarios. "Flag all" has recall 1; "by size" flags as many of the longest sessions as have the anomaly.',
+      'A finding counts as wrong on every session without an anomaly and on those with an anomaly of another group; on an anomaly of the same group (such as another loop) it counts neither way. Precision follows from the mix of the scenarios. "Flag all" has recall 1; "by size" flags as many of the longest sessions as have the anomaly, and finds next to nothing here, since the longest sessions of this mix are look-alikes.',
     ],
     tables: [
       {
         title: 'By detector',
         columns: [
-          ...['detector', 'precision', 'recall strong', 'recall mild', 'flag all: precision'],
-          ...['by size: precision', 'by size: strong', 'by size: mild'],
+          'detector',
+          'precision',
+          'recall strong',
+          'recall mild',
+          'flag all: precision',
+          'by size: precision',
+          'by size: strong',
+          'by size: mild',
         ],
         rows,
       },

@@ -44,7 +44,7 @@ const newResource: QueryDetector<Row, Record<'least_earlier' | 'least_days' | 'm
         cause: `${session}/${event}`,
         severity: 'low',
         summary: `${agent} crossed its sandbox to ${boundary} ${resource}, which it had not used before`,
-        score: Math.round(100 * (0.9 - known / earlier)) / 100,
+        score: Math.max(0, Math.round(100 * (0.9 - known / earlier)) / 100),
         agent_id: agent,
         session_id: session,
         signals: [
