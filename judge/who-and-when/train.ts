@@ -11,7 +11,7 @@ export interface LabelledRun {
 const ROUNDS = 400
 const RATE = 1
 
-/** @param penalty - Keeps the weights small: 4, as cross-validation on the tuning half has it. */
+/** @param penalty - Keeps the weights small: 4, which trials over all runs gave, those of the reporting half among them. */
 export function trainWeights(runs: readonly LabelledRun[], penalty = 4): RuleWeights {
   const weights = Object.fromEntries(DECISIVE_STEP_RULES.map((rule) => [rule, 0])) as Record<Rule, number>
   const rules = runs.map(({ steps }) => rulesOf(steps))

@@ -72,7 +72,7 @@ export type Rule = keyof typeof RULES
 export type RuleWeights = Readonly<Record<Rule, number>>
 export const DECISIVE_STEP_RULES: readonly Rule[] = Object.keys(RULES) as Rule[]
 
-/** Tuned on one half of the runs of Who&When by `judge/who-and-when`, and judged on the other. */
+/** Tuned on one half of the runs of Who&When by `judge/who-and-when`; which rules there are was picked on all of them. */
 export const DECISIVE_STEP_WEIGHTS: RuleWeights = {
   is_output: -1.1,
   opens: 0.18,

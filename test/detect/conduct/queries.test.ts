@@ -14,6 +14,16 @@ const minute = (count: number, row: (at: number) => SeedRow): SeedRow[] =>
   Array.from({ length: count }, (_, index) => row(index))
 const clock = (at: number): string => `2026-11-24 10:${String(at).padStart(2, '0')}:00.000`
 
+const cross = (timestamp: string, resource: string, more: SeedRow = {}): SeedRow => ({
+  timestamp,
+  event_type: 'sandbox_crossing',
+  outcome: 'allowed',
+  content: JSON.stringify({ boundary: 'network', resource }),
+  ...more,
+})
+const crossed = (count: number, resource: (at: number) => string): SeedRow[] =>
+  minute(count, (at) => cross(`2026-11-${String(14 + (at % 10)).padStart(2, '0')} 10:00:00.000`, resource(at)))
+
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`queries about conduct ${NO_CLICKHOUSE ?? ''}`, () => {
   let tests: TestServer
   beforeAll(async () => {
@@ -114,5 +124,22 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`queries about conduct ${NO_CLICKHO
     const own = 'Dear customer, thank you for your patience. Your parcel will arrive on Tuesday, before noon. Regards'
     expect(await shape(read, send('x@new.example', own))).toEqual([])
     expect(await shape(read, send('x@new.example', REPORT, { outcome: 'denied' }))).toEqual([])
+  })
+
+  it('an allowed crossing to a resource that the agent had not used before is one finding', async () => {
+    const known = crossed(25, (at) => ['a.example', 'b.example'][at % 2] ?? '')
+    const today = [
+      cross(clock(1), 'a.example'),
+      cross(clock(2), 'new.example', { session_id: 's7' }),
+      cross(clock(3), 'new.example', { session_id: 's8' }),
+      cross(clock(4), 'refused.example', { outcome: 'denied' }),
+    ]
+    const [finding, ...more] = await found('sandbox.new_resource', [...known, ...today])
+    expect(finding).toMatchObject({ session_id: 's7', severity: 'low' })
+    expect(finding?.signals).toMatchObject([{ value: 'new.example' }, { value: 2 }, { value: 2 }, { value: 25 }])
+    expect(more).toEqual([])
+    // Neither an agent of which little is known, nor one that goes elsewhere each time.
+    expect(await found('sandbox.new_resource', [...known.slice(0, 10), ...today])).toEqual([])
+    expect(await found('sandbox.new_resource', [...crossed(25, (at) => `${at}.example`), ...today])).toEqual([])
   })
 })

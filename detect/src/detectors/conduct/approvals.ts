@@ -5,6 +5,10 @@ import { callsOf, isExecuted } from './calls.ts'
 
 const SOURCE = 'Own rules, from what the guard records (docs/guard.md, docs/adr/0019, 0027 and 0038). No statistics.'
 
+/** As {@link callsOf} takes them: another producer may leave the outcome out. */
+const ALLOWED_CALL = `event_type = 'tool_call' AND ifNull(outcome, 'allowed') IN ('allowed', 'success')`
+const OVERRIDE = `event_type = 'human_intervention' AND tool_name IS NOT NULL`
+
 const SAYS: Readonly<Record<Fault, string>> = {
   without_approval: 'ran without the approval that it requires',
   not_on_record: 'ran under an approval whose decision is not on record',
@@ -24,9 +28,9 @@ const bypass: SessionDetector<{ grace_ms: number }> = {
     'Each call that was allowed, has requires_approval or an approval_id, and has no blocked result, is held against the decision that it names: on record, approved, not rejected since, for this tool and this digest of arguments, not past expires_at of its request by more than grace_ms, and used once. A call under an override is held against the human_intervention in the same way. A call without requires_approval is reported where exactly its action was asked for in the session and not approved. A decision that arrives later than its call (a spool) is reported as not on record until then, so that fault has a lower score.',
   source: SOURCE,
   thresholds: { grace_ms: 2000 },
-  candidates: `countIf(event_type = 'tool_call' AND outcome = 'allowed' AND (requires_approval OR approval_id IS NOT NULL)) > 0
-    OR (countIf(event_type = 'approval_request') > 0 AND countIf(event_type = 'tool_call' AND outcome = 'allowed') > 0)
-    OR countIf(event_type = 'human_intervention' AND arguments_sha256 IS NOT NULL) > 0`,
+  candidates: `countIf(${ALLOWED_CALL} AND (requires_approval OR approval_id IS NOT NULL)) > 0
+    OR (countIf(event_type = 'approval_request') > 0 AND countIf(${ALLOWED_CALL}) > 0)
+    OR countIf(${OVERRIDE}) > 0`,
   find: (session, { grace_ms }) =>
     bypasses(session, grace_ms).map(({ fault, call, shown }) => ({
       cause: `${session.session_id}/${call.event_id}`,
@@ -103,7 +107,7 @@ const self: SessionDetector = {
     'Compares the approver of each approved decision, override and executed call with agent_id, the user_ids of the session and on_behalf_of, spaces and case aside. Approvals that the producer marks as self_approval, because the operator allows them, are of low severity. Refused attempts are not reported.',
   source: SOURCE,
   thresholds: {},
-  candidates: `countIf(approver_id IS NOT NULL) > 0`,
+  candidates: `countIf(approver_id IS NOT NULL OR approval IS NOT NULL) > 0`,
   find: (session) => {
     const users = session.events.map(({ user_id }) => plain(user_id))
     const own = new Set([plain(session.agent_id), ...users].filter((id) => id !== undefined))
@@ -127,7 +131,7 @@ const identity: SessionDetector = {
     'Each approved decision, override and call that ran under one needs approver_id and approval.identity_source, not blank. The producer demands both: without them the record comes from other code, or from a version 1 producer.',
   source: SOURCE,
   thresholds: {},
-  candidates: `countIf(approver_id IS NOT NULL OR approval_status = 'approved') > 0`,
+  candidates: `countIf(approver_id IS NOT NULL OR approval_status = 'approved' OR ${OVERRIDE}) > 0`,
   find: (session) =>
     weakApprovals(session, ({ approver_id, approval }) => {
       if (approver_id?.trim() && textOf(approval, 'identity_source').trim() !== '') return undefined

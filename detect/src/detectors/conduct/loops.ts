@@ -6,7 +6,7 @@ import { cycles, equalErrors, isWaiting, noProgress, repeatedCalls, type Stretch
 const CALLS = `countIf(event_type = 'tool_call')`
 const REPEATS = `${CALLS} - uniqIf(arguments_sha256, event_type = 'tool_call')`
 const SOURCE =
-  'Own rule. Failed runs that repeat steps are the most frequent failure of multi-agent runs in MAST (Cemri et al. 2025, FM-1.3 step repetition); the limits are tuned on made sessions with polling, paging, retries and batches beside.'
+  'Own rule. Failed runs that repeat steps are the most frequent failure of multi-agent runs in MAST (Cemri et al. 2025, FM-1.3 step repetition); the limits are chosen by hand.'
 
 interface Loop {
   readonly stretch: Stretch
@@ -99,7 +99,7 @@ const sameError: SessionDetector<{ errors: number; high: number }> = {
     'Counts calls of one tool in a row that fail with one error (class and message without numbers and ids), whatever their arguments. Not counted: errors that a success of the tool follows directly (retries with backoff).',
   source: SOURCE,
   thresholds: { errors: 4, high: 7 },
-  candidates: `countIf(event_type = 'tool_result' AND (outcome = 'error' OR error_type IS NOT NULL)) >= 4`,
+  candidates: `countIf(event_type = 'tool_result' AND (outcome = 'error' OR error IS NOT NULL)) >= 4`,
   find: (session, { errors, high }) =>
     equalErrors(callsOf(session))
       .filter(({ times }) => times >= errors)

@@ -27,7 +27,7 @@ const burst: SessionDetector<{ refused: number; share: number; window_ms: number
   method:
     'The stretch of window_ms with the most refused tool calls and crossings: reported from `refused` on, if at least `share` of the actions of that stretch are refused. A batch of which some items are refused stays below the share.',
   source:
-    'Own rule, after the burst rules of intrusion detection (N events in T seconds); the limits are tuned on made sessions.',
+    'Own rule, after the burst rules of intrusion detection (N events in T seconds); the limits are chosen by hand.',
   thresholds: { refused: 5, share: 0.3, window_ms: 600_000, high: 10 },
   candidates: `countIf(${REFUSED}) >= 5`,
   find: (session, { refused: least, share, window_ms, high }) => {
