@@ -35,4 +35,11 @@ export { sessions, type SessionsOptions, type SessionSummary } from './queries/s
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
 export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
 export type { TimeWindow } from './connection/sql.ts'
-export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export {
+  EVENT_COLUMNS,
+  sessionEvents,
+  sessionTrail,
+  toEvent,
+  type TrailEvent,
+  type TrailField,
+} from './queries/session-trail.ts'
