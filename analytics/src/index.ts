@@ -65,6 +65,7 @@ export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/ta
 export type { TimeWindow } from './connection/sql.ts'
 export {
   columnsOf,
+  EVENT_COLUMNS,
   sessionEvents,
   sessionTrail,
   toEvent,

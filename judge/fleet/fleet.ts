@@ -31,8 +31,8 @@ export interface Fleet {
   take(fits?: (agent: Agent) => boolean): Agent
   /** The source that the agent's events are drawn from. */
   randomOf(agent: Agent): Random
-  /** All events, in order of the log. */
-  events(): FleetEvent[]
+  /** All events, an agent at a time, then the sessions beside: a fleet is large. In order of time within each. */
+  events(): Iterable<readonly FleetEvent[]>
 }
 
 export function makeFleet({
@@ -60,14 +60,9 @@ export function makeFleet({
       return agent
     },
     randomOf: (agent) => random.fork(agent.agent_id),
-    events() {
-      const ofAgents = agents.flatMap((agent) => eventsOfAgent(agent, { until, random: random.fork(agent.agent_id) }))
-      const events = [...ofAgents, ...sessions.flat()]
-      return events.toSorted((a, b) => (arrivalOf(a) < arrivalOf(b) ? -1 : 1))
+    *events() {
+      for (const agent of agents) yield eventsOfAgent(agent, { until, random: random.fork(agent.agent_id) })
+      yield* sessions
     },
   }
-}
-
-function arrivalOf(event: FleetEvent): string {
-  return event.log_time ?? event.timestamp
 }

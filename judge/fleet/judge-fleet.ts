@@ -3,12 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import type { Detector, Finding, QueryWindow } from '@agent-audit/detect'
+import type { Detector, Finding, QueryWindow, Session } from '@agent-audit/detect'
 import { openDataDir } from '@agent-audit/embedded'
 import { type Fleet, makeFleet } from './fleet.ts'
 import { DAY_MS } from './model.ts'
 import { seededRandom } from './random.ts'
 import type { Scenario, Truth } from './scenario.ts'
+import { readSessions } from './read-sessions.ts'
 import { storeFleet } from './store-fleet.ts'
 
 /** A scenario as it was put into a fleet. */
@@ -40,7 +41,7 @@ export function placeScenarios(
   agents?: number,
 ): { fleet: Fleet; placed: Placed[] } {
   const wanted = scenarios.flatMap((scenario) => Array.from({ length: scenario.times ?? 1 }, () => scenario))
-  const fleet = makeFleet({ seed, agents: agents ?? Math.max(40, Math.ceil(wanted.length * 1.45)) })
+  const fleet = makeFleet({ seed, agents: agents ?? Math.max(40, Math.ceil(wanted.length * 1.2)) })
   const random = seededRandom(seed)
   const placed = wanted.map((scenario, index) => {
     const own = random.fork(`${scenario.detector}/${scenario.name}/${index}`)
@@ -71,24 +72,24 @@ export interface JudgeOptions {
 /** Stores a fleet and runs the detectors over its last week, as one window. */
 export async function judgeFleet({ seed, scenarios, detectors, say }: JudgeOptions): Promise<JudgedFleet> {
   const { fleet, placed } = placeScenarios(seed, scenarios)
-  const events = fleet.events()
-  say(`fleet of seed ${seed}: ${fleet.agents.length} agents, ${events.length} events, ${placed.length} scenarios`)
   const directory = await mkdtemp(join(tmpdir(), 'agent-audit-fleet-'))
   try {
     await using trail = await openDataDir(directory)
-    await storeFleet(trail.admin, events)
+    const events = await storeFleet(trail.admin, fleet.events())
+    say(`fleet of seed ${seed}: ${fleet.agents.length} agents, ${events} events, ${placed.length} scenarios`)
     await using analytics = connectAnalytics(trail.reader)
     const agents = fleet.agents.map(({ agent_id }) => agent_id)
     const window = { agents, since: fleet.judgedFrom, until: fleet.until }
     const findings = new Map<string, Finding[]>()
+    const read = readerOf(analytics, window)
     for (const detector of detectors) {
       const started = performance.now()
-      const found = await runDetector(analytics, { detector, window, placed })
+      const found = await runDetector(read, { detector, window, placed })
       findings.set(detector.name, found)
       say(`  ${detector.name}: ${found.length} findings in ${Math.round(performance.now() - started)} ms`)
     }
     const naive = await naiveFindings(analytics, fleet, placed.length)
-    return { seed, events: events.length, placed, findings, naive, agentDays: fleet.agents.length * 7 }
+    return { seed, events, placed, findings, naive, agentDays: fleet.agents.length * 7 }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }
@@ -100,12 +101,33 @@ interface Run {
   readonly placed: readonly Placed[]
 }
 
+/** What detectors read of a window. Detectors that share their SQL share its rows: it runs once. */
+export interface Reader {
+  rows(detector: Detector & { unit: 'query' }): Promise<readonly unknown[]>
+  sessions(detector: Detector & { unit: 'session' }): Promise<readonly Session[]>
+}
+
+export function readerOf(analytics: Analytics, window: QueryWindow): Reader {
+  let last: { readonly sql: string; readonly rows: readonly unknown[] } | undefined
+  return {
+    async rows({ sql, schema }) {
+      if (last?.sql === sql) return last.rows
+      const rows: unknown[] = []
+      for await (const row of analytics.query(sql, { schema, params: { ...window } })) rows.push(row)
+      last = { sql, rows }
+      return rows
+    },
+    sessions: ({ candidates }) => readSessions(analytics, window, candidates),
+  }
+}
+
 /** As the engine runs it; with the thresholds of agents that have their own. */
-export async function runDetector(analytics: Analytics, { detector, window, placed }: Run): Promise<Finding[]> {
-  if (detector.unit !== 'query') return []
-  const rows: unknown[] = []
-  const params = { ...window }
-  for await (const row of analytics.query(detector.sql, { schema: detector.schema, params })) rows.push(row)
+export async function runDetector(read: Reader, { detector, window, placed }: Run): Promise<Finding[]> {
+  if (detector.unit === 'session') {
+    const sessions = await read.sessions(detector)
+    return sessions.flatMap((session) => detector.find(session, detector.thresholds))
+  }
+  const rows = await read.rows(detector)
   const own = placed.filter(
     ({ scenario, truth }) => scenario.detector === detector.name && truth.thresholds !== undefined,
   )

@@ -20,6 +20,8 @@ export interface Random {
   fork(name: string): Random
 }
 
+const DIGITS = '0123456789abcdef'
+
 export function seededRandom(seed: number): Random {
   const next = createRandom(seed)
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
@@ -42,7 +44,11 @@ export function seededRandom(seed: number): Random {
       let left = next() * entries.reduce((sum, [, weight]) => sum + weight, 0)
       return (entries.find(([, weight]) => (left -= weight) < 0) ?? pickFrom(entries, next()))[0]
     },
-    hex: (digits) => Array.from({ length: digits }, () => Math.floor(next() * 16).toString(16)).join(''),
+    hex(digits) {
+      let text = ''
+      for (let digit = 0; digit < digits; digit++) text += DIGITS[Math.floor(next() * 16)] ?? ''
+      return text
+    },
     fork: (name) => seededRandom(hash(`${seed}/${name}`)),
   }
 }

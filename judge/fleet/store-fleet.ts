@@ -9,7 +9,7 @@ export interface FleetServer {
   readonly database: string
 }
 
-const BATCH = 10_000
+const BATCH = 20_000
 const PARTITIONS = 4
 const LOG_ID = 'fleet001'
 /** Columns that JSON gives in another form. */
@@ -22,22 +22,40 @@ const READ: Readonly<Record<string, string>> = {
 const NUMBERS = new Set(['run_seq', 'session_seq', 'step_number', 'log_partition', 'log_offset'])
 const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time', 'writer_schema']
 
-/** @param events - In order of the log. */
-export async function storeFleet(server: FleetServer, events: readonly FleetEvent[]): Promise<void> {
+/**
+ * The next batch is made while the server stores the one before.
+ * @returns How many events it stored
+ */
+export async function storeFleet(server: FleetServer, events: Iterable<readonly FleetEvent[]>): Promise<number> {
   const next = new Map<string, number>()
   const count = (key: string): number => {
     const value = next.get(key) ?? 0
     next.set(key, value + 1)
     return value
   }
-  for (let from = 0; from < events.length; from += BATCH) {
-    const rows = events.slice(from, from + BATCH).map((event) => rowOf(event, count))
-    await insert(server, rows).catch((error: unknown) => {
-      // The server closes an idle connection. A block that it has got already is not stored twice: it knows its last blocks.
-      if (!(error instanceof TypeError)) throw error
-      return insert(server, rows)
-    })
+  let [stored, lines, pending]: [number, string[], Promise<void>] = [0, [], Promise.resolve()]
+  const store = async (): Promise<void> => {
+    const batch = lines.join('\n')
+    lines = []
+    await pending
+    pending = batch === '' ? Promise.resolve() : insertAgain(server, batch)
   }
+  for (const some of events) {
+    for (const event of some) lines.push(JSON.stringify(rowOf(event, count)))
+    stored += some.length
+    if (lines.length >= BATCH) await store()
+  }
+  await store()
+  await pending
+  return stored
+}
+
+/** The server closes an idle connection. A block that it has got already is not stored twice: it knows its last blocks. */
+async function insertAgain(server: FleetServer, lines: string): Promise<void> {
+  await insert(server, lines).catch((error: unknown) => {
+    if (!(error instanceof TypeError)) throw error
+    return insert(server, lines)
+  })
 }
 
 function rowOf(event: FleetEvent, count: (key: string) => number): Record<string, unknown> {
@@ -79,7 +97,7 @@ function typeOf(name: string): string {
   return name === 'parent_event_id' || name === 'approval_id' ? 'Nullable(UUID)' : 'Nullable(String)'
 }
 
-async function insert(server: FleetServer, rows: readonly Record<string, unknown>[]): Promise<void> {
+async function insert(server: FleetServer, lines: string): Promise<void> {
   const structure = COLUMNS.map((name) => `${name} ${typeOf(name)}`).join(', ')
   const query = `INSERT INTO ${EVENTS_TABLE} (${COLUMNS.join(', ')})
     SELECT ${SELECTED} FROM input('${structure.replaceAll("'", "\\'")}') FORMAT JSONEachRow`
@@ -93,7 +111,7 @@ async function insert(server: FleetServer, rows: readonly Record<string, unknown
   const response = await fetch(`${server.url}/?${parameters.toString()}`, {
     method: 'POST',
     headers: { 'X-ClickHouse-User': server.username, 'X-ClickHouse-Key': server.password },
-    body: rows.map((row) => JSON.stringify(row)).join('\n'),
+    body: lines,
   })
   const text = await response.text()
   if (!response.ok) throw new Error(`the fleet is not stored: ${text.slice(0, 500)}`)

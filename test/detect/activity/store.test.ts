@@ -1,7 +1,7 @@
 /** The detectors of activity on a real store: a made fleet with one strong anomaly for each of them. */
 import { type Detector, DETECTORS, type Finding, type QueryWindow } from '@agent-audit/detect'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { placeScenarios, runDetector } from '../../../judge/fleet/judge-fleet.ts'
+import { placeScenarios, readerOf, runDetector } from '../../../judge/fleet/judge-fleet.ts'
 import { DAY_MS } from '../../../judge/fleet/model.ts'
 import { DRIFT_SCENARIOS } from '../../../judge/fleet/scenarios/drifts.ts'
 import { RATE_SCENARIOS } from '../../../judge/fleet/scenarios/rates.ts'
@@ -24,7 +24,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`a fleet of seed ${SEED}`, () => {
   const agents = fleet.agents.map(({ agent_id }) => agent_id)
   const week = { agents, since: fleet.judgedFrom, until: fleet.until }
   const run = (detector: Detector, window: QueryWindow): Promise<Finding[]> =>
-    runDetector(trail, { detector, window, placed })
+    runDetector(readerOf(trail, window), { detector, window, placed })
 
   beforeAll(async () => {
     const server = await startTestServer()

@@ -3,8 +3,8 @@
  *
  * An hour is compared with the 28 days before its own day, so its verdict is the same whichever window it is asked in. Expected
  * is the larger one of two: the median of the same hour of the week, and the mean of the same hour of other working days (or
- * weekend days) without the highest tenth; of the hour and its two neighbours the largest, since clocks change by an hour and
- * batches start late. It grows with the last week. The excess is measured in standard deviations of a count that is noisier than
+ * weekend days) without the highest tenth, times what its day of the week does beside those; of the hour and its two neighbours
+ * the largest, since clocks change by an hour and batches start late. The median alone has too few values to know a busy Monday. It grows with the last week. The excess is measured in standard deviations of a count that is noisier than
  * Poisson: variance = expected + a * expected^2 (negative binomial), `a` from the agent's own residuals. It counts if it is also
  * above what the agent's own highest hundredth of hours reaches: thousands of hours are judged a day.
  */
@@ -81,8 +81,10 @@ export function profileOf(values: Float64Array, { from, day }: Baseline, origin:
   const middle = new Float64Array(WEEK)
   const usual = new Float64Array(WEEK)
   const [ofDays, ofWeek] = slotsOf(values, { from, day }, origin)
+  const others = Float64Array.from({ length: WEEK }, (_, slot) => meanWithoutTop(ofDays[dayKind(slot)] ?? [], HIGHEST))
+  const factors = weekdayFactors(ofWeek, others)
   for (let slot = 0; slot < WEEK; slot++) {
-    const other = meanWithoutTop(ofDays[dayKind(slot)] ?? [], HIGHEST)
+    const other = (others[slot] ?? 0) * (factors[Math.floor(slot / 24)] ?? 1)
     middle[slot] = other
     usual[slot] = Math.max(other, median(ofWeek[slot] ?? []))
   }
@@ -92,6 +94,19 @@ export function profileOf(values: Float64Array, { from, day }: Baseline, origin:
     return level * Math.max(before, value, usual[(slot + 1) % WEEK] ?? 0)
   })
   return { middle, high }
+}
+
+/** What each day of the week does beside the like days, 1 to 3; of the weeks the median, so that one incident makes no habit. */
+function weekdayFactors(ofWeek: readonly number[][], others: Float64Array): number[] {
+  return Array.from({ length: 7 }, (_, weekday) => {
+    const slots = Array.from({ length: 24 }, (__, hour) => weekday * 24 + hour)
+    const expected = slots.reduce((sum, slot) => sum + (others[slot] ?? 0), 0)
+    const weeks = Math.max(...slots.map((slot) => ofWeek[slot]?.length ?? 0))
+    const totals = Array.from({ length: weeks }, (__, week) =>
+      slots.reduce((sum, slot) => sum + (ofWeek[slot]?.[week] ?? 0), 0),
+    )
+    return expected === 0 ? 1 : Math.min(3, Math.max(1, median(totals) / expected))
+  })
 }
 
 /** 0 to 23 for working days, 24 to 47 for weekends. */

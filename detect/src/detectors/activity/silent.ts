@@ -14,7 +14,7 @@ import {
   OF_THE_AGENT,
 } from './rows.ts'
 import { bornAt } from './season.ts'
-import { median, quantile, scoreOf, short } from './statistics.ts'
+import { median, scoreOf, short } from './statistics.ts'
 
 interface SilenceRow extends AgentRow {
   readonly hours: readonly number[]
@@ -54,11 +54,13 @@ LEFT JOIN (
 ) AS latest USING (agent_id)`
 
 const THRESHOLDS = {
-  /** Sessions that a silence must have missed, as its season lets expect at least. */
-  min_expected: 5,
+  /** How improbable a silence must be: minus the natural logarithm of its probability. Of 10^5 hours one may reach 11.5. */
+  min_surprise: 15,
+  /** Least `a` of the variance m + a * m^2 of an hour's sessions. */
+  min_noise: 0.1,
   /** Full hours; a few quiet ones are noise. */
   min_hours: 6,
-  /** Times the longest silence of the weeks before, in missed sessions. */
+  /** Times the most improbable silence of the weeks before. */
   tail_factor: 1.5,
   /** Share of its usual sessions that an always active agent has on the quietest day of the fleet. */
   always_floor: 0.3,
@@ -73,9 +75,9 @@ export const silentAgent: QueryDetector<SilenceRow, Limits> = {
   always: true,
   finds: 'An agent is silent at a time at which it acts by its own season.',
   method:
-    'The sessions that full hours of silence have missed are summed up: of each hour what the same hours of like days had in the 28 days before the silence, at their lower quartile, and of the hour and its neighbours the least, times what the other agents of its kind (rests on weekends, or does not) did at that time beside their own season: on a public holiday none of them is expected. Silent if that sum is high, and higher than in any silence of the agent before. One finding for each silence.',
+    "How improbable full hours without an event are, if the sessions of an hour are negative binomial: their mean is that of the same hours of like days without the highest and lowest ones, of the hour and its neighbours the least, times what the other agents of its kind (rests on weekends, or does not) did at that time beside their own season: on a public holiday none of them is expected. Their spread is the agent's own. Silent if that is less probable than the limit for thousands of judged hours, and than any silence of the agent before. One finding for each silence.",
   source:
-    'A run test on a seasonal Poisson rate; the factor of the fleet is a median of ratios, as batch effects are taken out elsewhere (Anders and Huber, 2010). Thresholds were tuned on made fleets (judge/fleet).',
+    'A run test on a seasonal negative binomial rate; the factor of the fleet is a median of ratios, as batch effects are taken out elsewhere (Anders and Huber, 2010). Thresholds were tuned on made fleets (judge/fleet).',
   thresholds: THRESHOLDS,
   sql: SQL,
   schema: agentRow({
@@ -105,6 +107,8 @@ interface SeasonedAgent {
   /** Sessions expected at least, and usually, by hour. */
   readonly low: Float64Array
   readonly usual: Float64Array
+  /** `a` of the variance. */
+  readonly noise: number
 }
 
 function agentOf(row: SilenceRow, hours: Hours, limits: Limits): SeasonedAgent | undefined {
@@ -125,17 +129,15 @@ function agentOf(row: SilenceRow, hours: Hours, limits: Limits): SeasonedAgent |
     sum[0] += sessions[at] ?? 0
     sum[1]++
   }
-  const lower = slots.map((values) => quantile(values, 0.25))
-  // Sparse hours have a quartile of 0: what they have on average counts, less its noise.
   const middle = slots.map((values) => trimmedMean(values))
-  const least = middle.map((value, slot) => Math.max(lower[slot] ?? 0, Math.min(value, 0.5 * value)))
   for (let at = 0; at < events.length; at++) {
     const near = [-1, 0, 1].map((step) => kindOf(hours.origin + at + step))
-    low[at] = Math.min(...near.map((slot) => least[slot] ?? 0))
+    low[at] = Math.min(...near.map((slot) => middle[slot] ?? 0))
     usual[at] = middle[kindOf(hours.origin + at)] ?? 0
   }
   const resting = weekend[0] / Math.max(1, weekend[1]) < 0.5 * (work[0] / Math.max(1, work[1]))
-  return { row, events, sessions, born, resting, low, usual }
+  const noise = Math.max(limits.min_noise, noiseOf(sessions, usual, born))
+  return { row, events, sessions, born, resting, low, usual, noise }
 }
 
 /** 0 to 23 on working days, 24 to 47 on weekends. */
@@ -148,6 +150,17 @@ function trimmedMean(values: readonly number[]): number {
   const cut = Math.floor(values.length * 0.15)
   const kept = values.toSorted((a, b) => a - b).slice(cut, values.length - cut)
   return kept.reduce((sum, value) => sum + value, 0) / Math.max(1, kept.length)
+}
+
+/** By moments, over all hours: a silence makes an agent noisier, but of weeks it is a small part. */
+function noiseOf(sessions: Float64Array, usual: Float64Array, born: number): number {
+  let [excess, squares] = [0, 0]
+  for (let at = born; at < sessions.length; at++) {
+    const expected = usual[at] ?? 0
+    excess += ((sessions[at] ?? 0) - expected) ** 2 - expected
+    squares += expected ** 2
+  }
+  return squares === 0 ? 1 : excess / squares
 }
 
 const FLEET_HOURS = 6
@@ -179,7 +192,10 @@ interface Silence {
   /** Its first and the hour after its last silent hour. */
   readonly from: number
   readonly until: number
+  /** Sessions that its hours had otherwise. */
   readonly missed: number
+  /** Minus the logarithm of its probability. */
+  readonly surprise: number
 }
 
 function silencesOf(agent: SeasonedAgent, { hours, limits, factors }: Judged): Finding[] {
@@ -187,21 +203,23 @@ function silencesOf(agent: SeasonedAgent, { hours, limits, factors }: Judged): F
     (agent.low[at] ?? 0) *
     (agent.resting ? (factors.resting[at] ?? 1) : Math.max(limits.always_floor, factors.always[at] ?? 1))
   const silences: Silence[] = []
-  let [from, missed] = [agent.born, 0]
+  let [from, missed, surprise] = [agent.born, 0, 0]
   for (let at = agent.born; at <= agent.events.length; at++) {
-    if (at < agent.events.length && agent.events[at] === 0) missed += expected(at)
-    else {
-      if (at > from) silences.push({ from, until: at, missed })
-      ;[from, missed] = [at + 1, 0]
+    if (at < agent.events.length && agent.events[at] === 0) {
+      missed += expected(at)
+      surprise += Math.log1p(agent.noise * expected(at)) / agent.noise
+    } else {
+      if (at > from) silences.push({ from, until: at, missed, surprise })
+      ;[from, missed, surprise] = [at + 1, 0, 0]
     }
   }
   return silences.flatMap((silence, index) => {
     const inWindow = silence.until + hours.origin > hours.since
-    const longest = Math.max(0, ...silences.slice(0, index).map((each) => each.missed))
-    const limit = Math.max(limits.min_expected, limits.tail_factor * longest)
+    const longest = Math.max(0, ...silences.slice(0, index).map((each) => each.surprise))
+    const limit = Math.max(limits.min_surprise, limits.tail_factor * longest)
     const young = silence.from - agent.born < limits.min_history_days * 24
     const long = silence.until - silence.from >= limits.min_hours
-    return inWindow && !young && long && silence.missed >= limit ? [describe(agent, silence, { hours, limit })] : []
+    return inWindow && !young && long && silence.surprise >= limit ? [describe(agent, silence, { hours, limit })] : []
   })
 }
 
@@ -216,14 +234,15 @@ function describe(
   const still = silence.until + hours.origin >= hours.until
   return {
     cause: `${row.agent_id}/silent since ${since}`,
-    severity: silence.missed >= 3 * limit ? 'high' : 'medium',
-    summary: `${row.agent_id}: no event for ${length} hours since ${since}; about ${short(silence.missed)} sessions or more were expected`,
-    score: scoreOf(silence.missed, limit / 2),
+    severity: silence.surprise >= 3 * limit ? 'high' : 'medium',
+    summary: `${row.agent_id}: no event for ${length} hours since ${since}; about ${short(silence.missed)} sessions were expected`,
+    score: scoreOf(silence.surprise, limit / 2),
     agent_id: row.agent_id,
     session_id: null,
     signals: [
       { name: 'silent_hours', value: length },
       { name: 'sessions_missed', value: 0, expected: short(silence.missed) },
+      { name: 'surprise', value: short(silence.surprise), expected: short(limit) },
       { name: 'still_silent', value: still },
     ],
     evidence: before < 0 ? [] : [row.last_ids[before] ?? ''],
