@@ -6,7 +6,7 @@ import { Lag, type LagSample, type PartitionLag } from './lag.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { Conflict } from './pipeline/batch.ts'
 import type { PartitionObserver } from './pipeline/observer.ts'
-import type { InsertAnswer } from './pipeline/sink.ts'
+import type { InsertAnswer, Table } from './pipeline/sink.ts'
 
 export interface Metrics {
   readonly registry: Registry
@@ -15,6 +15,7 @@ export interface Metrics {
   /** The lag of every partition: {@link observe} adds them. */
   readonly lag: Lag
   observe(logPartition: LogPartition, log: Logger): PartitionObserver
+  readonly inserted: (table: Table, ms: number, pieces: number) => void
   /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
 }
@@ -46,6 +47,13 @@ export function createMetrics(): Metrics {
       help: 'From sending an insert to its answer.',
       labelNames: ['table'] as const,
       buckets: SECONDS,
+      registers,
+    }),
+    pieces: new Histogram({
+      name: 'audit_insert_partitions',
+      help: 'Partitions whose rows were stored by one insert.',
+      labelNames: ['table'] as const,
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128],
       registers,
     }),
     failed: new Counter({
@@ -100,6 +108,10 @@ export function createMetrics(): Metrics {
     stopped,
     lag,
     observe: (logPartition, log) => createObserver({ meters, stopped, lag: lag.own(logPartition) }, logPartition, log),
+    inserted: (table, ms, pieces) => {
+      meters.insert.observe({ table }, ms / 1000)
+      meters.pieces.observe({ table }, pieces)
+    },
     watchMemory: (watched) => (memory = watched),
   }
 }
@@ -109,7 +121,6 @@ type Meters = {
   skipped: Counter<'topic' | 'partition' | 'kind'>
   conflicts: Counter<'topic' | 'partition'>
   batch: Histogram
-  insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
   stopped: Gauge<'topic' | 'partition'>
   commits: Counter<'topic' | 'partition' | 'answer'>
@@ -172,7 +183,6 @@ function createObserver(
       noteConflicts(batch.conflicts)
       log.debug({ ...labels, first: batch.first, next: batch.next, events: batch.block.count }, 'batch stored')
     },
-    inserted: (table, ms) => meters.insert.observe({ table }, ms / 1000),
     notInserted(table, answer, offsets) {
       meters.failed.inc({ ...labels, answer: answer.kind })
       const reason = answer.kind === 'stored' ? undefined : answer.reason

@@ -4,7 +4,9 @@ import {
   BufferMemory,
   type CommitAnswer,
   createRecordCheck,
+  Pace,
   type PartitionObserver,
+  SharedInserts,
   type Sink,
   systemClock,
   writePartition,
@@ -19,7 +21,6 @@ const OBSERVER: PartitionObserver = {
   recovered: NOTHING,
   writing: NOTHING,
   written: NOTHING,
-  inserted: NOTHING,
   notInserted: NOTHING,
   rowsMissing: NOTHING,
   recovering: NOTHING,
@@ -71,13 +72,16 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
     stored: async () => [],
     async insert({ fencedAt, deadline }) {
       leases.push([fencedAt, deadline])
-      nowMs += RENEW_MS
+      if (leases.length === 1) nowMs += RENEW_MS
       return { kind: 'stored' }
     },
   }
+  const clock = { ...systemClock, now: () => nowMs }
+  const limits = { maxEvents: 1, maxBytes: 2 ** 20, maxDeadInARow: 1000 }
   const done = writePartition(assignment, {
     sink,
-    clock: { ...systemClock, now: () => nowMs },
+    clock,
+    inserts: new SharedInserts({ sink, clock, pace: new Pace(1000), limits, inserted: NOTHING }),
     memory: new BufferMemory(2 ** 24),
     check: createRecordCheck(undefined),
     observer: OBSERVER,
@@ -85,7 +89,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
       leaseMs: LEASE_MS,
       marginMs: 0,
       renewMs: RENEW_MS,
-      limits: { maxEvents: 1, maxBytes: 2 ** 20, maxAgeMs: 1000, maxDeadInARow: 1000 },
+      limits,
     },
   })
   return { commits, leases, done }

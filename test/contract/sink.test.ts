@@ -4,7 +4,7 @@ import {
   composeParts,
   type ClickHouseSink,
   type Insert,
-  insertPrefix,
+  insertId,
   type LogPartition,
 } from '@agent-audit/consumer/pipeline'
 import { readSettings } from '@agent-audit/consumer'
@@ -12,7 +12,7 @@ import { storableLogTime } from '@agent-audit/kafka'
 import { describe, expect, it } from 'vitest'
 import { openEmbedded, openStore, patientEnvironmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
-import { encodeHoles, insertsOf } from './blocks.ts'
+import { encodeHoles, insertsOf, joinInserts } from './blocks.ts'
 import { openModelStore } from './model.ts'
 
 interface SinkUnderTest {
@@ -62,7 +62,7 @@ const newLogPartition = (): LogPartition => ({ logId: randomBytes(8), topic: 'ev
 
 async function send(sink: ClickHouseSink, logPartition: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
   const fencedAt = await sink.now()
-  const queryId = `${insertPrefix(logPartition)}${randomBytes(8).toString('hex')}`
+  const queryId = insertId([logPartition])
   return sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + LEASE_MS, ...change })
 }
 
@@ -138,6 +138,27 @@ describe.each([
     expect(inserts.map(({ table }) => table)).toEqual([1, 2, 3].flatMap(() => ['audit_events', 'audit_skipped']))
     for (const insert of inserts) expect(await send(sink, logPartition, insert)).toEqual({ kind: 'stored' })
     expect(await sink.accounted(logPartition, 0)).toEqual([{ first: 0, last: values.length - 1 }])
+  })
+
+  it('stores rows of several partitions in one insert, and looks at each by itself', async () => {
+    const [{ sink }, logId] = [await open(), randomBytes(8)]
+    const partitions = [1, 11, 111].map((partition): LogPartition => ({ logId, topic: 'events', partition }))
+    const others = [{ ...partitions[0], partition: 2 } as LogPartition, { ...newLogPartition(), partition: 1 }]
+    const pieces = await Promise.all(
+      partitions.map((at) => insertsOf(at, [...encodeRun(`of ${at.partition}`, 0, at.partition), null], 5)),
+    )
+    for (const index of [0, 1]) {
+      const insert = joinInserts(pieces.map((inserts) => inserts[index]))
+      expect(await send(sink, others[0] as LogPartition, insert, { queryId: insertId(partitions) })).toEqual({
+        kind: 'stored',
+      })
+    }
+    for (const at of partitions) {
+      expect(await sink.accounted(at, 0)).toEqual([{ first: 5, last: at.partition + 6 }])
+      expect(await sink.countOffsets(at, { first: 0, last: 1000 })).toBe(at.partition + 2)
+      expect(await sink.runningInserts(at)).toBe(0)
+    }
+    for (const at of others) expect(await sink.accounted(at, 0)).toEqual([])
   })
 
   it.each(['class', 'month'])(
@@ -253,19 +274,23 @@ describe.each([
     expect(await sink.now()).toBeGreaterThanOrEqual(before)
   })
 
-  it('lists an insert while it works on it, until its rows are there', async () => {
+  // As a log has that was set up for much.
+  it('lists an insert of 128 partitions for each of them while it works on it, until its rows are there', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]
     // Large enough to be seen at work: doubled until it is.
     for (let count = 2000; ; count *= 2) {
-      const here = { ...logPartition, partition: count }
+      const all = Array.from({ length: 128 }, (_, partition) => ({ ...logPartition, partition: count + partition }))
+      const [here, last] = [all[0], all.at(-1)] as [LogPartition, LogPartition]
+      const stranger = { ...logPartition, partition: count + 128 }
       const insert = await only(here, encodeRun(`run ${count}`, 0, count - 1))
       const done = new AbortController()
-      const sent = send(sink, here, insert).finally(() => done.abort())
+      const sent = send(sink, here, insert, { queryId: insertId(all) }).finally(() => done.abort())
       let seen = false
       while (!done.signal.aborted && !seen) {
-        const running = await sink.runningInserts(here)
+        const [others, running, atLast] = await Promise.all([stranger, here, last].map((at) => sink.runningInserts(at)))
         const rows = await sink.accounted(here, 0)
-        seen = running > 0 && rows.length === 0
+        seen = running === 1 && atLast === 1 && rows.length === 0
+        expect(others).toBe(0)
       }
       expect(await sent).toEqual({ kind: 'stored' })
       if (seen) return
@@ -280,7 +305,7 @@ it('refuses a second copy of an insert while it works on the first, whose outcom
   for (let count = 2000; ; count *= 2) {
     const here = { ...logPartition, partition: count }
     const insert = await only(here, encodeRun(`copied ${count}`, 0, count - 1))
-    const queryId = `${insertPrefix(here)}${randomBytes(8).toString('hex')}`
+    const queryId = insertId([here])
     const sent = [send(sink, here, insert, { queryId }), send(sink, here, insert, { queryId, token: queryId })]
     const kinds = (await Promise.all(sent)).map(({ kind }) => kind).toSorted()
     expect(kinds).toSatisfy(([, other]) => other === 'stored' || other === 'unclear')

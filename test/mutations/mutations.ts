@@ -16,6 +16,8 @@ export interface Mutation {
 
 const SINK = 'test/contract/sink.test.ts'
 const SOURCE = 'test/contract/source.test.ts'
+const SHARED = 'consumer/src/pipeline/shared-inserts.ts'
+const SHARED_TEST = 'test/consumer/shared-inserts.test.ts'
 const [FENCE, RECOVER, WRITER] = ['fence', 'recover', 'partition-writer'].map(
   (name) => `consumer/src/pipeline/${name}.ts`,
 ) as [string, string, string]
@@ -86,6 +88,38 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'log_comment: `${fencedAt} ${deadline}`',
     to: 'log_comment: `${fencedAt} ${deadline + 3_600_000}`',
     finder: { file: SINK, test: 'comes after its deadline' },
+  },
+  {
+    guard: 'earliest lease of a shared insert',
+    without: 'gives a shared insert the latest lease of its partitions',
+    file: SHARED,
+    from: 'deadline: Math.min(',
+    to: 'deadline: Math.max(',
+    finder: 'simulation',
+  },
+  {
+    guard: 'query id of a shared insert',
+    without: 'names one partition of a shared insert in its query id',
+    file: 'consumer/src/pipeline/sink.ts',
+    from: 'logPartitions.map(nameOf)',
+    to: 'logPartitions.slice(0, 1).map(nameOf)',
+    finder: 'simulation',
+  },
+  {
+    guard: 'no piece of a lost epoch',
+    without: 'sends rows of a partition that it has lost while they waited for others',
+    file: SHARED,
+    from: 'return !piece.ended.aborted',
+    to: 'return true',
+    finder: { file: SHARED_TEST, test: 'whose epoch has ended' },
+  },
+  {
+    guard: 'one token for all sends',
+    without: 'sends a refused insert again under another token',
+    file: SHARED,
+    from: '      token,\n      fencedAt',
+    to: "      token: token + randomBytes(4).toString('hex'),\n      fencedAt",
+    finder: { file: SHARED_TEST, test: 'as a whole, under the same token' },
   },
   {
     guard: 'waiting on "busy"',

@@ -42,8 +42,14 @@ export const EVENT_FAULTS = [
   'store: row forged',
 ] as const
 
-/** Conditions of a whole run, counted where they occur. */
-export const LASTING_FAULTS = ['insert: refused for its data'] as const
+/** Conditions of a whole run, and how inserts of several partitions end: counted where they occur. */
+export const LASTING_FAULTS = [
+  'insert: refused for its data',
+  'shared insert: stored',
+  'shared insert: unclear',
+  'shared insert: refused',
+  'shared insert: bad-data',
+] as const
 
 export type CallFault = (typeof CALL_FAULTS)[number]
 export type EventFault = (typeof EVENT_FAULTS)[number]

@@ -102,6 +102,7 @@ function sendInsert({ world, store, process }: StoreParts, insert: Insert): Prom
     const answer = (given: InsertAnswer): void => {
       if (answered) return
       answered = true
+      if (new Set(rows.map((row) => row.partition)).size > 1) faults.count(`shared insert: ${given.kind}`)
       world.tell(
         process.name,
         () => `${what} → ${given.kind === 'stored' ? 'stored' : `${given.kind}: ${given.reason}`}`,

@@ -5,7 +5,7 @@ import { endpointOf, EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from 
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
-import { insertPrefix, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
+import { insertMark, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
 import { accounted, countOffsets, deadInARow, expired } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
 import { quarantined, rowsBetween } from './rows.ts'
@@ -180,8 +180,8 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     },
     async runningInserts(logPartition) {
       const query =
-        'SELECT toFloat64(count()) AS running FROM system.processes WHERE startsWith(query_id, {prefix:String})'
-      const parameters = { prefix: insertPrefix(logPartition) }
+        'SELECT toFloat64(count()) AS running FROM system.processes WHERE position(query_id, {mark:String}) > 0'
+      const parameters = { mark: insertMark(logPartition) }
       const [row] = await about(logPartition).ask<{ running: number }>({
         what: 'the running inserts',
         query,
