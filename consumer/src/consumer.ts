@@ -36,7 +36,7 @@ export interface Consumer {
 /** A lease is renewed, and the committed offset moved, at least this often, milliseconds. */
 const MAX_RENEW_MS = 10_000
 /** How often the server's part counts are polled, milliseconds. */
-const PARTS_POLL_MS = 5000
+const PARTS_POLL_MS = 10_000
 /** Pauses after a failure, milliseconds. Each is twice as long as the one before, until the work has lasted for the longest. */
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 

@@ -95,7 +95,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: SHARED,
     from: 'deadline: Math.min(',
     to: 'deadline: Math.max(',
-    finder: 'simulation',
+    finder: { file: SHARED_TEST, test: 'under the earliest lease' },
   },
   {
     guard: 'query id of a shared insert',
