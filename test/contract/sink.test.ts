@@ -158,6 +158,11 @@ describe.each([
       expect(await sink.countOffsets(at, { first: 0, last: 1000 })).toBe(at.partition + 2)
       expect(await sink.runningInserts(at)).toBe(0)
     }
+    // Asked at one moment, and of other ranges.
+    const counts = partitions.map((at) => sink.countOffsets(at, { first: 0, last: at.partition + 5 }))
+    const ofOthers = others.map((at) => sink.countOffsets(at, { first: 0, last: 9 }))
+    const long = sink.countOffsets(partitions[2] as LogPartition, { first: 0, last: 1_000_000 })
+    expect(await Promise.all([...counts, ...ofOthers, long])).toEqual([2, 12, 112, 0, 0, 113])
     for (const at of others) expect(await sink.accounted(at, 0)).toEqual([])
   })
 

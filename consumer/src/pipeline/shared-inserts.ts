@@ -69,8 +69,8 @@ interface Group {
 
 /** A piece with this share of the limits goes alone: with 12,500 rows the fixed cost is below half of the whole. */
 const ALONE_SHARE = 1 / 4
-/** How long a piece waits for those of other partitions, milliseconds: writers that are cut together differ by a query or two. */
-const GATHER_MS = 30
+/** How long a piece waits for those of other partitions, milliseconds: writers that are cut together differ by an answer or two. */
+const GATHER_MS = 50
 /** Their names in the query id take 3 KB of the insert's URL. Proxies accept 8 KB. */
 const MOST_PIECES = 128
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */

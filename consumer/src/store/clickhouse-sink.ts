@@ -6,10 +6,11 @@ import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/c
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
 import { insertMark, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
-import { accounted, countOffsets, deadInARow, expired } from './offsets.ts'
+import { accounted, deadInARow, expired } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
 import { quarantined, rowsBetween } from './rows.ts'
 import { highestSeqs, stored } from './runs.ts'
+import { sharedAnswer, sharedCounts } from './shared-questions.ts'
 import { checkStore, type Settings } from './store-check.ts'
 
 export interface ClickHouseOptions {
@@ -173,11 +174,11 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
 
   return {
     insert,
-    async now() {
+    now: sharedAnswer(async () => {
       const query = 'SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now'
       const [row] = await ask<{ now: number }>({ what: 'its clock', query })
       return row?.now ?? 0
-    },
+    }),
     async runningInserts(logPartition) {
       const query =
         'SELECT toFloat64(count()) AS running FROM system.processes WHERE position(query_id, {mark:String}) > 0'
@@ -190,7 +191,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (logPartition, from) => accounted(about(logPartition), from),
-    countOffsets: (logPartition, range) => countOffsets(about(logPartition), range),
+    countOffsets: sharedCounts(about),
     expired: (logPartition, from) => expired(about(logPartition), from),
     deadInARow: (logPartition, below, limit) => deadInARow(about(logPartition), below, limit),
     rowsBetween: (logPartition, range, which) => rowsBetween(about(logPartition), range, which),
