@@ -61,7 +61,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await fill(log, 0)
     let shared = 0
     const unclear = { kind: 'unclear', reason: 'the answer is lost' } as const
-    const { stop } = runConsumer(environmentOf(store, log), ({ sink }) => ({
+    const running = runConsumer(environmentOf(store, log), ({ sink }) => ({
       sink: {
         ...sink,
         async insert(insert) {
@@ -80,7 +80,7 @@ describe.each(kinds)('on %s', (_, openLog) => {
     const all = { events: PARTITIONS * 8, skipped: { dead: PARTITIONS * 2 } }
     await expect.poll(() => accountOf(store, log), WAIT).toEqual(all)
     expect(shared).toBeGreaterThanOrEqual(3)
-    await stop()
+    await running.stop()
     expect(await rowsOf(store, log, 'audit_events', 'log_partition, log_offset')).toEqual(everyOffset(2))
   })
 })
