@@ -37,6 +37,8 @@ if (kafka.available) {
     const consumer = startConsumerProcess({
       ...environmentOf(store, log),
       CLICKHOUSE_URL: gate.url,
+      // Blocks that are cut young stay small, and memory is never tight.
+      BATCH_MAX_AGE_MS: '5000',
       LOG_LEVEL: 'info',
       // The server answers again before an insert is given up.
       INSERT_TIMEOUT_MS: '100000',
