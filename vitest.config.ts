@@ -18,7 +18,7 @@ export default defineConfig({
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/agent-audit/compile', import.meta.url)),
       JDK_JAVA_OPTIONS: process.env['JDK_JAVA_OPTIONS'] ?? JAVA_OPTIONS,
     },
-    globalSetup: ['test/support/compile-cache.ts', 'test/support/run-kafka.ts'],
+    globalSetup: ['test/support/compile-cache.ts', 'test/support/run-servers.ts', 'test/support/run-kafka.ts'],
     sequence: { sequencer: LongestFirst },
     pool: 'forks',
     // One more than the cores of a small machine: most tests wait for servers half of their time.

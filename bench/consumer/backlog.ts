@@ -39,7 +39,7 @@ export async function fillBacklog(
   try {
     await createTopic(admin, topic, PARTITIONS)
     await createTopic(admin, confluentTopic, PARTITIONS)
-    const registryId = await createSchemaRegistry(registryUrl).register(confluentTopic, NEWEST_SCHEMA)
+    const registryId = await createSchemaRegistry({ url: registryUrl }).register(confluentTopic, NEWEST_SCHEMA)
     const filler = new Filler(producer, { topic, confluentTopic, registryId })
     const bytes = await filler.fill(makeRuns(scripts), events)
     const recordBytes = Math.round(bytes / events - SINGLE_OBJECT_BYTES)

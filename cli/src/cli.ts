@@ -14,11 +14,12 @@ import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
-const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'CLUSTER_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
 
 const AFTER_HELP = `
 The trail:
-  CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit)
+  CLICKHOUSE_URL=http://host:8123, with CLICKHOUSE_USER (default), CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE (audit);
+  for https with own certificates CLICKHOUSE_SSL_CA, CLICKHOUSE_SSL_CERT, CLICKHOUSE_SSL_KEY (PEM), CLICKHOUSE_SSL_KEY_PASSWORD
   or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
 Exit codes: 0 done, 1 a finding, 3 the command could not complete, 64 wrong use; verify only: 2 gaps, 4 gaps that only another

@@ -1,6 +1,15 @@
 /** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import { InvalidInputError, type Issue, readSecret, urlFault } from '@agent-audit/schemas'
+import {
+  type ClientTls,
+  InvalidInputError,
+  type Issue,
+  readRegistryAccess,
+  readSecret,
+  readTlsEnvironment,
+  type RegistryConnection,
+  urlFault,
+} from '@agent-audit/schemas'
 import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
 import type { Terminal } from './terminal.ts'
@@ -32,34 +41,49 @@ export async function withTrail<T>(
 
 /** Connects to the server that the environment names. */
 export function connectServer(env: Terminal['env']): Analytics {
-  const url = urlOf(env, 'CLICKHOUSE_URL')
+  const ssl = clickHouseTls(env)
+  const url = urlOf(env, 'CLICKHOUSE_URL', ssl)
   if (url === undefined) {
     const message = 'where is the trail? Set CLICKHOUSE_URL, such as http://localhost:8123, or give --data-dir DIR'
     throw new InvalidInputError('OPTIONS_INVALID', message)
   }
-  return connectAnalytics({
-    url,
-    username: env['CLICKHOUSE_USER'] ?? 'default',
-    password: secretOf(env, 'CLICKHOUSE_PASSWORD') ?? '',
-    database: env['CLICKHOUSE_DATABASE'],
-  })
+  const username = env['CLICKHOUSE_USER'] ?? 'default'
+  const password = secretOf(env, 'CLICKHOUSE_PASSWORD') ?? ''
+  return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl })
+}
+
+/** From CLICKHOUSE_SSL_*. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong variable. */
+export function clickHouseTls(env: Terminal['env']): ClientTls | undefined {
+  return readOrThrow((issues) => readTlsEnvironment(env, 'CLICKHOUSE', issues))
+}
+
+/** The registry that the environment names. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong variable. */
+export function registryOf(env: Terminal['env']): RegistryConnection | undefined {
+  const access = env['SCHEMA_REGISTRY_URL'] ? readOrThrow((issues) => readRegistryAccess(env, issues)) : {}
+  const url = urlOf(env, 'SCHEMA_REGISTRY_URL', access.ssl)
+  return url === undefined ? undefined : { url, ...access }
 }
 
 /** The URL that NAME has; undefined if it has none. @throws InvalidInputError `OPTIONS_INVALID`, without the URL. */
-export function urlOf(env: Terminal['env'], name: string): string | undefined {
+function urlOf(env: Terminal['env'], name: string, tls: ClientTls | undefined): string | undefined {
   const url = env[name] || undefined
-  const fault = url === undefined ? undefined : urlFault(url)
+  const fault = url === undefined ? undefined : urlFault(url, tls)
   if (fault === undefined) return url
   throw new InvalidInputError('OPTIONS_INVALID', `${name}: ${fault}`, { issues: [{ path: name, expected: fault }] })
 }
 
 /** A secret from NAME, or from the file that NAME_FILE names. @throws InvalidInputError `OPTIONS_INVALID`. */
 export function secretOf(env: Terminal['env'], name: string): string | undefined {
+  return readOrThrow((issues) => readSecret(env, name, issues))
+}
+
+/** @throws InvalidInputError `OPTIONS_INVALID`, naming every issue that `read` adds. */
+export function readOrThrow<T>(read: (issues: Issue[]) => T): T {
   const issues: Issue[] = []
-  const secret = readSecret(env, name, issues)
-  const [issue] = issues
-  if (issue === undefined) return secret
-  throw new InvalidInputError('OPTIONS_INVALID', `${issue.path}: ${issue.expected}`, { issues })
+  const found = read(issues)
+  if (issues.length === 0) return found
+  const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
+  throw new InvalidInputError('OPTIONS_INVALID', listed, { issues })
 }
 
 /** The embedded ClickHouse is an optional peer dependency of the command: its library is large and runs on Linux x64 alone. */

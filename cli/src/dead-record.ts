@@ -10,7 +10,7 @@ import {
   NEWEST_SCHEMA,
   readFrame,
 } from '@agent-audit/schemas'
-import { urlOf } from './connect.ts'
+import { registryOf } from './connect.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The event; or why it cannot be read, and the fields that can. */
@@ -23,8 +23,8 @@ export type Opened =
  * of records in the Confluent wire format.
  */
 export function createOpener(env: Terminal['env']): (record: DeadRecord) => Promise<Opened> {
-  const url = urlOf(env, 'SCHEMA_REGISTRY_URL')
-  const check = createRecordCheck(url === undefined ? undefined : createSchemaRegistry(url))
+  const registry = registryOf(env)
+  const check = createRecordCheck(registry === undefined ? undefined : createSchemaRegistry(registry))
   return async ({ offset, key, value }) => {
     const record = { offset, logTimeMs: 0, key, value, headers: undefined }
     await check.prepare([record])

@@ -1,6 +1,6 @@
 /** How a command reaches Kafka: by the same environment variables as the consumer. */
 import { KAFKA_VARIABLES, type KafkaConnection, readKafkaEnvironment } from '@agent-audit/kafka'
-import { InvalidInputError } from '@agent-audit/schemas'
+import { readOrThrow } from './connect.ts'
 import type { Terminal } from './terminal.ts'
 
 export const KAFKA_HELP: string = `Kafka: ${KAFKA_VARIABLES}`
@@ -11,8 +11,9 @@ export const KAFKA_HELP: string = `Kafka: ${KAFKA_VARIABLES}`
  */
 export function kafkaOf(brokers: string | undefined, env: Terminal['env']): KafkaConnection | undefined {
   if (!(brokers ?? env['KAFKA_BROKERS'])) return undefined
-  const { connection, issues } = readKafkaEnvironment(env, { clientId: 'agent-audit', brokers })
-  if (issues.length === 0) return connection
-  const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
-  throw new InvalidInputError('OPTIONS_INVALID', listed, { issues })
+  return readOrThrow((issues) => {
+    const read = readKafkaEnvironment(env, { clientId: 'agent-audit', brokers })
+    issues.push(...read.issues)
+    return read.connection
+  })
 }

@@ -9,6 +9,12 @@ process.on('uncaughtException', (error) => {
   process.exit(EXIT.notCompleted)
 })
 
+// The kernel spares the first process of a container the default action of a signal: without a handler it would run on.
+if (process.pid === 1) {
+  process.once('SIGTERM', () => process.exit(143))
+  process.once('SIGINT', () => process.exit(130))
+}
+
 // A reader such as `agent-audit trail S | head` closes the pipe early: that is no error, and further output has no reader.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

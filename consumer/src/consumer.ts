@@ -52,6 +52,7 @@ export function createConsumer(
   const metrics = createMetrics()
   let status = { ready: false, reason: 'starting' }
   let foreign: readonly string[] = []
+  metrics.watchReady(() => currentStatus().ready)
 
   async function run(drain: AbortSignal): Promise<void> {
     const parts = compose(settings)
@@ -77,7 +78,7 @@ export function createConsumer(
                 return inserts.during(() => work(assignment, { ...parts, inserts, options }))
               },
               drain,
-              refuse,
+              joined,
             ),
           )
         } catch (error) {
@@ -96,8 +97,9 @@ export function createConsumer(
     }
   }
 
-  /** The group gave this consumer topics that it does not read, and no other member reads them. */
-  function refuse(topics: readonly string[]): void {
+  /** The group may give this consumer topics that it does not read: then no other member reads them. */
+  function joined(topics: readonly string[]): void {
+    metrics.noteJoin()
     foreign = topics
     for (const topic of topics) log.fatal({ topic }, describeForeign(topic))
   }
@@ -116,14 +118,18 @@ export function createConsumer(
     }
   }
 
+  function currentStatus(): Consumer['status'] {
+    const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
+    const reasons = [...foreign.map(describeForeign), ...stopped]
+    if (!status.ready || reasons.length === 0) return status
+    return { ready: false, reason: reasons.join('\n') }
+  }
+
   return {
     run,
     metrics,
     get status() {
-      const stopped = [...metrics.stopped].map(([partition, why]) => `${partition} stopped: ${why}`)
-      const reasons = [...foreign.map(describeForeign), ...stopped]
-      if (!status.ready || reasons.length === 0) return status
-      return { ready: false, reason: reasons.join('\n') }
+      return currentStatus()
     },
   }
 }
@@ -177,12 +183,14 @@ export function composeParts(settings: Settings): ConsumerParts {
     url: settings.CLICKHOUSE_URL,
     username: settings.CLICKHOUSE_USER,
     password: settings.CLICKHOUSE_PASSWORD,
+    ssl: settings.clickHouseTls,
     database: settings.CLICKHOUSE_DATABASE,
     insertTimeoutMs: settings.INSERT_TIMEOUT_MS,
     queryTimeoutMs: settings.QUERY_TIMEOUT_MS,
   })
-  const registryUrl = settings.SCHEMA_REGISTRY_URL
-  const check = createRecordCheck(registryUrl === undefined ? undefined : createSchemaRegistry(registryUrl))
+  const url = settings.SCHEMA_REGISTRY_URL
+  const registry = url === undefined ? undefined : createSchemaRegistry({ url, ...settings.registryAccess })
+  const check = createRecordCheck(registry)
   const memory = new BufferMemory(settings.BUFFER_MAX_BYTES)
   return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check }
 }

@@ -2,9 +2,11 @@
 import { LOG_TIMES, type LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
+import { addGauge, addProcessMetrics } from './process-metrics.ts'
 import { Lag, type LagSample, type PartitionLag } from './lag.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { Conflict } from './pipeline/batch.ts'
+import type { SkippedRow } from './pipeline/block.ts'
 import type { PartitionObserver } from './pipeline/observer.ts'
 import type { InsertAnswer, Table } from './pipeline/sink.ts'
 
@@ -18,6 +20,10 @@ export interface Metrics {
   readonly inserted: (table: Table, ms: number, pieces: number) => void
   /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
+  /** Exports whether the consumer is ready, as /readyz says it, from now on. */
+  watchReady(ready: () => boolean): void
+  /** The consumer joined its group. */
+  noteJoin(): void
 }
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -33,6 +39,12 @@ export function createMetrics(): Metrics {
       name: 'audit_records_skipped_total',
       help: 'Offsets that became no event, by kind: duplicate, dead or hole.',
       labelNames: [...labelNames, 'kind'] as const,
+      registers,
+    }),
+    lossReports: new Counter({
+      name: 'audit_loss_reports_total',
+      help: 'Events of type events_lost: each says that a producer could not store some events.',
+      labelNames,
       registers,
     }),
     conflicts: new Counter({
@@ -91,18 +103,22 @@ export function createMetrics(): Metrics {
   lagGauge('audit_lag_records', 'Offsets in the log that have no row in the tables yet.', (of) => of.records)
   const oldest = 'Since the oldest record without a row was appended to the log, seconds; 0 if there is none.'
   lagGauge('audit_oldest_record_age_seconds', oldest, (of) => of.oldestAgeMs / 1000)
-  let memory: BufferMemory | undefined
-  const gauge = (name: string, help: string, read: (of: BufferMemory) => number): Gauge =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        if (memory !== undefined) this.set(read(memory))
-      },
-    })
-  gauge('audit_buffered_bytes', 'Bytes of records in memory, of all partitions.', (of) => of.maxBytes - of.freeBytes)
-  gauge('audit_fetching_paused', '1 while fetching pauses because memory is tight.', (of) => Number(of.tight))
+  const watched: { memory?: BufferMemory; ready?: () => boolean } = {}
+  const gauge = (name: string, help: string, read: () => number): Gauge => addGauge(registry, { name, help, read })
+  gauge('audit_buffered_bytes', 'Bytes of records in memory, of all partitions.', () => {
+    const { maxBytes, freeBytes } = watched.memory ?? { maxBytes: 0, freeBytes: 0 }
+    return maxBytes - freeBytes
+  })
+  gauge('audit_fetching_paused', '1 while fetching pauses because memory is tight.', () =>
+    Number(watched.memory?.tight ?? false),
+  )
+  gauge('audit_ready', '1 while /readyz answers 200.', () => Number(watched.ready?.() ?? false))
+  const joins = new Counter({
+    name: 'audit_group_joins_total',
+    help: 'Joins of the group: one at the start, one for each rebalance, one after each lost connection.',
+    registers,
+  })
+  addProcessMetrics(registry)
   return {
     registry,
     stopped,
@@ -112,13 +128,16 @@ export function createMetrics(): Metrics {
       meters.insert.observe({ table }, ms / 1000)
       meters.pieces.observe({ table }, pieces)
     },
-    watchMemory: (watched) => (memory = watched),
+    watchMemory: (memory) => (watched.memory = memory),
+    watchReady: (ready) => (watched.ready = ready),
+    noteJoin: () => joins.inc(),
   }
 }
 
 type Meters = {
   stored: Counter<'topic' | 'partition'>
   skipped: Counter<'topic' | 'partition' | 'kind'>
+  lossReports: Counter<'topic' | 'partition'>
   conflicts: Counter<'topic' | 'partition'>
   batch: Histogram
   failed: Counter<'topic' | 'partition' | 'answer'>
@@ -133,9 +152,18 @@ const NOT_STORED: Record<InsertAnswer['kind'], string> = {
   unclear: 'insert without a clear answer: reading the tables',
 }
 
+/** A counter that appears with its first count hides that count from Prometheus, which sees no increase. */
+function startAtZero(meters: Meters, labels: { topic: string; partition: number }): void {
+  for (const counter of [meters.stored, meters.lossReports, meters.conflicts]) counter.inc(labels, 0)
+  for (const kind of SKIPPED_KINDS) meters.skipped.inc({ ...labels, kind }, 0)
+  for (const answer of [...NOT_STORED_ANSWERS, 'missing']) meters.failed.inc({ ...labels, answer }, 0)
+}
+
 const CLAMPED =
   'records whose time no column holds: stored with the nearest one. Set message.timestamp.type=LogAppendTime'
 const CONFLICTS = 'records with the run_id and run_seq of stored ones, and another event_id: see agent-audit verify'
+const SKIPPED_KINDS = ['duplicate', 'dead', 'hole'] satisfies SkippedRow['kind'][]
+const NOT_STORED_ANSWERS = ['refused', 'bad-data', 'unclear'] satisfies InsertAnswer['kind'][]
 /** Most conflicts that a log line names: a hostile producer makes as many as it likes. */
 const MOST_LOGGED = 10
 
@@ -162,6 +190,7 @@ function createObserver(
     log.error({ ...labels, count: conflicts.length, conflicts: some }, CONFLICTS)
   }
   markRunning()
+  startAtZero(meters, labels)
   return {
     recovered(next) {
       markRunning()
@@ -171,6 +200,7 @@ function createObserver(
     written(batch) {
       markRunning()
       meters.stored.inc(labels, batch.block.count)
+      meters.lossReports.inc(labels, batch.block.lossReports)
       meters.batch.observe(batch.block.count)
       lag.stored(batch.next, batch.logEnd, batch.lastLogTimeMs)
       for (const row of batch.skipped) meters.skipped.inc({ ...labels, kind: row.kind })

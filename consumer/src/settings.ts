@@ -1,12 +1,16 @@
 /** The consumer's settings, from the environment: checked once, at start, with every wrong one named. */
 import { type KafkaConnection, readKafkaEnvironment } from '@agent-audit/kafka'
 import {
+  type ClientTls,
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
   DEFAULT_TOPIC,
   InvalidInputError,
   type Issue,
+  readRegistryAccess,
   readSecret,
+  readTlsEnvironment,
+  type RegistryAccess,
   urlFault,
 } from '@agent-audit/schemas'
 import { z } from 'zod'
@@ -17,6 +21,10 @@ export interface Settings {
   kafka?: KafkaConnection | undefined
   /** Needed for records in the Confluent wire format. */
   SCHEMA_REGISTRY_URL?: string | undefined
+  /** From SCHEMA_REGISTRY_USERNAME, _PASSWORD and SCHEMA_REGISTRY_SSL_*. */
+  registryAccess?: RegistryAccess | undefined
+  /** From CLICKHOUSE_SSL_*. */
+  clickHouseTls?: ClientTls | undefined
   /** Directory of the embedded log; empty where KAFKA_BROKERS names the log. One of the two must be set. */
   AUDIT_DATA_DIR: string
   AUDIT_TOPICS: string[]
@@ -64,7 +72,9 @@ const serviceUrl = z.string().superRefine((text, context) => {
   if (fault !== undefined) context.addIssue(fault)
 })
 
-const FIELDS: { readonly [Name in Exclude<keyof Settings, 'kafka'>]: z.ZodType<Settings[Name]> } = {
+const FIELDS: {
+  readonly [Name in Exclude<keyof Settings, 'kafka' | 'registryAccess' | 'clickHouseTls'>]: z.ZodType<Settings[Name]>
+} = {
   SCHEMA_REGISTRY_URL: serviceUrl.optional(),
   AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
@@ -100,9 +110,16 @@ function findContradictions(value: Partial<Settings>): Issue[] {
     if (low === undefined || high === undefined || low < high) return
     issues.push({ path: name, expected: `expected less than ${other} (${high}): ${why}` })
   }
+  const expectHttps = (name: 'CLICKHOUSE_URL' | 'SCHEMA_REGISTRY_URL', tls: ClientTls | undefined): void => {
+    const url = value[name]
+    const fault = url === undefined ? undefined : urlFault(url, tls)
+    if (fault !== undefined) issues.push({ path: name, expected: fault })
+  }
   if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
     issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })
   }
+  expectHttps('CLICKHOUSE_URL', value.clickHouseTls)
+  expectHttps('SCHEMA_REGISTRY_URL', value.registryAccess?.ssl)
   expectBelow('INSERT_TIMEOUT_MS', 'LEASE_MS', 'an insert must not outlive its lease')
   expectBelow('INSERT_TIMEOUT_MS', 'SESSION_TIMEOUT_MS', 'an insert must not outlive the membership it is sent in')
   return issues
@@ -131,7 +148,9 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   const kafka = readKafkaEnvironment(given, { clientId: CLIENT_ID })
   issues.push(...kafka.issues)
   if (given['KAFKA_BROKERS'] === undefined && given['AUDIT_DATA_DIR'] === undefined) issues.push(NO_LOG)
-  const values: Record<string, unknown> = { kafka: kafka.connection }
+  const clickHouseTls = readTlsEnvironment(given, 'CLICKHOUSE', issues)
+  const registryAccess = readRegistryAccess(given, issues)
+  const values: Record<string, unknown> = { kafka: kafka.connection, clickHouseTls, registryAccess }
   for (const [name, field] of Object.entries(FIELDS)) {
     const { success, data, error } = field.safeParse(given[name])
     if (success) values[name] = data

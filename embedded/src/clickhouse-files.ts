@@ -8,6 +8,7 @@ const PASSWORD_BYTES = 18
 /** Profile of the library's own session. Not `default`, from which all other profiles take settings. No name of a user. */
 const OWN_PROFILE = 'own-session'
 const OWN_SESSION = { settings: { max_sessions_for_user: '1' }, constSettings: ['max_sessions_for_user'] }
+const LOOPBACK = '127.0.0.1'
 const PRIVATE = 0o600
 const PRIVATE_DIRECTORY = 0o700
 
@@ -162,7 +163,14 @@ function serverConfig(order: HostOrder, usersFile: string): string {
   <access_control_improvements><enable_read_write_grants>true</enable_read_write_grants></access_control_improvements>
   <users_config>${escapeXml(usersFile)}</users_config>
   <keep_alive_timeout>4</keep_alive_timeout>
-  <max_server_memory_usage>${order.maxMemoryBytes}</max_server_memory_usage>
+  ${serverLimits(order.maxMemoryBytes)}
+</clickhouse>
+`
+}
+
+/** The part of a server's configuration that bounds what it takes from the machine. */
+export function serverLimits(maxMemoryBytes: number): string {
+  return `<max_server_memory_usage>${maxMemoryBytes}</max_server_memory_usage>
   <mark_cache_size>67108864</mark_cache_size>
   <index_mark_cache_size>16777216</index_mark_cache_size>
   <primary_index_cache_size>268435456</primary_index_cache_size>
@@ -178,9 +186,7 @@ function serverConfig(order: HostOrder, usersFile: string): string {
     <number_of_free_entries_in_pool_to_execute_mutation>2</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>4</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
-  </merge_tree>
-</clickhouse>
-`
+  </merge_tree>`
 }
 
 /**
@@ -196,25 +202,38 @@ function usersConfig(users: readonly UserSpec[], passwords: Passwords): string {
     'GRANT TABLE ENGINE ON File',
     "GRANT READ ON FILE('-')",
   ]
-  const all = [admin, ...users]
+  const { profiles, entries } = userEntries([admin, ...users], { passwords, network: LOOPBACK })
   return `<clickhouse>
   <profiles>
     <default/>
     <${OWN_PROFILE}>${settingsXml(OWN_SESSION)}</${OWN_PROFILE}>
-${all.map((user) => `    <${user.name}>${settingsXml(user)}</${user.name}>`).join('\n')}
+${profiles}
   </profiles>
   <quotas><default/></quotas>
   <users>
-    <default><password></password>${userXml(OWN_PROFILE, starter)}</default>
-${all.map((user) => `    <${user.name}><password_sha256_hex>${sha256(passwords[user.name] ?? '')}</password_sha256_hex>${userXml(user.name, user.grants)}</${user.name}>`).join('\n')}
+    <default><password></password>${userXml(OWN_PROFILE, starter, LOOPBACK)}</default>
+${entries}
   </users>
 </clickhouse>
 `
 }
 
-function userXml(profile: string, grants: readonly string[]): string {
+/** The entries of users in a server's configuration, and their profiles. They are reached from the network alone. */
+export function userEntries(
+  users: readonly UserSpec[],
+  { passwords, network }: { readonly passwords: Passwords; readonly network: string },
+): { readonly profiles: string; readonly entries: string } {
+  const entry = ({ name, grants }: UserSpec): string =>
+    `    <${name}><password_sha256_hex>${sha256(passwords[name] ?? '')}</password_sha256_hex>${userXml(name, grants, network)}</${name}>`
+  return {
+    profiles: users.map((user) => `    <${user.name}>${settingsXml(user)}</${user.name}>`).join('\n'),
+    entries: users.map(entry).join('\n'),
+  }
+}
+
+function userXml(profile: string, grants: readonly string[], network: string): string {
   const queries = grants.map((grant) => `<query>${escapeXml(grant)}</query>`).join('')
-  return `<networks><ip>127.0.0.1</ip></networks><profile>${profile}</profile><quota>default</quota><grants>${queries}</grants>`
+  return `<networks><ip>${network}</ip></networks><profile>${profile}</profile><quota>default</quota><grants>${queries}</grants>`
 }
 
 function sha256(password: string): string {

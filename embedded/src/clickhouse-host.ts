@@ -104,7 +104,8 @@ async function confine(): Promise<string | undefined> {
   )
 }
 
-function serve(): Promise<number> {
+/** Runs the server to its end. @returns The exit code. The library itself prints the error of a server that failed. */
+async function serve(): Promise<number> {
   const args = [
     'clickhouse',
     `--config-file=${files.config}`,
@@ -113,14 +114,23 @@ function serve(): Promise<number> {
     '-q',
     START,
   ]
-  return load({
+  const pointer = await load({
     library: 'chdb',
     funcName: 'chdb_query_cmdline',
-    retType: DataType.I32,
+    retType: DataType.I64,
     paramsType: [DataType.I32, DataType.StringArray],
     paramsValue: [args.length, args],
     runInNewThread: true,
   })
+  // A statement that failed has no answer. Its result has no error either.
+  const answerBytes = load({
+    library: 'chdb',
+    funcName: 'chdb_result_length',
+    retType: DataType.U64,
+    paramsType: [DataType.I64],
+    paramsValue: [pointer],
+  })
+  return answerBytes > 0 ? 0 : 1
 }
 
 /** In two steps: in one, the directory above would be opened, which the confinement does not allow. */

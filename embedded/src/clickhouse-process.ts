@@ -138,13 +138,14 @@ async function tryStart(order: HostOrder, deadline: number): Promise<Running | s
   // A separate file for each host until one has the lock: each of several starters at once reads its own host's output.
   const output = `${errors}.${randomUUID()}`
   const child = spawnHost(order, output)
-  const exited = once(child, 'exit')
-  const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), exited.then(() => [])])
+  // Not its exit, which Node.js may tell before it has read what the host has said: `close` follows the last output.
+  const closed = once(child, 'close')
+  const said = Promise.race([child.stdout === null ? [] : once(child.stdout, 'data'), closed.then(() => [])])
   const [line] = await said
   const report = line === undefined ? undefined : (JSON.parse(String(line)) as HostReport)
   child.stdout?.resume()
   if (report !== undefined && report.is !== 'starting') {
-    await exited
+    await closed
     rmSync(output)
     return report.is === 'busy' ? BUSY : report.why
   }

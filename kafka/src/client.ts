@@ -1,7 +1,7 @@
 /** Clients of kafkajs with every patch, and the errors of the trail for the errors of kafkajs. */
-import { AuditUnavailableError, IntegrityError, TrailError } from '@agent-audit/schemas'
+import { AuditUnavailableError, TrailError } from '@agent-audit/schemas'
 import kafkajs, { type Kafka } from 'kafkajs'
-import { kafkaConfig } from './client-config.ts'
+import { describeRefusal, kafkaConfig } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
 import { replaceFetchReader } from './patches/fetch-reader.ts'
@@ -11,7 +11,6 @@ import { stopLateFetchers } from './patches/stop.ts'
 import { askForTopicIds } from './patches/topic-ids.ts'
 
 const RETRY = { retries: 2, initialRetryTime: 200 }
-const REFUSALS = new Set(['SASL_AUTHENTICATION_FAILED', 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'])
 
 registerZstd(kafkajs)
 stopIdlePolling()
@@ -31,13 +30,12 @@ export function isKafkaJsError(error: unknown): boolean {
 }
 
 /** Turns an error of kafkajs into a TrailError that names the brokers. A TrailError passes through. */
-export function describeKafkaError(error: unknown, { brokers }: KafkaConnection): Error {
-  const { name = '', message = '', type, cause } = error as Partial<Record<string, string>> & { cause?: unknown }
+export function describeKafkaError(error: unknown, connection: KafkaConnection): Error {
   if (error instanceof TrailError) return error
-  const where = `Kafka at ${brokers.join(',')}`
-  if (name.includes('SASLAuthentication') || message.includes('SASL') || REFUSALS.has(type ?? '')) {
-    return new IntegrityError('ACCESS_DENIED', `${where}: ${message}`, { cause })
-  }
+  const refusal = describeRefusal(error, connection)
+  if (refusal !== undefined) return refusal
+  const { message = '', type } = error as Partial<Record<'message' | 'type', string>>
+  const where = `Kafka at ${connection.brokers.join(',')}`
   const missing = type === 'UNKNOWN_TOPIC_OR_PARTITION' || message.includes('does not host this topic')
   const hint = missing ? " (run 'agent-audit setup' to make the topic)" : ''
   return new AuditUnavailableError('BROKER_UNAVAILABLE', `${where}: ${message}${hint}`, { cause: error })

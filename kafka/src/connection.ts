@@ -3,18 +3,16 @@
  * environment variables that producer, consumer and command read alike.
  */
 import { isIPv6 } from 'node:net'
-import { type Environment, type Issue, readSecret } from '@agent-audit/schemas'
+import {
+  type ClientTls,
+  type Environment,
+  findTlsIssues,
+  type Issue,
+  readTlsEnvironment,
+  type Secret,
+  takeSecret,
+} from '@agent-audit/schemas'
 import { z } from 'zod'
-
-/** TLS with a private CA, and a client certificate with its key. */
-export interface KafkaTls {
-  /** Certificates of the CAs to trust, PEM. @defaultValue the certificates that Node trusts */
-  readonly ca?: string | undefined
-  /** Client certificate, PEM. */
-  readonly cert?: string | undefined
-  /** Private key of the client certificate, PEM. */
-  readonly key?: string | undefined
-}
 
 /** SASL credentials. */
 export interface KafkaSasl {
@@ -23,14 +21,14 @@ export interface KafkaSasl {
   /** Name of the user. */
   readonly username: string
   /** Never recorded, logged or quoted. */
-  readonly password: string
+  readonly password: Secret
 }
 
 export interface KafkaConnection {
   /** `host:port`, or `[address]:port` for IPv6; at least one. */
   readonly brokers: readonly string[]
   /** false: plain text. true: TLS with the certificates that Node trusts. */
-  readonly ssl: boolean | KafkaTls
+  readonly ssl: boolean | ClientTls
   /** undefined: no authentication. */
   readonly sasl: KafkaSasl | undefined
   /** Name of the client in the brokers' logs and quotas. */
@@ -45,15 +43,27 @@ export const brokersSchema: z.ZodReadonly<z.ZodArray<z.ZodString>> = z
   .min(1)
   .readonly()
 
-export const sslSchema: z.ZodType<boolean | KafkaTls, boolean | KafkaTls> = z.union([
-  z.boolean(),
-  z.strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: z.string().optional() }),
+export const secretSchema: z.ZodType<Secret, Secret> = z.union([
+  z.string(),
+  z.strictObject({ file: z.string().min(1) }),
 ])
+
+const secret = secretSchema.optional()
+
+/** TLS of an option; the paths of its issues begin with the option's name. */
+export const tlsSchema = (option: string): z.ZodType<ClientTls, ClientTls> =>
+  z.strictObject({ ca: secret, cert: secret, key: secret, passphrase: secret }).superRefine((tls, context) => {
+    for (const { path, expected } of findTlsIssues(tls, option)) {
+      context.addIssue({ code: 'custom', message: expected, path: [path.slice(option.length + 1)] })
+    }
+  })
+
+export const sslSchema: z.ZodType<boolean | ClientTls, boolean | ClientTls> = z.union([z.boolean(), tlsSchema('ssl')])
 
 export const saslSchema: z.ZodType<KafkaSasl, KafkaSasl> = z.strictObject({
   mechanism: z.enum(MECHANISMS),
   username: z.string().min(1),
-  password: z.string(),
+  password: secretSchema,
 })
 
 function isBroker(text: string): boolean {
@@ -62,9 +72,9 @@ function isBroker(text: string): boolean {
 }
 
 /** The environment variables of a Kafka connection, for the help text of a command. */
-export const KAFKA_VARIABLES = `KAFKA_BROKERS (host:port, comma separated); KAFKA_SSL (true or false), KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY (PEM);
-KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD. PEM texts and the
-password also from the file that the variable's name with _FILE names.`
+export const KAFKA_VARIABLES = `KAFKA_BROKERS (host:port, comma separated); KAFKA_SSL (true or false), KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY (PEM), KAFKA_SSL_KEY_PASSWORD;
+KAFKA_SASL_MECHANISM (plain, scram-sha-256, scram-sha-512), KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD. PEM texts and
+passwords also from the file that the variable's name with _FILE names.`
 
 /** Settings that the caller has from elsewhere. The environment is not read for them. */
 export interface GivenConnection {
@@ -103,32 +113,18 @@ function readBrokers(path: string, text: string | undefined, issues: Issue[]): r
   return undefined
 }
 
-const PEM = ['KAFKA_SSL_CA', 'KAFKA_SSL_CERT', 'KAFKA_SSL_KEY'] as const
-
 /** A certificate implies TLS: KAFKA_SSL need not be set beside it. */
-function readTls(env: Environment, issues: Issue[]): boolean | KafkaTls {
-  const [ca, cert, key] = PEM.map((name) => readPem(env, name, issues))
-  const isNamed = (name: string): boolean => Boolean(env[name] || env[`${name}_FILE`])
-  const named = PEM.filter(isNamed)
+function readTls(env: Environment, issues: Issue[]): boolean | ClientTls {
+  const before = issues.length
+  const tls = readTlsEnvironment(env, 'KAFKA', issues)
   const flag = env['KAFKA_SSL'] || undefined
   if (flag !== undefined && flag !== 'true' && flag !== 'false') {
     issues.push({ path: 'KAFKA_SSL', expected: 'expected true or false' })
   }
-  if (flag === 'false' && named.length > 0) {
-    issues.push({ path: 'KAFKA_SSL', expected: `expected true, or no ${named.join(', ')}` })
+  if (flag === 'false' && (tls !== undefined || issues.length > before)) {
+    issues.push({ path: 'KAFKA_SSL', expected: 'expected true, or no KAFKA_SSL_* beside it' })
   }
-  if (isNamed('KAFKA_SSL_CERT') !== isNamed('KAFKA_SSL_KEY')) {
-    issues.push({ path: 'KAFKA_SSL_CERT', expected: 'expected together with KAFKA_SSL_KEY' })
-  }
-  return named.length === 0 ? flag === 'true' : { ca, cert, key }
-}
-
-function readPem(env: Environment, name: string, issues: Issue[]): string | undefined {
-  const text = readSecret(env, name, issues)
-  if (text === undefined || text.includes('-----BEGIN ')) return text
-  const path = env[name] ? name : `${name}_FILE`
-  issues.push({ path, expected: 'expected PEM text, which has a line -----BEGIN …-----' })
-  return undefined
+  return tls ?? flag === 'true'
 }
 
 function readSasl(env: Environment, issues: Issue[]): KafkaSasl | undefined {
@@ -145,6 +141,6 @@ function readSasl(env: Environment, issues: Issue[]): KafkaSasl | undefined {
   if (mechanism === undefined && !missing.includes(names[0])) {
     issues.push({ path: names[0], expected: `expected one of ${MECHANISMS.join(', ')}` })
   }
-  const [username, password] = [env[names[1]], readSecret(env, names[2], issues)]
+  const [username, password] = [env[names[1]], takeSecret(env, names[2], issues)]
   return mechanism && username && password !== undefined ? { mechanism, username, password } : undefined
 }

@@ -6,10 +6,11 @@ export {
   type KafkaConnection,
   type KafkaEnvironment,
   type KafkaSasl,
-  type KafkaTls,
   readKafkaEnvironment,
   saslSchema,
+  secretSchema,
   sslSchema,
+  tlsSchema,
 } from './connection.ts'
 export type { OutgoingRecord, Reached, Sender, SenderSettings, TopicPartition } from './sender.ts'
 export {

@@ -10,10 +10,11 @@ import {
   InvalidInputError,
   NEWEST_SCHEMA,
   reframeToConfluent,
+  type RegistryConnection,
   TrailError,
 } from '@agent-audit/schemas'
 import type { ISocketFactory, Kafka, Message, Producer, RecordMetadata } from 'kafkajs'
-import { kafkaConfig } from './client-config.ts'
+import { describeRefusal, kafkaConfig, rootOf } from './client-config.ts'
 import type { KafkaConnection } from './connection.ts'
 import { registerZstd } from './patches/codecs.ts'
 import { connectBroker } from './patches/ipv6-brokers.ts'
@@ -33,7 +34,7 @@ export function createKafkaSender(settings: SenderSettings, connection: KafkaCon
 }
 
 class KafkaSender implements Sender {
-  readonly #registryUrl: string | undefined
+  readonly #registry: RegistryConnection | undefined
   readonly #connection: KafkaConnection
   #producer: Producer | undefined
   readonly #registryIds: Map<string, number> = new Map<string, number>()
@@ -43,7 +44,7 @@ class KafkaSender implements Sender {
   #checking: Promise<void> | undefined
 
   constructor(settings: SenderSettings, connection: KafkaConnection) {
-    this.#registryUrl = settings.schemaRegistryUrl
+    this.#registry = settings.schemaRegistry
     this.#connection = connection
   }
 
@@ -51,8 +52,8 @@ class KafkaSender implements Sender {
     try {
       const { cluster, partitions } = await this.#describe(topics)
       this.#cluster = cluster
-      if (this.#registryUrl !== undefined) {
-        const registry = createSchemaRegistry(this.#registryUrl)
+      if (this.#registry !== undefined) {
+        const registry = createSchemaRegistry(this.#registry)
         for (const topic of topics) this.#registryIds.set(topic, await registry.register(topic, NEWEST_SCHEMA))
       }
       this.#producer = (await openKafka(this.#connection, this.#openSocket)).producer({
@@ -147,13 +148,12 @@ class KafkaSender implements Sender {
 
   #translate(error: unknown, topic: string): TrailError {
     if (error instanceof TrailError) return error
+    const refusal = describeRefusal(error, this.#connection)
+    if (refusal !== undefined) return refusal
     const address = this.#connection.brokers.join(', ')
     const cause = rootOf(error)
     const message = cause instanceof Error ? cause.message : String(cause)
     const type = cause instanceof Error && 'type' in cause ? cause.type : undefined
-    if (cause instanceof Error && cause.name === 'KafkaJSSASLAuthenticationError') {
-      return new IntegrityError('ACCESS_DENIED', `Kafka at ${address} refuses the user: ${message}`, { cause: error })
-    }
     if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
       const said = `Kafka at ${address} has no topic ${topic}: create it, for example with agent-audit setup`
       return new AuditUnavailableError('BROKER_UNAVAILABLE', said, { cause: error })
@@ -180,14 +180,6 @@ function offsetIn(answer: readonly RecordMetadata[], { topic, partition }: Topic
  */
 function oneGroup(partition: number, messages: OutgoingRecord[]): Message[] {
   return Object.assign(messages, { reduce: () => ({ [partition]: messages }) })
-}
-
-/** kafkajs wraps the last error of its retries. */
-function rootOf(error: unknown): unknown {
-  let root = error
-  while (root instanceof Error && root.name.startsWith('KafkaJSNumberOfRetries') && root.cause !== undefined)
-    root = root.cause
-  return root
 }
 
 async function openKafka(connection: KafkaConnection, socketFactory = connectBroker): Promise<Kafka> {

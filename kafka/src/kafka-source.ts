@@ -62,9 +62,9 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
       return topicIds
     },
     positions: () => withAdmin((admin) => positionsOf(admin, options)),
-    run: (work, draining, refused = () => undefined) =>
+    run: (work, draining, joined = () => undefined) =>
       withAdmin((admin, clusterId) =>
-        new GroupMember({ kafka, admin, clusterId, topicIds, options, work, draining, refused }).run(),
+        new GroupMember({ kafka, admin, clusterId, topicIds, options, work, draining, joined }).run(),
       ),
     close: () => Promise.resolve(),
   }
@@ -84,7 +84,7 @@ interface MemberParts {
   readonly options: KafkaSourceOptions
   readonly work: (assignment: Assignment) => Promise<void>
   readonly draining: AbortSignal
-  readonly refused: (topics: readonly string[]) => void
+  readonly joined: (foreign: readonly string[]) => void
 }
 
 type SendCommit = EachBatchPayload['commitOffsetsIfNecessary']
@@ -155,7 +155,7 @@ class GroupMember {
     this.#consumer.on(events.RECEIVED_UNSUBSCRIBED_TOPICS, ({ payload }) => (foreign = payload.topicsNotSubscribed))
     this.#consumer.on(events.GROUP_JOIN, ({ payload }) => {
       this.#aliveAt = performance.now()
-      this.#parts.refused(foreign)
+      this.#parts.joined(foreign)
       foreign = []
       this.#startEpoch(payload)
     })

@@ -1,4 +1,5 @@
 /** The seam to the log: one client of Kafka, or of the embedded log that replaces it. */
+import type { RegistryConnection } from '@agent-audit/schemas'
 
 /** One partition of a Kafka topic. */
 export interface TopicPartition {
@@ -16,7 +17,7 @@ export interface OutgoingRecord {
 
 export interface SenderSettings {
   /** Confluent Schema Registry API; undefined: records stay in Avro single-object encoding. */
-  readonly schemaRegistryUrl: string | undefined
+  readonly schemaRegistry: RegistryConnection | undefined
 }
 
 /** What a client has found at its first contact. */

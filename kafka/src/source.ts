@@ -109,14 +109,14 @@ export interface Source {
   /**
    * Joins the group and calls `work` with an assignment for each assigned partition, again after each rebalance. Leaves the
    * group and returns once `drain` is aborted and all work is done.
-   * @param refused - Called after each join with the topics that the group assigned to this member although it does not subscribe
+   * @param joined - Called after each join, with the topics that the group assigned to this member although it does not subscribe
    * them, mostly none: their partitions are not taken, and no other member reads them until the next join.
    * @throws the error of `work`, after leaving the group; AuditUnavailableError `BROKER_UNAVAILABLE` if the broker is lost.
    */
   run(
     work: (assignment: Assignment) => Promise<void>,
     drain: AbortSignal,
-    refused?: (topics: readonly string[]) => void,
+    joined?: (foreign: readonly string[]) => void,
   ): Promise<void>
   /** Cluster id of the broker, or the UUID of the embedded log. */
   sourceId(): Promise<string>

@@ -1,5 +1,6 @@
 /** Topics as the trail needs them: created or altered by `agent-audit setup`, and a group's position in one. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { IntegrityError } from '@agent-audit/schemas'
 import kafkajs, { type Admin } from 'kafkajs'
 import { assignBySubscription } from './assigner.ts'
 import { createKafka, describeKafkaError } from './client.ts'
@@ -21,6 +22,8 @@ export interface TopicPlan {
   readonly retentionMs: number
   /** Largest batch of records, compressed. */
   readonly maxMessageBytes: number
+  /** The cluster that the topic belongs to: brokers of another one get no topic. @defaultValue any */
+  readonly clusterId?: string | undefined
 }
 
 export interface TopicReport {
@@ -52,7 +55,8 @@ const BROKER_CONFIGS: ReadonlySet<number> = new Set([
 /**
  * Creates the topic, or changes the settings of an existing one as planned. Idempotent. Never adds partitions, since that
  * would move keys to other partitions: the report has the actual count.
- * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`.
+ * @throws AuditUnavailableError `BROKER_UNAVAILABLE` naming the brokers, IntegrityError `ACCESS_DENIED`, IntegrityError
+ * `CLUSTER_CHANGED`.
  */
 export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan): Promise<TopicReport> {
   const admin = createKafka(connection).admin()
@@ -68,6 +72,7 @@ export async function ensureTopic(connection: KafkaConnection, plan: TopicPlan):
 
 async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   const { clusterId, brokers } = await admin.describeCluster()
+  if (plan.clusterId !== undefined && plan.clusterId !== clusterId) throw anotherCluster(clusterId, plan.clusterId)
   const wanted = settingsOf(plan)
   const { topic, partitions } = plan
   const { replicationFactor, settings } = durabilityOf(brokers.length, plan.replicationFactor)
@@ -83,6 +88,11 @@ async function ensure(admin: Admin, plan: TopicPlan): Promise<TopicReport> {
   const notes = await whenLed(() => noteBrokers(admin, topic, wanted))
   const found = metadata.topics[0]?.partitions ?? []
   return { clusterId, topicId: topicIdOf(found)[0], created, partitions: found.length, altered, notes }
+}
+
+function anotherCluster(found: string, expected: string): IntegrityError {
+  const message = `the brokers are of cluster ${found}, and not of ${expected}, which was asked for: nothing was changed on them. Give the id of these brokers, or bring back the data of ${expected}`
+  return new IntegrityError('CLUSTER_CHANGED', message)
 }
 
 /**

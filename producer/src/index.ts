@@ -14,9 +14,16 @@ export type { Acknowledgement, Receipt, RecordOptions } from './api/receipt.ts'
 export type { SessionRef } from './api/session-ref.ts'
 export type { AuditSession } from './api/session.ts'
 export type { AuditTrailOptions, Durability, OwnPattern, Redact, RedactionRules } from './api/trail-options.ts'
+export type {
+  DeliveryMessage,
+  LostMessage,
+  ProblemMessage,
+  TelemetryChannels,
+  TelemetrySource,
+} from './api/telemetry.ts'
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
-export type { KafkaSasl, KafkaTls } from '@agent-audit/kafka'
+export type { KafkaSasl } from '@agent-audit/kafka'
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'
 export {
@@ -31,6 +38,7 @@ export {
 export type {
   ActionFields,
   Approval,
+  ClientTls,
   Common,
   CustomEvent,
   Decision,
@@ -46,7 +54,9 @@ export type {
   Outcome,
   Policy,
   ReasonCode,
+  RegistryAccess,
   SandboxCrossing,
+  Secret,
   SessionEnd,
   SessionStart,
   SessionTimeout,

@@ -16,12 +16,17 @@ export function readSecret(env: Environment, name: string, issues: Issue[]): str
     issues.push({ path: name, expected: `expected either ${name} or ${name}_FILE, not both` })
     return undefined
   }
+  return readSecretFile(file, `${name}_FILE`, issues)
+}
+
+/** The content of a file, without white space at its end. `path` is the setting that names the file. */
+export function readSecretFile(file: string, path: string, issues: Issue[]): string | undefined {
   try {
     return readFileSync(file, 'utf8').trimEnd()
   } catch (error) {
-    // The path is not quoted: it may be the secret itself, in the wrong variable.
+    // The file's path is not quoted: it may be the secret itself, in the wrong variable.
     const { code } = error as NodeJS.ErrnoException
-    issues.push({ path: `${name}_FILE`, expected: `expected the path of a readable file (${code})` })
+    issues.push({ path, expected: `expected the path of a readable file (${code})` })
     return undefined
   }
 }
@@ -29,12 +34,14 @@ export function readSecret(env: Environment, name: string, issues: Issue[]): str
 /**
  * What is wrong with the URL of an HTTP service, never with the URL itself, which may hold a password; undefined if nothing
  * is. A path is allowed: a proxy may serve it.
+ * @param certificates - For the service, if any: its URL must be https then.
  */
-export function urlFault(text: string): string | undefined {
+export function urlFault(text: string, certificates?: object): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol)) return 'expected a URL such as http://host:8123'
   if (url.username !== '' || url.password !== '') return 'expected a URL without user and password'
-  return /[?#]/.test(text) ? 'expected a URL without ? and #' : undefined
+  if (/[?#]/.test(text)) return 'expected a URL without ? and #'
+  return certificates === undefined || url.protocol === 'https:' ? undefined : 'expected https:// beside certificates'
 }
 
 /**

@@ -45,6 +45,7 @@ export type ErrorCode =
   | 'LOG_TRUNCATED'
   | 'BATCH_UNREADABLE'
   | 'ACCESS_DENIED'
+  | 'TLS_REFUSED'
   | 'GRANTS_TOO_WIDE'
   | 'STORE_UNFIT'
   | 'MIGRATION_CHANGED'

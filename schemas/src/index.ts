@@ -93,6 +93,23 @@ export {
   type TextField,
   TOKENS_ONLY_FIELDS,
 } from './avro/record.ts'
-export { createSchemaRegistry, type SchemaRegistry } from './avro/registry.ts'
+export {
+  createSchemaRegistry,
+  readRegistryAccess,
+  type RegistryAccess,
+  type RegistryConnection,
+  type SchemaRegistry,
+} from './avro/registry.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
+export {
+  type ClientTls,
+  findTlsIssues,
+  httpsAgent,
+  openSecret,
+  openTls,
+  readTlsEnvironment,
+  type Secret,
+  takeSecret,
+  tlsFault,
+} from './tls.ts'
 export { endpointOf, type Environment, readSecret, urlFault } from './environment.ts'

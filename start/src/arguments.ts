@@ -20,7 +20,7 @@ export const USAGE = `npm start -- [options]
 Records agents' sessions through the producer, runs the consumer that writes them into ClickHouse, and shows the stored events.
 
   --replay FILE   recorded sessions in the OpenAI chat format, one JSON object a line, plain or gzip (else: a simulated fleet)
-  --kafka         through Kafka: KAFKA_BROKERS, else a local broker (Java and Maven); else: through the embedded log
+  --kafka         through a Kafka: a container, or Java and Maven; implied where KAFKA_BROKERS names one (else: the embedded log)
   --data-dir DIR  directory of the data; a second run adds to it (default: .audit-data)
   --sessions N    sessions of the simulated fleet, 1 to 100000 (default: 200)
   --seed N        seed of the simulated fleet's choices, 0 to 4294967295 (default: another one each time)
@@ -60,7 +60,7 @@ export function readArguments(args: readonly string[]): StartOptions {
   return {
     help: values.help ?? false,
     replay: values.replay,
-    kafka: values.kafka ?? false,
+    kafka: values.kafka ?? Boolean(process.env['KAFKA_BROKERS']),
     dataDir: values['data-dir'] ?? '.audit-data',
     sessions: wholeNumber('sessions', values.sessions, { min: 1, max: MAX_SESSIONS }) ?? 200,
     seed: wholeNumber('seed', values.seed, { min: 0, max: MAX_SEED }) ?? Math.floor(Math.random() * MAX_SEED),

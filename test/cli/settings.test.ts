@@ -12,6 +12,7 @@ import { readSettings } from '@agent-audit/consumer'
 import { createAuditTrail } from '@agent-audit/producer'
 import { createSchemaRegistry } from '@agent-audit/schemas'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
+import { makeAuthority } from '../support/certificates.ts'
 
 const COMMAND = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const CONSUMER = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url))
@@ -64,13 +65,33 @@ it.each(WRONG_URLS)('the URL %s is refused by the name of its setting, and is no
   }
   const others = [
     () => connectAnalytics({ url, username: 'u', password: '' }),
-    () => createSchemaRegistry(url),
+    () => createSchemaRegistry({ url }),
     () => createAuditTrail({ agentId: 'a', dataDir: LOG.AUDIT_DATA_DIR, schemaRegistryUrl: url }),
   ]
   for (const other of others) {
     const message = expect.stringMatching(/^(?!.*S3cretPw).*expected a URL /s)
     expect(other).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID', message }))
   }
+})
+
+it('certificates beside an http URL are refused: the connection would not have them', async () => {
+  const { cert: ca, certFile } = makeAuthority()
+  const url = 'http://h:8123'
+  const fault = 'expected https:// beside certificates'
+  const variables = { CLICKHOUSE_URL: url, CLICKHOUSE_SSL_CA: ca, SCHEMA_REGISTRY_URL: url, SCHEMA_REGISTRY_SSL_CA: ca }
+  expect(settingsError(variables)).toBe(`wrong settings:\n  CLICKHOUSE_URL: ${fault}\n  SCHEMA_REGISTRY_URL: ${fault}`)
+  const ssl = { ca: { file: certFile } }
+  const registry = { schemaRegistryUrl: url, schemaRegistryAccess: { ssl } }
+  const others = [
+    () => connectAnalytics({ url, username: 'u', password: '', ssl }),
+    () => createSchemaRegistry({ url, ssl }),
+    () => createAuditTrail({ agentId: 'a', dataDir: LOG.AUDIT_DATA_DIR, ...registry }),
+  ]
+  for (const other of others) {
+    expect(other).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID', message: expect.stringContaining(fault) }))
+  }
+  const { code, err } = await run(COMMAND, ['sessions'], { CLICKHOUSE_URL: url, CLICKHOUSE_SSL_CA: ca })
+  expect([code, err]).toEqual([WRONG_USE, `agent-audit: CLICKHOUSE_URL: ${fault}\n`])
 })
 
 it('a password in a URL is in no output of the consumer and of any command', async () => {

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { makeTopic } from '../support/kafka-topic.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
+import { startSetup } from './setup-process.ts'
 
 const SHIM = fileURLToPath(new URL('../../cli/bin/agent-audit.js', import.meta.url))
 const kafka = kafkaAvailability()
@@ -97,6 +98,18 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     expect(second.out).toMatch(/nothing to do\n$/)
   })
 
+  it('makes no topic on brokers of another cluster than --cluster-id names', async () => {
+    const topic = newTopic()
+    const { clusterId } = await admin.describeCluster()
+    const refused = await setup('--topic', topic, '--cluster-id', 'MDAwMDAwMDAwMDAwMDAwMQ')
+    expect(refused).toMatchObject({ code: 1, out: '' })
+    expect(refused.err).toMatch(
+      new RegExp(`^agent-audit: the brokers are of cluster ${clusterId}, and not of MDAw.*\\n$`),
+    )
+    expect(await admin.listTopics()).not.toContain(topic)
+    expect((await setup('--topic', topic, '--cluster-id', clusterId)).code).toBe(0)
+  })
+
   it('corrects the settings of an existing topic, keeps its other settings, and only reports its partitions', async () => {
     const topic = newTopic()
     const configEntries = [
@@ -144,6 +157,37 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
     const again = await setup('--topic', topic, '--group', group, '--partitions', '2')
     expect([again.code, again.out]).toEqual([0, expect.stringMatching(/nothing to do\n$/)])
     expect(await commitsOf(group, topic)).toEqual(['-1', '-1'])
+  })
+
+  it('killed when it registers a log, and run again: the log is registered and marked clean', async () => {
+    const [topic, group] = [newTopic(), newGroup()]
+    const args = ['--brokers', brokers.join(','), '--topic', topic, '--group', group, '--partitions', '2']
+    const registered = Promise.withResolvers<void>()
+    const killed = await startSetup(tests.server(), {
+      args,
+      rule: async (statement, send) => {
+        const answer = await send()
+        if (!/INSERT INTO \S+audit_logs/.test(statement)) return answer
+        registered.resolve()
+        return undefined
+      },
+    })
+    await registered.promise
+    expect(await killed.kill()).toBe('SIGKILL')
+    expect((await setup(...args)).out).toMatch(/nothing to do\n$/)
+    expect(await commitsOf(group, topic)).toEqual(['0 clean', '0 clean'])
+  })
+
+  it('two at once make one topic, and both succeed', async () => {
+    const [topic, group] = [newTopic(), newGroup()]
+    const args = ['--topic', topic, '--group', group, '--partitions', '2']
+    const both = await Promise.all([setup(...args), setup(...args)])
+    expect(both.map(({ code, err }) => [code, err])).toEqual([
+      [0, ''],
+      [0, ''],
+    ])
+    expect(await partitionsOf(topic)).toBe(2)
+    expect(await commitsOf(group, topic)).toEqual(['0 clean', '0 clean'])
   })
 
   it('leaves what a consumer has committed, though the tables do not know the log', async () => {

@@ -123,7 +123,7 @@ it('finds all records that do not decode in one pass: with one more insert, not 
 const trusting: RecordCheck = {
   prepare: () => Promise.resolve(),
   check: ({ value }) => {
-    const head = { runIdStart: 10, runSeq: 0, retentionClass: 'default' }
+    const head = { runIdStart: 10, runSeq: 0, retentionClass: 'default', reportsLoss: false }
     const seq = value?.readUInt8(26) ?? 0
     head.runSeq = seq < 0x80 ? seq / 2 : ((seq & 0x7f) + (value?.readUInt8(27) ?? 0) * 0x80) / 2
     return { storable: true, bodyStart: 10, version: findSchema(NEWEST_SCHEMA.fingerprint) ?? NEWEST_SCHEMA, head }

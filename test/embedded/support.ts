@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process'
 import { request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { vi } from 'vitest'
-import { clickHouseAvailability } from '@agent-audit/stack'
+import { embeddedAvailability } from '@agent-audit/stack'
 
 // These tests are about servers that this machine starts.
 vi.stubEnv('CLICKHOUSE_URL', undefined)
 
-const clickHouse = clickHouseAvailability()
+const clickHouse = embeddedAvailability()
 /** Why these tests cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : `(skipped: ${clickHouse.reason})`
 /** Why the tests about confined servers cannot run here; undefined if they can. */

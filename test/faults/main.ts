@@ -12,7 +12,7 @@
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { clickHouseAvailability, kafkaAvailability } from '@agent-audit/stack'
+import { chooseServers, embeddedAvailability, kafkaAvailability } from '@agent-audit/stack'
 import { createRandom } from '../../bench/support/sessions.ts'
 import type { Scene } from './fault.ts'
 import { Fleet, type FleetOptions } from './fleet.ts'
@@ -37,9 +37,8 @@ async function main(): Promise<number> {
     say('expected --rounds and --seed as whole numbers, --settings as quick or default')
     return 2
   }
-  const missing = [kafkaAvailability(), clickHouseAvailability()].flatMap((part) =>
-    part.available ? [] : [part.reason],
-  )
+  await chooseServers(['kafka'])
+  const missing = [kafkaAvailability(), embeddedAvailability()].flatMap((part) => (part.available ? [] : [part.reason]))
   if (missing.length > 0) {
     say(`SKIPPED: ${missing.join('; ')}\n0 passed, 0 failed, 1 skipped`)
     return 0

@@ -71,7 +71,7 @@ async function registerForeign(
 
 async function unknownId(): Promise<number> {
   const id = 2 ** 31 - 1
-  expect(await createSchemaRegistry(url).fingerprintOfId(id)).toBeUndefined()
+  expect(await createSchemaRegistry({ url }).fingerprintOfId(id)).toBeUndefined()
   return id
 }
 
@@ -80,14 +80,14 @@ describe.skipIf(!registryIs.available)(
   () => {
     it('gives a schema the same id each time, and the id leads back to the schema', async () => {
       const topic = newTopic()
-      const id = await createSchemaRegistry(url).register(topic, NEWEST_SCHEMA)
-      expect(await createSchemaRegistry(`${url}/`).register(topic, NEWEST_SCHEMA)).toBe(id)
-      expect(await createSchemaRegistry(url).fingerprintOfId(id)).toBe(NEWEST_SCHEMA.fingerprint)
+      const id = await createSchemaRegistry({ url }).register(topic, NEWEST_SCHEMA)
+      expect(await createSchemaRegistry({ url: `${url}/` }).register(topic, NEWEST_SCHEMA)).toBe(id)
+      expect(await createSchemaRegistry({ url }).fingerprintOfId(id)).toBe(NEWEST_SCHEMA.fingerprint)
     })
 
     it('out of reach is an error that names its address', async () => {
       const gate = await openGate(url)
-      await expect(createSchemaRegistry(gate.url).register('t', NEWEST_SCHEMA)).rejects.toMatchObject({
+      await expect(createSchemaRegistry({ url: gate.url }).register('t', NEWEST_SCHEMA)).rejects.toMatchObject({
         code: 'REGISTRY_UNAVAILABLE',
         retryable: true,
         message: expect.stringContaining(gate.url),
@@ -130,7 +130,7 @@ describe.skipIf(!registryIs.available)(
 
       it('makes records with unknown schema ids dead letters, and stores their neighbours', async () => {
         const log = await openLog(store)
-        const ours = await createSchemaRegistry(url).register(log.topic, NEWEST_SCHEMA)
+        const ours = await createSchemaRegistry({ url }).register(log.topic, NEWEST_SCHEMA)
         const part = { type: 'record', name: 'Part', namespace: `n${Date.now()}`, fields: [{ name: 'a', type: 'int' }] }
         const [foreign, subject] = await registerForeign(part)
         const name = `${part.namespace}.Part`
@@ -168,7 +168,7 @@ describe.skipIf(!registryIs.available)(
 
       it('waits for a registry that is down, without dead letters, and goes on when it is back', async () => {
         const log = await openLog(store)
-        const ours = await createSchemaRegistry(url).register(log.topic, NEWEST_SCHEMA)
+        const ours = await createSchemaRegistry({ url }).register(log.topic, NEWEST_SCHEMA)
         const gate = await openGate(url)
         await log.append(0, [frame(ours, 'a', 0), null, encodeRecord(makeRecord('a', 1)), frame(ours, 'a', 2)])
         const { consumer } = runConsumer({ ...environmentOf(store, log), SCHEMA_REGISTRY_URL: gate.url })
@@ -185,7 +185,7 @@ describe.skipIf(!registryIs.available)(
 
     it('is asked again for an id it did not know: a stray message makes no later message a dead letter', async () => {
       const log = await openEmbedded(store)
-      const schemas = createSchemaRegistry(url)
+      const schemas = createSchemaRegistry({ url })
       // Ids rise by one, so the next one is known before it is given.
       const next = (await registerForeign({ type: 'fixed', name: `F${Date.now()}`, size: 3 }))[0] + 1
       expect(await schemas.fingerprintOfId(next)).toBeUndefined()

@@ -1,16 +1,20 @@
 /** The settings of a Kafka connection: producer, consumer and command read the same environment, and act on it alike. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import { runCli } from '@agent-audit/cli'
 import { readSettings } from '@agent-audit/consumer'
 import { composeParts } from '@agent-audit/consumer/pipeline'
 import { readKafkaEnvironment } from '@agent-audit/kafka'
 import { createAuditTrail } from '@agent-audit/producer'
+import { openSecret } from '@agent-audit/schemas'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type Certificate, encryptKey, makeAuthority, noOpenssl } from '../support/certificates.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 type Environment = Record<string, string>
@@ -109,7 +113,7 @@ async function hasIpv6(): Promise<boolean> {
 }
 
 const missing = [
-  ...(spawnSync('openssl', ['version']).status === 0 ? [] : ['openssl']),
+  ...(noOpenssl === '' ? [] : ['openssl']),
   ...((await hasIpv6()) ? [] : ['an IPv6 loopback address']),
 ].join(' and ')
 const reason = missing === '' ? '' : ` (skipped: needs ${missing})`
@@ -181,9 +185,10 @@ it('a password comes from a file, without the line break at its end', () => {
   expect(connection).toEqual({
     brokers: ['one:9092', '[fe80::1%eth0]:9093'],
     ssl: false,
-    sasl: { mechanism: 'scram-sha-512', username: 'writer', password: 'hunter2' },
+    sasl: { mechanism: 'scram-sha-512', username: 'writer', password: { file } },
     clientId: 'test',
   })
+  expect(openSecret({ file }, 'KAFKA_SASL_PASSWORD')).toBe('hunter2')
 })
 
 it.each([
@@ -192,18 +197,86 @@ it.each([
   ['a port out of range', { KAFKA_BROKERS: 'kafka:70000' }, 'KAFKA_BROKERS'],
   ['no broker between commas', { KAFKA_BROKERS: ' , ' }, 'KAFKA_BROKERS'],
   ['a value and a file', { KAFKA_SSL_CA: '-----BEGIN ', KAFKA_SSL_CA_FILE: 'ca.pem' }, 'KAFKA_SSL_CA'],
-  ['a certificate without TLS', { KAFKA_SSL: 'false', KAFKA_SSL_CA: '-----BEGIN ' }, 'KAFKA_SSL'],
-  ['a certificate without its key', { KAFKA_SSL_CERT: '-----BEGIN ' }, 'KAFKA_SSL_CERT'],
 ])('refuses %s', (_, env: Environment, path) => {
   const { connection, issues } = readKafkaEnvironment({ KAFKA_BROKERS: 'kafka:9092', ...env }, { clientId: 'test' })
   expect(connection).toBeUndefined()
   expect(issues.map((issue) => issue.path)).toEqual([path])
 })
 
-it('a certificate implies TLS', () => {
-  const env = { KAFKA_BROKERS: 'kafka:9092', KAFKA_SSL_CA: '-----BEGIN CERTIFICATE-----' }
-  expect(readKafkaEnvironment(env, { clientId: 'test' }).connection?.ssl).toEqual({ ca: env.KAFKA_SSL_CA })
+function openWithTls(ssl: object): unknown {
+  return createAuditTrail({ agentId: 'agent-1', brokers: ['kafka:9092'], ssl, handleExit: false })
+}
+
+describe.skipIf(noOpenssl !== '')(`certificates ${noOpenssl}`, () => {
+  const authority = noOpenssl === '' ? makeAuthority() : undefined
+  const certificateOf = (name: string): Certificate =>
+    authority?.sign(name) ?? { cert: '', certFile: '', key: '', keyFile: '' }
+  const [own, other] = [certificateOf('one'), certificateOf('other')]
+  const pair = { KAFKA_SSL_CERT: own.cert, KAFKA_SSL_KEY: own.key }
+  const encrypted = { ...pair, KAFKA_SSL_KEY: noOpenssl === '' ? encryptKey(own, 'hunter2') : '' }
+  const damaged = own.cert.replace(/\n\S{30}/, '\nhunter2')
+
+  it('a certificate implies TLS', () => {
+    const env = { KAFKA_BROKERS: 'kafka:9092', KAFKA_SSL_CA: own.cert }
+    expect(readKafkaEnvironment(env, { clientId: 'test' }).connection?.ssl).toEqual({ ca: own.cert })
+  })
+
+  it.each<[string, Environment, path: string, expected: string]>([
+    ['a certificate without TLS', { KAFKA_SSL: 'false', KAFKA_SSL_CA: own.cert }, 'KAFKA_SSL', 'expected true'],
+    ['a certificate without its key', { KAFKA_SSL_CERT: own.cert }, 'KAFKA_SSL_CERT', 'together with KAFKA_SSL_KEY'],
+    ['a text that is no PEM', { KAFKA_SSL_CA: 'hunter2' }, 'KAFKA_SSL_CA', 'expected PEM text'],
+    ['a key for a CA', { KAFKA_SSL_CA: own.key }, 'KAFKA_SSL_CA', 'expected PEM text of certificates'],
+    [
+      'a damaged certificate in a bundle',
+      { KAFKA_SSL_CA: `${own.cert}${damaged}` },
+      'KAFKA_SSL_CA',
+      'expected PEM text',
+    ],
+    ['a certificate for a key', { ...pair, KAFKA_SSL_KEY: own.cert }, 'KAFKA_SSL_KEY', 'of a private key'],
+    ['the key of another certificate', { ...pair, KAFKA_SSL_KEY: other.key }, 'KAFKA_SSL_KEY', 'not of another one'],
+    ['an encrypted key without its password', encrypted, 'KAFKA_SSL_KEY_PASSWORD', 'the password of'],
+    [
+      'a wrong password of a key',
+      { ...encrypted, KAFKA_SSL_KEY_PASSWORD: 'hunter3' },
+      'KAFKA_SSL_KEY_PASSWORD',
+      'the password of',
+    ],
+    ['a file that is not there', { KAFKA_SSL_CA_FILE: '/hunter2' }, 'KAFKA_SSL_CA_FILE', '(ENOENT)'],
+    ['a file that cannot be read', { KAFKA_SSL_CA_FILE: '/' }, 'KAFKA_SSL_CA_FILE', '(EISDIR)'],
+    [
+      'a file that has no PEM',
+      { KAFKA_SSL_CA_FILE: fileURLToPath(import.meta.url) },
+      'KAFKA_SSL_CA_FILE',
+      'expected PEM',
+    ],
+  ])('%s: each role says so in one line, and quotes no secret', (_, env, path, expected) => {
+    const { connection, issues } = readKafkaEnvironment({ KAFKA_BROKERS: 'kafka:9092', ...env }, { clientId: 'test' })
+    expect(connection).toBeUndefined()
+    expect(issues).toEqual([{ path, expected: expect.stringContaining(expected) }])
+    const error = thrownBy(() => readSettings({ KAFKA_BROKERS: 'kafka:9092', ...env }))
+    expect(inspect(error)).toContain(`${path}: `)
+    for (const secret of ['hunter', ...own.key.split('\n').slice(1, 3)]) expect(inspect(error)).not.toContain(secret)
+  })
+
+  it('options of a producer are checked in the same way', () => {
+    const error = thrownBy(() => openWithTls({ cert: own.cert, key: other.key }))
+    expect(inspect(error)).toMatch(/ssl\.key: expected the key of the certificate in ssl\.cert/)
+    for (const line of other.key.split('\n').slice(1, 3)) expect(inspect(error)).not.toContain(line)
+    expect(() => openWithTls({ ca: 'hunter2' })).toThrow(/ssl\.ca: expected PEM/)
+    expect(() => openWithTls({ ca: { file: '/hunter2' } })).toThrow(
+      /ssl\.ca\.file: expected the path of a readable file/,
+    )
+  })
 })
+
+function thrownBy(attempt: () => unknown): unknown {
+  try {
+    attempt()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}
 
 it('options of a producer come before the environment, which is then not looked at', async () => {
   stubEnvironment({ KAFKA_BROKERS: '127.0.0.1:1', KAFKA_SASL_MECHANISM: 'magic', KAFKA_SSL: 'maybe' })

@@ -1,11 +1,11 @@
 /** A few kill rounds; `npm run test:kill -- --rounds N --seed S` runs more. */
-import { clickHouseAvailability } from '@agent-audit/stack'
+import { embeddedAvailability } from '@agent-audit/stack'
 import { expect, it } from 'vitest'
 import { takeSeed } from '../support/seed.ts'
 import { runKillRounds } from './rounds.ts'
 
 const ROUNDS = 10
-const clickHouse = clickHouseAvailability()
+const clickHouse = embeddedAvailability()
 const skip = clickHouse.available ? '' : ` (skipped: ${clickHouse.reason})`
 
 it.skipIf(!clickHouse.available)(

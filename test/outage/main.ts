@@ -3,7 +3,7 @@
  * figures go to bench/results and docs/performance.md.
  */
 import { parseArgs } from 'node:util'
-import { kafkaAvailability } from '@agent-audit/stack'
+import { chooseServers, kafkaAvailability } from '@agent-audit/stack'
 import { outageBounds } from '../../bench/document/bounds.ts'
 import { writeDocument } from '../../bench/document/document.ts'
 import { describeEnvironment } from '../../bench/support/environment.ts'
@@ -17,6 +17,9 @@ if (!(Number.isInteger(events) && events > 0)) {
   process.stderr.write('test:outage: expected --events N (3600000), a whole number\n')
   process.exit(2)
 }
+// The figures are of a Kafka without Docker.
+process.env['AUDIT_SERVERS'] ??= 'local'
+await chooseServers(['kafka'])
 const kafka = kafkaAvailability()
 if (!kafka.available) {
   process.stderr.write(`test:outage: ${kafka.reason}\n`)

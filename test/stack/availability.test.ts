@@ -2,12 +2,20 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { clickHouseAvailability, kafkaAvailability, startClickHouse, startKafka } from '@agent-audit/stack'
+import {
+  clickHouseAvailability,
+  kafkaAvailability,
+  SERVER_KINDS,
+  startClickHouse,
+  startKafka,
+} from '@agent-audit/stack'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 
 const { platform } = process
 
 beforeEach(() => {
+  vi.stubEnv('AUDIT_SERVERS', 'local')
+  for (const kind of SERVER_KINDS) vi.stubEnv(`AUDIT_SERVERS_${kind.toUpperCase()}`, undefined)
   vi.stubEnv('CLICKHOUSE_URL', undefined)
   vi.stubEnv('KAFKA_BROKERS', undefined)
 })
@@ -22,7 +30,7 @@ it('names the platform that the embedded ClickHouse needs, and what to do on oth
   expect(clickHouseAvailability()).toEqual({
     available: false,
     reason: expect.stringMatching(
-      /Linux x64, not on darwin .*; set CLICKHOUSE_URL and KAFKA_BROKERS .*docker compose up/,
+      /Linux x64, not on darwin .*; start Docker, or set CLICKHOUSE_URL and KAFKA_BROKERS to use other servers/,
     ),
   })
   await expect(startClickHouse({ users: [] })).rejects.toMatchObject({ code: 'PART_UNAVAILABLE', retryable: true })
@@ -43,7 +51,7 @@ it('says that Java is missing, and names the alternative', async () => {
   vi.stubEnv('JAVA_HOME', undefined)
   expect(kafkaAvailability()).toEqual({
     available: false,
-    reason: expect.stringMatching(/no Java was found: install Java and Maven, or set KAFKA_BROKERS/),
+    reason: expect.stringMatching(/no Java was found: install Java and Maven, start Docker, or set KAFKA_BROKERS/),
   })
   await expect(startKafka()).rejects.toMatchObject({ code: 'PART_UNAVAILABLE' })
 })

@@ -1,4 +1,4 @@
-/** A program that starts a part, prints the part's processes and directory, and then waits until it is killed. */
+/** A program that starts a part, prints the part's processes, directory and address, and then waits until it is killed. */
 import { writeSync } from 'node:fs'
 import { startClickHouse, startKafka } from '@agent-audit/stack'
 
@@ -11,14 +11,18 @@ async function startBroken(): Promise<string> {
   return startClickHouse({ dataDir, users }).then(() => 'it started', String)
 }
 
-async function startPart(): Promise<{ pids: number[]; directory: string } | string> {
+async function startPart(): Promise<{ pids: number[]; directory: string; address: string } | string> {
   if (part === 'broken-clickhouse') return startBroken()
   if (part === 'clickhouse') {
     const server = await startClickHouse({ dataDir, users: [] })
-    return { pids: [server.pid], directory: server.dataDir }
+    return { pids: [server.pid], directory: server.dataDir, address: new URL(server.url).host }
   }
-  const { nodes } = await startKafka({ dataDir })
-  return { pids: nodes.map((node) => node.pid), directory: nodes[0]?.directory ?? '' }
+  const { nodes, brokers } = await startKafka({ dataDir })
+  return {
+    pids: nodes.map((node) => node.pid ?? 0),
+    directory: nodes[0]?.directory ?? '',
+    address: brokers[0] ?? '',
+  }
 }
 
 writeSync(1, `${JSON.stringify(await startPart())}\n`)

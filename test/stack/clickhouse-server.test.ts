@@ -8,7 +8,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { type ClickHouseServer, startClickHouse, type UserSpec } from '@agent-audit/stack'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { isRunning } from '../support/is-running.ts'
-import { ask, expectGone, NO_CLICKHOUSE, spawnProgram, startProgram } from './support.ts'
+import { ask } from './ask.ts'
+import { spawnProgram, startProgram } from './program.ts'
+import { expectGone, NO_CLICKHOUSE } from './support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const WRITER = { name: 'writer', grants: ['GRANT INSERT ON audit.notes'] } as const satisfies UserSpec
@@ -233,6 +235,30 @@ describe('a ClickHouse named by CLICKHOUSE_URL', () => {
     await server.stop()
     expect(await ask(server.url, server.credentials.admin, 'SELECT 1')).toBe('1')
   })
+
+  it.skipIf(NO_CLICKHOUSE !== undefined)(
+    `is used with its own users, where the environment has their passwords ${NO_CLICKHOUSE ?? ''}`,
+    async () => {
+      const running = await startClickHouse({ users: [{ name: 'audit_reader', grants: ['GRANT SELECT ON audit.*'] }] })
+      onTestFinished(() => running.stop())
+      const { admin, audit_reader: reader } = running.credentials
+      const environment = {
+        CLICKHOUSE_URL: running.url,
+        CLICKHOUSE_USER: admin.username,
+        CLICKHOUSE_PASSWORD: admin.password,
+        AUDIT_READER_PASSWORD: reader.password,
+      }
+      for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
+      onTestFinished(() => {
+        for (const name of Object.keys(environment)) vi.stubEnv(name, undefined)
+      })
+      // The embedded server cannot make users: neither can a server whose users are all in files.
+      const server = await startClickHouse({ users: [{ name: 'audit_reader', grants: [] }] })
+      expect(server.credentials.audit_reader).toEqual({ username: 'audit_reader', password: reader.password })
+      await server.stop()
+      expect(await ask(running.url, reader, 'SELECT 1')).toBe('1')
+    },
+  )
 
   it('is named in the error when it does not answer', async () => {
     vi.stubEnv('CLICKHOUSE_URL', 'http://127.0.0.1:9')

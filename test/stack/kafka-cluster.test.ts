@@ -7,7 +7,8 @@ import { isRunning } from '../support/is-running.ts'
 import { withAdmin } from '../support/kafka-topic.ts'
 import { SOON_BACK } from '../support/own-kafka.ts'
 import { clusterIdOf, connect, consume, makeTopic, produce, start } from './kafka-support.ts'
-import { expectGone, NO_KAFKA, startProgram } from './support.ts'
+import { startProgram } from './program.ts'
+import { expectGone, NO_KAFKA } from './support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 /** SIGSTOP reaches the threads of a process one by one: until all are held, one may still answer. */
@@ -58,10 +59,10 @@ describe.skipIf(NO_KAFKA !== undefined)(`a node of startKafka ${NO_KAFKA ?? ''}`
     const topics = await withAdmin(connect(cluster), (admin) => admin.listTopics())
     const admin = connect(cluster, { requestTimeout: 1000, retry: { retries: 0 } }).admin()
     await admin.connect()
-    node?.pause()
+    await node?.pause()
     await untilHeld(node?.pid ?? 0)
     await expect(admin.listTopics()).rejects.toThrow(/timed out/)
-    node?.resume()
+    await node?.resume()
     await expect.poll(async () => (await admin.listTopics()).toSorted(), { timeout: 20_000 }).toEqual(topics.toSorted())
     await admin.disconnect()
   })
@@ -71,7 +72,7 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
   it('stops in order even while it is held', async () => {
     const cluster = await start()
     const [node] = cluster.nodes
-    node?.pause()
+    await node?.pause()
     await cluster.stop()
     expect(isRunning(node?.pid ?? 0)).toBe(false)
   })

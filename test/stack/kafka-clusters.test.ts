@@ -20,6 +20,6 @@ describe.skipIf(NO_KAFKA !== undefined)(`startKafka ${NO_KAFKA ?? ''}`, () => {
     const [one, two] = await Promise.all([start(), start()])
     expect(await clusterIdOf(one)).not.toBe(await clusterIdOf(two))
     await stopAll()
-    expect([...one.nodes, ...two.nodes].map((node) => isRunning(node.pid))).toEqual([false, false])
+    expect([...one.nodes, ...two.nodes].map((node) => isRunning(node.pid ?? 0))).toEqual([false, false])
   })
 })

@@ -35,3 +35,10 @@ it('reports in one line that a data directory cannot be used', async () => {
   expect(run.stderr).toMatch(/^npm start: .*file/m)
   expect(run.stderr).not.toMatch(/^ +at /m)
 })
+
+it('goes through the Kafka that KAFKA_BROKERS names, without being asked', async () => {
+  const dataDir = join(makeTempDirectory(), 'data')
+  const run = await start(['--data-dir', dataDir], { KAFKA_BROKERS: '127.0.0.1:9' })
+  expect(run.exitCode).toBe(1)
+  expect(run.stderr).toContain('the topic could not be set up on Kafka at 127.0.0.1:9')
+})

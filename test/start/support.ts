@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TrailEvent } from '@agent-audit/analytics'
 import { openDataDir } from '@agent-audit/embedded'
-import { clickHouseAvailability } from '@agent-audit/stack'
+import { embeddedAvailability } from '@agent-audit/stack'
 import { afterAll, onTestFinished, vi } from 'vitest'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -18,7 +18,10 @@ const SOURCE = '--conditions=agent-audit-source'
 // Each test starts ClickHouse, a consumer and more: on a busy machine that takes many times longer than on an idle one.
 vi.setConfig({ testTimeout: 150_000 })
 
-const clickHouse = clickHouseAvailability()
+// A data directory is the embedded server's, which the command reads, unless containers are asked for.
+vi.stubEnv('AUDIT_SERVERS', undefined)
+
+const clickHouse = embeddedAvailability()
 /** Why the tests of this folder cannot run here; undefined if they can. */
 export const NO_CLICKHOUSE: string | undefined = clickHouse.available ? undefined : clickHouse.reason
 
@@ -62,7 +65,11 @@ export async function openSharedDirectory(): Promise<string> {
 
 /** Starts `npm start` without npm. It is killed after the test, if it still runs. */
 export function launch(args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningStart {
-  const child = spawn(process.execPath, [SOURCE, START, ...args], { env: { ...process.env, ...env }, stdio: 'pipe' })
+  const child = spawn(process.execPath, [SOURCE, START, ...args], {
+    // The embedded log, where a test does not ask for another.
+    env: { ...process.env, KAFKA_BROKERS: '', ...env },
+    stdio: 'pipe',
+  })
   onTestFinished(() => void child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''

@@ -5,7 +5,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files of more than 10 s on 2 cores, the longest first. The others follow in Vitest's order. A name without a file is an error. */
 const LONG = [
+  'test/stack/containers.test.ts',
   'test/consumer/lag.test.ts',
+  'test/secured/kafka.test.ts',
   'test/integration/kill.test.ts',
   'test/start/recordings.test.ts',
   'test/start/stop.test.ts',
@@ -25,6 +27,8 @@ const LONG = [
   'test/consumer/bad-data.test.ts',
   'test/integration/rolling-deploy.test.ts',
   'test/start/fleet.test.ts',
+  'test/secured/https.test.ts',
+  'test/secured/end-to-end.test.ts',
   'test/integration/registry.test.ts',
   'test/stack/clickhouse-server.test.ts',
   'test/cli/dead-letters.test.ts',
@@ -33,6 +37,7 @@ const LONG = [
   'test/contract/source.test.ts',
   'test/contract/partition-queries.test.ts',
   'test/kill/kill.test.ts',
+  'test/cli/setup-kills.test.ts',
 ]
 
 const gone = LONG.filter((file) => !existsSync(new URL(`../../${file}`, import.meta.url)))

@@ -10,21 +10,25 @@ export interface LogRegistration {
   readonly consumerGroup: string
   /** Kafka's id of the topic. @defaultValue not known */
   readonly topicId?: string | undefined
+  /** Called before a new log is added: what its first consumer finds. No consumer starts on a log that is not registered. */
+  readonly prepare?: (() => Promise<void>) | undefined
 }
 
 /**
  * Notes in audit_logs which consumer group writes a log, since leases of one group do not fence another, and which topic it is.
- * Idempotent. A log that was noted without the id of its topic gets it now.
+ * Idempotent, also after a crash at any moment: a log that is noted has been prepared. A log that was noted without the id of its
+ * topic gets it now.
  * @returns The log's id, 16 hex digits, and whether this call added it.
  * @throws InvalidInputError `OPTIONS_INVALID` if another group holds the log; IntegrityError `LOG_REPLACED` if its topic was made
  * anew.
  */
 export async function registerLog(
   admin: Analytics,
-  { sourceId, topic, consumerGroup, topicId = '' }: LogRegistration,
+  { sourceId, topic, consumerGroup, topicId = '', prepare }: LogRegistration,
 ): Promise<{ logId: string; added: boolean }> {
   const logId = logIdOf(sourceId, topic).toString('hex')
   const before = await registrationOf(admin, logId)
+  if (before.group === undefined) await prepare?.()
   if (
     before.group === undefined ||
     (before.group === consumerGroup && before.topicId === undefined && topicId !== '')

@@ -4,8 +4,10 @@
  */
 import type { Readable } from 'node:stream'
 import {
+  type ClientTls,
   DEFAULT_DATABASE,
   endpointOf,
+  httpsAgent,
   InvalidInputError,
   IntegrityError,
   storeError,
@@ -21,6 +23,8 @@ export interface AnalyticsOptions {
   readonly url: string
   readonly username: string
   readonly password: string
+  /** TLS of an https URL: a private CA, a client certificate with its key. @defaultValue the certificates that Node trusts */
+  readonly ssl?: ClientTls | undefined
   /** @defaultValue `audit` */
   readonly database?: string | undefined
   /** Longest wait for the next part of an answer, milliseconds. @defaultValue 120000 */
@@ -92,7 +96,7 @@ type Settings = Partial<typeof SETTINGS>
 
 /**
  * Connects to the ClickHouse that holds the trail.
- * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL, or has a user or parameters.
+ * @throws InvalidInputError `OPTIONS_INVALID` if the URL is not an http or https URL, has a user or parameters, or is http beside certificates.
  */
 export function connectAnalytics(options: AnalyticsOptions): Analytics {
   const connection = new Connection(options)
@@ -116,7 +120,7 @@ class Connection {
   #settings: Settings | undefined
 
   constructor(options: AnalyticsOptions) {
-    this.address = addressOf(options.url)
+    this.address = addressOf(options)
     this.database = options.database ?? DEFAULT_DATABASE
     this.#options = options
     this.#timeoutMs = options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS
@@ -124,6 +128,7 @@ class Connection {
       ...endpointOf(options.url),
       username: options.username,
       password: options.password,
+      ...(options.ssl === undefined ? {} : { http_agent: httpsAgent(options.ssl, 'CLICKHOUSE', { keepAlive: true }) }),
       application: 'agent-audit',
       request_timeout: NO_CLIENT_TIMEOUT_MS,
       log: { level: ClickHouseLogLevel.OFF },
@@ -216,8 +221,8 @@ function fit<Row>(row: unknown, schema: RowSchema<Row>): Row {
   }
 }
 
-function addressOf(url: string): string {
-  const fault = urlFault(url)
+function addressOf({ url, ssl }: AnalyticsOptions): string {
+  const fault = urlFault(url, ssl)
   if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `ClickHouse URL: ${fault}`)
   return new URL(url).host
 }

@@ -13,7 +13,14 @@ import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
-import { connectable, type ConnectionOptions, connectServer, importEmbedded, secretOf } from '../connect.ts'
+import {
+  clickHouseTls,
+  connectable,
+  type ConnectionOptions,
+  connectServer,
+  importEmbedded,
+  secretOf,
+} from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { asJson, counted, painter } from '../render/text.ts'
 
@@ -25,6 +32,7 @@ interface Options extends ConnectionOptions {
   readonly replicationFactor?: number
   readonly retentionDays: number
   readonly maxMessageBytes: number
+  readonly clusterId?: string
   readonly json?: boolean
 }
 
@@ -53,6 +61,7 @@ export function addSetup(program: Command, terminal: Terminal): void {
     .option('--replication-factor <n>', 'of a new topic (default: 3, or one a broker)', parseCount(1, 100))
     .option('--retention-days <n>', 'how long Kafka keeps records', parseCount(1, 36_500), 7)
     .option('--max-message-bytes <n>', 'largest batch of records', parseCount(65_536, 1_000_000_000), 10_485_760)
+    .option('--cluster-id <id>', 'refuse brokers of another Kafka cluster, such as one whose data was made anew')
     .option('--json', 'one JSON object')
     .addHelpText('after', SETUP_HELP)
   connectable(command).action(async (options: Options) => {
@@ -93,10 +102,16 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, retentionMs })
   const { clusterId: sourceId, topicId } = found
-  const { logId, added } = await registerLog(admin, { sourceId, topic, topicId, consumerGroup: options.group })
-  // This call registered the log: no consumer can have written it, since none starts on an unregistered log.
-  if (added) await markKafkaLogClean(kafka, { topic, groupId: options.group })
-  const registered = `${added ? 'registered for' : 'is held by'} consumer group ${options.group}`
+  const { group } = options
+  const { logId, added } = await registerLog(admin, {
+    sourceId,
+    topic,
+    topicId,
+    consumerGroup: group,
+    // The log is not registered: no consumer can have written it, since none starts on an unregistered log.
+    prepare: () => markKafkaLogClean(kafka, { topic, groupId: group }),
+  })
+  const registered = `${added ? 'registered for' : 'is held by'} consumer group ${group}`
   const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
   return [topicStep(topic, options.partitions, found), { what: `log ${logId}`, changed: added, detail }]
 }
@@ -113,7 +128,8 @@ async function checkWriter(admin: { database: string }, env: Terminal['env']): P
   if (username === undefined) return []
   const password = secretOf(env, 'CLICKHOUSE_WRITER_PASSWORD') ?? ''
   const url = env['CLICKHOUSE_URL'] ?? ''
-  await using writer = connectAnalytics({ url, username, password, database: admin.database })
+  const ssl = clickHouseTls(env)
+  await using writer = connectAnalytics({ url, username, password, database: admin.database, ssl })
   await checkWriterGrants(writer)
   return [
     {

@@ -1,10 +1,12 @@
 /** `agent-audit spool status` and `agent-audit spool drain`: the events that producers left on a disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditTrailOptions, SpoolStatus } from '@agent-audit/producer'
-import { AuditUnavailableError, InvalidInputError, type TrailError } from '@agent-audit/schemas'
+import { AuditUnavailableError, InvalidInputError, readRegistryAccess, type TrailError } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { parseCount } from '../arguments.ts'
+import { readOrThrow } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
+import { expectWritable, type FileMetric, measurable, writeMetrics } from '../metrics-file.ts'
 import { type Column, table } from '../render/table.ts'
 import { asJson, counted, dayAndTime, figure, painter, printable } from '../render/text.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
@@ -35,18 +37,20 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
   const spool = program
     .command('spool')
     .description('list or send the events that producers have on disk and Kafka has not acknowledged')
-  spool
-    .command('status <dir>')
+  measurable(spool.command('status <dir>'))
     .description('list the spools below a spool directory: runs, events, oldest event')
     .option('--json', 'one JSON array; records and oldest of a live run are null: only its process knows them')
     .addHelpText(
       'after',
       '\nExit codes: 0 done, 1 a damaged spool was found, 3 the directory cannot be read, 64 wrong use',
     )
-    .action(async (directory: string, { json }: { json?: boolean }) => {
+    .action(async (directory: string, { json, metrics }: { json?: boolean; metrics?: string }) => {
       const { spoolStatus } = await import('@agent-audit/producer')
+      expectWritable(metrics)
       const found = spoolStatus(directory)
-      if (found.some(isDamaged)) exit(EXIT.finding)
+      const fault = metrics === undefined ? undefined : await writeMetrics(metrics, spoolMetrics(found))
+      if (fault !== undefined) terminal.err(`agent-audit: ${fault}\n`)
+      exit(found.some(isDamaged) ? EXIT.finding : fault === undefined ? EXIT.done : EXIT.notCompleted)
       if (json === true) terminal.out(`${asJson(found)}\n`)
       else terminal.out(statusText(found, directory, terminal))
     })
@@ -64,6 +68,35 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
       `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
     )
     .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
+}
+
+/** By topic and state: a state without a spool has no series, and none of its alerts fires. */
+function spoolMetrics(found: readonly SpoolStatus[]): FileMetric[] {
+  const groups = [...Map.groupBy(found, ({ topic, state }) => JSON.stringify([topic, state])).values()]
+  const metric = (name: string, help: string, read: (of: SpoolStatus[]) => number): FileMetric => {
+    const samples = groups.map((of) => ({
+      labels: { topic: of[0]?.topic ?? '', state: of[0]?.state ?? '' },
+      value: read(of),
+    }))
+    return { name, help, samples: samples.filter(({ value }) => Number.isFinite(value)) }
+  }
+  const now = Date.now() / 1000
+  return [
+    { name: 'audit_spool_status_timestamp_seconds', help: 'When the spools were listed.', samples: [{ value: now }] },
+    metric('audit_spool_files', 'Spools on this disk.', (of) => of.length),
+    metric('audit_spool_file_bytes', 'Size of their files, bytes.', (of) => sum(of, ({ fileBytes }) => fileBytes)),
+    metric('audit_spool_records', 'Events not acknowledged, of dead runs.', (of) => sum(of, ({ records }) => records)),
+    metric('audit_spool_oldest_timestamp_seconds', 'When the oldest of them was recorded.', oldest),
+  ]
+}
+
+function sum(of: SpoolStatus[], read: (spool: SpoolStatus) => number | null): number {
+  return of.reduce((total, spool) => total + (read(spool) ?? 0), 0)
+}
+
+/** Seconds since 1970; infinite where no spool tells it. */
+function oldest(of: SpoolStatus[]): number {
+  return Math.min(...of.map(({ oldestMs }) => oldestMs ?? Infinity)) / 1000
 }
 
 function isDamaged({ state }: SpoolStatus): boolean {
@@ -134,13 +167,15 @@ async function drainTopic(options: TopicOptions, deadline: number, problems: Map
 
 function destinationOf(options: DrainOptions, terminal: Terminal): Omit<AuditTrailOptions, 'agentId'> {
   const schemaRegistryUrl = options.schemaRegistry
-  if (options.dataDir !== undefined) return { dataDir: options.dataDir, schemaRegistryUrl }
+  const schemaRegistryAccess =
+    schemaRegistryUrl === undefined ? undefined : readOrThrow((issues) => readRegistryAccess(terminal.env, issues))
+  if (options.dataDir !== undefined) return { dataDir: options.dataDir, schemaRegistryUrl, schemaRegistryAccess }
   const kafka = kafkaOf(options.brokers, terminal.env)
   if (kafka === undefined) {
     throw new InvalidInputError('OPTIONS_INVALID', 'where to? Set KAFKA_BROKERS, or give --brokers or --data-dir')
   }
   const { brokers, ssl, sasl } = kafka
-  return { brokers, ssl, sasl, schemaRegistryUrl }
+  return { brokers, ssl, sasl, schemaRegistryUrl, schemaRegistryAccess }
 }
 
 function isoOf(timeMs: number): string {

@@ -13,8 +13,14 @@ export interface EmbeddedSourceOptions {
   readonly sessionTimeoutMs: number
 }
 
+type Joined = Parameters<Source['run']>[2]
+
 /** With the member's name, unique to this source, and its trim. */
-type MemberOptions = EmbeddedSourceOptions & { readonly member: string; readonly trim: LogTrim }
+type MemberOptions = EmbeddedSourceOptions & {
+  readonly member: string
+  readonly trim: LogTrim
+  readonly joined: Joined
+}
 
 /** Pause of a reader at the end of the log before its next read, milliseconds. */
 const POLL_MS = 10
@@ -27,7 +33,7 @@ export function createEmbeddedSource(options: EmbeddedSourceOptions): Source {
   const member = randomUUID()
   const trim = new LogTrim(log)
   return {
-    run: (work, draining) => runMember(log, { ...options, member, trim }, work, draining),
+    run: (work, draining, joined) => runMember(log, { ...options, member, trim, joined }, work, draining),
     sourceId: () => Promise.resolve(log.id),
     positions: async () => options.topics.flatMap((topic) => positionsIn(log, options.groupId, topic)),
     close: async () => {
@@ -45,6 +51,7 @@ async function runMember(
 ): Promise<void> {
   const epoch = await join(log, options, draining)
   if (epoch === undefined) return
+  options.joined?.([])
   const heart = startHeartbeats(log, options, epoch)
   try {
     const assignments = options.topics.flatMap((topic) =>

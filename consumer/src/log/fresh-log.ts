@@ -1,7 +1,7 @@
 /**
  * Marks a new log, which no consumer has read yet, as clean, so that its first consumer starts at once. Without the mark a
  * consumer cannot tell a new log from one whose committed offsets were lost, and waits until no insert of an earlier owner
- * can land. The caller MUST know that the log is new: it was created or registered a moment ago.
+ * can land. The caller MUST know that the log is new: it was created a moment ago, or is not registered yet.
  */
 import type { KafkaConnection } from '@agent-audit/kafka'
 import { commitStartMark } from '@agent-audit/kafka/topics'

@@ -107,6 +107,8 @@ interface Piece {
 
 /** Collects event records into the data of a block. Holds memory until released. */
 export class EventBlock {
+  /** Records of type `events_lost` that were added. */
+  lossReports: number = 0
   readonly #memory: BufferMemory
   /** log_id and log_partition, encoded. */
   readonly #logColumns: Buffer

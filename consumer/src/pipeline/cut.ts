@@ -193,8 +193,10 @@ class Cursor {
       return false
     }
     if (!batch.admits(monthOf(logTimeMs), retentionClass)) return false
-    if (verdict.storable && value !== null) batch.addEvent(record, value, verdict)
-    else if (!verdict.storable) {
+    if (verdict.storable && value !== null) {
+      batch.addEvent(record, value, verdict)
+      if (verdict.head.reportsLoss) batch.block.lossReports++
+    } else if (!verdict.storable) {
       batch.skip({ kind: 'dead', reason: verdict.reason, identity: verdict.identity, offset, logTimeMs, record })
     }
     this.#deadInARow = verdict.storable ? 0 : this.#deadInARow + 1

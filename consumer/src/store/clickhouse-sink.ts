@@ -1,7 +1,16 @@
 /** The sink on a real ClickHouse. The one file of the consumer that knows @clickhouse/client. */
+import type { Agent } from 'node:https'
 import { Readable } from 'node:stream'
 import type { LogPartition } from '@agent-audit/kafka'
-import { endpointOf, EVENTS_TABLE, LOGS_TABLE, SKIPPED_TABLE, storeError } from '@agent-audit/schemas'
+import {
+  type ClientTls,
+  endpointOf,
+  EVENTS_TABLE,
+  httpsAgent,
+  LOGS_TABLE,
+  SKIPPED_TABLE,
+  storeError,
+} from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
@@ -17,6 +26,8 @@ export interface ClickHouseOptions {
   readonly url: string
   readonly username: string
   readonly password: string
+  /** TLS of an https URL. */
+  readonly ssl: ClientTls | undefined
   readonly database: string
   /** How long the answer to an insert, and to a query, may take; milliseconds. */
   readonly insertTimeoutMs: number
@@ -89,6 +100,15 @@ interface StoreQuestion extends Question {
   readonly settings?: Settings
 }
 
+const MAX_CONNECTIONS = 64
+
+/** With certificates of our own an agent opens them: it replaces the client's. */
+function connections({ ssl }: ClickHouseOptions): { max_open_connections: number; http_agent?: Agent } {
+  const limit = { max_open_connections: MAX_CONNECTIONS }
+  if (ssl === undefined) return limit
+  return { ...limit, http_agent: httpsAgent(ssl, 'CLICKHOUSE', { keepAlive: true, maxSockets: MAX_CONNECTIONS }) }
+}
+
 const TIMEOUT_EXCEEDED = '159'
 const MOST_PARTS = `
   SELECT toFloat64(max(parts)) AS parts FROM (
@@ -105,7 +125,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     password: options.password,
     database: options.database,
     application: 'agent-audit-consumer',
-    max_open_connections: 64,
+    ...connections(options),
     // Later than both, so that an answer that is late is known as such.
     request_timeout: Math.max(options.queryTimeoutMs, options.insertTimeoutMs) + 1000,
     keep_alive: { enabled: true },

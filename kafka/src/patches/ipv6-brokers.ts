@@ -3,6 +3,7 @@
  * address goes to kafkajs as a host name without colons, which is turned back where the socket is opened. Both are options
  * of kafkajs: nothing is patched. The addresses that brokers report of themselves come as host and port, and are not split.
  */
+import { type ClientTls, openTls } from '@agent-audit/schemas'
 import type { ISocketFactory } from 'kafkajs'
 
 /** A top-level domain that no host has (RFC 2606). */
@@ -22,10 +23,11 @@ export const connectBroker: ISocketFactory = ({ host: name, port, ssl, onConnect
   // Not imported: an agent that writes into the embedded log would load both at its start.
   const net = process.getBuiltinModule('node:net')
   const serverName = net.isIP(host) === 0 ? { servername: host } : {}
-  // kafkajs passes false or undefined where the connection has no TLS, whatever its types say.
-  const tls = ssl as typeof ssl | false | undefined
+  // kafkajs passes on the client's own setting, whatever its types say.
+  const tls = ssl as ClientTls | boolean | undefined
+  const opened = typeof tls === 'object' ? openTls(tls, 'KAFKA') : {}
   const socket = tls
-    ? process.getBuiltinModule('node:tls').connect({ host, port, ...serverName, ...tls }, onConnect)
+    ? process.getBuiltinModule('node:tls').connect({ host, port, ...serverName, ...opened }, onConnect)
     : net.connect({ host, port }, onConnect)
   socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS)
   return socket

@@ -1,5 +1,5 @@
 /** A trail: one start of a producer. The public contract; every other file of this folder is part of it. */
-import type { SessionStart } from '@agent-audit/schemas'
+import type { ErrorCode, SessionStart } from '@agent-audit/schemas'
 import type { ApprovalDecision, ApprovalRequest, Verdict } from './approval.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { AuditSession } from './session.ts'
@@ -20,7 +20,14 @@ export interface TrailStats extends DrainResult {
   readonly recorded: number
   /** Bytes of events in memory that do not have the trail's durability yet. */
   readonly bufferBytes: number
-  /** Bytes of events on disk that are not acknowledged yet. */
+  /**
+   * Events refused or lost, by error code; a code without any is missing. Beside the refused events of this run it counts
+   * those of dead runs whose spools this run found damaged.
+   */
+  readonly lost: Readonly<Partial<Record<ErrorCode, number>>>
+  /** Events on disk that are not acknowledged yet; those of dead runs that this run sends included. */
+  readonly spoolEvents: number
+  /** Their bytes. */
   readonly spoolBytes: number
   /** Age of the oldest event on disk that is not acknowledged, milliseconds; 0 when there is none. */
   readonly spoolOldestMs: number
@@ -30,6 +37,8 @@ export interface TrailStats extends DrainResult {
   readonly restarts: number
   /** Whether a client is connected to the broker. */
   readonly connected: boolean
+  /** The newest error that `onProblem` was called with, or would have been without its pause; null before the first. */
+  readonly lastError: ErrorCode | null
 }
 
 /** How long to wait. Without a time-out there is no limit. */

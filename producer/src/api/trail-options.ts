@@ -1,6 +1,6 @@
 /** Options of a trail. */
-import type { KafkaSasl, KafkaTls } from '@agent-audit/kafka'
-import type { TrailError } from '@agent-audit/schemas'
+import type { KafkaSasl } from '@agent-audit/kafka'
+import type { ClientTls, RegistryAccess, TrailError } from '@agent-audit/schemas'
 
 /**
  * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
@@ -26,6 +26,11 @@ export interface AuditTrailOptions {
   topic?: string | undefined
   /** Confluent Schema Registry API; unset: Avro single-object encoding. */
   schemaRegistryUrl?: string | undefined
+  /**
+   * How the registry knows the producer: basic authentication, and TLS for an https URL.
+   * @defaultValue env SCHEMA_REGISTRY_USERNAME, _PASSWORD and SCHEMA_REGISTRY_SSL_CA, _CERT, _KEY, _KEY_PASSWORD
+   */
+  schemaRegistryAccess?: RegistryAccess | undefined
   /** `host:port`, or `[::1]:9092`. @defaultValue env KAFKA_BROKERS, comma separated */
   brokers?: readonly string[] | undefined
   /**
@@ -33,8 +38,8 @@ export interface AuditTrailOptions {
    * or not. @defaultValue without brokers: env AUDIT_DATA_DIR. With none of the four: `OPTIONS_INVALID`
    */
   dataDir?: string | undefined
-  /** TLS to the brokers. @defaultValue false; for brokers of the environment KAFKA_SSL, KAFKA_SSL_CA, _CERT and _KEY */
-  ssl?: boolean | KafkaTls | undefined
+  /** TLS to the brokers. @defaultValue false; for brokers of the environment KAFKA_SSL, KAFKA_SSL_CA, _CERT, _KEY and _KEY_PASSWORD */
+  ssl?: boolean | ClientTls | undefined
   /** SASL credentials. Unset: no authentication; for brokers of the environment KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD. */
   sasl?: KafkaSasl | undefined
   /** 'broker' and 'memory' open no spool. The embedded log cannot give 'broker': `OPTIONS_INVALID`. @defaultValue 'disk' */

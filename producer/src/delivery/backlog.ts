@@ -13,7 +13,7 @@ import type { AdoptedSpool, Chunk, KnownTopic, RunSpool } from '@agent-audit/spo
 import { IntegrityError } from '@agent-audit/schemas'
 import type { OneCluster } from './one-cluster.ts'
 import type { Outbox } from './outbox.ts'
-import { type Loss, toProblem } from './protocol.ts'
+import { type Loss, type SpoolGauges, toProblem } from './protocol.ts'
 import type { Reporter } from './reporter.ts'
 import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
 import { retryMs, SpoolSearch } from './spool-search.ts'
@@ -270,16 +270,16 @@ export class Backlog {
     this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
   }
 
-  /** Bytes on disk that are not trimmed, and the age of the oldest chunk, over all spools. */
-  stats(): { bytes: number; oldestMs: number | null } {
-    let bytes = 0
-    let oldestMs: number | null = null
-    for (const feed of this.#feeds) {
-      const stats = feed.stats()
-      bytes += stats.bytes
-      if (stats.oldestMs !== null) oldestMs = Math.min(oldestMs ?? stats.oldestMs, stats.oldestMs)
+  /** What is on disk and not trimmed, over all spools. */
+  gauges(): SpoolGauges {
+    let [spoolBytes, spoolEvents] = [0, 0]
+    let spoolOldestMs: number | null = null
+    for (const { bytes, records, oldestMs } of this.#feeds.map((feed) => feed.stats())) {
+      spoolBytes += bytes
+      spoolEvents += records
+      if (oldestMs !== null) spoolOldestMs = Math.min(spoolOldestMs ?? oldestMs, oldestMs)
     }
-    return { bytes, oldestMs }
+    return { spoolBytes, spoolEvents, spoolOldestMs }
   }
 
   /** Trims and closes all spools; the next owner adopts those that are not empty. */

@@ -21,7 +21,7 @@ import { Outbox } from './outbox.ts'
 import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import type { EncodedChunk, Gauges, Report, ThreadSettings, ToDelivery } from './protocol.ts'
-import { toProblem } from './protocol.ts'
+import { NO_GAUGES, toProblem } from './protocol.ts'
 import { lossesOf, Reporter } from './reporter.ts'
 import { Work } from './work.ts'
 
@@ -272,10 +272,8 @@ export class Delivery {
   }
 
   #gauges(): Gauges {
-    const { bytes, oldestMs } = this.#closed ? { bytes: 0, oldestMs: null } : this.#backlog.stats()
     return {
-      spoolBytes: bytes,
-      spoolOldestMs: oldestMs,
+      ...(this.#closed ? NO_GAUGES : this.#backlog.gauges()),
       spoolFull: !this.#closed && this.#isFull(),
       adopted: this.#adopted,
       connected: this.#connections.of(this.#settings.topic).connected,

@@ -11,7 +11,7 @@ const PARTITIONS = 4
 const BUSY_TIMEOUT_MS = 2000
 
 export function createEmbeddedSender(
-  { schemaRegistryUrl }: SenderSettings,
+  { schemaRegistry }: SenderSettings,
   { dataDir, fsync }: Extract<Destination, { kind: 'embedded' }>,
 ): Sender {
   let log: EmbeddedLog | undefined
@@ -21,8 +21,8 @@ export function createEmbeddedSender(
       log = openEmbeddedLog({ directory: dataDir, busyTimeoutMs: BUSY_TIMEOUT_MS, fsync })
       const partitions = new Map<string, number>()
       for (const topic of topics) {
-        if (schemaRegistryUrl !== undefined) {
-          registryIds.set(topic, await createSchemaRegistry(schemaRegistryUrl).register(topic, NEWEST_SCHEMA))
+        if (schemaRegistry !== undefined) {
+          registryIds.set(topic, await createSchemaRegistry(schemaRegistry).register(topic, NEWEST_SCHEMA))
         }
         const present = log.partitions(topic)
         if (present === undefined) log.createTopic(topic, PARTITIONS)

@@ -1,6 +1,6 @@
 /** The messages between the agent's thread and the delivery thread. Structured-cloneable; chunks are transferred. */
 import { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
-import type { ErrorCode } from '@agent-audit/schemas'
+import type { ErrorCode, RegistryConnection } from '@agent-audit/schemas'
 import type { Destination } from '../options/destination.ts'
 import type { Durability } from '../api/trail-options.ts'
 
@@ -19,7 +19,7 @@ export interface EncodedChunk {
 export interface DeliverySettings {
   readonly topic: string
   readonly destination: Destination
-  readonly schemaRegistryUrl: string | undefined
+  readonly schemaRegistry: RegistryConnection | undefined
   readonly durability: Durability
   readonly fsync: boolean
   /** The directory of this topic's spools. */
@@ -33,10 +33,10 @@ export interface DeliverySettings {
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
-  const { topic, destination, schemaRegistryUrl, durability, fsync, spoolDir, onFull } = options
+  const { topic, destination, schemaRegistry, durability, fsync, spoolDir, onFull } = options
   const { spoolMaxBytes, toAnyCluster } = options
   const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
-  return { runId, topic, destination, schemaRegistryUrl, durability, fsync, ...spool, onFull }
+  return { runId, topic, destination, schemaRegistry, durability, fsync, ...spool, onFull }
 }
 
 /** What one run of delivery is started with. */
@@ -114,16 +114,30 @@ export interface Loss {
   readonly reason: string
 }
 
-export interface Gauges {
-  /** Of all spools that this run sends from. */
+/** Of all spools that a run sends from. */
+export interface SpoolGauges {
   readonly spoolBytes: number
+  readonly spoolEvents: number
   /** When the oldest event on disk was appended, milliseconds since 1970. */
   readonly spoolOldestMs: number | null
+}
+
+export interface Gauges extends SpoolGauges {
   /** Whether new work should wait for room in this run's own spool. */
   readonly spoolFull: boolean
   /** Records of dead runs that this run has sent. */
   readonly adopted: number
   readonly connected: boolean
+}
+
+/** Those of a delivery that has done nothing. */
+export const NO_GAUGES: Gauges = {
+  spoolBytes: 0,
+  spoolEvents: 0,
+  spoolOldestMs: null,
+  spoolFull: false,
+  adopted: 0,
+  connected: false,
 }
 
 /** The facts since the last report. */

@@ -90,12 +90,12 @@ export class SpoolFeed {
     this.#trimmedTo = this.#ackedTo
   }
 
-  /** Bytes not trimmed, and when the oldest chunk was appended, milliseconds since 1970. */
-  stats(): { bytes: number; oldestMs: number | null } {
+  /** What is not trimmed, and when the oldest chunk was appended, milliseconds since 1970. */
+  stats(): { bytes: number; records: number; oldestMs: number | null } {
     try {
       return this.spool.stats()
     } catch {
-      return { bytes: 0, oldestMs: null } // Reads and trims report trouble with the disk.
+      return { bytes: 0, records: 0, oldestMs: null } // Reads and trims report trouble with the disk.
     }
   }
 

@@ -1,16 +1,17 @@
 /** Options of a trail: checked once, at construction, every wrong one named. */
 import { resolve } from 'node:path'
-import { brokersSchema, saslSchema, sslSchema } from '@agent-audit/kafka'
+import { brokersSchema, saslSchema, secretSchema, sslSchema, tlsSchema } from '@agent-audit/kafka'
 import {
   DEFAULT_RETENTION_CLASS,
   DEFAULT_TOPIC,
   describeIssues,
   InvalidInputError,
   isBelowDefaultTopic,
+  readRegistryAccess,
   topicOfClass,
   urlFault,
 } from '@agent-audit/schemas'
-import type { Issue, TrailError } from '@agent-audit/schemas'
+import type { Issue, RegistryConnection, TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
 import type { AuditTrailOptions, Durability, Redact } from '../api/trail-options.ts'
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
@@ -46,6 +47,13 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   schemaRegistryUrl: z
     .string()
     .refine((url) => urlFault(url) === undefined, { error: ({ input }) => urlFault(input as string) })
+    .optional(),
+  schemaRegistryAccess: z
+    .strictObject({
+      username: z.string().min(1).optional(),
+      password: secretSchema.optional(),
+      ssl: tlsSchema('schemaRegistryAccess.ssl').optional(),
+    })
     .optional(),
   brokers: brokersSchema.optional(),
   dataDir: z.string().min(1).optional(),
@@ -102,7 +110,7 @@ export interface ResolvedOptions {
   readonly systemPrompt: string | { sha256: string } | undefined
   /** Topic of the retention class. */
   readonly topic: string
-  readonly schemaRegistryUrl: string | undefined
+  readonly schemaRegistry: RegistryConnection | undefined
   readonly destination: Destination
   readonly durability: Durability
   readonly fsync: boolean
@@ -140,6 +148,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     ? findContradictions(options, destination)
     : describeIssues(result.error.issues, schema)
   const issues = [...inOptions, ...inEnvironment]
+  const schemaRegistry = chooseRegistry(options, issues)
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
@@ -154,7 +163,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     producerId: options.producerId ?? options.agentId,
     systemPrompt: options.systemPrompt,
     topic,
-    schemaRegistryUrl: options.schemaRegistryUrl,
+    schemaRegistry,
     destination,
     durability: options.durability ?? 'disk',
     fsync: options.fsync ?? false,
@@ -178,6 +187,17 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     handleExit: options.handleExit ?? true,
     onProblem: options.onProblem,
   }
+}
+
+/** The environment says how a registry is accessed, never that there is one. */
+function chooseRegistry(options: AuditTrailOptions, issues: Issue[]): RegistryConnection | undefined {
+  const { schemaRegistryUrl: url, schemaRegistryAccess } = options
+  if (url === undefined) return undefined
+  const access = schemaRegistryAccess ?? readRegistryAccess(process.env, issues)
+  // A URL that is wrong by itself is named already.
+  const fault = urlFault(url) === undefined ? urlFault(url, access.ssl) : undefined
+  if (fault !== undefined) issues.push({ path: 'schemaRegistryUrl', expected: fault })
+  return { url, ...access }
 }
 
 function findContradictions(options: AuditTrailOptions, destination: Destination | undefined): Issue[] {

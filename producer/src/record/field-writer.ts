@@ -208,7 +208,8 @@ export class FieldWriter {
   }
 
   #wellFormed(field: string, text: string | undefined): string | null {
-    if (text === undefined || !text.includes('\\ud') || !hasLoneSurrogate(text)) return text ?? null
+    // Text with JSON in it is full of backslashes, but has few of these two letters.
+    if (text === undefined || !text.includes('ud') || !hasLoneSurrogate(text)) return text ?? null
     this.notes.add(field, 'replaced', 'lone surrogates')
     return replaceLoneSurrogates(text)
   }

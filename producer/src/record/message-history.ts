@@ -32,12 +32,14 @@ export class MessageHistory {
   }
 
   #isUnchanged(messages: readonly unknown[]): boolean {
-    const comparison: Comparison = { values: this.#values, at: 0, end: 0 }
+    let start = 0
     try {
       for (let index = 0; index < this.#messages.length; index++) {
         const message = messages[index]
-        comparison.end = this.#ends[index] ?? 0
-        if (message !== this.#messages[index] || !isSame(message, comparison)) return false
+        if (message !== this.#messages[index]) return false
+        const end = this.#ends[index] ?? 0
+        if (isObject(message) && !isSame(message, { values: this.#values, at: start, end })) return false
+        start = end
       }
       return true
     } catch {
@@ -51,66 +53,68 @@ export class MessageHistory {
     const values = this.#values
     if (from === 0) this.#messages.length = this.#ends.length = values.length = 0
     for (let index = from; index < messages.length; index++) {
+      const message = messages[index]
       const start = values.length
       try {
-        add(messages[index], { values, end: start + MOST_VALUES })
+        if (isObject(message)) add(message, values, start + MOST_VALUES)
       } catch {
         values.length = start
         values.push(UNREADABLE)
       }
-      this.#messages.push(messages[index])
+      this.#messages.push(message)
       this.#ends.push(values.length)
     }
   }
 }
 
-function add(value: unknown, list: { readonly values: unknown[]; readonly end: number }): void {
-  const { values, end } = list
-  if (values.length >= end) return
-  if (typeof value !== 'object' || value === null) {
-    values.push(value)
-  } else if (Array.isArray(value)) {
-    values.push(ARRAY)
-    if (values.length < end) values.push(value.length)
-    for (let index = 0; index < value.length && values.length < end; index++) add(value[index], list)
-  } else {
-    for (const key in value) {
-      if (values.length >= end) return
-      values.push(key)
-      add((value as Record<string, unknown>)[key], list)
-    }
-    if (values.length < end) values.push(END)
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/** Adds the keys and values of an object, up to `end`. */
+function add(value: object, values: unknown[], end: number): void {
+  if (Array.isArray(value)) {
+    values.push(ARRAY, value.length)
+    for (let index = 0; index < value.length && values.length < end; index++) addMember(value[index], values, end)
+    return
   }
+  for (const key in value) {
+    if (values.length >= end) return
+    values.push(key)
+    addMember((value as Record<string, unknown>)[key], values, end)
+  }
+  if (values.length < end) values.push(END)
+}
+
+function addMember(value: unknown, values: unknown[], end: number): void {
+  if (isObject(value)) add(value, values, end)
+  else values.push(value)
 }
 
 interface Comparison {
   readonly values: readonly unknown[]
   /** Where the walk stands in the values. */
   at: number
-  /** The end of the values of the message under way. */
-  end: number
+  /** The end of the message's values. */
+  readonly end: number
 }
 
-/** Walks as {@link add} did, which is on the path of every model call: it makes nothing. */
-function isSame(value: unknown, comparison: Comparison): boolean {
+/** Walks as {@link add} did. On the path of every model call: a call for each value would cost 0.06 us an event. */
+function isSame(value: object, comparison: Comparison): boolean {
   const { values, end } = comparison
-  if (comparison.at >= end) return true
-  if (typeof value !== 'object' || value === null) {
-    const recorded = values[comparison.at++]
-    return recorded === value || (Number.isNaN(recorded) && Number.isNaN(value))
-  }
   if (Array.isArray(value)) {
-    if (values[comparison.at++] !== ARRAY) return false
-    if (comparison.at < end && values[comparison.at++] !== value.length) return false
+    if (values[comparison.at++] !== ARRAY || values[comparison.at++] !== value.length) return false
     for (let index = 0; index < value.length && comparison.at < end; index++) {
-      if (!isSame(value[index], comparison)) return false
+      const member: unknown = value[index]
+      if (isObject(member) ? !isSame(member, comparison) : values[comparison.at++] !== member) return false
     }
     return true
   }
   for (const key in value) {
     if (comparison.at >= end) return true
     if (values[comparison.at++] !== key) return false
-    if (!isSame((value as Record<string, unknown>)[key], comparison)) return false
+    const member = (value as Record<string, unknown>)[key]
+    if (isObject(member) ? !isSame(member, comparison) : values[comparison.at++] !== member) return false
   }
   return comparison.at >= end || values[comparison.at++] === END
 }

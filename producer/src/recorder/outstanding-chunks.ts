@@ -76,7 +76,7 @@ export class OutstandingChunks {
   fail(state: ChunkState, error: TrailError): void {
     this.refused += state.count
     // An explanation that is lost itself leaves its events unexplained.
-    if (state.explains !== undefined) this.#lost.add(state.explains)
+    if (state.explains !== undefined) this.#lost.unexplained(state.explains)
     this.#lost.add({ first: state.firstSeq, last: state.firstSeq + state.count - 1, reason: error.code })
     state.fail(error)
   }

@@ -2,7 +2,7 @@
  * The recorder: numbers and encodes records on the agent's thread and hands them to delivery in chunks. The composition
  * root of this thread: the only file that knows the chunk writer, the port to delivery, and the receipts.
  */
-import { AuditUnavailableError, IntegrityError, InvalidInputError } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
 import type { Durability } from '../api/trail-options.ts'
@@ -10,15 +10,15 @@ import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
 import { ChunkWriter } from './chunk-writer.ts'
 import type { DeliveryPort, startDelivery } from '../delivery/port.ts'
-import { fromProblem, settingsOf } from '../delivery/protocol.ts'
-import type { Gauges, Loss, Report } from '../delivery/protocol.ts'
+import { fromProblem, type Gauges, type Loss, NO_GAUGES, type Report, settingsOf } from '../delivery/protocol.ts'
 import type { EventRecord } from '../record/event-record.ts'
 import { LostEvents } from './lost-events.ts'
 import type { LostRange } from './lost-events.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import { OutstandingChunks } from './outstanding-chunks.ts'
-import type { ProblemReporter } from './problems.ts'
+import { notEncoded, type ProblemReporter, whyOf } from './problems.ts'
 import { RunIdentity } from './run-identity.ts'
+import { Telemetry } from './telemetry.ts'
 import { Waits } from './waits.ts'
 
 /** Longest time that a chunk waits for further records before it is handed over, milliseconds. */
@@ -56,14 +56,15 @@ export class Recorder {
   readonly #port: DeliveryPort
   readonly #writer: ChunkWriter = new ChunkWriter()
   readonly #waits: Waits
-  readonly #lost: LostEvents = new LostEvents()
+  readonly #lost: LostEvents
+  readonly #telemetry: Telemetry
   readonly #outstanding: OutstandingChunks
   /** The chunk being filled. */
   #open: ChunkState | undefined
   /** One object for all chunks, since many chunks can be on disk. */
   readonly #chunkHooks: WaitHooks = { waiting: (chunk) => this.#onWaiting(chunk), answered: () => this.#waits.end() }
   #recorded = 0
-  #gauges: Gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected: false }
+  #gauges: Gauges = NO_GAUGES
   #lostDelivery: TrailError | undefined
   /** Why delivery was started again the last time, as the receipts of lost events say it. */
   #restarted: TrailError | undefined
@@ -76,8 +77,11 @@ export class Recorder {
   constructor(options: ResolvedOptions, hooks: RecorderHooks) {
     this.#options = options
     this.#hooks = hooks
-    this.#outstanding = new OutstandingChunks(options.durability, this.#lost)
     this.identity = new RunIdentity(hooks.nowMs)
+    this.#telemetry = new Telemetry(options, this.identity.runIdHex)
+    hooks.problems.publish = (error) => this.#telemetry.publish('agent-audit:problem', { error })
+    this.#lost = new LostEvents((code, events) => this.#telemetry.publish('agent-audit:lost', { code, events }))
+    this.#outstanding = new OutstandingChunks(options.durability, this.#lost)
     this.#port = hooks.startDelivery(settingsOf(options, this.identity.runIdHex), {
       onReport: (report) => this.#onReport(report),
       onRestart: (error, count) => this.#onRestart(error, count),
@@ -168,6 +172,7 @@ export class Recorder {
   }
 
   #onReport(report: Report): void {
+    this.#telemetry.connected(report.gauges.connected)
     this.#gauges = report.gauges
     this.#writer.recycle(report.freed)
     if (report.resumed !== null && this.#restarted !== undefined) {
@@ -202,6 +207,7 @@ export class Recorder {
   /** Delivery has failed, and another one will start on the same spools. */
   #onRestart(cause: unknown, count: string): void {
     this.#restarts++
+    this.#telemetry.delivery('restarted')
     this.#adoptedBefore += this.#gauges.adopted
     this.#gauges = { ...this.#gauges, adopted: 0, connected: false }
     this.#restarted = new AuditUnavailableError('DELIVERY_RESTARTED', this.#whatIsLost(cause), { cause })
@@ -225,6 +231,7 @@ export class Recorder {
     const code = this.#options.durability === 'disk' ? 'SPOOL_UNAVAILABLE' : 'BROKER_UNAVAILABLE'
     const error = new AuditUnavailableError(code, `delivery has stopped: ${why}`, { cause })
     this.#lostDelivery = error
+    this.#telemetry.delivery('stopped')
     this.#hooks.problems.report(error, { always: true })
     this.#outstanding.abandon(error)
     this.#waits.closed()
@@ -275,25 +282,19 @@ export class Recorder {
   }
 
   stats(): TrailStats {
-    const { spoolBytes, spoolOldestMs, adopted, connected } = this.#gauges
+    const { spoolBytes, spoolEvents, spoolOldestMs, adopted, connected } = this.#gauges
     return {
       ...this.#drainResult(),
       recorded: this.#recorded,
+      lost: { ...this.#lost.counts },
       bufferBytes: this.#outstanding.bytes + this.#writer.bytes,
+      spoolEvents,
       spoolBytes,
       spoolOldestMs: spoolOldestMs === null ? 0 : Math.max(0, Date.now() - spoolOldestMs),
       adopted: this.#adoptedBefore + adopted,
       restarts: this.#restarts,
       connected,
+      lastError: this.#hooks.problems.lastCode,
     }
   }
-}
-
-/** A fault of the producer itself: its checks let a value through that has no encoding. The number is used, and explained. */
-function notEncoded({ event_type }: EventRecord, cause: unknown): InvalidInputError {
-  return new InvalidInputError('EVENT_INVALID', `${event_type} not recorded: no encoding: ${whyOf(cause)}`, { cause })
-}
-
-function whyOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

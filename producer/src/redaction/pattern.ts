@@ -35,11 +35,10 @@ export function lettersAt(text: string, last: number): number {
   return ((first & 31) << 10) | ((second & 31) << 5) | (text.charCodeAt(last) & 31)
 }
 
-/** Marks three last characters in a table of {@link lettersAt}; of a word of two characters, whatever precedes. */
-export function markLetters(table: Uint8Array, word: string): void {
+/** The numbers that {@link lettersAt} gives at the end of a word; of a word of two characters, whatever precedes. */
+export function lettersOf(word: string): readonly number[] {
   const last = lettersAt(word, word.length - 1)
-  if (word.length > 2) table[last] = 1
-  else for (let first = 0; first < 32; first++) table[(first << 10) | last] = 1
+  return word.length > 2 ? [last] : Array.from({ length: 32 }, (_, first) => (first << 10) | last)
 }
 
 /** How many numbers {@link lettersAt} gives. */

@@ -1,5 +1,5 @@
 /** Names of secrets, in keys of objects and in text. */
-import { LETTERS, lettersAt, markLetters, withFlags } from './pattern.ts'
+import { LETTERS, lettersAt, lettersOf, withFlags } from './pattern.ts'
 
 /** Endings of secret names, in any case. */
 const ENDINGS = [
@@ -57,7 +57,7 @@ export class SecretNames {
   }
 
   /** Whether the last three letters could be those of a secret name. */
-  #mayEndAt(text: string, last: number): boolean {
+  mayEndAt(text: string, last: number): boolean {
     return this.#lastLetters === undefined || this.#lastLetters[lettersAt(text, last)] === 1
   }
 
@@ -65,7 +65,7 @@ export class SecretNames {
   endsAt(text: string, end: number): boolean {
     let last = end - 1
     for (let digits = 0; digits < MOST_DIGITS && last > 0 && isCounter(text.charCodeAt(last)); digits++) last--
-    if (!this.#mayEndAt(text, last) && (last === end - 1 || !this.#mayEndAt(text, end - 1))) return false
+    if (!this.mayEndAt(text, last) && (last === end - 1 || !this.mayEndAt(text, end - 1))) return false
     const before = mayEndMore(text.charCodeAt(end - 1)) ? this.#beforeMore : this.#before
     before.lastIndex = end
     return before.test(text)
@@ -90,7 +90,7 @@ function lastLettersOf(given: readonly (string | RegExp)[]): Uint8Array | undefi
   for (const name of [...LAST_LETTERS.split(' '), ...names]) {
     const end = /[a-z0-9]{2,3}$/i.exec(name)?.[0]
     if (end === undefined) return undefined
-    markLetters(letters, end)
+    for (const number of lettersOf(end)) letters[number] = 1
   }
   return letters
 }

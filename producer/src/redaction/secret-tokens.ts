@@ -1,5 +1,5 @@
 /** Finds secrets by their form: keys and tokens of common services, private keys, credentials in a URL. */
-import { LETTERS, lettersAt, markLetters } from './pattern.ts'
+import { LETTERS, lettersAt, lettersOf } from './pattern.ts'
 import type { Hit, Pattern } from './pattern.ts'
 import { TOKENS } from './token-forms.ts'
 import type { Span } from './value-ends.ts'
@@ -26,11 +26,9 @@ const RUN = 20
 /** Most characters from the beginning of a prefix to the run of its token. */
 const BEFORE_RUN = 20
 
-const LAST_TWO = 1023
-
 interface Forms {
-  /** By the last two of {@link lettersAt} of a prefix. */
-  readonly byEnd: Map<number, Form[]>
+  /** By {@link lettersOf} a prefix: the longest first, since `lsv2_sk_` is not `sk_`. */
+  readonly byEnd: Map<number, readonly Form[]>
   /** 1 where a prefix may end, by {@link lettersAt}. */
   readonly isEnd: Uint8Array
 }
@@ -56,14 +54,14 @@ function makeForms(): Forms {
 }
 
 function addForm({ byEnd, isEnd }: Forms, form: Form): void {
-  const pair = lettersAt(form.prefix, form.prefix.length - 1) & LAST_TWO
-  markLetters(isEnd, form.prefix)
-  // The longest first: `lsv2_sk_` is not `sk_`.
-  const others = [...(byEnd.get(pair) ?? []), form]
-  byEnd.set(
-    pair,
-    others.toSorted((one, other) => other.prefix.length - one.prefix.length),
-  )
+  for (const letters of lettersOf(form.prefix)) {
+    const others = [...(byEnd.get(letters) ?? []), form]
+    byEnd.set(
+      letters,
+      others.toSorted((one, other) => other.prefix.length - one.prefix.length),
+    )
+    isEnd[letters] = 1
+  }
 }
 
 const IS_RUN_CHARACTER = new Uint8Array(128)
@@ -84,6 +82,8 @@ const WEBHOOK =
 const SLACK_COOKIE = /xoxd-[\w%+/-]{20,}={0,2}/g
 /** The first part of a bot's token is its public id, and stays. */
 const DISCORD = /(?<=[MNO][\w-]{23,27})\.[\w-]{6}\.[\w-]{27,38}(?![\w-])/y
+/** Of a bearer, a private key, a cookie of Slack and a webhook. One search is cheaper than one for each. */
+const SIGN = /Bearer|BEGIN |xoxd-|\/webhook|\.slack\.com\//
 /** To the last `@` before the host's path. */
 const URL_PASSWORD = /(:\/\/[^\s/:@"'\\]*:)([^\s/"'\\]+)(?=@)/g
 const URL_PASSWORD_SIGN = /:\/\/[^\s/]*@/
@@ -91,7 +91,7 @@ const URL_PASSWORD_SIGN = /:\/\/[^\s/]*@/
 export const SECRET_TOKENS: Pattern = {
   mayMatch(text) {
     // Most ids and names are shorter than a token, and than any value behind a sign.
-    if (text.length >= RUN && (eachToken(text, stop) || hasSign(text))) return true
+    if (text.length >= RUN && (eachToken(text, stop) || SIGN.test(text))) return true
     return text.includes('@') && text.includes('://') && URL_PASSWORD_SIGN.test(text)
   },
 
@@ -104,13 +104,6 @@ export const SECRET_TOKENS: Pattern = {
       hit,
     )
   },
-}
-
-/** Of a bearer, a private key, a cookie of Slack and a webhook. The search for a rare first character is the cheapest. */
-function hasSign(text: string): boolean {
-  if (text.includes('Bearer')) return true
-  if (text.includes('-') && (text.includes('BEGIN ') || text.includes('xoxd-'))) return true
-  return text.includes('/') && (text.includes('/webhook') || text.includes('.slack.com/'))
 }
 
 function redactTokens(text: string, hit: Hit): string {
@@ -170,7 +163,7 @@ function findInRun(text: string, from: number, end: number): Token | undefined {
     // Those of lettersAt, with one read.
     letters = ((letters << 5) | (text.charCodeAt(last) & 31)) & (LETTERS - 1)
     if (isEnd[letters] === 0) continue
-    for (const form of byEnd.get(letters & LAST_TWO) ?? []) {
+    for (const form of byEnd.get(letters) ?? []) {
       const tokenEnd = endOfToken(text, last, form)
       if (tokenEnd === undefined) continue
       const start = last + 1 - form.prefix.length + form.kept

@@ -56,7 +56,7 @@ export class RunSession {
 
 /** The options that shape the records, and their destination; no password, key, prompt or function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
-  const { destination, systemPrompt, schemaRegistryUrl, redact, traceContext, onProblem, claimApproval, ...plain } =
+  const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...plain } =
     options
   return {
     ...plain,
@@ -65,7 +65,7 @@ function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
     traceContext: traceContext !== undefined,
     onProblem: onProblem !== undefined,
     claimApproval: claimApproval !== undefined,
-    schemaRegistry: schemaRegistryUrl !== undefined,
+    schemaRegistry: schemaRegistry !== undefined,
     destination:
       destination.kind === 'kafka'
         ? {

@@ -1,5 +1,6 @@
 /** Delivery into memory: does the work of the delivery thread, the spool and the broker at once, in one list. */
 import type { DeliveryHooks, DeliveryPort } from '../delivery/port.ts'
+import { NO_GAUGES } from '../delivery/protocol.ts'
 import type { ChunkAck, DeliverySettings, Report, EncodedChunk, ToDelivery } from '../delivery/protocol.ts'
 
 /** The failing part: the spool cannot be written, the broker does not answer, or the spool is full and refuses. */
@@ -81,7 +82,7 @@ export class MemoryDelivery {
 
   #report(more: Partial<Report>): void {
     const connected = this.#failure !== 'broker'
-    const gauges = { spoolBytes: 0, spoolOldestMs: null, spoolFull: false, adopted: 0, connected }
+    const gauges = { ...NO_GAUGES, connected }
     const nothing = { refused: [], acked: [], lost: [], problems: [], resumed: null, freed: [], closed: false }
     this.#hooks?.onReport({ ...nothing, storedTo: this.#storedTo, gauges, ...more })
   }

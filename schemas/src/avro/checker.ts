@@ -13,6 +13,8 @@ export interface RecordHead {
   runIdStart: number
   runSeq: number
   retentionClass: string
+  /** Whether its event_type is `events_lost`. */
+  reportsLoss: boolean
 }
 
 /** Checks records of one schema version. It holds the state of a walk, so use one per thread. */
@@ -151,7 +153,7 @@ const STEPS: Readonly<Record<string, Step | ((...parts: never[]) => unknown)>> =
 }
 
 function createChecker(version: SchemaVersion): RecordChecker {
-  const head: RecordHead = { runIdStart: 0, runSeq: 0, retentionClass: '' }
+  const head: RecordHead = { runIdStart: 0, runSeq: 0, retentionClass: '', reportsLoss: false }
   const describe = (fault: number, index: number): string =>
     `${REASONS[fault] ?? 'damaged'} (field ${version.fields[index]?.name})`
   const lines = version.fields.map((field, index) => {
@@ -188,6 +190,8 @@ function stepOver(field: RecordField): string {
 function noteOf(field: RecordField): string {
   if (field.name === 'run_id') return ' head.runIdStart = s;'
   if (field.name === 'run_seq') return ' head.runSeq = lastNumber();'
+  // Its length is compared first: nearly no other type has it, and a record costs one comparison.
+  if (field.name === 'event_type') return " head.reportsLoss = p - s === 12 && sameText(b, s + 1, p, 'events_lost');"
   if (field.name !== 'retention_class') return ''
   return ` t = p - lastNumber();
     if (!sameText(b, t, p, head.retentionClass)) head.retentionClass = b.toString('utf8', t, p);`

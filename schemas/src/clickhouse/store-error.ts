@@ -3,6 +3,7 @@
  * and in analytics. It knows the errors of @clickhouse/client by their shape alone: this package does not depend on the client.
  */
 import { AuditUnavailableError, IntegrityError, type TrailError } from '../errors.ts'
+import { tlsFault } from '../tls.ts'
 
 /** The request that failed, for the message. */
 export interface StoreRequest {
@@ -54,6 +55,7 @@ const AUTHENTICATION_FAILED = 516
  * | the statement or a value is wrong                          | `STORE_REFUSED`     | no        |
  * | a limit of the server or the caller's own time limit       | `STORE_LIMIT`       | yes       |
  * | any other error of the server                              | `STORE_REFUSED`     | yes       |
+ * | a certificate is refused, by the client or by the server   | `TLS_REFUSED`       | no        |
  * | no answer: refused connection, cut connection, unknown host | `STORE_UNAVAILABLE` | yes       |
  */
 export function storeError(cause: unknown, request: StoreRequest): TrailError {
@@ -68,9 +70,10 @@ export function storeError(cause: unknown, request: StoreRequest): TrailError {
     })
   }
   if (code === undefined) {
-    return new AuditUnavailableError('STORE_UNAVAILABLE', `${at} cannot be reached: ${reasonOf(cause)} ${asked}`, {
-      cause,
-    })
+    const fault = tlsFault(cause, 'CLICKHOUSE')
+    if (fault?.certain === true) return new IntegrityError('TLS_REFUSED', `${at}: ${fault.text}`, { cause })
+    const why = fault === undefined ? reasonOf(cause) : `${reasonOf(cause)}: ${fault.text}`
+    return new AuditUnavailableError('STORE_UNAVAILABLE', `${at} cannot be reached: ${why} ${asked}`, { cause })
   }
   const said = saidBy(cause as Error, code)
   switch (MEANING.get(code)) {

@@ -7,6 +7,8 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 /**
  * Creates the users on the server, each under a name that only this call uses: two processes on one server neither share
  * rights nor lock each other out by a changed password. `stop` drops the users; those it does not drop expire after a day.
+ * A user whose password the environment has, as AUDIT_WRITER_PASSWORD for audit_writer, is there already: docker-compose.yml
+ * defines its users in a file, and its passwords are known.
  */
 export async function attachNamed<Name extends string>(
   url: string,
@@ -14,7 +16,13 @@ export async function attachNamed<Name extends string>(
   specs: readonly UserSpec<Name>[],
 ): Promise<Running<Name>> {
   const suffix = randomBytes(4).toString('hex')
-  const users = specs.map((spec) => ({ spec, username: `${spec.name}_${suffix}`, password: newPassword() }))
+  const known = specs.flatMap(({ name }) => {
+    const password = process.env[`${name.toUpperCase()}_PASSWORD`]
+    return password ? [{ name, username: name, password }] : []
+  })
+  const users = specs
+    .filter(({ name }) => known.every((user) => user.name !== name))
+    .map((spec) => ({ spec, username: `${spec.name}_${suffix}`, password: newPassword() }))
   try {
     await runStatement(url, admin, 'SELECT 1')
     for (const { spec, username, password } of users) {
@@ -34,6 +42,7 @@ export async function attachNamed<Name extends string>(
     attached: true,
     credentials: {
       [ADMIN]: admin,
+      ...Object.fromEntries(known.map(({ name, username, password }) => [name, { username, password }])),
       ...Object.fromEntries(users.map(({ spec, username, password }) => [spec.name, { username, password }])),
     } as Running<Name>['credentials'],
     stop: async () => {

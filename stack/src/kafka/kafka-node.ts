@@ -1,4 +1,4 @@
-/** One node of a local Kafka: a Java process, and its directory. */
+/** A node of a Kafka: one from the jars, that is, a Java process and its directory. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -9,7 +9,8 @@ import { AuditUnavailableError } from '@agent-audit/schemas'
 import { javaCommand } from '../processes/java.ts'
 import { SupervisedProcess } from '../processes/supervised-process.ts'
 import { hasBrokers } from './kafka-probe.ts'
-import { type NodeLayout, serverProperties } from './kafka-properties.ts'
+import { type NodeLayout, nodeSettings } from './kafka-properties.ts'
+import { addSecuredListeners, type SecuredListener } from './secured-listeners.ts'
 
 const START_TIMEOUT_MS = 60_000
 const FORMAT_TIMEOUT_MS = 60_000
@@ -17,22 +18,42 @@ const STOP_GRACE_MS = 15_000
 const POLL_MS = 50
 const JAVA_OPTIONS = ['-Xms256m', '-Xmx768m', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
 
+/** A broker and controller: a process, or a container. It may be killed, paused and started again. */
+export interface KafkaNode {
+  readonly id: number
+  /** `host:port` for clients; the same over all starts of this object. */
+  readonly address: string
+  /** Id of the Java process; undefined for a container. */
+  readonly pid?: number
+  /** The node's directory: its settings, its output (`server.out`), its data; undefined for a container. */
+  readonly directory?: string
+  /** Starts the node again after {@link kill} or {@link stop}, at the same address, and waits until it answers. */
+  start(): Promise<void>
+  /** A crash: SIGKILL. */
+  kill(): Promise<void>
+  /** Holds the node: it keeps its connections and answers no request. */
+  pause(): Promise<void>
+  resume(): Promise<void>
+  /** Ends the node in order, or by SIGKILL after 15 s. */
+  stop(): Promise<void>
+}
+
 export interface NodeOptions {
   readonly layout: NodeLayout
+  /** The node's directory: settings, output, data. */
+  readonly directory: string
   readonly allNodes: readonly NodeLayout[]
   readonly properties: Readonly<Record<string, string>>
+  readonly secured: readonly SecuredListener[]
   readonly clusterId: string
   readonly libs: string
   /** Whether the node's directory is removed when the node has ended. */
   readonly temporary: boolean
 }
 
-/** A broker and controller. Its process may be killed, paused and started again. */
-export class KafkaNode {
+export class LocalKafkaNode implements KafkaNode {
   readonly id: number
-  /** `host:port` for clients; the same over all starts of this object. */
   readonly address: string
-  /** The node's directory: its settings, its output (`server.out`), its data. */
   readonly directory: string
   readonly #options: NodeOptions
   #process: SupervisedProcess | undefined
@@ -40,7 +61,7 @@ export class KafkaNode {
   constructor(options: NodeOptions) {
     this.#options = options
     this.id = options.layout.id
-    this.directory = options.layout.dir
+    this.directory = options.directory
     this.address = options.layout.address
   }
 
@@ -51,10 +72,13 @@ export class KafkaNode {
 
   /** Writes the settings and, on an empty directory, formats the storage. */
   async prepare(): Promise<void> {
-    const { layout, allNodes, properties, clusterId, libs } = this.#options
-    await mkdir(layout.dir, { recursive: true })
-    await writeFile(this.#settingsFile, serverProperties(layout, allNodes, properties))
-    if (existsSync(join(layout.dir, 'data', 'meta.properties'))) return
+    const { layout, allNodes, properties, secured, clusterId, libs } = this.#options
+    await mkdir(this.directory, { recursive: true })
+    const settings = nodeSettings(layout, allNodes, properties)
+    addSecuredListeners(settings, secured)
+    const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
+    await writeFile(this.#settingsFile, lines.join(''))
+    if (existsSync(join(layout.dataDir, 'meta.properties'))) return
     // One id in 64 begins with a dash: as a separate argument, Kafka's tool would parse it as an option.
     const format = ['kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', this.#settingsFile]
     const args = ['-Xmx128m', '-XX:TieredStopAtLevel=1', '-cp', join(libs, '*'), ...format]
@@ -70,13 +94,13 @@ export class KafkaNode {
 
   /** Starts the process, without waiting for it to answer. */
   async launch(): Promise<void> {
-    const { layout, libs, temporary } = this.#options
+    const { libs, temporary } = this.#options
     this.#process = await SupervisedProcess.start({
       command: javaCommand(),
       args: [...JAVA_OPTIONS, '-cp', join(libs, '*'), 'kafka.Kafka', this.#settingsFile],
-      outputFile: join(layout.dir, 'server.out'),
+      outputFile: join(this.directory, 'server.out'),
       graceMs: STOP_GRACE_MS,
-      temporaryDir: temporary ? layout.dir : undefined,
+      temporaryDir: temporary ? this.directory : undefined,
     })
   }
 
@@ -95,29 +119,26 @@ export class KafkaNode {
     }
   }
 
-  /** Starts the node again after {@link kill}, at the same address, and waits until it answers. */
   async start(): Promise<void> {
     if (this.#process?.isAlive === true) return
     await this.launch()
     await this.ready(1)
   }
 
-  /** A crash: SIGKILL. */
   async kill(): Promise<void> {
     await this.#process?.kill()
   }
 
-  /** Pauses the process (SIGSTOP): it keeps its connections and answers no request. */
-  pause(): void {
+  pause(): Promise<void> {
     this.#process?.signal('SIGSTOP')
+    return Promise.resolve()
   }
 
-  /** Resumes a paused process (SIGCONT). */
-  resume(): void {
+  resume(): Promise<void> {
     this.#process?.signal('SIGCONT')
+    return Promise.resolve()
   }
 
-  /** Ends the process in order, or by SIGKILL after 15 s. */
   async stop(): Promise<void> {
     await this.#process?.stop()
   }
@@ -127,6 +148,6 @@ export class KafkaNode {
   }
 
   get #settingsFile(): string {
-    return join(this.#options.layout.dir, 'server.properties')
+    return join(this.directory, 'server.properties')
   }
 }

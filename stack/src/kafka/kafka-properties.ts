@@ -1,44 +1,48 @@
-/** The settings of a local Kafka: KRaft, every node both broker and controller, on loopback. */
-import { join } from 'node:path'
+/** The settings of a Kafka that the stack starts: KRaft, every node both broker and controller. */
 
 /** Above the limits of consumer and producer, so that their limits are reached first. */
 const MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 export interface NodeLayout {
   readonly id: number
+  /** The address that the node listens on: loopback, or that of a container. */
+  readonly listenHost: string
   readonly clientPort: number
   /** For the other nodes: they bypass a proxy in front of `clientPort`. */
   readonly brokerPort: number
   readonly controllerPort: number
+  /** The name by which the other nodes reach this one. */
+  readonly nodeHost: string
   /** `host:port` that the node advertises to clients. */
   readonly address: string
-  /** The node's directory: settings, output, data. */
-  readonly dir: string
+  /** Where the node keeps its data. */
+  readonly dataDir: string
 }
 
-/** The text of a node's server.properties. `extra` overrides the settings made here. */
-export function serverProperties(
+/** A node's settings. `extra` overrides those made here. */
+export function nodeSettings(
   layout: NodeLayout,
   nodes: readonly NodeLayout[],
   extra: Readonly<Record<string, string>>,
-): string {
+): Record<string, string> {
   const replicas = String(nodes.length)
   const inSync = nodes.length > 1 ? '2' : '1'
-  const settings: Record<string, string> = {
+  const { listenHost } = layout
+  return {
     'process.roles': 'broker,controller',
     'node.id': String(layout.id),
     listeners: [
-      `CLIENT://127.0.0.1:${layout.clientPort}`,
-      `BROKER://127.0.0.1:${layout.brokerPort}`,
-      `CONTROLLER://127.0.0.1:${layout.controllerPort}`,
+      `CLIENT://${listenHost}:${layout.clientPort}`,
+      `BROKER://${listenHost}:${layout.brokerPort}`,
+      `CONTROLLER://${listenHost}:${layout.controllerPort}`,
     ].join(),
-    'advertised.listeners': `CLIENT://${layout.address},BROKER://127.0.0.1:${layout.brokerPort}`,
+    'advertised.listeners': `CLIENT://${layout.address},BROKER://${layout.nodeHost}:${layout.brokerPort}`,
     'listener.security.protocol.map': 'CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'BROKER',
     'controller.listener.names': 'CONTROLLER',
     // The settings name the voters, not the data: the ports may differ at the next start.
-    'controller.quorum.voters': nodes.map((node) => `${node.id}@127.0.0.1:${node.controllerPort}`).join(','),
-    'log.dirs': join(layout.dir, 'data'),
+    'controller.quorum.voters': nodes.map((node) => `${node.id}@${node.nodeHost}:${node.controllerPort}`).join(','),
+    'log.dirs': layout.dataDir,
     'num.partitions': '1',
     'default.replication.factor': replicas,
     'auto.create.topics.enable': 'false',
@@ -58,7 +62,4 @@ export function serverProperties(
     'broker.heartbeat.interval.ms': '1000',
     ...extra,
   }
-  return Object.entries(settings)
-    .map(([name, value]) => `${name}=${value}\n`)
-    .join('')
 }

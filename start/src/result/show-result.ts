@@ -19,7 +19,7 @@ export async function showResult(outcome: Outcome, { job, deployment, json }: Re
   let readable = true
   const show = async (args: readonly string[]): Promise<void> => {
     print(`$ ${commandLine(args)}\n`)
-    const { exitCode } = await runCommand(args)
+    const { exitCode } = await runCommand(args, { env: deployment.trailEnvironment })
     if (exitCode !== 0) readable = false
     print('\n')
   }
@@ -27,7 +27,8 @@ export async function showResult(outcome: Outcome, { job, deployment, json }: Re
   const trailArgs = trail.example === undefined ? undefined : ['trail', trail.example, ...where]
   if (trailArgs !== undefined) await show(trailArgs)
   await show(['agents', '--since', trail.startedAt.toISOString(), ...where])
-  print(`To look further:\n${furtherCommands(trailArgs, where)}`)
+  const isGone = Object.keys(deployment.trailEnvironment).length > 0
+  print(isGone ? GONE : `To look further:\n${furtherCommands(trailArgs, where)}`)
   if (incomplete !== undefined) {
     process.stderr.write(`\nnpm start: ${incomplete}\n`)
     print(`\nINCOMPLETE: the sessions before that line were recorded (${trail.sessions}), the rest was not\n`)
@@ -35,6 +36,10 @@ export async function showResult(outcome: Outcome, { job, deployment, json }: Re
   if (json) print(`${summary(outcome)}\n`)
   return readable && isComplete(outcome)
 }
+
+const GONE =
+  'ClickHouse ran in a container, which ends now; the next npm start on this directory goes on with its data. For servers ' +
+  'that stay: docs/deploy.md.\n'
 
 function print(text: string): void {
   process.stdout.write(text)

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { makeEmbeddedTopic } from '@agent-audit/consumer'
-import type { DataDir } from '@agent-audit/embedded'
+import type { DataDir, DataDirUser } from '@agent-audit/embedded'
 import { openDataDirOn, TRAIL_USERS } from '@agent-audit/embedded/internal'
 import { readKafkaEnvironment } from '@agent-audit/kafka'
 import type { AuditTrailOptions } from '@agent-audit/producer'
@@ -27,8 +27,10 @@ export interface Deployment extends AsyncDisposable {
   readonly reader: Analytics
   /** The consumer's settings. Its ClickHouse user may only insert and read the consumer's bookkeeping. */
   readonly consumerSettings: Readonly<Record<string, string>>
-  /** Arguments of `agent-audit` that name this trail: `--data-dir D`, or none where CLICKHOUSE_URL names it. */
+  /** Arguments of `agent-audit` that name this trail: `--data-dir D`, or none where variables name it. */
   readonly trailArguments: readonly string[]
+  /** Variables with which `agent-audit` finds this trail, where this environment lacks them: that of a container. */
+  readonly trailEnvironment: Readonly<Record<string, string>>
 }
 
 export interface DeploymentOptions {
@@ -53,27 +55,38 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     ? openEmbeddedLog(options, dataDir)
     : openKafkaLog(options, dataDir, brokers))
   const reader = connectAnalytics(dataDir.reader)
-  const { url, username, password, database } = dataDir.writer
   return {
     log,
     store: `ClickHouse at ${reader.address}`,
     reader,
     consumerSettings: {
       ...log.consumer,
-      CLICKHOUSE_URL: url,
-      CLICKHOUSE_USER: username,
-      CLICKHOUSE_PASSWORD: password,
-      CLICKHOUSE_DATABASE: database,
+      ...environmentOf(dataDir.writer),
       BATCH_MAX_AGE_MS: '200',
       HTTP_PORT: '0',
       LOG_LEVEL: 'warn',
     },
     trailArguments: dataDir.clickhouse.dataDir === '' ? [] : ['--data-dir', options.dataDir],
+    trailEnvironment: isContained(dataDir) ? environmentOf(dataDir.reader) : {},
     [Symbol.asyncDispose]: () => reader.close(),
   }
 }
 
-/** The trail on the server that CLICKHOUSE_URL names, else on the data directory's embedded server. */
+/** A server in a container has no directory, as a named one; but this process started it. */
+function isContained({ clickhouse }: DataDir): boolean {
+  return clickhouse.dataDir === '' && !clickhouse.attached
+}
+
+function environmentOf({ url, username, password, database }: DataDirUser): Record<string, string> {
+  return {
+    CLICKHOUSE_URL: url,
+    CLICKHOUSE_USER: username,
+    CLICKHOUSE_PASSWORD: password,
+    CLICKHOUSE_DATABASE: database,
+  }
+}
+
+/** The trail on the server that CLICKHOUSE_URL names, else on the data directory's own server. */
 async function openTrail(dataDir: string): Promise<DataDir> {
   return openDataDirOn(await startClickHouse({ dataDir, users: TRAIL_USERS }), dataDir)
 }
@@ -92,16 +105,10 @@ async function openEmbeddedLog(options: DeploymentOptions, dataDir: DataDir): Pr
 
 /** Creates the topic with `agent-audit setup`, as an operator does. */
 async function openKafkaLog(options: DeploymentOptions, dataDir: DataDir, brokers: readonly string[]): Promise<Log> {
-  const { url, username, password, database } = dataDir.admin
   const list = brokers.join(',')
   const setup = await runCommand(['setup', '--brokers', list, '--partitions', String(PARTITIONS), '--json'], {
     capture: true,
-    env: {
-      CLICKHOUSE_URL: url,
-      CLICKHOUSE_USER: username,
-      CLICKHOUSE_PASSWORD: password,
-      CLICKHOUSE_DATABASE: database,
-    },
+    env: environmentOf(dataDir.admin),
   })
   const { steps = [] } =
     setup.exitCode === 0 ? (JSON.parse(setup.output) as { steps: { what: string; changed: boolean }[] }) : {}

@@ -126,6 +126,10 @@ it('a delivery thread that dies is replaced, thrice a minute; then the trail tak
     // trail_started, session_start and the first two decisions are stored; this trail no longer sends them.
     expect.stringMatching(/^\{"acked":0,"pending":\d,"refused":1\}$/),
     'adopted 4',
+    JSON.stringify({
+      states: ['restarted', 'restarted', 'restarted', 'stopped', 'connected', 'disconnected'],
+      codes: ['DELIVERY_RESTARTED', 'DELIVERY_RESTARTED', 'DELIVERY_RESTARTED', 'SPOOL_UNAVAILABLE'],
+    }),
   ])
 })
 

@@ -1,9 +1,17 @@
 /** Commands that the tests run in separate processes: they end the process, fill its disk, or stop its delivery thread. */
+import { subscribe } from 'node:diagnostics_channel'
 import { rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import workerThreads, { type Worker } from 'node:worker_threads'
-import { createAuditTrail, type GuardOptions, type SessionRef, type ToolCall } from '@agent-audit/producer'
+import {
+  createAuditTrail,
+  type DeliveryMessage,
+  type GuardOptions,
+  type ProblemMessage,
+  type SessionRef,
+  type ToolCall,
+} from '@agent-audit/producer'
 import { type AdoptedSpool, adoptSpools } from '@agent-audit/spool'
 import { printLine } from '../../support/print-line.ts'
 
@@ -164,7 +172,7 @@ const commands: Record<string, () => void | Promise<void>> = {
   },
   /**
    * Terminates each delivery thread while the spool holds events. Prints the problems, the outcomes of the next event and of
-   * flush, and the number of events that a new trail in the same process adopts.
+   * flush, the number of events that a new trail in the same process adopts, and what the two trails have published.
    */
   'lose-delivery': async () => {
     const threads = collectThreads()
@@ -173,6 +181,12 @@ const commands: Record<string, () => void | Promise<void>> = {
       if (code !== 'BROKER_UNAVAILABLE') problems.push(`${code}: ${message.split('\n')[0]}`)
     }
     const options = { agentId: 'child', spoolDir: `${dataDir}/spool` }
+    const published = { states: [] as string[], codes: [] as string[] }
+    subscribe('agent-audit:delivery', (message) => void published.states.push((message as DeliveryMessage).state))
+    subscribe('agent-audit:problem', (message) => {
+      const { code } = (message as ProblemMessage).error
+      if (code !== 'BROKER_UNAVAILABLE') published.codes.push(code)
+    })
     const trail = createAuditTrail({ ...options, brokers: UNREACHABLE, onProblem })
     const session = trail.startSession({ session_id: 'losing' })
     await session.decision({ reasoning: 'stored before' }).stored
@@ -189,6 +203,7 @@ const commands: Record<string, () => void | Promise<void>> = {
     while (next.stats().adopted === 0) await sleep(20)
     printLine(`adopted ${next.stats().adopted}`)
     await next.close()
+    printLine(JSON.stringify(published))
   },
   /** Terminates the delivery thread. In the pause before the next one it records, and ends as `how` says. */
   'end-in-restart': async () => {

@@ -34,4 +34,9 @@ countHits(
   sources.map((name) => readFileSync(name, 'utf8')),
 )
 const file = process.env['AUDIT_SESSIONS_FILE']
-if (file !== undefined) countHits('sessions', textsOf(readSizeMix(file).sessions))
+// A decision without reasoning is not recorded.
+if (file !== undefined)
+  countHits(
+    'sessions',
+    textsOf(readSizeMix(file).sessions).filter((text) => text !== ''),
+  )
