@@ -37,8 +37,18 @@ interface Script {
   readonly done: Promise<void>
 }
 
-/** Writes two records, each in a batch of its own; the lease is due for renewal after the first one. */
-function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswer>): Script {
+interface Passing {
+  /** How far the clock moves amid the first insert, milliseconds: until the lease is due for renewal. */
+  readonly amidFirst?: number
+  /** And before the second batch is written. */
+  readonly beforeSecond?: number
+}
+
+/** Writes two records, each in a batch of its own. */
+function writeTwo(
+  answer: (commit: number) => CommitAnswer | Promise<CommitAnswer>,
+  { amidFirst = RENEW_MS, beforeSecond = 0 }: Passing = {},
+): Script {
   const commits: string[] = []
   const leases: [number, number][] = []
   // One clock for both sides. It stands still except where the script moves it, well within the lease.
@@ -58,6 +68,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
       yield { firstOffset: 0, records, nextOffset: 2, logEnd: 2 }
     },
     commit: async (_offset, metadata) => answer(commits.push(metadata)),
+    expectSameLog: async () => void (leases.length === 1 && (nowMs += beforeSecond)),
   }
   const sink: Sink = {
     now: async () => nowMs,
@@ -72,7 +83,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
     stored: async () => [],
     async insert({ fencedAt, deadline }) {
       leases.push([fencedAt, deadline])
-      if (leases.length === 1) nowMs += RENEW_MS
+      if (leases.length === 1) nowMs += amidFirst
       return { kind: 'stored' }
     },
   }
@@ -120,4 +131,10 @@ it('holds the next insert back until the renewal is answered, and then sends it 
   await done
   expect(leases).toEqual([FIRST, SECOND])
   expect(commits).toEqual([`busy ${F1}`, `busy ${F2}`, 'clean'])
+})
+
+it('renews a lease that would be due while other partitions are waited for: they wait for no commit', async () => {
+  const { leases, done } = writeTwo(() => 'acknowledged', { amidFirst: 0, beforeSecond: RENEW_MS - 10 })
+  await done
+  expect(leases).toEqual([FIRST, [F2 - 10, F2 - 10 + LEASE_MS]])
 })

@@ -109,8 +109,8 @@ export const MUTATIONS: readonly Mutation[] = [
     guard: 'no piece of a lost epoch',
     without: 'sends rows of a partition that it has lost while they waited for others',
     file: SHARED,
-    from: 'return !piece.ended.aborted',
-    to: 'return true',
+    from: 'return ended.aborted',
+    to: 'return false',
     finder: { file: SHARED_TEST, test: 'whose epoch has ended' },
   },
   {
@@ -119,7 +119,15 @@ export const MUTATIONS: readonly Mutation[] = [
     file: SHARED,
     from: '      token,\n      fencedAt',
     to: "      token: token + randomBytes(4).toString('hex'),\n      fencedAt",
-    finder: { file: SHARED_TEST, test: 'as a whole, under the same token' },
+    finder: 'simulation',
+  },
+  {
+    guard: 'busy after a refused insert',
+    without: 'leaves a partition clean whose refused insert a proxy may still keep a copy of',
+    file: WRITER,
+    from: "if (outcome.kind === 'stopped') throw",
+    to: "if (outcome.kind === 'stopped') await this.#leaveClean()\n    if (outcome.kind === 'stopped') throw",
+    finder: 'simulation',
   },
   {
     guard: 'waiting on "busy"',

@@ -23,6 +23,7 @@ export const CALL_FAULTS = [
   'insert: refused, too many parts',
   'insert: acknowledged, its token was used before',
   'insert: sent twice by a proxy',
+  'insert: refused, and a proxy keeps a copy',
 ] as const
 
 /** Faults of whole parts, at random times. */

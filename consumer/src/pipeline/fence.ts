@@ -109,12 +109,13 @@ export class Fence {
 
   /**
    * Returns a lease to insert under, taking or renewing it with a commit of `next` where needed.
+   * @param forMs - How long it is held before it is used, milliseconds: one that is due until then is renewed now.
    * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin;
    * {@link RowsMissing}: then recover.
    */
-  async hold(next: number): Promise<Lease> {
-    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#assignment.ended.aborted)
-      return this.#lease
+  async hold(next: number, forMs = 0): Promise<Lease> {
+    const isDue = this.#clock.now() + forMs >= this.#renewAt
+    if (this.#lease !== undefined && !isDue && !this.#assignment.ended.aborted) return this.#lease
     await this.#expectRows(next)
     // Read the local clock first: the latency of the server's answer then only shortens the lease.
     const asked = this.#clock.now()

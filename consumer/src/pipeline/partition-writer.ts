@@ -32,7 +32,7 @@ import { QuarantinedSince, readCompared } from './compare.ts'
 import { Fence, type FenceOptions, type Lease, RowsMissing } from './fence.ts'
 import type { PartitionObserver, Replaced } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
-import type { Piece, SharedInserts } from './shared-inserts.ts'
+import { GATHER_MS, type Piece, type SharedInserts } from './shared-inserts.ts'
 import type { Sink } from './sink.ts'
 
 export interface WriterOptions extends FenceOptions {
@@ -263,8 +263,8 @@ class PartitionWriter {
     const { inserts, observer } = this.#parts
     const { first, next, tablePartition } = batch
     const hold = (): Promise<Lease> => this.#fence.hold(first)
-    // Before the piece is handed over: others would wait for it.
-    await hold()
+    // Before the piece is handed over, and for the time that it waits for others: they would wait for a commit.
+    await this.#fence.hold(first, GATHER_MS)
     const outcome = await inserts.insert({
       logPartition: this.#assignment,
       table,
@@ -277,11 +277,9 @@ class PartitionWriter {
       notInserted: (answer) => observer.notInserted(table, answer, { first, last: next - 1 }),
     })
     if (outcome.kind === 'bad-data') return { kind: 'bad-data', first, next, reason: outcome.reason }
-    if (outcome.kind !== 'stopped') return { kind: outcome.kind }
-    // No insert is in flight: a drain now can leave the partition clean, unless the batch is half stored.
-    const half = table === 'audit_skipped' && batch.block.count > 0
-    if (!half) await this.#leaveClean()
-    throw new Stopped('stopped waiting')
+    // Left busy: a proxy may keep a copy of the insert that was refused.
+    if (outcome.kind === 'stopped') throw new Stopped('stopped waiting')
+    return { kind: outcome.kind }
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -39,7 +39,7 @@ export interface Piece {
   readonly notInserted: (answer: InsertAnswer) => void
 }
 
-/** `stopped`: refused until the assignment ended or drained; no insert of the piece is under way, and none has stored it. */
+/** `stopped`: refused until the assignment ended or drained. A copy that a proxy keeps may store it all the same. */
 export type Outcome =
   | { readonly kind: 'stored' | 'unclear' | 'stopped' }
   | { readonly kind: 'bad-data'; readonly reason: string }
@@ -70,7 +70,7 @@ interface Group {
 /** A piece with this share of the limits goes alone: with 12,500 rows the fixed cost is below half of the whole. */
 const ALONE_SHARE = 1 / 4
 /** How long a piece waits for those of other partitions, milliseconds: writers that are cut together differ by an answer or two. */
-const GATHER_MS = 50
+export const GATHER_MS = 50
 /** Their names in the query id take 3 KB of the insert's URL. Proxies accept 8 KB. */
 const MOST_PIECES = 128
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
@@ -152,7 +152,7 @@ export class SharedInserts {
     for (let pauseMs = REFUSED_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, REFUSED_PAUSE_MS.longest)) {
       const leased = await holdAll(waiting)
       if (leased.length === 0) return
-      waiting = leased.map((held) => held.waiting)
+      waiting = leased
       const answer = await this.#try(leased, token)
       if (answer.kind === 'bad-data' && waiting.length > 1) {
         for (const one of waiting) this.#start([one])
@@ -160,9 +160,10 @@ export class SharedInserts {
       }
       for (const one of waiting) if (answer.kind !== 'stored') one.piece.notInserted(answer)
       // A refused dead letter has nowhere else to go: it waits until an operator repairs the table.
-      const forEver = answer.kind === 'bad-data' && waiting.some(({ piece }) => piece.table === 'audit_skipped')
-      if (answer.kind !== 'refused' && !forEver) {
-        for (const { settle } of waiting) settle(answer as Outcome)
+      const isDeadLetter = waiting.some(({ piece }) => piece.table === 'audit_skipped')
+      const again = answer.kind === 'refused' || (answer.kind === 'bad-data' && isDeadLetter)
+      if (!again) {
+        for (const { settle } of waiting) settle(answer)
         return
       }
       waiting = await this.#rest(waiting, pauseMs)
@@ -171,7 +172,7 @@ export class SharedInserts {
 
   async #try(leased: readonly Leased[], token: string): Promise<InsertAnswer> {
     const { sink, clock, pace, inserted } = this.#parts
-    const pieces = leased.map(({ waiting: { piece } }) => piece)
+    const pieces = leased.map(({ piece }) => piece)
     const [first] = pieces
     if (first === undefined) throw new Error('no piece to insert')
     const startedAt = clock.now()
@@ -193,38 +194,40 @@ export class SharedInserts {
     return answer
   }
 
-  /** Waits. @returns those that are still to be sent: no insert is in flight, so the others can leave. */
+  /** Waits. @returns those that are still to be sent */
   async #rest(waiting: readonly Waiting[], ms: number): Promise<readonly Waiting[]> {
     const stop = AbortSignal.any(waiting.flatMap(({ piece }) => [piece.ended, piece.draining]))
     await this.#parts.clock.sleep(ms, stop)
-    const isStopped = ({ piece }: Waiting): boolean => piece.ended.aborted || piece.draining.aborted
-    for (const one of waiting.filter(isStopped)) one.settle({ kind: 'stopped' })
-    return waiting.filter((one) => !isStopped(one))
+    return leaveOut(waiting, ({ ended, draining }) => ended.aborted || draining.aborted)
   }
 }
 
-interface Leased {
-  readonly waiting: Waiting
+interface Leased extends Waiting {
   readonly lease: Lease
 }
 
-/** Leaves out those that get no lease, and settles them. */
+/** Leaves out those whose epoch has ended, and those that get no lease. */
 async function holdAll(waiting: readonly Waiting[]): Promise<Leased[]> {
-  const held = waiting.filter(isOfItsEpoch).map(async (one) => {
+  const held = leaveOut(waiting, hasEnded).map(async (one) => {
     try {
-      return [{ waiting: one, lease: await one.piece.hold() }]
+      return [{ ...one, lease: await one.piece.hold() }]
     } catch (error) {
       one.fail(error)
       return []
     }
   })
   // While one renewed its lease, the epoch of another may have ended.
-  return (await Promise.all(held)).flat().filter((leased) => isOfItsEpoch(leased.waiting))
+  return leaveOut((await Promise.all(held)).flat(), hasEnded)
 }
 
-function isOfItsEpoch({ piece, settle }: Waiting): boolean {
-  if (piece.ended.aborted) settle({ kind: 'stopped' })
-  return !piece.ended.aborted
+function hasEnded({ ended }: Piece): boolean {
+  return ended.aborted
+}
+
+/** Settles those that are stopped. @returns the others */
+function leaveOut<T extends Waiting>(all: readonly T[], isStopped: (piece: Piece) => boolean): T[] {
+  for (const { settle } of all.filter(({ piece }) => isStopped(piece))) settle({ kind: 'stopped' })
+  return all.filter(({ piece }) => !isStopped(piece))
 }
 
 function compare(one: LogPartition, other: LogPartition): number {

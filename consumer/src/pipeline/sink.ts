@@ -58,7 +58,9 @@ export interface Insert {
  */
 export type InsertAnswer =
   | { readonly kind: 'stored' }
-  | { readonly kind: 'bad-data' | 'refused' | 'unclear'; readonly reason: string }
+  | { readonly kind: 'bad-data'; readonly reason: string }
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'unclear'; readonly reason: string }
 
 /** All methods but `insert` throw AuditUnavailableError: `STORE_UNAVAILABLE` when ClickHouse cannot be reached, `STORE_LIMIT` at a time-out. */
 export interface Sink {

@@ -41,8 +41,12 @@ export function sharedCounts(
     const asked = waiting
     waiting = []
     const short = asked.filter(({ range }) => range.last - range.first < SHORT_RANGE)
-    for (const one of asked) if (!short.includes(one)) one.resolve(countOffsets(about(one.of), one.range))
-    for (const ofLog of Map.groupBy(short, ({ of }) => of.logId.toString('hex')).values()) {
+    // One range of each partition: a writer that has lost it may ask beside the one that has it now.
+    const sharing = [
+      ...new Map(short.map((one) => [`${one.of.logId.toString('hex')}/${one.of.partition}`, one])).values(),
+    ]
+    for (const one of asked) if (!sharing.includes(one)) one.resolve(countOffsets(about(one.of), one.range))
+    for (const ofLog of Map.groupBy(sharing, ({ of }) => of.logId.toString('hex')).values()) {
       for (let from = 0; from < ofLog.length; from += MOST_RANGES) {
         void answer(ofLog.slice(from, from + MOST_RANGES), about)
       }
