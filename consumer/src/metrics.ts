@@ -70,7 +70,7 @@ export function createMetrics(): Metrics {
     }),
     failed: new Counter({
       name: 'audit_inserts_not_stored_total',
-      help: 'Inserts that were refused, had no clear answer, or left no rows.',
+      help: 'Inserts that were refused, had no clear answer, or left no rows; counted for each partition in them.',
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
