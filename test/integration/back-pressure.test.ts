@@ -43,7 +43,7 @@ if (kafka.available) {
       // The server answers again before an insert is given up, or a query, after 30 s. Where a busy machine loses an answer all
       // the same, its partitions rest for the lease and the margin.
       INSERT_TIMEOUT_MS: '30000',
-      LEASE_MS: '31000',
+      LEASE_MS: '40000',
       SESSION_TIMEOUT_MS: '40000',
     })
     const url = await consumer.url()

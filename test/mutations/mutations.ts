@@ -122,6 +122,14 @@ export const MUTATIONS: readonly Mutation[] = [
     finder: 'simulation',
   },
   {
+    guard: 'refused insert as a whole',
+    without: 'splits a refused insert into one for each partition, under tokens of their own',
+    file: SHARED,
+    from: 'waiting = await this.#rest(waiting, pauseMs)',
+    to: 'waiting = await this.#rest(waiting, pauseMs)\n      if (waiting.length > 1) return waiting.forEach((one) => this.#start([one]))',
+    finder: 'simulation',
+  },
+  {
     guard: 'busy after a refused insert',
     without: 'leaves a partition clean whose refused insert a proxy may still keep a copy of',
     file: WRITER,
