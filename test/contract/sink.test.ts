@@ -266,6 +266,22 @@ describe.each([
     }
   })
 
+  it.each([
+    { sends: 'both, then one', leftOut: true, found: [3, 3] },
+    { sends: 'one, then both', leftOut: false, found: [3, 0] },
+  ])('stores the first of two inserts with one token, whose partitions differ: $sends', async ({ leftOut, found }) => {
+    const [{ sink }, logId] = [await open(), randomBytes(8)]
+    const partitions = [0, 1].map((partition): LogPartition => ({ logId, topic: 'events', partition }))
+    const pieces = await Promise.all(partitions.map((at) => only(at, encodeRun(`of ${at.partition}`, 0, 2))))
+    const [one, both] = [pieces[0] as Insert, joinInserts(pieces)]
+    const token = randomBytes(8).toString('hex')
+    for (const insert of leftOut ? [both, one] : [one, both]) {
+      expect(await send(sink, partitions[0] as LogPartition, insert, { token })).toEqual({ kind: 'stored' })
+    }
+    const rows = partitions.map((at) => sink.rowsBetween(at, { first: 0, last: 9 }, 'counting'))
+    expect((await Promise.all(rows)).map(({ length }) => length)).toEqual(found)
+  })
+
   it('stores no row of a block with a record that the table refuses, and answers that the data is bad', async () => {
     const [{ sink, refusedRecord }, logPartition] = [await open(), newLogPartition()]
     const events = await only(logPartition, [
