@@ -302,13 +302,13 @@ describe.each([
   })
 
   // As a log has that was set up for much.
-  it('lists an insert of 128 partitions for each of them while it works on it, until its rows are there', async () => {
+  it('lists an insert of 96 partitions for each of them while it works on it, until its rows are there', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]
     // Large enough to be seen at work: doubled until it is.
     for (let count = 2000; ; count *= 2) {
-      const all = Array.from({ length: 128 }, (_, partition) => ({ ...logPartition, partition: count + partition }))
+      const all = Array.from({ length: 96 }, (_, partition) => ({ ...logPartition, partition: count + partition }))
       const [here, last] = [all[0], all.at(-1)] as [LogPartition, LogPartition]
-      const stranger = { ...logPartition, partition: count + 128 }
+      const stranger = { ...logPartition, partition: count + 96 }
       const insert = await only(here, encodeRun(`run ${count}`, 0, count - 1))
       const done = new AbortController()
       const sent = send(sink, here, insert, { queryId: insertId(all) }).finally(() => done.abort())

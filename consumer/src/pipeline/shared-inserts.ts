@@ -71,8 +71,8 @@ interface Group {
 const ALONE_SHARE = 1 / 4
 /** How long a piece waits for those of other partitions, milliseconds: writers that are cut together differ by an answer or two. */
 export const GATHER_MS = 50
-/** Their names in the query id take 3 KB of the insert's URL. Proxies accept 8 KB. */
-const MOST_PIECES = 128
+/** Their names in the query id take 2 KB: of the insert's URL, of which proxies accept 8 KB, and of the answer's head, of which nginx accepts 4 KB. */
+const MOST_PIECES = 96
 /** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
 const REFUSED_PAUSE_MS = { first: 250, longest: 10_000 }
 
