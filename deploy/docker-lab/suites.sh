@@ -15,7 +15,7 @@ run_suites() {
   for source in local containers; do
     say "Suites ($SUITES), servers: $source"
     # shellcheck disable=SC2086 # Several folders.
-    in_seconds env AUDIT_SERVERS="$source" vitest run $SUITES --maxWorkers=1
+    in_seconds env AUDIT_SERVERS="$source" vitest run $SUITES
     figure "suites, servers: $source" "$seconds s"
   done
   while left=$(comm -13 <(echo "$before") <(of_testcontainers)) && [[ -n $left ]]; do

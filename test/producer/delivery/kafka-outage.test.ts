@@ -47,6 +47,7 @@ describe.skipIf(reason !== '')(`a real Kafka that is killed${reason}`, { timeout
       }
     }
     await record(0)
+    await vi.waitFor(() => expect(states).toEqual(['connected']), { timeout: 20_000 })
     await node.kill()
     await record(5000)
     await vi.waitFor(() => expect(problems).not.toEqual([]), { timeout: 20_000 })
