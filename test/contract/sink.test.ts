@@ -1,81 +1,13 @@
 /** The protocol's assumptions about a sink, tested on ClickHouse and on its model. */
 import { randomBytes } from 'node:crypto'
-import {
-  composeParts,
-  type ClickHouseSink,
-  type Insert,
-  insertId,
-  type LogPartition,
-} from '@agent-audit/consumer/pipeline'
-import { readSettings } from '@agent-audit/consumer'
+import { insertId } from '@agent-audit/consumer/pipeline'
 import { storableLogTime } from '@agent-audit/kafka'
 import { describe, expect, it } from 'vitest'
-import { openEmbedded, openStore, patientEnvironmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
-import { encodeHoles, insertsOf, joinInserts } from './blocks.ts'
-import { openModelStore } from './model.ts'
+import { encodeHoles, insertsOf } from './blocks.ts'
+import { newLogPartition, only, openClickHouse, send, SINKS } from './sinks.ts'
 
-interface SinkUnderTest {
-  readonly sink: ClickHouseSink
-  /** A record that passes the check, and that the store refuses for its data. */
-  readonly refusedRecord: (run: string, seq: number) => Promise<Buffer>
-  /** Adds an expiry note of some offsets. */
-  readonly note: (logPartition: LogPartition, first: number, last: number) => Promise<void>
-}
-
-const store = await openStore()
-
-async function openClickHouse(): Promise<SinkUnderTest> {
-  const log = await openEmbedded(store)
-  // No time limit decides a test: an answer that comes late on a busy machine would be unclear.
-  const { sink } = composeParts(readSettings(patientEnvironmentOf(store, log)))
-  const forbid = `ALTER TABLE audit_events ADD CONSTRAINT IF NOT EXISTS forbidden CHECK agent_id != 'forbidden'`
-  return {
-    sink,
-    async refusedRecord(run, seq) {
-      await store.send(forbid, store.dataDir.admin)
-      return encodeRecord(makeRecord(run, seq, { agent_id: 'forbidden' }))
-    },
-    async note({ logId, partition }, first, last) {
-      const values = `(unhex('${logId.toString('hex')}'), ${partition}, ${first}, ${last}, 'default', 202001)`
-      const columns = 'log_id, log_partition, first_offset, last_offset, retention_class, month'
-      await store.send(`INSERT INTO audit_expired (${columns}) VALUES ${values}`, store.dataDir.admin)
-    },
-  }
-}
-
-async function openModel(): Promise<SinkUnderTest> {
-  const { sink, refuse, note } = openModelStore()
-  return {
-    sink,
-    note: async (logPartition, first, last) => note(logPartition, first, last),
-    async refusedRecord(run, seq) {
-      refuse(seq)
-      return encodeRecord(makeRecord(run, seq))
-    },
-  }
-}
-
-const LEASE_MS = 60_000
-
-const newLogPartition = (): LogPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
-
-async function send(sink: ClickHouseSink, logPartition: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
-  const fencedAt = await sink.now()
-  const queryId = insertId([logPartition])
-  return sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + LEASE_MS, ...change })
-}
-
-async function only(logPartition: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
-  const [insert, ...more] = await insertsOf(logPartition, values, first)
-  if (insert === undefined || more.length > 0) throw new Error(`expected one insert, not ${more.length + 1}`)
-  return insert
-}
-
-describe.each([
-  ['ClickHouse', openClickHouse],
-  ['the model', openModel],
-])('the sink of %s', (_kind, open) => {
+describe.each(SINKS)('the sink of %s', (_kind, open) => {
   it('stores rows of both tables, and says which offsets and records are accounted for', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]
     const values = [...encodeRun('a', 4, 6), null, Buffer.from('no record'), ...encodeRun('b', 0, 0)]
@@ -138,38 +70,6 @@ describe.each([
     expect(inserts.map(({ table }) => table)).toEqual([1, 2, 3].flatMap(() => ['audit_events', 'audit_skipped']))
     for (const insert of inserts) expect(await send(sink, logPartition, insert)).toEqual({ kind: 'stored' })
     expect(await sink.accounted(logPartition, 0)).toEqual([{ first: 0, last: values.length - 1 }])
-  })
-
-  it('stores rows of several partitions in one insert, and looks at each by itself', async () => {
-    const [{ sink }, logId] = [await open(), randomBytes(8)]
-    const partitions = [1, 11, 111].map((partition): LogPartition => ({ logId, topic: 'events', partition }))
-    const others = [{ ...partitions[0], partition: 2 } as LogPartition, { ...newLogPartition(), partition: 1 }]
-    const pieces = await Promise.all(
-      partitions.map((at) => insertsOf(at, [...encodeRun(`of ${at.partition}`, 0, at.partition), null], 5)),
-    )
-    for (const index of [0, 1]) {
-      const insert = joinInserts(pieces.map((inserts) => inserts[index]))
-      expect(await send(sink, others[0] as LogPartition, insert, { queryId: insertId(partitions) })).toEqual({
-        kind: 'stored',
-      })
-    }
-    for (const at of partitions) {
-      expect(await sink.accounted(at, 0)).toEqual([{ first: 5, last: at.partition + 6 }])
-      expect(await sink.countOffsets(at, { first: 0, last: 1000 })).toBe(at.partition + 2)
-      expect(await sink.runningInserts(at)).toBe(0)
-    }
-    // Asked at one moment, and of other ranges.
-    const counts = partitions.map((at) => sink.countOffsets(at, { first: 0, last: at.partition + 5 }))
-    const ofOthers = others.map((at) => sink.countOffsets(at, { first: 0, last: 9 }))
-    const long = sink.countOffsets(partitions[2] as LogPartition, { first: 0, last: 1_000_000 })
-    expect(await Promise.all([...counts, ...ofOthers, long])).toEqual([2, 12, 112, 0, 0, 113])
-    // The writer that has lost a partition may ask beside the one that has it now.
-    const two = [
-      { first: 5, last: 5 },
-      { first: 6, last: 10 },
-    ].map((range) => sink.countOffsets(partitions[1] as LogPartition, range))
-    expect(await Promise.all(two)).toEqual([1, 5])
-    for (const at of others) expect(await sink.accounted(at, 0)).toEqual([])
   })
 
   it.each(['class', 'month'])(
@@ -266,22 +166,6 @@ describe.each([
     }
   })
 
-  it.each([
-    { sends: 'both, then one', leftOut: true, found: [3, 3] },
-    { sends: 'one, then both', leftOut: false, found: [3, 0] },
-  ])('stores the first of two inserts with one token, whose partitions differ: $sends', async ({ leftOut, found }) => {
-    const [{ sink }, logId] = [await open(), randomBytes(8)]
-    const partitions = [0, 1].map((partition): LogPartition => ({ logId, topic: 'events', partition }))
-    const pieces = await Promise.all(partitions.map((at) => only(at, encodeRun(`of ${at.partition}`, 0, 2))))
-    const [one, both] = [pieces[0] as Insert, joinInserts(pieces)]
-    const token = randomBytes(8).toString('hex')
-    for (const insert of leftOut ? [both, one] : [one, both]) {
-      expect(await send(sink, partitions[0] as LogPartition, insert, { token })).toEqual({ kind: 'stored' })
-    }
-    const rows = partitions.map((at) => sink.rowsBetween(at, { first: 0, last: 9 }, 'counting'))
-    expect((await Promise.all(rows)).map(({ length }) => length)).toEqual(found)
-  })
-
   it('stores no row of a block with a record that the table refuses, and answers that the data is bad', async () => {
     const [{ sink, refusedRecord }, logPartition] = [await open(), newLogPartition()]
     const events = await only(logPartition, [
@@ -299,29 +183,6 @@ describe.each([
     expect(await send(sink, logPartition, await only(logPartition, encodeRun('a', 0, 0)))).toEqual({ kind: 'stored' })
     expect(await sink.runningInserts(logPartition)).toBe(0)
     expect(await sink.now()).toBeGreaterThanOrEqual(before)
-  })
-
-  // As a log has that was set up for much.
-  it('lists an insert of 96 partitions for each of them while it works on it, until its rows are there', async () => {
-    const [{ sink }, logPartition] = [await open(), newLogPartition()]
-    // Large enough to be seen at work: doubled until it is.
-    for (let count = 2000; ; count *= 2) {
-      const all = Array.from({ length: 96 }, (_, partition) => ({ ...logPartition, partition: count + partition }))
-      const [here, last] = [all[0], all.at(-1)] as [LogPartition, LogPartition]
-      const stranger = { ...logPartition, partition: count + 96 }
-      const insert = await only(here, encodeRun(`run ${count}`, 0, count - 1))
-      const done = new AbortController()
-      const sent = send(sink, here, insert, { queryId: insertId(all) }).finally(() => done.abort())
-      let seen = false
-      while (!done.signal.aborted && !seen) {
-        const running = [here, last, stranger].map((at) => sink.runningInserts(at))
-        const [rows, atFirst, atLast, others] = await Promise.all([sink.accounted(here, 0), ...running])
-        seen = atFirst === 1 && atLast === 1 && rows.length === 0
-        expect(others).toBe(0)
-      }
-      expect(await sent).toEqual({ kind: 'stored' })
-      if (seen) return
-    }
   })
 })
 
