@@ -25,6 +25,8 @@ export interface EverydayBenchmark {
   readonly rounds: number
   /** Duration of each phase. */
   readonly seconds: number
+  /** Folder for CPU profiles of our consumer; undefined: takes none. */
+  readonly profileDir: string | undefined
   readonly say: (line: string) => void
 }
 
@@ -68,7 +70,7 @@ function describe(round: EverydayRound): string {
 }
 
 async function measure(benchmark: EverydayBenchmark, load: Load): Promise<Omit<EverydayRound, 'round' | keyof Load>> {
-  const { kafka, store, dataDir, seconds } = benchmark
+  const { kafka, store, dataDir, seconds, profileDir } = benchmark
   const { brokers } = kafka
   const topic = `bench.everyday.${process.pid}.${Date.now()}`
   const spoolDir = await mkdtemp(join(benchmark.directory, 'spool-'))
@@ -76,7 +78,7 @@ async function measure(benchmark: EverydayBenchmark, load: Load): Promise<Omit<E
   await makeTopic(brokers, topic, load.partitions)
   await prepareLog({ brokers, store }, topic, topic)
   const base = await perSecond(benchmark, undefined, Math.min(seconds, 10))
-  const { running } = startOurConsumer({ brokers, topic, group: topic, user: dataDir.writer })
+  const { running } = startOurConsumer({ brokers, topic, group: topic, user: dataDir.writer, profileDir })
   // An idle consumer was not always idle: it has stored a little before.
   const { eventsPerSecond } = load
   const idle = eventsPerSecond === 0

@@ -26,9 +26,9 @@ it('cuts sooner after a quiet time', () => {
 
 it('waits a little longer while inserts are slow, and not for ever', () => {
   const { pace } = busy()
-  for (let insert = 0; insert < 50; insert++) pace.noteInsert(30)
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(80)
   expect(pace.ageMs).toBe(AGE_MS)
-  for (let insert = 0; insert < 50; insert++) pace.noteInsert(50)
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(100)
   expect(pace.ageMs).toBeCloseTo(600, 0)
   for (let insert = 0; insert < 50; insert++) pace.noteInsert(9000)
   expect(pace.ageMs).toBe(650)

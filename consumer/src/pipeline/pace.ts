@@ -7,7 +7,7 @@
  */
 
 /** The age is at least so many times as long as the answer to an insert takes, within {@link MOST_FOR_COST}. */
-const AGE_PER_COST = 12
+const AGE_PER_COST = 6
 /** The answer times lengthen the age to this many times the configured one at most: the rest is for the server's parts. */
 const MOST_FOR_COST = 1.3
 /** The share of a new answer time in the mean. */
