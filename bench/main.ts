@@ -155,7 +155,9 @@ async function run({ only, events, rounds, seconds, profileDir }: Order): Promis
     environment,
     consumer: registry && (await benchmarkConsumers({ ...shared, registryUrl: registry.url, events, profileDir })),
     latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds: latencySeconds }) : undefined,
-    everyday: only.includes('everyday') ? await benchmarkEveryday({ ...shared, kafka, seconds, profileDir }) : undefined,
+    everyday: only.includes('everyday')
+      ? await benchmarkEveryday({ ...shared, kafka, seconds, profileDir })
+      : undefined,
     producer: only.includes('producer') ? await benchmarkProducers({ ...shared, scale }) : undefined,
     completeness,
   }
