@@ -26,7 +26,7 @@ const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--secon
   --only      consumer, latency, everyday, producer, completeness (of ten times the events), scale (alone), or document: write
               docs/performance.md from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
-  --seconds   duration of each phase of everyday (default 60)
+  --seconds   duration of each phase of everyday (default 20; three times that when idle)
   --rounds    rounds; each figure is their median (default 3)
   --profile   takes CPU profiles of our consumer into this folder
   --rows      rows of the largest log of scale, in whole millions (default 100000000, which take some 2 GB and 6 minutes)
@@ -36,7 +36,7 @@ With --events, --seconds, --rounds, --profile or --rows, no results are saved.
 `
 const PARTS = ['consumer', 'latency', 'everyday', 'producer', 'completeness', 'scale', 'document'] as const
 type Part = (typeof PARTS)[number]
-const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3, rows: 100_000_000, seconds: 60 }
+const DEFAULTS = { only: ['consumer', 'latency'], events: 1_000_000, rounds: 3, rows: 100_000_000, seconds: 20 }
 const LATENCY_SECONDS = 20
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)

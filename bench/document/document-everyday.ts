@@ -33,5 +33,5 @@ ${boundsTable(everydayBounds({ settings, rounds }))}
 CPU is in cores: seconds of CPU a second, of each process by itself; "ClickHouse before" is the server without a consumer, just
 before. One producer records at an even rate in ${sessions} sessions side by side; the first ${warmUpSeconds} s do not count.
 CPU is measured for ${seconds} s in which the benchmark asks ClickHouse nothing, the time from \`record()\` to a query in the
-${seconds} s after that. Producer and consumer have their default settings.`
+${seconds} s after that; of an idle consumer for three times as long. Producer and consumer have their default settings.`
 }

@@ -45,6 +45,8 @@ export const EVERYDAY_LOADS: readonly Load[] = [
 const SESSIONS = 64
 /** The processes warm up, and the server merges what came before. */
 const WARM_UP_SECONDS = 10
+/** An idle consumer does little, and not often: it is measured for so many phases. */
+const IDLE_PHASES = 3
 /** After the last event: until the leases have been given up. */
 const IDLE_AFTER_SECONDS = 15
 
@@ -90,7 +92,7 @@ async function measure(benchmark: EverydayBenchmark, load: Load): Promise<Omit<E
     try {
       await producer.line(/^recording$/)
       await sleep(1000 * (idle ? recordSeconds + IDLE_AFTER_SECONDS : WARM_UP_SECONDS))
-      const own = await perSecond(benchmark, () => running.usage(), seconds)
+      const own = await perSecond(benchmark, () => running.usage(), idle ? IDLE_PHASES * seconds : seconds)
       const sightings = await watch(store, producer, order.eventsPerSecond * order.seconds)
       const latency = idle ? undefined : summarize(await eventsOf(store), sightings, WARM_UP_SECONDS + seconds)
       return { ...own, baseCores: base.cores, latency }
