@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
+import { describeEveryday } from './document-everyday.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
@@ -26,6 +27,7 @@ AUDIT_SESSIONS_FILE names recorded sessions for the real size mix; without it, g
 export function writeDocument(): void {
   const consumer = newest('consumer')
   const latency = newest('latency')
+  const everyday = newest('everyday')
   const producer = newest('producer')
   const completeness = newest('completeness')
   const outage = newest('outage')
@@ -34,6 +36,7 @@ export function writeDocument(): void {
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
     ...(latency === undefined ? [] : [describeLatency(latency.part), origin(latency)]),
+    ...(everyday === undefined ? [] : [describeEveryday(everyday.part), origin(everyday)]),
     ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
