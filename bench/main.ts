@@ -13,6 +13,7 @@ import { benchmarkCompleteness } from './analytics/completeness-benchmark.ts'
 import { benchmarkConsumers } from './consumer/consumer-benchmark.ts'
 import { benchmarkDetect } from './detect/detect-benchmark.ts'
 import { writeDocument } from './document/document.ts'
+import { benchmarkEveryday } from './everyday/everyday-benchmark.ts'
 import { describeEnvironment } from './support/environment.ts'
 import { stopMeasured } from './support/measured-process.ts'
 import { benchmarkLatency } from './latency/latency-benchmark.ts'
@@ -23,10 +24,11 @@ import { type Results, saveResults } from './support/results.ts'
 import { readSizeMix } from './support/size-mix.ts'
 import { openStore } from './support/store.ts'
 
-const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profile DIR] [--rows N] [--runs N] [--data-dir DIR]
-  --only      consumer, latency, producer, completeness (of ten times the events), scale, queries or detect (each alone), or document: write
+const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--seconds N] [--profile DIR] [--rows N] [--runs N] [--data-dir DIR]
+  --only      consumer, latency, everyday, producer, completeness (of ten times the events), scale, queries or detect (each alone), or document: write
               docs/performance.md from bench/results; may be given more than once (default consumer and latency; npm run bench:producer: producer)
   --events    events of 0.3 KB in the consumer's backlog; the other counts follow (default 1000000)
+  --seconds   duration of each phase of everyday (default 20; three times that when idle)
   --rounds    rounds; each figure is their median (default 3)
   --profile   takes CPU profiles of our consumer into this folder
   --rows      rows of the largest log of scale, or trail of queries, in whole millions (default 100000000, which take some
@@ -35,9 +37,19 @@ const USAGE = `npm run bench -- [--only PART] [--events N] [--rounds N] [--profi
   --data-dir  where scale and queries keep their rows; a later run goes on with them (default agent-audit-bench-scale or
               agent-audit-bench-queries in the directory for temporary files)
 AUDIT_SESSIONS_FILE names recorded sessions for the size mix; without it, generated sessions of the same sizes are used.
-With --events, --rounds, --profile, --rows or --runs, no results are saved.
+With --events, --seconds, --rounds, --profile, --rows or --runs, no results are saved.
 `
-const PARTS = ['consumer', 'latency', 'producer', 'completeness', 'scale', 'queries', 'detect', 'document'] as const
+const PARTS = [
+  'consumer',
+  'latency',
+  'everyday',
+  'producer',
+  'completeness',
+  'scale',
+  'queries',
+  'detect',
+  'document',
+] as const
 /** They run alone. */
 const ALONE: ReadonlySet<Part> = new Set(['scale', 'queries', 'detect'])
 type Part = (typeof PARTS)[number]
@@ -45,6 +57,7 @@ const DEFAULTS = {
   only: ['consumer', 'latency'],
   events: 1_000_000,
   rounds: 3,
+  seconds: 20,
   rows: 100_000_000,
   dayEvents: 10_000_000,
   runs: 100,
@@ -77,6 +90,7 @@ interface Order {
   readonly rounds: number
   readonly rows: number
   readonly runs: number
+  readonly seconds: number
   readonly keptDir: string | undefined
   readonly profileDir: string | undefined
   readonly quick: boolean
@@ -112,22 +126,33 @@ function readOrder(): Order | undefined {
   try {
     const only = { type: 'string', multiple: true } as const
     const { values } = parseArgs({
-      options: { only, events: text, rounds: text, profile: text, rows: text, runs: text, 'data-dir': text },
+      options: {
+        only,
+        events: text,
+        seconds: text,
+        rounds: text,
+        profile: text,
+        rows: text,
+        runs: text,
+        'data-dir': text,
+      },
     })
     const events = Number(values.events ?? DEFAULTS.events)
     const rounds = Number(values.rounds ?? DEFAULTS.rounds)
+    const seconds = Number(values.seconds ?? DEFAULTS.seconds)
     const runs = Number(values.runs ?? DEFAULTS.runs)
     const parts = (values.only ?? DEFAULTS.only).map((name) => PARTS.find((part) => part === name))
     if (!parts.every((part) => part !== undefined)) return undefined
     const rows = Number(values.rows ?? (parts.includes('detect') ? DEFAULTS.dayEvents : DEFAULTS.rows))
     if (!Number.isInteger(events) || events < 10 || !Number.isInteger(rounds) || rounds < 1) return undefined
+    if (!Number.isInteger(seconds) || seconds < 1) return undefined
     if (!Number.isInteger(rows / 1_000_000) || rows < 1) return undefined
     if (!Number.isInteger(runs) || runs < 1) return undefined
     if (parts.some((part) => ALONE.has(part)) && parts.length > 1) return undefined
-    const quick = [values.events, values.rounds, values.profile, values.rows, values.runs].some(
-      (value) => value !== undefined,
-    )
-    return { only: parts, events, rounds, rows, runs, keptDir: values['data-dir'], profileDir: values.profile, quick }
+    const { 'data-dir': keptDir, profile: profileDir } = values
+    const given = [values.events, values.seconds, values.rounds, profileDir, values.rows, values.runs]
+    const quick = given.some((value) => value !== undefined)
+    return { only: parts, events, rounds, rows, runs, seconds, keptDir, profileDir, quick }
   } catch {
     return undefined
   }
@@ -156,7 +181,7 @@ async function runDetect({ rows }: Order): Promise<Results> {
   return { startedAt, environment, detect }
 }
 
-async function run({ only, events, rounds, profileDir }: Order): Promise<Results> {
+async function run({ only, events, rounds, seconds, profileDir }: Order): Promise<Results> {
   const startedAt = new Date().toISOString()
   await using dataDir = await openDataDir(join(directory, 'data'))
   await using store = await openStore(dataDir)
@@ -175,12 +200,15 @@ async function run({ only, events, rounds, profileDir }: Order): Promise<Results
   say(`load average ${environment.machine.loadAverage} at the start: figures of a busy machine say little`)
   const scale = events / DEFAULTS.events
   const shared = { brokers: kafka.brokers, dataDir, store, directory, sizeMix, rounds, say }
-  const seconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))
+  const latencySeconds = Math.ceil(LATENCY_SECONDS * Math.min(1, scale))
   return {
     startedAt,
     environment,
     consumer: registry && (await benchmarkConsumers({ ...shared, registryUrl: registry.url, events, profileDir })),
-    latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds }) : undefined,
+    latency: only.includes('latency') ? await benchmarkLatency({ ...shared, seconds: latencySeconds }) : undefined,
+    everyday: only.includes('everyday')
+      ? await benchmarkEveryday({ ...shared, kafka, seconds, profileDir })
+      : undefined,
     producer: only.includes('producer') ? await benchmarkProducers({ ...shared, scale }) : undefined,
     completeness,
   }

@@ -7,4 +7,11 @@ import { fleetPart } from './fleet/fleet-part.ts'
 import type { JudgePart } from './part.ts'
 import { whoAndWhenPart } from './who-and-when/part.ts'
 
-export const PARTS: readonly JudgePart[] = [attacksPart, airlinePart, conductPart, fleetPart, whoAndWhenPart, catchbenchPart]
+export const PARTS: readonly JudgePart[] = [
+  attacksPart,
+  airlinePart,
+  conductPart,
+  fleetPart,
+  whoAndWhenPart,
+  catchbenchPart,
+]

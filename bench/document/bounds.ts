@@ -6,6 +6,8 @@ import {
   type ConsumerRound,
   type DetectPart,
   EVENT_BY_ID,
+  type EverydayPart,
+  type EverydayRound,
   LATEST_SESSIONS,
   type LatencyPart,
   median,
@@ -31,6 +33,13 @@ export interface Bound {
 const SMALL = '0.3 KB'
 const CONSUMER = { toObvious: 1.8, toEngine: 3, cpuUsPerEvent: 5, commitsPerBatch: 1, peakRssMb: 350 }
 const LATENCY_P99_MS = 1500
+const EVERYDAY = [
+  { eventsPerSecond: 5000, partitions: 12, p99Ms: 800, clickhouse: 0.25, node: 0.12 },
+  { eventsPerSecond: 5000, partitions: 64, p99Ms: 1000, clickhouse: 0.3 },
+  { eventsPerSecond: 100, partitions: 64, p99Ms: 1000, clickhouse: 0.15 },
+]
+/** Of an idle consumer: cores beyond the server's own. */
+const IDLE_CORES = 0.02
 const COMPLETENESS_SECONDS = 10
 const DISK = { eventsPerSecond: 65_000, processCpuUsPerEvent: 18 }
 const BROKER = { eventsPerSecond: 100_000, processCpuUsPerEvent: 14 }
@@ -96,6 +105,53 @@ export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
 export function latencyBounds({ settings, rounds }: LatencyPart): Bound[] {
   const what = `ms from record() to queryable, p99, at ${settings.eventsPerSecond} events/s`
   return [atMost(what, LATENCY_P99_MS, median(rounds.map(({ p99Ms }) => p99Ms)))]
+}
+
+export function everydayBounds({ rounds }: EverydayPart): Bound[] {
+  const loads = EVERYDAY.flatMap((load) => {
+    const { eventsPerSecond, partitions, p99Ms, clickhouse, node = Infinity } = load
+    const of = medianOf(rounds, load)
+    const where = `at ${eventsPerSecond} events/s, ${partitions} partitions`
+    const bounds = [
+      atMost(
+        `ms from record() to queryable, p99, ${where}`,
+        p99Ms,
+        of(({ latency }) => latency?.p99Ms),
+      ),
+      atMost(
+        `cores of ClickHouse ${where}`,
+        clickhouse,
+        of(({ cores }) => cores.clickhouse),
+      ),
+      atMost(
+        `cores of node ${where}`,
+        node,
+        of(({ cores }) => cores.node),
+      ),
+    ]
+    return node === Infinity ? bounds.slice(0, 2) : bounds
+  })
+  const idle = medianOf(rounds, { eventsPerSecond: 0, partitions: 64 })
+  const beyond = idle(({ cores, baseCores }) => cores.clickhouse - baseCores.clickhouse)
+  return [
+    ...loads,
+    atMost(
+      'cores of node, idle, 64 partitions',
+      IDLE_CORES,
+      idle(({ cores }) => cores.node),
+    ),
+    atMost("cores of ClickHouse beyond the server's own, idle, 64 partitions", IDLE_CORES, beyond),
+  ]
+}
+
+function medianOf(
+  rounds: readonly EverydayRound[],
+  load: Pick<EverydayRound, 'eventsPerSecond' | 'partitions'>,
+): (value: (round: EverydayRound) => number | undefined) => number {
+  const own = rounds.filter(
+    ({ eventsPerSecond, partitions }) => eventsPerSecond === load.eventsPerSecond && partitions === load.partitions,
+  )
+  return (value) => Number(median(own.map((round) => value(round) ?? Number.NaN)).toFixed(3))
 }
 
 export function producerBounds({ rounds, stalls }: ProducerPart): Bound[] {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
 import { describeDetect } from './document-detect.ts'
+import { describeEveryday } from './document-everyday.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
@@ -29,6 +30,7 @@ AUDIT_SESSIONS_FILE names recorded sessions for the real size mix; without it, g
 export function writeDocument(): void {
   const consumer = newest('consumer')
   const latency = newest('latency')
+  const everyday = newest('everyday')
   const producer = newest('producer')
   const completeness = newest('completeness')
   const outage = newest('outage')
@@ -40,6 +42,7 @@ export function writeDocument(): void {
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
     ...(latency === undefined ? [] : [describeLatency(latency.part), origin(latency)]),
+    ...(everyday === undefined ? [] : [describeEveryday(everyday.part), origin(everyday)]),
     ...(producer === undefined ? [] : [describeProducer(producer.part), origin(producer)]),
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),

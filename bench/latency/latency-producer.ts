@@ -12,6 +12,8 @@ export interface LatencyLoad {
   readonly spoolDir: string
   readonly eventsPerSecond: number
   readonly seconds: number
+  /** Sessions that record in turns. @defaultValue 1 */
+  readonly sessions?: number
 }
 
 const TICK_MS = 5
@@ -25,19 +27,19 @@ const { pending, refused } = await trail.close()
 if (pending > 0 || refused > 0) throw new Error(`${pending} events not acknowledged, ${refused} refused`)
 
 async function recordEvenly(): Promise<void> {
-  const next = recordOneByOne(trail)
+  const sessions = Array.from({ length: load.sessions ?? 1 }, (_, index) => recordOneByOne(trail, index))
   const total = load.eventsPerSecond * load.seconds
   const startedAt = performance.now()
   for (let recorded = 0; recorded < total;) {
     const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1000) * load.eventsPerSecond))
-    for (; recorded < due; recorded++) next.next()
+    for (; recorded < due; recorded++) sessions[recorded % sessions.length]?.next()
     await sleep(TICK_MS)
   }
 }
 
 /** Each step records one event, session after session. */
-function* recordOneByOne(into: AuditTrail): Generator<void, never, void> {
-  for (let number = 0; ; number++) {
+function* recordOneByOne(into: AuditTrail, first: number): Generator<void, never, void> {
+  for (let number = first; ; number++) {
     const script = SMALL_SESSIONS[number % SMALL_SESSIONS.length]
     if (script === undefined) throw new Error('no sessions to record')
     const session: AuditSession = into.startSession(script.start)

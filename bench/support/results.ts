@@ -53,6 +53,39 @@ export interface LatencyRound {
   readonly pollGapMs: number
 }
 
+/** CPU in cores: seconds of CPU a second. */
+export interface Cores {
+  readonly node: number
+  readonly clickhouse: number
+  /** 0 for brokers that the benchmark did not start. */
+  readonly kafka: number
+}
+
+/** One measurement of our consumer at an even rate of events. */
+export interface EverydayRound {
+  readonly round: number
+  /** 0: idle. */
+  readonly eventsPerSecond: number
+  readonly partitions: number
+  readonly cores: Cores
+  /** The same before the consumer was started. */
+  readonly baseCores: Cores
+  readonly insertsPerSecond: number
+  /** Parts that inserts have made. */
+  readonly partsPerSecond: number
+  readonly latency: Omit<LatencyRound, 'round'> | undefined
+}
+
+export interface EverydayPart {
+  readonly settings: {
+    /** Of each phase: CPU is measured in one, latency in the next. */
+    readonly seconds: number
+    readonly warmUpSeconds: number
+    readonly sessions: number
+  }
+  readonly rounds: readonly EverydayRound[]
+}
+
 /** One measurement of one way to produce. */
 export interface ProducerRound {
   readonly size: string
@@ -259,6 +292,7 @@ export interface Results {
   readonly environment: Environment
   readonly consumer?: ConsumerPart | undefined
   readonly latency?: LatencyPart | undefined
+  readonly everyday?: EverydayPart | undefined
   readonly producer?: ProducerPart | undefined
   readonly completeness?: CompletenessPart | undefined
   readonly outage?: OutagePart | undefined
@@ -278,9 +312,9 @@ export function saveResults(results: Results): string {
 }
 
 /** A part of the newest results that contain it, and their path. Names sort by time. */
-export function newest<
-  Part extends 'consumer' | 'latency' | 'producer' | 'completeness' | 'outage' | 'scale' | 'queries' | 'detect',
->(part: Part): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
+export function newest<Part extends Exclude<keyof Results, 'startedAt' | 'environment'>>(
+  part: Part,
+): { file: string; results: Results; part: NonNullable<Results[Part]> } | undefined {
   mkdirSync(FOLDER, { recursive: true })
   const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'))
   for (const file of files.toSorted().toReversed()) {

@@ -1,7 +1,7 @@
 /**
  * The composition root of the consumer, which connects the stages:
  *
- *   source → check → batch (into a block) → duplicates → fence → sink
+ *   source → check → batch (into a block) → duplicates → fence → shared inserts → sink
  */
 import type { Assignment, Source } from '@agent-audit/kafka'
 import { createKafkaSource } from '@agent-audit/kafka/source'
@@ -17,8 +17,9 @@ import { createRegistrationCheck } from './log/registration.ts'
 import { BATCH_DECODERS } from './log/batch-decoders.ts'
 import { followLog } from './lag.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
-import { writePartition, type WriterOptions } from './pipeline/partition-writer.ts'
+import { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
+import { SharedInserts } from './pipeline/shared-inserts.ts'
 import type { Settings } from './settings.ts'
 
 export interface Consumer {
@@ -33,9 +34,9 @@ export interface Consumer {
 }
 
 /** A lease is renewed, and the committed offset moved, at least this often, milliseconds. */
-const MAX_RENEW_MS = 5000
+const MAX_RENEW_MS = 10_000
 /** How often the server's part counts are polled, milliseconds. */
-const PARTS_POLL_MS = 5000
+const PARTS_POLL_MS = 10_000
 /** Pauses after a failure, milliseconds. Each is twice as long as the one before, until the work has lasted for the longest. */
 const BACK_OFF_MS = { first: 250, longest: 10_000 }
 
@@ -57,7 +58,8 @@ export function createConsumer(
     const parts = compose(settings)
     metrics.watchMemory(parts.memory)
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
-    const options = writerOptions(settings, pace)
+    const options = writerOptions(settings)
+    const inserts = new SharedInserts({ ...parts, pace, limits: options.limits, inserted: metrics.inserted })
     const checkLogs = createRegistrationCheck(settings, log)
     const checkDurability = createDurabilityCheck(settings, log)
     const backOff = new BackOff(parts.clock)
@@ -73,7 +75,7 @@ export function createConsumer(
             parts.source.run(
               (assignment) => {
                 backOff.noteWork()
-                return pace.during(() => work(assignment, parts, options))
+                return inserts.during(() => work(assignment, { ...parts, inserts, options }))
               },
               drain,
               joined,
@@ -102,12 +104,12 @@ export function createConsumer(
     for (const topic of topics) log.fatal({ topic }, describeForeign(topic))
   }
 
-  async function work(assignment: Assignment, parts: ConsumerParts, options: WriterOptions): Promise<void> {
+  async function work(assignment: Assignment, parts: Omit<WriterParts, 'observer'>): Promise<void> {
     log.info({ topic: assignment.topic, partition: assignment.partition }, 'partition assigned')
     const observer = metrics.observe(assignment, log)
     try {
       const check = checkClasses(parts.check, assignment.topic)
-      await writePartition(assignment, { ...parts, check, observer, options })
+      await writePartition(assignment, { ...parts, check, observer })
     } catch (error) {
       metrics.lag.loseMembership()
       throw error
@@ -203,7 +205,7 @@ function composeSource(settings: Settings, memory: BufferMemory): Source {
   return createKafkaSource({ ...group, ...settings.kafka, memory, decoders: BATCH_DECODERS })
 }
 
-function writerOptions(settings: Settings, pace: Pace): WriterOptions {
+function writerOptions(settings: Settings): WriterOptions {
   return {
     leaseMs: settings.LEASE_MS,
     marginMs: settings.CLOCK_MARGIN_MS,
@@ -211,9 +213,6 @@ function writerOptions(settings: Settings, pace: Pace): WriterOptions {
     limits: {
       maxEvents: settings.BATCH_MAX_EVENTS,
       maxBytes: settings.BATCH_MAX_BYTES,
-      get maxAgeMs() {
-        return pace.maxAgeMs
-      },
       maxDeadInARow: settings.DEAD_LETTER_MAX_CONSECUTIVE,
     },
   }

@@ -23,7 +23,7 @@ process.exit(await main())
 async function main(): Promise<number> {
   try {
     const settings = readSettings(process.env)
-    const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL })
+    const log = pino({ name: 'agent-audit-consumer', level: settings.LOG_LEVEL }, standardOutput())
     const consumer = createConsumer(settings, log)
     const http = await serveHttp(consumer, settings.HTTP_HOST, settings.HTTP_PORT)
     return await run({ settings, log, consumer, http })
@@ -32,6 +32,15 @@ async function main(): Promise<number> {
     process.stderr.write(`${error.message}\n`)
     return EXIT.wrongSettings
   }
+}
+
+/**
+ * Standard output as a stream of Node.js: lines whose reader has gone are dropped. pino's own output would write such a line
+ * again and again when the process exits, and the process would never end.
+ */
+function standardOutput(): NodeJS.WriteStream {
+  process.stdout.on('error', () => {})
+  return process.stdout
 }
 
 interface Started {

@@ -8,7 +8,7 @@ import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { Conflict } from './pipeline/batch.ts'
 import type { SkippedRow } from './pipeline/block.ts'
 import type { PartitionObserver } from './pipeline/observer.ts'
-import type { InsertAnswer } from './pipeline/sink.ts'
+import type { InsertAnswer, Table } from './pipeline/sink.ts'
 
 export interface Metrics {
   readonly registry: Registry
@@ -17,6 +17,7 @@ export interface Metrics {
   /** The lag of every partition: {@link observe} adds them. */
   readonly lag: Lag
   observe(logPartition: LogPartition, log: Logger): PartitionObserver
+  readonly inserted: (table: Table, ms: number, pieces: number) => void
   /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
   /** Exports whether the consumer is ready, as /readyz says it, from now on. */
@@ -60,9 +61,16 @@ export function createMetrics(): Metrics {
       buckets: SECONDS,
       registers,
     }),
+    pieces: new Histogram({
+      name: 'audit_insert_partitions',
+      help: 'Partitions whose rows were stored by one insert.',
+      labelNames: ['table'] as const,
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128],
+      registers,
+    }),
     failed: new Counter({
       name: 'audit_inserts_not_stored_total',
-      help: 'Inserts that were refused, had no clear answer, or left no rows.',
+      help: 'Inserts that were refused, had no clear answer, or left no rows; counted for each partition in them.',
       labelNames: [...labelNames, 'answer'] as const,
       registers,
     }),
@@ -116,6 +124,10 @@ export function createMetrics(): Metrics {
     stopped,
     lag,
     observe: (logPartition, log) => createObserver({ meters, stopped, lag: lag.own(logPartition) }, logPartition, log),
+    inserted: (table, ms, pieces) => {
+      meters.insert.observe({ table }, ms / 1000)
+      meters.pieces.observe({ table }, pieces)
+    },
     watchMemory: (memory) => (watched.memory = memory),
     watchReady: (ready) => (watched.ready = ready),
     noteJoin: () => joins.inc(),
@@ -128,7 +140,6 @@ type Meters = {
   lossReports: Counter<'topic' | 'partition'>
   conflicts: Counter<'topic' | 'partition'>
   batch: Histogram
-  insert: Histogram<'table'>
   failed: Counter<'topic' | 'partition' | 'answer'>
   stopped: Gauge<'topic' | 'partition'>
   commits: Counter<'topic' | 'partition' | 'answer'>
@@ -202,7 +213,6 @@ function createObserver(
       noteConflicts(batch.conflicts)
       log.debug({ ...labels, first: batch.first, next: batch.next, events: batch.block.count }, 'batch stored')
     },
-    inserted: (table, ms) => meters.insert.observe({ table }, ms / 1000),
     notInserted(table, answer, offsets) {
       meters.failed.inc({ ...labels, answer: answer.kind })
       const reason = answer.kind === 'stored' ? undefined : answer.reason

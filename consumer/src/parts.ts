@@ -3,7 +3,7 @@
  * clock, and the interfaces that these implement.
  */
 export { BATCH_DECODERS } from './log/batch-decoders.ts'
-export { copyRecord } from './pipeline/batch.ts'
+export { copyRecord } from './pipeline/copy-record.ts'
 export { BufferMemory } from './pipeline/buffer-memory.ts'
 export { CLEAN, readFence } from './pipeline/fence.ts'
 export { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
@@ -11,12 +11,14 @@ export { type ClickHouseSink } from './store/clickhouse-sink.ts'
 export { type Clock, systemClock } from './pipeline/clock.ts'
 export { composeParts, type ConsumerParts } from './consumer.ts'
 export { Pace } from './pipeline/pace.ts'
+export { type Outcome, type Piece, SharedInserts } from './pipeline/shared-inserts.ts'
 export type { PartitionObserver } from './pipeline/observer.ts'
 export { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 export {
   type Insert,
   type InsertAnswer,
-  insertPrefix,
+  insertId,
+  insertMark,
   type OffsetRange,
   type RecordIdentity,
   type Sink,

@@ -29,7 +29,7 @@ describe('an invariant of docs/architecture.md', () => {
   const invariants = [
     ...(section.split('\n## ')[0] ?? '').matchAll(/^\d+\. [\s\S]*?(?=^\d+\. |^###|$(?![\s\S]))/gm),
   ].map(([text]) => text)
-  const guards = readText('test/mutations/mutations.ts')
+  const guards = ['mutations', 'shared-inserts'].map((file) => readText(`test/mutations/${file}.ts`)).join('')
 
   it('names the test that holds it, or says that none does', () => {
     expect(invariants.length).toBeGreaterThan(20)

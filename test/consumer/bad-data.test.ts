@@ -7,6 +7,7 @@ import { readMetric } from '../support/metrics.ts'
 import { encodeRecord, makeRecord, runIdOf } from '../support/records.ts'
 import {
   accountOf,
+  environmentOf,
   openEmbedded,
   openLogKinds,
   openStore,
@@ -148,10 +149,10 @@ it('pauses and retries an insert that is refused for now: no dead letters, no wa
   await expect(notStored('unclear')).resolves.toBe(0)
 })
 
-it('drains during the pause, and leaves the partition clean: the next consumer need not wait for the lease', async () => {
+it('drains during the pause, though the insert is refused: the next consumer waits for the lease, and stores the records', async () => {
   const log = await openEmbedded(store)
   await log.append(0, [encodeRecord(makeRecord('a', 0))])
-  const first = runConsumer(patientEnvironmentOf(store, log))
+  const first = runConsumer(environmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 1, skipped: {} })
   await alter('MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1')
   await log.append(0, [encodeRecord(makeRecord('a', 1)), Buffer.from('no record')])
@@ -161,6 +162,6 @@ it('drains during the pause, and leaves the partition clean: the next consumer n
   }, WAIT)
   await first.stop()
   await alter('RESET SETTING parts_to_throw_insert, parts_to_delay_insert')
-  runConsumer(patientEnvironmentOf(store, log))
+  runConsumer(environmentOf(store, log))
   await expect.poll(() => accountOf(store, log), WAIT).toEqual({ events: 2, skipped: { dead: 1 } })
 })

@@ -3,34 +3,49 @@ import { expect, it } from 'vitest'
 
 const AGE_MS = 500
 
-async function ageWith(partitions: number, parts: number): Promise<number> {
-  const pace = new Pace(AGE_MS)
-  pace.noteParts(parts)
-  const ends = Promise.withResolvers<void>()
-  const working = Array.from({ length: partitions }, () => pace.during(() => ends.promise))
-  const age = pace.maxAgeMs
-  ends.resolve()
-  await Promise.all(working)
-  expect(pace.maxAgeMs).toBeLessThanOrEqual(age)
-  return age
+/** A pace whose last moment has just passed, and its time. */
+function busy(age = AGE_MS): { pace: Pace; now: number } {
+  const pace = new Pace(age)
+  return { pace, now: pace.cutAt(0) }
 }
 
-it('gives few partitions the configured age', async () => {
-  expect(await ageWith(1, 0)).toBe(AGE_MS)
-  expect(await ageWith(6, 100)).toBe(AGE_MS)
+it('cuts all batches at one moment: when the oldest record has the configured age', () => {
+  const { pace, now } = busy()
+  expect(pace.cutAt(now)).toBe(now + AGE_MS)
+  expect(pace.cutAt(now + 1)).toBe(now + AGE_MS)
+  expect(pace.cutAt(now + AGE_MS - 1)).toBe(now + AGE_MS)
+  expect(pace.cutAt(now + AGE_MS)).toBe(now + 2 * AGE_MS)
 })
 
-it('limits many partitions together to 12 inserts a second', async () => {
-  expect(await ageWith(12, 0)).toBe(1000)
-  expect(await ageWith(60, 0)).toBe(5000)
+it('cuts sooner after a quiet time', () => {
+  const { pace, now } = busy()
+  expect(pace.cutAt(now + 4 * AGE_MS)).toBe(now + 5 * AGE_MS)
+  const quiet = now + 5 * AGE_MS + 4 * AGE_MS + 1
+  expect(pace.cutAt(quiet)).toBe(quiet + AGE_MS / 4)
 })
 
-it('waits longer while the server has many parts to merge, but never beyond ten seconds', async () => {
-  expect(await ageWith(12, 300)).toBe(2000)
-  expect(await ageWith(64, 3000)).toBe(10_000)
+it('waits a little longer while inserts are slow, and not for ever', () => {
+  const { pace } = busy()
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(80)
+  expect(pace.ageMs).toBe(AGE_MS)
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(100)
+  expect(pace.ageMs).toBeCloseTo(600, 0)
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(9000)
+  expect(pace.ageMs).toBe(650)
+  for (let insert = 0; insert < 50; insert++) pace.noteInsert(30)
+  expect(pace.ageMs).toBe(AGE_MS)
 })
 
-it('never shortens the configured age', async () => {
-  const pace = new Pace(30_000)
-  expect(pace.maxAgeMs).toBe(30_000)
+it('waits longer while the server has many parts to merge, but never beyond ten seconds', () => {
+  const { pace } = busy()
+  pace.noteParts(300)
+  expect(pace.ageMs).toBe(1000)
+  pace.noteParts(30_000)
+  expect(pace.ageMs).toBe(10_000)
+  pace.noteParts(100)
+  expect(pace.ageMs).toBe(AGE_MS)
+})
+
+it('never shortens the configured age while records come', () => {
+  expect(busy(30_000).pace.ageMs).toBe(30_000)
 })

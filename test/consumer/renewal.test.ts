@@ -4,7 +4,9 @@ import {
   BufferMemory,
   type CommitAnswer,
   createRecordCheck,
+  Pace,
   type PartitionObserver,
+  SharedInserts,
   type Sink,
   systemClock,
   writePartition,
@@ -19,7 +21,6 @@ const OBSERVER: PartitionObserver = {
   recovered: NOTHING,
   writing: NOTHING,
   written: NOTHING,
-  inserted: NOTHING,
   notInserted: NOTHING,
   rowsMissing: NOTHING,
   recovering: NOTHING,
@@ -36,8 +37,18 @@ interface Script {
   readonly done: Promise<void>
 }
 
-/** Writes two records, each in a batch of its own; the lease is due for renewal after the first one. */
-function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswer>): Script {
+interface Passing {
+  /** How far the clock moves amid the first insert, milliseconds: until the lease is due for renewal. */
+  readonly amidFirst?: number
+  /** And before the second batch is written. */
+  readonly beforeSecond?: number
+}
+
+/** Writes two records, each in a batch of its own. */
+function writeTwo(
+  answer: (commit: number) => CommitAnswer | Promise<CommitAnswer>,
+  { amidFirst = RENEW_MS, beforeSecond = 0 }: Passing = {},
+): Script {
   const commits: string[] = []
   const leases: [number, number][] = []
   // One clock for both sides. It stands still except where the script moves it, well within the lease.
@@ -57,6 +68,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
       yield { firstOffset: 0, records, nextOffset: 2, logEnd: 2 }
     },
     commit: async (_offset, metadata) => answer(commits.push(metadata)),
+    expectSameLog: async () => void (leases.length === 1 && (nowMs += beforeSecond)),
   }
   const sink: Sink = {
     now: async () => nowMs,
@@ -71,13 +83,16 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
     stored: async () => [],
     async insert({ fencedAt, deadline }) {
       leases.push([fencedAt, deadline])
-      nowMs += RENEW_MS
+      if (leases.length === 1) nowMs += amidFirst
       return { kind: 'stored' }
     },
   }
+  const clock = { ...systemClock, now: () => nowMs }
+  const limits = { maxEvents: 1, maxBytes: 2 ** 20, maxDeadInARow: 1000 }
   const done = writePartition(assignment, {
     sink,
-    clock: { ...systemClock, now: () => nowMs },
+    clock,
+    inserts: new SharedInserts({ sink, clock, pace: new Pace(1000), limits, inserted: NOTHING }),
     memory: new BufferMemory(2 ** 24),
     check: createRecordCheck(undefined),
     observer: OBSERVER,
@@ -85,7 +100,7 @@ function writeTwo(answer: (commit: number) => CommitAnswer | Promise<CommitAnswe
       leaseMs: LEASE_MS,
       marginMs: 0,
       renewMs: RENEW_MS,
-      limits: { maxEvents: 1, maxBytes: 2 ** 20, maxAgeMs: 1000, maxDeadInARow: 1000 },
+      limits,
     },
   })
   return { commits, leases, done }
@@ -116,4 +131,10 @@ it('holds the next insert back until the renewal is answered, and then sends it 
   await done
   expect(leases).toEqual([FIRST, SECOND])
   expect(commits).toEqual([`busy ${F1}`, `busy ${F2}`, 'clean'])
+})
+
+it('renews a lease that would be due while other partitions are waited for: they wait for no commit', async () => {
+  const { leases, done } = writeTwo(() => 'acknowledged', { amidFirst: 0, beforeSecond: RENEW_MS - 10 })
+  await done
+  expect(leases).toEqual([FIRST, [F2 - 10, F2 - 10 + LEASE_MS]])
 })

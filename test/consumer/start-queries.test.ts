@@ -6,7 +6,7 @@ import { openStore } from './support.ts'
 
 /** Rows of a mark of the primary key: index_granularity of the tables. */
 const GRANULE = 8192
-const PARTITIONS = 8
+const PARTITIONS = 16
 /** Rows of a partition of the log in each table. */
 const ROWS = 4 * GRANULE
 /** A range of the key begins and ends within a granule, and all of both is read. */
@@ -61,6 +61,17 @@ it.each<[string, (sink: Sink) => Promise<unknown>, unknown, number]>([
     2 * EDGES,
   ],
   ['number of offsets', (sink) => sink.countOffsets(LOG_PARTITION, { first: END - 10, last: END }), 10, 2 * EDGES],
+  [
+    'number of offsets of several partitions',
+    (sink) =>
+      Promise.all(
+        [0, 3, 5].map((partition) =>
+          sink.countOffsets({ ...LOG_PARTITION, partition }, { first: partition, last: 2 * partition }),
+        ),
+      ),
+    [1, 4, 6],
+    3 * 2 * EDGES,
+  ],
   ['highest run_seq', (sink) => sink.highestSeqs(LOG_PARTITION, [RUN]), new Map([[RUN, ROWS - 1]]), ROWS + EDGES],
   [
     'records stored already',

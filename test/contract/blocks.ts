@@ -6,8 +6,15 @@ import {
   type LogSlice,
   type Sink,
 } from '@agent-audit/consumer/pipeline'
-import { BufferMemory, createRecordCheck, systemClock, writePartition } from '@agent-audit/consumer/pipeline'
-import { encodeContainer } from '@agent-audit/schemas'
+import {
+  BufferMemory,
+  createRecordCheck,
+  Pace,
+  SharedInserts,
+  systemClock,
+  writePartition,
+} from '@agent-audit/consumer/pipeline'
+import { blockLengths, CONTAINER_SYNC, encodeContainer } from '@agent-audit/schemas'
 
 const nothing = (): void => undefined
 
@@ -55,8 +62,10 @@ export async function insertsOf(
       return Promise.resolve({ kind: 'stored' })
     },
   }
+  const limits = { maxEvents: 1e6, maxBytes: 2 ** 24, maxDeadInARow: 1000 }
   await writePartition(assignment, {
     sink,
+    inserts: new SharedInserts({ sink, clock: systemClock, pace: new Pace(1000), limits, inserted: nothing }),
     clock: systemClock,
     memory: new BufferMemory(2 ** 24),
     check: createRecordCheck(undefined),
@@ -64,7 +73,6 @@ export async function insertsOf(
       recovered: nothing,
       writing: nothing,
       written: nothing,
-      inserted: nothing,
       notInserted: nothing,
       rowsMissing: nothing,
       recovering: nothing,
@@ -76,10 +84,44 @@ export async function insertsOf(
       leaseMs: 1000,
       marginMs: 0,
       renewMs: 500,
-      limits: { maxEvents: 1e6, maxBytes: 2 ** 24, maxAgeMs: 1000, maxDeadInARow: 1000 },
+      limits,
     },
   })
   return inserts
+}
+
+/** One insert with the rows of several, which are for one table: as the pipeline shares it. */
+export function joinInserts(inserts: readonly (Insert | undefined)[]): Insert {
+  const [first] = inserts
+  if (first === undefined) throw new Error('expected inserts')
+  const blocks = inserts.map((insert) => readBlock(Buffer.concat(insert?.body ?? [])))
+  const data = Buffer.concat(blocks.map(({ rows }) => rows))
+  const lengths = blockLengths(
+    blocks.reduce((sum, { count }) => sum + count, 0),
+    data.length,
+  )
+  return { ...first, body: [blocks[0]?.header ?? Buffer.alloc(0), lengths, data, CONTAINER_SYNC] }
+}
+
+function readBlock(container: Buffer): { header: Buffer; count: number; rows: Buffer } {
+  const start = container.indexOf(CONTAINER_SYNC) + CONTAINER_SYNC.length
+  const count = readLong(container, start)
+  const size = readLong(container, count.next)
+  return {
+    header: container.subarray(0, start),
+    count: count.value,
+    rows: container.subarray(size.next, -CONTAINER_SYNC.length),
+  }
+}
+
+/** A zigzag varint. */
+function readLong(bytes: Buffer, at: number): { value: number; next: number } {
+  let [value, next, scale] = [0, at, 1]
+  for (let more = true; more; next++, scale *= 128) {
+    value += ((bytes[next] ?? 0) & 127) * scale
+    more = (bytes[next] ?? 0) > 127
+  }
+  return { value: value / 2, next }
 }
 
 const HOLE_SCHEMA = {

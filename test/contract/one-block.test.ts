@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { connectAnalytics, migrate } from '@agent-audit/analytics'
 import { readSettings } from '@agent-audit/consumer'
-import { composeParts, insertPrefix } from '@agent-audit/consumer/pipeline'
+import { composeParts, insertId } from '@agent-audit/consumer/pipeline'
 import { writerGrants } from '@agent-audit/schemas'
 import { startClickHouse } from '@agent-audit/stack'
 import { expect, it } from 'vitest'
@@ -38,7 +38,7 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
     const [insert] = await insertsOf(logPartition, [...encodeRun('a', 0, ROWS - 1), last])
     if (insert === undefined) throw new Error('expected an insert')
     const fencedAt = await sink.now()
-    const queryId = `${insertPrefix(logPartition)}${randomBytes(8).toString('hex')}`
+    const queryId = insertId([logPartition])
     const answer = await sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + 60_000 })
     expect(await sink.accounted(logPartition, 0)).toEqual([])
     expect(answer).toMatchObject({ kind: 'bad-data' })

@@ -1,81 +1,13 @@
 /** The protocol's assumptions about a sink, tested on ClickHouse and on its model. */
 import { randomBytes } from 'node:crypto'
-import {
-  composeParts,
-  type ClickHouseSink,
-  type Insert,
-  insertPrefix,
-  type LogPartition,
-} from '@agent-audit/consumer/pipeline'
-import { readSettings } from '@agent-audit/consumer'
+import { insertId } from '@agent-audit/consumer/pipeline'
 import { storableLogTime } from '@agent-audit/kafka'
 import { describe, expect, it } from 'vitest'
-import { openEmbedded, openStore, patientEnvironmentOf } from '../consumer/support.ts'
 import { encodeRecord, encodeRun, makeRecord, runIdOf, uuidOf } from '../support/records.ts'
 import { encodeHoles, insertsOf } from './blocks.ts'
-import { openModelStore } from './model.ts'
+import { newLogPartition, only, openClickHouse, send, SINKS } from './sinks.ts'
 
-interface SinkUnderTest {
-  readonly sink: ClickHouseSink
-  /** A record that passes the check, and that the store refuses for its data. */
-  readonly refusedRecord: (run: string, seq: number) => Promise<Buffer>
-  /** Adds an expiry note of some offsets. */
-  readonly note: (logPartition: LogPartition, first: number, last: number) => Promise<void>
-}
-
-const store = await openStore()
-
-async function openClickHouse(): Promise<SinkUnderTest> {
-  const log = await openEmbedded(store)
-  // No time limit decides a test: an answer that comes late on a busy machine would be unclear.
-  const { sink } = composeParts(readSettings(patientEnvironmentOf(store, log)))
-  const forbid = `ALTER TABLE audit_events ADD CONSTRAINT IF NOT EXISTS forbidden CHECK agent_id != 'forbidden'`
-  return {
-    sink,
-    async refusedRecord(run, seq) {
-      await store.send(forbid, store.dataDir.admin)
-      return encodeRecord(makeRecord(run, seq, { agent_id: 'forbidden' }))
-    },
-    async note({ logId, partition }, first, last) {
-      const values = `(unhex('${logId.toString('hex')}'), ${partition}, ${first}, ${last}, 'default', 202001)`
-      const columns = 'log_id, log_partition, first_offset, last_offset, retention_class, month'
-      await store.send(`INSERT INTO audit_expired (${columns}) VALUES ${values}`, store.dataDir.admin)
-    },
-  }
-}
-
-async function openModel(): Promise<SinkUnderTest> {
-  const { sink, refuse, note } = openModelStore()
-  return {
-    sink,
-    note: async (logPartition, first, last) => note(logPartition, first, last),
-    async refusedRecord(run, seq) {
-      refuse(seq)
-      return encodeRecord(makeRecord(run, seq))
-    },
-  }
-}
-
-const LEASE_MS = 60_000
-
-const newLogPartition = (): LogPartition => ({ logId: randomBytes(8), topic: 'events', partition: 3 })
-
-async function send(sink: ClickHouseSink, logPartition: LogPartition, insert: Insert, change: Partial<Insert> = {}) {
-  const fencedAt = await sink.now()
-  const queryId = `${insertPrefix(logPartition)}${randomBytes(8).toString('hex')}`
-  return sink.insert({ ...insert, queryId, token: queryId, fencedAt, deadline: fencedAt + LEASE_MS, ...change })
-}
-
-async function only(logPartition: LogPartition, values: readonly (Buffer | null)[], first = 0): Promise<Insert> {
-  const [insert, ...more] = await insertsOf(logPartition, values, first)
-  if (insert === undefined || more.length > 0) throw new Error(`expected one insert, not ${more.length + 1}`)
-  return insert
-}
-
-describe.each([
-  ['ClickHouse', openClickHouse],
-  ['the model', openModel],
-])('the sink of %s', (_kind, open) => {
+describe.each(SINKS)('the sink of %s', (_kind, open) => {
   it('stores rows of both tables, and says which offsets and records are accounted for', async () => {
     const [{ sink }, logPartition] = [await open(), newLogPartition()]
     const values = [...encodeRun('a', 4, 6), null, Buffer.from('no record'), ...encodeRun('b', 0, 0)]
@@ -252,25 +184,6 @@ describe.each([
     expect(await sink.runningInserts(logPartition)).toBe(0)
     expect(await sink.now()).toBeGreaterThanOrEqual(before)
   })
-
-  it('lists an insert while it works on it, until its rows are there', async () => {
-    const [{ sink }, logPartition] = [await open(), newLogPartition()]
-    // Large enough to be seen at work: doubled until it is.
-    for (let count = 2000; ; count *= 2) {
-      const here = { ...logPartition, partition: count }
-      const insert = await only(here, encodeRun(`run ${count}`, 0, count - 1))
-      const done = new AbortController()
-      const sent = send(sink, here, insert).finally(() => done.abort())
-      let seen = false
-      while (!done.signal.aborted && !seen) {
-        const running = await sink.runningInserts(here)
-        const rows = await sink.accounted(here, 0)
-        seen = running > 0 && rows.length === 0
-      }
-      expect(await sent).toEqual({ kind: 'stored' })
-      if (seen) return
-    }
-  })
 })
 
 // In the model only a proxy sends copies: there an id that comes twice is a fault of the sender.
@@ -280,7 +193,7 @@ it('refuses a second copy of an insert while it works on the first, whose outcom
   for (let count = 2000; ; count *= 2) {
     const here = { ...logPartition, partition: count }
     const insert = await only(here, encodeRun(`copied ${count}`, 0, count - 1))
-    const queryId = `${insertPrefix(here)}${randomBytes(8).toString('hex')}`
+    const queryId = insertId([here])
     const sent = [send(sink, here, insert, { queryId }), send(sink, here, insert, { queryId, token: queryId })]
     const kinds = (await Promise.all(sent)).map(({ kind }) => kind).toSorted()
     expect(kinds).toSatisfy(([, other]) => other === 'stored' || other === 'unclear')

@@ -8,6 +8,7 @@ import net from 'node:net'
 import { createConsumer, readSettings } from '@agent-audit/consumer'
 import { type Assignment, composeParts, type ConsumerParts, type Insert } from '@agent-audit/consumer/pipeline'
 import { pino } from 'pino'
+import { decodeRows } from '../simulation/insert-rows.ts'
 
 export const STEPS = [
   'after the fetch',
@@ -41,8 +42,8 @@ export const ROUTES = 'FAULTS_ROUTES'
 let armed: Strike | undefined
 /** When the records read last were appended, by partition: slices of `[first, time]`. */
 const appended = new Map<number, [first: number, time: number][]>()
-/** First offset of the batch whose insert was stored last, by partition: the next insert of the same one is its second. */
-const halfStored = new Map<number, number>()
+/** Last offset of the events stored last, by partition: skipped rows from there or below on are of the same batch, or follow it. */
+const eventsTo = new Map<number, number>()
 /** Calls of the sink and of claims that have not settled. */
 const calls = new Set<string>()
 
@@ -108,14 +109,17 @@ function watchParts(parts: ConsumerParts): ConsumerParts {
     source: override(source, { run: (work, drain) => source.run((claim) => watchWork(claim, work), drain) }),
     sink: override(sink, {
       async insert(insert) {
-        const batch = batchOf(insert)
-        if (halfStored.get(batch.partition) === batch.first) reach('between the two inserts')
+        const batches = batchesOf(insert)
+        if (insert.table === 'audit_skipped' && batches.some(isHalfStored)) reach('between the two inserts')
         const answer = sink.insert(insert)
         reachLater('insert sent')
         const said = await answer
         reach('insert answered')
-        if (said.kind === 'stored') halfStored.set(batch.partition, batch.first)
-        if (said.kind === 'stored') sayStored(batch)
+        if (said.kind !== 'stored') return said
+        for (const batch of batches) {
+          if (insert.table === 'audit_events') eventsTo.set(batch.partition, batch.last)
+          sayStored(batch)
+        }
         return said
       },
     }),
@@ -156,12 +160,17 @@ async function watchWork(given: Assignment, work: (claim: Assignment) => Promise
 interface Batch {
   readonly partition: number
   readonly first: number
+  readonly last: number
 }
 
-/** Query ids end in `-<partition>-<first offset>-<random>`. */
-function batchOf({ queryId }: Insert): Batch {
-  const [partition = 0, first = 0] = queryId.split('-').slice(-3, -1).map(Number)
-  return { partition, first }
+/** The offsets of each partition with rows in an insert. */
+function batchesOf({ table, body }: Insert): Batch[] {
+  const rows = Map.groupBy(decodeRows(table, body), ({ partition }) => partition)
+  return [...rows].map(([partition, of]) => ({ partition, first: of[0]?.offset ?? 0, last: of.at(-1)?.offset ?? 0 }))
+}
+
+function isHalfStored({ partition, first }: Batch): boolean {
+  return first <= (eventsTo.get(partition) ?? -1) + 1
 }
 
 function sayStored({ partition, first }: Batch): void {

@@ -37,11 +37,14 @@ if (kafka.available) {
     const consumer = startConsumerProcess({
       ...environmentOf(store, log),
       CLICKHOUSE_URL: gate.url,
+      // Blocks that are cut young stay small, and memory is never tight.
+      BATCH_MAX_AGE_MS: '5000',
       LOG_LEVEL: 'info',
-      // The server answers again before an insert is given up.
-      INSERT_TIMEOUT_MS: '100000',
-      LEASE_MS: '110000',
-      SESSION_TIMEOUT_MS: '110000',
+      // The server answers again before an insert is given up, or a query, after 30 s. Where a busy machine loses an answer all
+      // the same, its partitions rest for the lease and the margin.
+      INSERT_TIMEOUT_MS: '30000',
+      LEASE_MS: '40000',
+      SESSION_TIMEOUT_MS: '40000',
     })
     const url = await consumer.url()
     const metric = async (name: string): Promise<number | undefined> =>

@@ -1,4 +1,5 @@
 /** The guards of the protocol, and how each is switched off: a text of the source, and its replacement. */
+import { SHARED_INSERT_MUTATIONS } from './shared-inserts.ts'
 
 /** How a switched-off guard is found: by a simulation, or by a test. */
 export type Finder = 'simulation' | { readonly file: string; readonly test: string }
@@ -87,6 +88,7 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'log_comment: `${fencedAt} ${deadline + 3_600_000}`',
     finder: { file: SINK, test: 'comes after its deadline' },
   },
+  ...SHARED_INSERT_MUTATIONS,
   {
     guard: 'waiting on "busy"',
     without: 'reads the tables while inserts of the previous owner may still land',

@@ -23,6 +23,7 @@ export const CALL_FAULTS = [
   'insert: refused, too many parts',
   'insert: acknowledged, its token was used before',
   'insert: sent twice by a proxy',
+  'insert: refused, and a proxy keeps a copy',
 ] as const
 
 /** Faults of whole parts, at random times. */
@@ -42,8 +43,14 @@ export const EVENT_FAULTS = [
   'store: row forged',
 ] as const
 
-/** Conditions of a whole run, counted where they occur. */
-export const LASTING_FAULTS = ['insert: refused for its data'] as const
+/** Conditions of a whole run, and how inserts of several partitions end: counted where they occur. */
+export const LASTING_FAULTS = [
+  'insert: refused for its data',
+  'shared insert: stored',
+  'shared insert: unclear',
+  'shared insert: refused',
+  'shared insert: bad-data',
+] as const
 
 export type CallFault = (typeof CALL_FAULTS)[number]
 export type EventFault = (typeof EVENT_FAULTS)[number]

@@ -158,8 +158,9 @@ function drawSettings({ random, timing }: World): Settings {
     AUDIT_DATA_DIR: 'not opened: the source is a model',
     AUDIT_TOPICS: TOPIC,
     AUDIT_GROUP_ID: GROUP_ID,
-    BATCH_MAX_EVENTS: String(random.pick([1, 3, 10])),
-    BATCH_MAX_BYTES: String(random.pick([1024, 65_536])),
+    // A piece of a quarter of these shares no insert: with the small ones most go alone.
+    BATCH_MAX_EVENTS: String(random.pick([1, 10, 100, 100])),
+    BATCH_MAX_BYTES: String(random.pick([1024, 65_536, 65_536, 65_536])),
     BATCH_MAX_AGE_MS: String(random.pick([1, 50, 300])),
     INSERT_TIMEOUT_MS: String(timing.insertTimeoutMs),
     LEASE_MS: String(timing.leaseMs),

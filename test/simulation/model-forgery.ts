@@ -27,9 +27,9 @@ export class ModelForgery {
    * Whether an insert may leave no row at these offsets. Not modelled: a client that knows the token of an insert and forges the
    * rows that it drops, in between the insert and the count. A count cannot tell, and the token is secret.
    */
-  drop(key: string, offsets: readonly number[]): boolean {
-    if (offsets.some((offset) => this.offsets(key).includes(offset))) return false
-    for (const offset of offsets) this.#dropped.add(`${key}/${offset}`)
+  drop(rows: readonly { readonly key: string; readonly offset: number }[]): boolean {
+    if (rows.some(({ key, offset }) => this.offsets(key).includes(offset))) return false
+    for (const { key, offset } of rows) this.#dropped.add(`${key}/${offset}`)
     return true
   }
 

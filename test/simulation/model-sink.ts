@@ -102,6 +102,7 @@ function sendInsert({ world, store, process }: StoreParts, insert: Insert): Prom
     const answer = (given: InsertAnswer): void => {
       if (answered) return
       answered = true
+      if (new Set(rows.map((row) => row.partition)).size > 1) faults.count(`shared insert: ${given.kind}`)
       world.tell(
         process.name,
         () => `${what} → ${given.kind === 'stored' ? 'stored' : `${given.kind}: ${given.reason}`}`,
@@ -138,19 +139,23 @@ interface Arrival {
   readonly heard: (answer: InsertAnswer) => void
 }
 
-// A proxy that repeats a request returns the answer to the second copy. Not modelled: a repeat across a crash of the server,
+// A proxy that repeats a request returns the answer to the second copy, or to a first one that was refused. Not modelled: a repeat across a crash of the server,
 // which may have kept the token of an insert and lost its rows. No layer may repeat a POST there.
 function arrive({ world, store }: Omit<StoreParts, 'groupId'>, { insert, rows, heard }: Arrival): void {
   const { kernel, random, faults } = world
-  if (!faults.strikes('insert: sent twice by a proxy')) {
-    store.receive(insert, rows, heard)
-    return
+  const { life } = store
+  const again = (hears: Arrival['heard']): void => {
+    kernel.after(random.between(0.1, 1.5 * world.timing.leaseMs), () => {
+      if (store.life === life) store.receive(insert, rows, hears)
+    })
   }
-  const life = store.life
-  store.receive(insert, rows, () => undefined)
-  kernel.after(random.between(0.1, 1.5 * world.timing.leaseMs), () => {
-    if (store.life === life) store.receive(insert, rows, heard)
+  const twice = faults.strikes('insert: sent twice by a proxy')
+  store.receive(insert, rows, (given) => {
+    if (twice) return
+    if (given.kind === 'refused' && faults.strikes('insert: refused, and a proxy keeps a copy')) again(() => undefined)
+    heard(given)
   })
+  if (twice) again(heard)
 }
 
 function keyOf({ logId, partition }: LogPartition): string {

@@ -2,7 +2,7 @@
  * A model of ClickHouse as far as the protocol depends on it: two tables that refuse late inserts, a list of running inserts,
  * a clock that may be stepped back. test/contract/sink.test.ts holds the model to the real server.
  */
-import { insertPrefix, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
+import { insertMark, type Insert, type InsertAnswer, type LogPartition } from '@agent-audit/consumer/pipeline'
 import type { Row } from './insert-rows.ts'
 import { ModelForgery } from './model-forgery.ts'
 import { ModelRetention } from './model-retention.ts'
@@ -110,8 +110,8 @@ export class ModelStore {
   }
 
   runningInserts(logPartition: LogPartition): number {
-    const prefix = insertPrefix(logPartition)
-    return [...this.#running].filter(({ insert }) => insert.queryId.startsWith(prefix)).length
+    const mark = insertMark(logPartition)
+    return [...this.#running].filter(({ insert }) => insert.queryId.includes(mark)).length
   }
 
   /** Rows of a partition by offset. */
@@ -175,9 +175,7 @@ export class ModelStore {
   }
 
   #drop(rows: readonly Row[]): boolean {
-    const [first] = rows
-    const offsets = rows.map(({ offset }) => offset)
-    return first !== undefined && this.forgery.drop(`${first.logId}/${first.partition}`, offsets)
+    return this.forgery.drop(rows.map(({ logId, partition, offset }) => ({ key: `${logId}/${partition}`, offset })))
   }
 
   /** The table's constraints. */
@@ -225,7 +223,8 @@ export class ModelStore {
 }
 
 export function describeRows(rows: readonly Row[]): string {
-  return `p${rows[0]?.partition} [${rows.map((row) => row.offset).join(' ')}]`
+  const partitions = Map.groupBy(rows, ({ partition }) => partition)
+  return [...partitions].map(([partition, of]) => `p${partition} [${of.map((row) => row.offset).join(' ')}]`).join(' ')
 }
 
 function mapAt<K, V>(maps: Map<string, Map<K, V>>, key: string): Map<K, V> {

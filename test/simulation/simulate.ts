@@ -25,7 +25,7 @@ export interface Outcome {
 /** How long the end may take after the last fault, milliseconds: leases and sessions have to expire, a stopped partition pauses. */
 const RECOVERY_LIMIT_MS = 150_000
 const DRAIN_LIMIT_MS = 10_000
-const MAX_PARTITIONS = 4
+const MAX_PARTITIONS = 6
 
 /** Runs one seed; the same seed gives the same history. */
 export async function simulate(seed: number, keepHistory = false): Promise<Outcome> {
@@ -49,7 +49,7 @@ class Simulation {
 
   async run(): Promise<Omit<Outcome, 'seed'>> {
     const { kernel, random, faults } = this.#world
-    const partitions = 1 + random.below(3)
+    const partitions = 1 + random.below(5)
     for (let partition = 0; partition < partitions; partition++) this.#addPartition()
     for (const log of this.#group.partitions) if (random.chance(0.8)) log.committed = { offset: 0, metadata: 'clean' }
     const consumers = 1 + random.below(3)
@@ -119,12 +119,15 @@ class Simulation {
   #feed(forMs: number): void {
     const { kernel, random } = this.#world
     // Few records at a time, so that some are always left to write while faults strike.
-    const meanMs = forMs / random.pick([5, 15, 30])
+    const meanMs = forMs / random.pick([5, 15, 30, 60])
     const next = (): void => {
       if (kernel.now > forMs) return
-      const partition = random.below(this.#group.partitions.length)
-      for (let count = random.below(4); count >= 0; count--) {
-        this.#group.partitions[partition]?.append(this.#producers[partition]?.draw(kernel.now))
+      // Into all partitions at once, so that they share inserts, or into one of them.
+      const everywhere = random.chance(0.6)
+      const chosen = random.below(this.#group.partitions.length)
+      for (const [partition, log] of this.#group.partitions.entries()) {
+        if (!everywhere && partition !== chosen) continue
+        for (let count = random.below(4); count >= 0; count--) log.append(this.#producers[partition]?.draw(kernel.now))
       }
       kernel.after(random.between(0, 2 * meanMs), next)
     }

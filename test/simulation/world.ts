@@ -28,7 +28,8 @@ export class World {
     this.history = keepHistory ? [] : undefined
     this.refusedEvery = this.random.pick([0, 0, 3, 8])
     const sessionTimeoutMs = this.random.pick([1000, 1500, 4000])
-    this.timing = { leaseMs: 1000, marginMs: 200, insertTimeoutMs: 400, sessionTimeoutMs }
+    const marginMs = this.random.pick([20, 200])
+    this.timing = { leaseMs: 1000, marginMs, insertTimeoutMs: 400, sessionTimeoutMs }
   }
 
   refuses = (runSeq: number): boolean => {

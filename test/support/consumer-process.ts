@@ -13,6 +13,8 @@ export interface ConsumerProcess {
   /** The URL of health and metrics; waits until the consumer prints it. */
   url(): Promise<string>
   kill(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>
+  /** Closes this end of its standard output, as a reader of its log does that ends. */
+  closeStdout(): void
 }
 
 const MAIN = fileURLToPath(new URL('../../consumer/src/main.ts', import.meta.url))
@@ -48,6 +50,7 @@ export function startConsumerProcess(environment: Record<string, string>, ...imp
     pid: child.pid ?? 0,
     exited,
     kill,
+    closeStdout: () => void child.stdout?.destroy(),
     get stdout() {
       return output.stdout
     },

@@ -12,9 +12,10 @@
  */
 import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, readIdentity } from '@agent-audit/schemas'
-import { type Batch, copyRecord } from './batch.ts'
+import type { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
+import { copyRecord } from './copy-record.ts'
 import { type Stop, unreadable } from './cut.ts'
 
 /** A refused range `[first, next)`, and the server's reason. */

@@ -4,10 +4,11 @@
  */
 import type { LogRecord, LogPartition } from '@agent-audit/kafka'
 import { readEventId } from '@agent-audit/schemas'
-import { encodeSkipped, EventBlock, type SkippedRow } from './block.ts'
+import { type EncodedRows, encodeSkipped, EventBlock, type SkippedRow } from './block.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
+import { bytesAround, copyHeaders, copyRecord } from './copy-record.ts'
 import type { StoredRecord } from './sink.ts'
 
 /** A run with events in a batch. */
@@ -111,6 +112,11 @@ export class Batch {
     return this.#retentionClass ?? this.#classBefore
   }
 
+  /** Class and month of all its rows. */
+  get tablePartition(): string {
+    return `${this.retentionClass} ${this.#month}`
+  }
+
   ageMs(): number {
     return this.#clock.now() - this.#startedAt
   }
@@ -195,11 +201,11 @@ export class Batch {
     this.block.remove(duplicates)
   }
 
-  /** The container of its skipped rows. It counts as held memory until the release. */
-  closeSkipped(logPartition: LogPartition): Buffer {
-    const container = encodeSkipped(logPartition, this)
-    this.#hold(container.length)
-    return container
+  /** Its skipped rows, encoded. They count as held memory until the release. */
+  closeSkipped(logPartition: LogPartition): EncodedRows {
+    const rows = encodeSkipped(logPartition, this)
+    this.#hold(rows.bytes)
+    return rows
   }
 
   /** Releases its memory. Its rows are gone. */
@@ -263,36 +269,9 @@ export class Batch {
 
 type StorableVerdict = Extract<ReturnType<RecordCheck['check']>, { storable: true }>
 
-/** A copy that outlives the record's slice. */
-export function copyRecord({ offset, logTimeMs, key, value, headers }: LogRecord): LogRecord {
-  return {
-    offset,
-    logTimeMs,
-    key: key && Buffer.from(key),
-    value: value && Buffer.from(value),
-    headers: copyHeaders(headers),
-  }
-}
-
-function copyHeaders(headers: LogRecord['headers']): LogRecord['headers'] {
-  if (headers === undefined) return undefined
-  return Object.fromEntries(Object.entries(headers).map(([name, header]) => [name, copyBytes(header)]))
-}
-
-/** Of the key and the headers of a record. */
-function bytesAround({ key, headers }: Pick<LogRecord, 'key' | 'headers'>): number {
-  if (headers === undefined) return key?.length ?? 0
-  const values = Object.values(headers).flat()
-  return values.reduce<number>((sum, value) => sum + (Buffer.isBuffer(value) ? value.length : 0), key?.length ?? 0)
-}
-
 /** Byte by byte: for so few it is cheaper than a call of Buffer.compare. */
 function isFrameOf(value: Buffer, bodyStart: number, frame: Buffer | undefined): frame is Buffer {
   if (frame?.length !== bodyStart) return false
   for (let index = 0; index < bodyStart; index++) if (value[index] !== frame[index]) return false
   return true
-}
-
-function copyBytes(header: unknown): unknown {
-  return Array.isArray(header) ? header.map(copyBytes) : Buffer.isBuffer(header) ? Buffer.from(header) : header
 }

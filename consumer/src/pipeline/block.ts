@@ -1,5 +1,5 @@
 /**
- * Stage: makes Avro object containers of one block for ClickHouse. Event records pass through as the bytes that the producer
+ * Stage: makes rows for ClickHouse, and Avro object containers of one block of them. Event records pass through as the bytes that the producer
  * wrote, with the pipeline's columns appended: an Avro record has no framing, so more bytes at its end are more fields of a
  * longer schema.
  */
@@ -8,7 +8,7 @@ import {
   blockLengths,
   CONTAINER_SYNC,
   containerHeader,
-  encodeContainer,
+  encodeRows,
   EVENTS_TABLE,
   MAX_VARINT_BYTES,
   NEWEST_SCHEMA,
@@ -34,7 +34,6 @@ const EVENT_SCHEMA: BlockSchema = {
   ...recordSchema,
   fields: [...recordSchema.fields, ...LOG_FIELDS, { name: 'writer_schema', type: 'long' }],
 }
-const EVENT_HEADER = containerHeader(EVENT_SCHEMA)
 const SKIPPED_SCHEMA = {
   type: 'record',
   name: 'Skipped',
@@ -58,6 +57,26 @@ const SKIPPED_SCHEMA = {
 export const BLOCK_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
   [EVENTS_TABLE]: EVENT_SCHEMA.fields.map(({ name }) => name),
   [SKIPPED_TABLE]: SKIPPED_SCHEMA.fields.map(({ name }) => name),
+}
+
+const HEADERS: Readonly<Record<Table, Buffer>> = {
+  [EVENTS_TABLE]: containerHeader(EVENT_SCHEMA),
+  [SKIPPED_TABLE]: containerHeader(SKIPPED_SCHEMA),
+}
+
+/** Rows of a table as the data of a block, or of a part of it. */
+export interface EncodedRows {
+  readonly count: number
+  readonly bytes: number
+  readonly data: readonly Buffer[]
+}
+
+/** A container of one block with all of these rows, in order; in pieces, among them the given ones. */
+export function closeBlock(table: Table, rows: readonly EncodedRows[]): Buffer[] {
+  const count = rows.reduce((sum, part) => sum + part.count, 0)
+  const bytes = rows.reduce((sum, part) => sum + part.bytes, 0)
+  const head = Buffer.concat([HEADERS[table], blockLengths(count, bytes)])
+  return [head, ...rows.flatMap(({ data }) => data), CONTAINER_SYNC]
 }
 
 /** A row of audit_skipped. */
@@ -86,7 +105,7 @@ interface Piece {
   countTo: number
 }
 
-/** Collects event records into the data of one block, and closes it into a container. Holds memory until released. */
+/** Collects event records into the data of a block. Holds memory until released. */
 export class EventBlock {
   /** Records of type `events_lost` that were added. */
   lossReports: number = 0
@@ -167,10 +186,10 @@ export class EventBlock {
     this.#ends = ends
   }
 
-  /** The container, in pieces: views of this block's memory, valid until the block is changed or released. */
-  close(): Buffer[] {
+  /** Its rows: views of this block's memory, valid until the block is changed or released. */
+  close(): EncodedRows {
     const data = this.#pieces.map(({ memory, end }) => memory.subarray(0, end))
-    return [Buffer.concat([EVENT_HEADER, blockLengths(this.count, this.#bytes)]), ...data, CONTAINER_SYNC]
+    return { count: this.count, bytes: this.#bytes, data }
   }
 
   /** Releases its memory. The block is then empty. */
@@ -200,8 +219,8 @@ export class EventBlock {
   }
 }
 
-/** A container of the skipped rows of a batch. */
-export function encodeSkipped(logPartition: LogPartition, { retentionClass, skipped }: SkippedRows): Buffer {
+/** The skipped rows of a batch. */
+export function encodeSkipped(logPartition: LogPartition, { retentionClass, skipped }: SkippedRows): EncodedRows {
   const values = skipped.map((row) => ({
     kind: row.kind,
     reason: row.reason,
@@ -216,7 +235,8 @@ export function encodeSkipped(logPartition: LogPartition, { retentionClass, skip
     log_offset: row.offset,
     log_time: row.logTimeMs,
   }))
-  return encodeContainer(SKIPPED_SCHEMA as never, values)
+  const data = encodeRows(SKIPPED_SCHEMA as never, values)
+  return { count: values.length, bytes: data.length, data: [data] }
 }
 
 function describeHeaders(headers: Readonly<Record<string, unknown>>): string {

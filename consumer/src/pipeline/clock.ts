@@ -27,6 +27,8 @@ export const systemClock: Clock = {
 
 /** Result of {@link orTimeIsUp} when time is up. */
 export const TIME_IS_UP: unique symbol = Symbol('time is up')
+/** Without a reason each abort would make an error with its stack, tens of times a second. */
+const SETTLED = Symbol('settled')
 
 /** Waits for a result, no longer than `ms`; undefined: without a limit. */
 export async function orTimeIsUp<T>(
@@ -40,6 +42,6 @@ export async function orTimeIsUp<T>(
   try {
     return await Promise.race([promise, timeout])
   } finally {
-    settled.abort()
+    settled.abort(SETTLED)
   }
 }

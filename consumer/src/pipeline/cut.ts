@@ -6,14 +6,13 @@ import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
 import type { DuplicateFilter } from './duplicates.ts'
+import type { Pace } from './pace.ts'
 import type { OffsetRange } from './sink.ts'
 
 export interface BatchLimits {
   readonly maxEvents: number
   /** Bytes of the block for ClickHouse, before compression. */
   readonly maxBytes: number
-  /** From the first offset in the batch, milliseconds. */
-  readonly maxAgeMs: number
   /** Consecutive dead letters that are allowed. The count goes on across batches. */
   readonly maxDeadInARow: number
 }
@@ -57,6 +56,7 @@ export interface CutInput {
   readonly filter: Pick<DuplicateFilter, 'suspectUpTo' | 'noteCut'>
   readonly check: RecordCheck
   readonly limits: BatchLimits
+  readonly pace: Pace
   readonly memory: BufferMemory
   readonly clock: Clock
 }
@@ -67,12 +67,19 @@ export interface CutInput {
  * @returns undefined once the slices end, else why cutting stopped.
  */
 export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, Stop | undefined, void> {
-  const { logPartition, clock } = input
+  const { logPartition, clock, pace } = input
   const cursor = new Cursor(input)
   let batch = new Batch(logPartition, input.next, input)
+  let cutAt: number | undefined
+  // All partitions are cut at one moment. A batch that has not reached the end of the log fills on: it will be a large one.
+  const timeLeft = (): number => {
+    cutAt ??= pace.cutAt(clock.now())
+    return batch.next < batch.logEnd ? pace.ageMs - batch.ageMs() : cutAt - clock.now()
+  }
   // The caller owns the batch from here on, and may ask for the next one while it writes this one.
   const handOver = (): Batch => {
     const cut = batch
+    cutAt = undefined
     input.filter.noteCut(cut)
     batch = new Batch(logPartition, cut.next, { ...input, retentionClass: cut.retentionClass })
     return cut
@@ -80,7 +87,7 @@ export async function* cutBatches(input: CutInput): AsyncGenerator<Batch, Stop |
   let pending = input.slices.next()
   try {
     for (;;) {
-      const leftMs = batch.isEmpty ? undefined : input.limits.maxAgeMs - batch.ageMs()
+      const leftMs = batch.isEmpty ? undefined : timeLeft()
       const slice = await orTimeIsUp(pending, leftMs, clock).catch(unreadable)
       if (slice === TIME_IS_UP || 'kind' in slice || slice.done === true) {
         if (!batch.isEmpty) yield handOver()

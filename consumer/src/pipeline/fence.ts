@@ -62,6 +62,9 @@ export interface FenceParts {
   readonly observer: PartitionObserver
 }
 
+/** After this share of its time a lease is renewed early. */
+const EARLY_SHARE = 0.75
+
 /** The lease of one assignment. */
 export class Fence {
   readonly #assignment: Assignment
@@ -71,6 +74,7 @@ export class Fence {
   readonly #options: FenceOptions
   #lease: Lease | undefined
   #renewAt = 0
+  #renewEarlyAt = 0
   /** Every offset below it was seen to be accounted for. */
   #countedTo = 0
   /** Offsets above it that have a row, which does not account for them. */
@@ -105,12 +109,13 @@ export class Fence {
 
   /**
    * Returns a lease to insert under, taking or renewing it with a commit of `next` where needed.
+   * @param forMs - How long it is held before it is used, milliseconds: one that is due until then is renewed now.
    * @throws AuditUnavailableError `LOG_UNAVAILABLE` if the group refuses it, or does not answer: then leave and rejoin;
    * {@link RowsMissing}: then recover.
    */
-  async hold(next: number): Promise<Lease> {
-    if (this.#lease !== undefined && this.#clock.now() < this.#renewAt && !this.#assignment.ended.aborted)
-      return this.#lease
+  async hold(next: number, forMs = 0): Promise<Lease> {
+    const isDue = this.#clock.now() + forMs >= this.#renewAt
+    if (this.#lease !== undefined && !isDue && !this.#assignment.ended.aborted) return this.#lease
     await this.#expectRows(next)
     // Read the local clock first: the latency of the server's answer then only shortens the lease.
     const asked = this.#clock.now()
@@ -120,7 +125,16 @@ export class Fence {
     await this.#commit(next, `busy ${fencedAt}`)
     this.#lease = { fencedAt, deadline: fencedAt + this.#options.leaseMs }
     this.#renewAt = asked + this.#options.renewMs
+    this.#renewEarlyAt = asked + this.#options.renewMs * EARLY_SHARE
     return this.#lease
+  }
+
+  /** Renews a lease that the next batch would have to wait for, if one is held. With no insert in flight. @throws as {@link hold} */
+  async renewEarly(next: number): Promise<void> {
+    const { ended, draining } = this.#assignment
+    if (!this.held || ended.aborted || draining.aborted || this.#clock.now() < this.#renewEarlyAt) return
+    this.#renewAt = this.#clock.now()
+    await this.hold(next)
   }
 
   /**

@@ -19,7 +19,6 @@ export interface PartitionObserver {
   /** The batch is the next one to be written. */
   writing(batch: Batch): void
   written(batch: Batch): void
-  inserted(table: Table, ms: number): void
   notInserted(table: Table, answer: InsertAnswer, offsets: { first: number; last: number }): void
   /** Acknowledged rows are not in the tables: `found` of the offsets have one. The partition recovers. */
   rowsMissing(offsets: { first: number; last: number }, found: number): void

@@ -5,7 +5,7 @@
  *   cut       the next range of offsets, checked record by record
  *   dedupe    records that are in the table already become skipped rows
  *   fence     hold a lease acknowledged for this epoch
- *   insert    events first, then skipped rows: one block, one partition, all or nothing
+ *   insert    events first, then skipped rows: each in one block, together with other partitions (shared-inserts.ts)
  *   release   idle or draining: mark the partition clean, so that the next owner need not wait
  *
  * The exceptions:
@@ -20,20 +20,20 @@
  *   replaced   a row of an earlier owner is not that of the log: take no record, recover again from time to time
  */
 import { type Assignment, type LogSlice, TopicMadeAnewError } from '@agent-audit/kafka'
-import { randomBytes } from 'node:crypto'
 import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
-import type { Clock } from './clock.ts'
+import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
 import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { QuarantinedSince, readCompared } from './compare.ts'
-import { Fence, type FenceOptions, RowsMissing } from './fence.ts'
+import { Fence, type FenceOptions, type Lease, RowsMissing } from './fence.ts'
 import type { PartitionObserver, Replaced } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
-import { insertPrefix, type Sink, type Table } from './sink.ts'
+import { GATHER_MS, type Piece, type SharedInserts } from './shared-inserts.ts'
+import type { Sink } from './sink.ts'
 
 export interface WriterOptions extends FenceOptions {
   /** M of the protocol: largest step back of the server's clock, milliseconds. */
@@ -43,6 +43,7 @@ export interface WriterOptions extends FenceOptions {
 
 export interface WriterParts {
   readonly sink: Sink
+  readonly inserts: SharedInserts
   readonly clock: Clock
   readonly memory: BufferMemory
   readonly check: RecordCheck
@@ -50,8 +51,6 @@ export interface WriterParts {
   readonly options: WriterOptions
 }
 
-/** Pause before a refused insert is sent again, milliseconds: the first and the longest. */
-const REFUSED_PAUSE_MS = { first: 250, longest: 10_000 }
 /** Pause before a stopped partition looks again at what stopped it, milliseconds. */
 const STOPPED_PAUSE_MS = 30_000
 
@@ -165,6 +164,8 @@ class PartitionWriter {
         following?.catch(() => undefined)
         const written = await this.#write(cut.value)
         if (written.kind !== 'stored') return written
+        // Other partitions do not wait for a renewal between two batches.
+        await this.#fence.renewEarly(this.#at.next)
       }
     } catch (error) {
       // Three causes: the record is gone unread; retention removed a record that is in the table already; or another owner
@@ -185,9 +186,18 @@ class PartitionWriter {
     slices: AsyncGenerator<LogSlice, void, void>,
     check = this.#parts.check,
   ): AsyncGenerator<Batch, Stop | undefined, void> {
-    const { clock, memory, options } = this.#parts
+    const { clock, memory, options, inserts } = this.#parts
     const at = { ...this.#at, logPartition: this.#assignment, retentionClass: this.#retentionClass }
-    return cutBatches({ ...at, slices, check, clock, memory, filter: this.#filter, limits: options.limits })
+    return cutBatches({
+      ...at,
+      slices,
+      check,
+      clock,
+      memory,
+      filter: this.#filter,
+      limits: options.limits,
+      pace: inserts.pace,
+    })
   }
 
   #bisect(refused: BadData): Promise<Bisected> {
@@ -196,23 +206,16 @@ class PartitionWriter {
       check: this.#parts.check,
       memory: this.#parts.memory,
       cut: (slice, check) => this.#cut(oneSlice(slice), check),
-      write: (batch) => this.#write(batch),
+      write: (batch) => this.#write(batch, true),
     })
   }
 
   // While no batch comes, give the lease up: an idle partition is clean, and needs no commits to renew a lease.
   async #nextOrIdle<T>(following: Promise<T>): Promise<T> {
     if (!this.#fence.held) return following
-    const idle = Symbol('idle')
-    const wait = new AbortController()
     const { clock } = this.#parts
-    const timer = clock.sleep(Math.max(0, this.#fence.renewAt - clock.now()), wait.signal).then(() => idle)
-    try {
-      const first = await Promise.race([following, timer])
-      if (first !== idle) return first as T
-    } finally {
-      wait.abort()
-    }
+    const next = await orTimeIsUp(following, this.#fence.renewAt - clock.now(), clock)
+    if (next !== TIME_IS_UP) return next
     await this.#leaveClean()
     return following
   }
@@ -224,25 +227,29 @@ class PartitionWriter {
     await this.#fence.release(next)
   }
 
-  async #write(batch: Batch): Promise<Written> {
+  async #write(batch: Batch, alone = false): Promise<Written> {
     try {
-      return await this.#writeRows(batch)
+      return await this.#writeRows(batch, alone)
     } finally {
       batch.release()
     }
   }
 
-  async #writeRows(batch: Batch): Promise<Written> {
+  async #writeRows(batch: Batch, alone: boolean): Promise<Written> {
     this.#parts.observer.writing(batch)
     await this.#assignment.expectSameLog?.()
     batch.markDuplicates(await this.#filter.find(batch))
     // Events first: if the server refuses their data, no row of the batch is in a table yet.
     if (batch.block.count > 0) {
-      const events = await this.#insert('audit_events', batch.block.close(), batch)
+      const events = await this.#insert(batch, { table: 'audit_events', rows: batch.block.close(), alone })
       if (events.kind !== 'stored') return events
     }
     if (batch.skipped.length > 0) {
-      const skipped = await this.#insert('audit_skipped', [batch.closeSkipped(this.#assignment)], batch)
+      const skipped = await this.#insert(batch, {
+        table: 'audit_skipped',
+        rows: batch.closeSkipped(this.#assignment),
+        alone,
+      })
       if (skipped.kind !== 'stored') return skipped
     }
     this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
@@ -252,33 +259,27 @@ class PartitionWriter {
     return { kind: 'stored' }
   }
 
-  async #insert(table: Table, body: readonly Buffer[], batch: Batch): Promise<Written> {
-    const { sink, clock, observer } = this.#parts
-    const nextId = (): string => `${insertPrefix(this.#assignment)}${batch.first}-${randomBytes(8).toString('hex')}`
-    // One token for all sends: a proxy may have sent the POST twice, so that one copy is refused and the other lands after all.
-    // Without the token the next send would land too. It is a secret: an insert with a token that is known already leaves no row.
-    const token = randomBytes(16).toString('hex')
-    for (let pauseMs = REFUSED_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, REFUSED_PAUSE_MS.longest)) {
-      const lease = await this.#fence.hold(batch.first)
-      const startedAt = clock.now()
-      const answer = await sink.insert({ table, body, queryId: nextId(), token, ...lease })
-      if (answer.kind === 'stored') {
-        observer.inserted(table, clock.now() - startedAt)
-        return answer
-      }
-      observer.notInserted(table, answer, { first: batch.first, last: batch.next - 1 })
-      if (answer.kind === 'unclear') return { kind: 'unclear' }
-      // A refused dead letter has nowhere else to go: it waits until an operator repairs the table.
-      if (answer.kind === 'bad-data' && table === 'audit_events') {
-        return { kind: 'bad-data', first: batch.first, next: batch.next, reason: answer.reason }
-      }
-      // No insert is in flight: a drain now can leave the partition clean, unless the batch is half stored.
-      const half = table === 'audit_skipped' && batch.block.count > 0
-      await this.#sleep(pauseMs).catch(async (error: unknown) => {
-        if (!half) await this.#leaveClean()
-        throw error
-      })
-    }
+  async #insert(batch: Batch, { table, rows, alone }: Pick<Piece, 'table' | 'rows' | 'alone'>): Promise<Written> {
+    const { inserts, observer } = this.#parts
+    const { first, next, tablePartition } = batch
+    const hold = (): Promise<Lease> => this.#fence.hold(first)
+    // Before the piece is handed over, and for the time that it waits for others: they would wait for a commit.
+    await this.#fence.hold(first, GATHER_MS)
+    const outcome = await inserts.insert({
+      logPartition: this.#assignment,
+      table,
+      tablePartition,
+      rows,
+      alone,
+      hold,
+      ended: this.#assignment.ended,
+      draining: this.#assignment.draining,
+      notInserted: (answer) => observer.notInserted(table, answer, { first, last: next - 1 }),
+    })
+    if (outcome.kind === 'bad-data') return { kind: 'bad-data', first, next, reason: outcome.reason }
+    // Left busy: a proxy may keep a copy of the insert that was refused.
+    if (outcome.kind === 'stopped') throw new Stopped('stopped waiting')
+    return { kind: outcome.kind }
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -1,4 +1,5 @@
 /** The seam to the store: ClickHouse for inserts and for queries about rows, behind the one interface that the pipeline knows. */
+import { randomBytes } from 'node:crypto'
 import type { LogPartition } from '@agent-audit/kafka'
 
 /** Offsets `[first, last]`, all of them accounted for: each has a row in one of the two tables, or an expiry note. */
@@ -36,12 +37,12 @@ export interface StoredRow {
 
 export type Table = 'audit_events' | 'audit_skipped'
 
-/** One insert: one block of one partition of one table, all or nothing. */
+/** One insert: one block for one partition of one table, all or nothing. Its rows may be of several partitions of the log. */
 export interface Insert {
   readonly table: Table
   /** An Avro object container with one block, in pieces. */
   readonly body: readonly Buffer[]
-  /** Unique for every send; starts with {@link insertPrefix}. */
+  /** Unique for every send: {@link insertId}. */
   readonly queryId: string
   /** The same for every send of this body: if two of them arrive, the server drops the second. */
   readonly token: string
@@ -57,7 +58,9 @@ export interface Insert {
  */
 export type InsertAnswer =
   | { readonly kind: 'stored' }
-  | { readonly kind: 'bad-data' | 'refused' | 'unclear'; readonly reason: string }
+  | { readonly kind: 'bad-data'; readonly reason: string }
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'unclear'; readonly reason: string }
 
 /** All methods but `insert` throw AuditUnavailableError: `STORE_UNAVAILABLE` when ClickHouse cannot be reached, `STORE_LIMIT` at a time-out. */
 export interface Sink {
@@ -88,7 +91,16 @@ export interface Sink {
   insert(insert: Insert): Promise<InsertAnswer>
 }
 
-/** Prefix of the query ids of all inserts for a partition, by which the server's process list is searched. */
-export function insertPrefix({ logId, partition }: LogPartition): string {
-  return `audit-${logId.toString('hex')}-${partition}-`
+/** A new query id of an insert. It names every partition of the log that has rows in it. */
+export function insertId(logPartitions: readonly LogPartition[]): string {
+  return `audit_${logPartitions.map(nameOf).join('_')}_${randomBytes(8).toString('hex')}`
+}
+
+/** Part of the query ids of all inserts with rows of a partition, and of no other: the server's process list is searched for it. */
+export function insertMark(logPartition: LogPartition): string {
+  return `_${nameOf(logPartition)}_`
+}
+
+function nameOf({ logId, partition }: LogPartition): string {
+  return `${logId.toString('hex')}-${partition}`
 }

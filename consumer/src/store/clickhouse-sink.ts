@@ -14,11 +14,12 @@ import {
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { BLOCK_COLUMNS } from '../pipeline/block.ts'
 import { judgeAnswer } from './insert-answer.ts'
-import { insertPrefix, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
-import { accounted, countOffsets, deadInARow, expired } from './offsets.ts'
+import { insertMark, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
+import { accounted, deadInARow, expired } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
 import { quarantined, rowsBetween } from './rows.ts'
 import { highestSeqs, stored } from './runs.ts'
+import { sharedAnswer, sharedCounts } from './shared-questions.ts'
 import { checkStore, type Settings } from './store-check.ts'
 
 export interface ClickHouseOptions {
@@ -193,15 +194,15 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
 
   return {
     insert,
-    async now() {
+    now: sharedAnswer(async () => {
       const query = 'SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) AS now'
       const [row] = await ask<{ now: number }>({ what: 'its clock', query })
       return row?.now ?? 0
-    },
+    }),
     async runningInserts(logPartition) {
       const query =
-        'SELECT toFloat64(count()) AS running FROM system.processes WHERE startsWith(query_id, {prefix:String})'
-      const parameters = { prefix: insertPrefix(logPartition) }
+        'SELECT toFloat64(count()) AS running FROM system.processes WHERE position(query_id, {mark:String}) > 0'
+      const parameters = { mark: insertMark(logPartition) }
       const [row] = await about(logPartition).ask<{ running: number }>({
         what: 'the running inserts',
         query,
@@ -210,7 +211,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       return row?.running ?? 0
     },
     accounted: (logPartition, from) => accounted(about(logPartition), from),
-    countOffsets: (logPartition, range) => countOffsets(about(logPartition), range),
+    countOffsets: sharedCounts(about),
     expired: (logPartition, from) => expired(about(logPartition), from),
     deadInARow: (logPartition, below, limit) => deadInARow(about(logPartition), below, limit),
     rowsBetween: (logPartition, range, which) => rowsBetween(about(logPartition), range, which),

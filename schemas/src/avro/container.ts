@@ -19,10 +19,14 @@ export function blockLengths(count: number, bytes: number): Buffer {
   return lengths.subarray(0, writeLong(lengths, writeLong(lengths, 0, count), bytes))
 }
 
-/** A whole container of values of any Avro schema, for the paths where speed does not matter. */
-export function encodeContainer(schema: avsc.Schema, values: readonly unknown[]): Buffer {
+/** Values of any Avro schema as the data of a block, for the paths where speed does not matter. */
+export function encodeRows(schema: avsc.Schema, values: readonly unknown[]): Buffer {
   const type = loadAvsc().Type.forSchema(schema, { wrapUnions: false })
-  const rows = values.map((value) => type.toBuffer(value))
-  const bytes = rows.reduce((sum, row) => sum + row.length, 0)
-  return Buffer.concat([containerHeader(schema), blockLengths(rows.length, bytes), ...rows, CONTAINER_SYNC])
+  return Buffer.concat(values.map((value) => type.toBuffer(value)))
+}
+
+/** The same as a whole container. */
+export function encodeContainer(schema: avsc.Schema, values: readonly unknown[]): Buffer {
+  const rows = encodeRows(schema, values)
+  return Buffer.concat([containerHeader(schema), blockLengths(values.length, rows.length), rows, CONTAINER_SYNC])
 }
