@@ -6,15 +6,16 @@
  */
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { connectAnalytics } from '@agent-audit/analytics'
 import { type AuditRecord, SCHEMA_VERSIONS } from '@agent-audit/schemas'
-import { startClickHouse } from '@agent-audit/stack'
 import {
   bytesAnEvent,
   type CopyCost,
+  type CopyServer,
+  inTurn,
   makeBodies,
   measureCopy,
   migrateCopy,
+  onCopyServer,
   spread,
   type TableCopy,
   tableCopy,
@@ -42,28 +43,17 @@ interface Trail extends TableCopy {
   bytes: number
 }
 
-// Its processor time is read by its process id.
-process.env['AUDIT_SERVERS'] = 'local'
-const server = await startClickHouse({ users: [], maxMemoryBytes: 6_000_000_000 })
-const admin = connectAnalytics({ url: server.url, database: 'default', ...server.credentials.admin })
-try {
-  await main()
-} finally {
-  await admin.close()
-  await server.stop()
-}
+await onCopyServer(main)
 
-async function main(): Promise<void> {
+async function main(on: CopyServer): Promise<void> {
   const trails = makeTrails()
-  for (const trail of trails) await migrateCopy(admin, trail.database, trail.migration)
+  for (const trail of trails) await migrateCopy(on.admin, trail.database, trail.migration)
   // The first round warms caches up.
   for (let round = 0; round <= Number(options.rounds); round++) {
     for (const order of INSERTS) {
-      for (const turn of trails.keys()) {
-        // Each trail is the first of a round as often as the others.
-        const trail = trails[(turn + round) % trails.length] as Trail
-        const cost = await measureCopy({ server, admin }, trail, order)
-        trail.bytes = await bytesAnEvent(admin, trail)
+      for (const trail of inTurn(trails, round)) {
+        const cost = await measureCopy(on, trail, order)
+        trail.bytes = await bytesAnEvent(on.admin, trail)
         if (round > 0) trail.costs.push({ ...order, ...cost })
       }
     }

@@ -4,10 +4,18 @@
  * server take turns, each with one thing changed.
  */
 import { parseArgs } from 'node:util'
-import { connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
-import { startClickHouse } from '@agent-audit/stack'
-import { type CopyCost, makeBodies, measureCopy, migrateCopy, spread, tableCopy } from '../support/table-copies.ts'
+import {
+  type CopyCost,
+  type CopyServer,
+  inTurn,
+  makeBodies,
+  measureCopy,
+  migrateCopy,
+  onCopyServer,
+  spread,
+  tableCopy,
+} from '../support/table-copies.ts'
 
 const INSERTS = { rows: 2500, count: 12 }
 
@@ -41,33 +49,23 @@ const ALL: Variant = {
 const VARIANTS: readonly Variant[] = [{ name: 'as it is' }, { name: 'as it is, again' }, ...ONE_EACH, ALL]
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '7' } } })
 
-// Its processor time is read by its process id.
-process.env['AUDIT_SERVERS'] = 'local'
-const server = await startClickHouse({ users: [], maxMemoryBytes: 6_000_000_000 })
-const admin = connectAnalytics({ url: server.url, database: 'default', ...server.credentials.admin })
-try {
-  await main()
-} finally {
-  await admin.close()
-  await server.stop()
-}
+await onCopyServer(main)
 
-async function main(): Promise<void> {
+async function main(on: CopyServer): Promise<void> {
   const bodies = makeBodies()
-  const copies = VARIANTS.map(({ name, settings = {} }, index) => ({
+  const copies = VARIANTS.map(({ name, changes = [], settings = {} }, index) => ({
     copy: tableCopy({ name, database: `variant_${index}`, bodies, settings }),
+    changes,
     costs: [] as CopyCost[],
   }))
-  for (const [index, { copy }] of copies.entries()) {
-    await migrateCopy(admin, copy.database)
-    for (const change of VARIANTS[index]?.changes ?? [])
-      await admin.command(`ALTER TABLE ${copy.database}.${EVENTS_TABLE} ${change}`)
+  for (const { copy, changes } of copies) {
+    await migrateCopy(on.admin, copy.database)
+    for (const change of changes) await on.admin.command(`ALTER TABLE ${copy.database}.${EVENTS_TABLE} ${change}`)
   }
-  // The first round warms caches up. Each copy comes first as often as the others.
+  // The first round warms caches up.
   for (let round = 0; round <= Number(options.rounds); round++) {
-    for (const turn of copies.keys()) {
-      const { copy, costs } = copies[(turn + round) % copies.length] as (typeof copies)[number]
-      const cost = await measureCopy({ server, admin }, copy, INSERTS)
+    for (const { copy, costs } of inTurn(copies, round)) {
+      const cost = await measureCopy(on, copy, INSERTS)
       if (round > 0) costs.push(cost)
     }
   }

@@ -1,5 +1,5 @@
 /** Copies of the trail's table side by side on one server, each with its own definition, for measuring what a definition costs. */
-import type { Analytics } from '@agent-audit/analytics'
+import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import {
   blockLengths,
   CONTAINER_SYNC,
@@ -11,7 +11,7 @@ import {
   SINGLE_OBJECT_BYTES,
   writeLong,
 } from '@agent-audit/schemas'
-import type { ClickHouseServer } from '@agent-audit/stack'
+import { type ClickHouseServer, startClickHouse } from '@agent-audit/stack'
 import { readUsage } from './process-usage.ts'
 import { fieldsOf, Run } from './records.ts'
 import { readSizeMix } from './size-mix.ts'
@@ -24,6 +24,13 @@ const POSITION = [
   { name: 'writer_schema', type: 'long' },
 ]
 const BODIES = 60_000
+const MAX_MEMORY_BYTES = 6_000_000_000
+
+/** The server of the copies, and its administrator. */
+export interface CopyServer {
+  readonly server: ClickHouseServer
+  readonly admin: Analytics
+}
 
 /** One of the copies: its tables are in a database of its own. */
 export interface TableCopy {
@@ -42,6 +49,21 @@ export interface TableCopy {
 export interface CopyCost {
   readonly insertUs: number
   readonly mergeUs: number
+}
+
+/** Starts a server for the copies, and ends it after `work`. */
+export async function onCopyServer(work: (on: CopyServer) => Promise<void>): Promise<void> {
+  // Its processor time is read by its process id.
+  process.env['AUDIT_SERVERS'] = 'local'
+  await using server = await startClickHouse({ users: [], maxMemoryBytes: MAX_MEMORY_BYTES })
+  await using admin = connectAnalytics({ url: server.url, database: 'default', ...server.credentials.admin })
+  await work({ server, admin })
+}
+
+/** The copies in the order of a round: each is the first of a round as often as the others. */
+export function inTurn<T>(copies: readonly T[], round: number): T[] {
+  const first = round % copies.length
+  return [...copies.slice(first), ...copies.slice(0, first)]
 }
 
 export function tableCopy(
@@ -69,7 +91,7 @@ export async function migrateCopy(
 
 /** The server's CPU for some inserts alone, then for one merge of all of their parts. */
 export async function measureCopy(
-  { server, admin }: { readonly server: ClickHouseServer; readonly admin: Analytics },
+  { server, admin }: CopyServer,
   copy: TableCopy,
   { rows, count }: { readonly rows: number; readonly count: number },
 ): Promise<CopyCost> {
