@@ -82,6 +82,7 @@ export {
   logIdOf,
   QUARANTINED_TABLE,
   ROW_KEY,
+  SEALS_SUFFIX,
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'

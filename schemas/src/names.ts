@@ -6,6 +6,9 @@ export const DEFAULT_CONSUMER_GROUP = 'audit-writer'
 export const DEFAULT_DATABASE = 'audit'
 export const DEFAULT_RETENTION_CLASS = 'default'
 
+/** Behind the topic of the events: the topic of their seals. */
+export const SEALS_SUFFIX = '.seals'
+
 export const EVENTS_TABLE = 'audit_events'
 export const SKIPPED_TABLE = 'audit_skipped'
 export const LOGS_TABLE = 'audit_logs'

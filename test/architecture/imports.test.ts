@@ -7,6 +7,7 @@ const OWN = '@agent-audit/'
 /** The packages that a package may import beside Node. */
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
+  seals: ['@agent-audit/schemas'],
   spool: ['@agent-audit/schemas'],
   kafka: ['@agent-audit/schemas', 'kafkajs', 'zod'],
   producer: [
