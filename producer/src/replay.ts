@@ -48,7 +48,8 @@ export interface Replay {
  * @throws as `createAuditTrail`.
  */
 export function openReplay(options: Omit<AuditTrailOptions, 'durability'>): Replay {
-  const resolved = resolveOptions({ ...options, durability: 'memory' })
+  // Each replayed event is a run of its own: no seal of this run covers it.
+  const resolved = { ...resolveOptions({ ...options, durability: 'memory' }), signing: undefined }
   const recorder = new Recorder(resolved, {
     startDelivery,
     nowMs: Date.now,

@@ -9,7 +9,8 @@ import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { Database, isBusy, unavailable } from './database.ts'
 import { listNames, removeSpool, runIdOf, setAside, SPOOL } from './spool-file.ts'
 import type { AdoptedSpool } from './spool.ts'
-import { isEmptySpool, SpoolTable } from './spool-table.ts'
+import { isEmptySpool } from './spool-rows.ts'
+import { SpoolTable } from './spool-table.ts'
 
 export interface AdoptOptions {
   readonly directory: string

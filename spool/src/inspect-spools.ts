@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { Database, isBusy } from './database.ts'
 import { listNames, runIdOf, setAsideRunIdOf, SPOOL } from './spool-file.ts'
-import { isEmptySpool, SpoolTable } from './spool-table.ts'
+import { isEmptySpool } from './spool-rows.ts'
+import { SpoolTable } from './spool-table.ts'
 
 export interface SpoolReport {
   /** 32 hex digits. */

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
+import { copySealTables } from './seal-table.ts'
 import { newSpoolFile, removeSpool, SPOOL, takeReserve } from './spool-file.ts'
 
 export interface NewFileOptions {
@@ -17,7 +18,7 @@ const OPEN_ATTEMPTS = 5
 
 /**
  * Copies a spool, whose file need not have a name any more. Ids and checksums stay. Each chunk is a commit: those copied so far
- * survive, should the process be killed.
+ * survive, should the process be killed. Leaves and seals come first: no chunk is in the new file without them.
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE` when the disk refuses; then there is no new file.
  */
 export function copyToNewFile(from: Database, options: NewFileOptions): Database {
@@ -26,7 +27,10 @@ export function copyToNewFile(from: Database, options: NewFileOptions): Database
   try {
     const run = from.use('read', () => from.prepare('SELECT * FROM run').get()) ?? {}
     const insertRun = to.prepare('INSERT INTO run VALUES (?, ?, ?, ?, ?)')
-    to.use('write', () => insertRun.run(...Object.values(run)))
+    to.transaction('write', () => {
+      insertRun.run(...Object.values(run))
+      copySealTables(from, to)
+    })
     if (run['cluster'] === null) takeReserve(to.file)
     const next = from.prepare('SELECT * FROM chunk WHERE id > ? ORDER BY id LIMIT 1')
     const insert = to.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')

@@ -5,6 +5,8 @@ import { makeDirectory } from './database.ts'
 import type { KnownTopic } from './known-topics.ts'
 import { openNewFile } from './new-file.ts'
 import { checkTopic, listNames, removeSpool, RUN_ID, runIdOf, SPOOL, takeReserve } from './spool-file.ts'
+import { createSealTables, keepReserve } from './seal-table.ts'
+import type { RunSeals } from './seals.ts'
 import type { RunSpool } from './spool.ts'
 import { SpoolTable } from './spool-table.ts'
 
@@ -26,6 +28,8 @@ export interface RunSpoolOptions {
   readonly known?: KnownTopic | undefined
   /** Whether the run may have had spools before, of a delivery that died: their files may still be there. @defaultValue false */
   readonly again?: boolean | undefined
+  /** For a run that makes seals: where they stand, and what another file of the run holds of them. @defaultValue no seals */
+  readonly seals?: RunSeals | undefined
 }
 
 /**
@@ -34,7 +38,7 @@ export interface RunSpoolOptions {
  * @throws AuditUnavailableError `SPOOL_UNAVAILABLE`: the directory or the file cannot be written.
  */
 export function openRunSpool(options: RunSpoolOptions): RunSpool {
-  const { directory, runId, topic, maxBytes, fsync, known, again = false } = options
+  const { directory, runId, topic, maxBytes, fsync, known, again = false, seals } = options
   checkTopic(topic)
   if (!RUN_ID.test(runId)) {
     throw new InvalidInputError('OPTIONS_INVALID', `runId: expected 32 hex digits in lower case, not "${runId}"`)
@@ -51,8 +55,12 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
   try {
     const insert = db.prepare('INSERT INTO run VALUES (?, ?, ?, ?, ?)')
     const { partitions = null, cluster = null } = known ?? {}
-    db.use('write', () => insert.run(runId, topic, Date.now(), partitions, cluster))
+    db.transaction('write', () => {
+      insert.run(runId, topic, Date.now(), partitions, cluster)
+      if (seals !== undefined) createSealTables(db, seals)
+    })
     if (known === undefined) takeReserve(db.file)
+    if (seals !== undefined) keepReserve(db.file)
     return new SpoolTable(db, runId, maxBytes, { unbound: true, fsync })
   } catch (error) {
     removeSpool(db.file)

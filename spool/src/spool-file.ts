@@ -9,7 +9,7 @@ import type { Database, StoreKind } from './database.ts'
 export const SPOOL: StoreKind = {
   noun: 'spool',
   applicationId: 0x61_61_73_70,
-  schemaVersion: 4,
+  schemaVersion: 5,
   unavailable: 'SPOOL_UNAVAILABLE',
   corrupt: 'SPOOL_CORRUPT',
   stepwiseShrink: false,
@@ -67,17 +67,20 @@ function timeInName(): string {
   return new Date().toISOString().replaceAll(/[-:]/g, '')
 }
 
-/** Beside a spool whose records have no partitions and no cluster yet. */
+/** Beside a spool whose records have no partitions and no cluster yet, and beside that of a run that is sealed. */
 const RESERVE = '-reserve'
 const RESERVE_BYTES = 64 * 1024
+/** A seal writes some ten pages of 8 KiB: its own, and those of the leaves that it covers. */
+export const SEAL_RESERVE_BYTES: number = 128 * 1024
 
 /**
  * Reserves disk space for the commit of the cluster and the number of partitions. On a full disk that commit would fail otherwise: no record
  * could be sent, so no space would ever be freed.
  */
-export function takeReserve(file: string): void {
+export function takeReserve(file: string, bytes: number = RESERVE_BYTES): void {
   try {
-    writeFileSync(file + RESERVE, new Uint8Array(RESERVE_BYTES), { mode: 0o600 })
+    if (statSync(file + RESERVE, { throwIfNoEntry: false })?.size === bytes) return
+    writeFileSync(file + RESERVE, new Uint8Array(bytes), { mode: 0o600 })
   } catch (error) {
     throw unavailable(SPOOL, `write ${file}${RESERVE}`, error)
   }

@@ -2,6 +2,7 @@
 import type { StatementSync } from 'node:sqlite'
 import { IntegrityError } from '@agent-audit/schemas'
 import type { Database } from './database.ts'
+import { findSeals } from './seal-table.ts'
 
 export interface ChunkRow {
   id: number
@@ -101,4 +102,15 @@ export class SpoolRows {
     const rows = this.#db.use('read', () => statement.all() as unknown as { first_seq: number }[])
     return rows.map(({ first_seq }) => first_seq)
   }
+}
+
+/**
+ * Whether a locked file has no chunks, and no seals that are to be made or sent. Such a file may lack even the row of its run:
+ * its owner died before it wrote one.
+ * @throws IntegrityError `SPOOL_CORRUPT` when the file is no spool.
+ */
+export function isEmptySpool(db: Database): boolean {
+  if (db.fileBytes() === 0) return true
+  const statement = db.prepare('SELECT id FROM chunk LIMIT 1')
+  return db.use('read', () => statement.get()) === undefined && findSeals(db)?.finished !== false
 }

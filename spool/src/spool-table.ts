@@ -7,8 +7,10 @@ import type { Database } from './database.ts'
 import { checkPartitions, type KnownTopic } from './known-topics.ts'
 import { copyToNewFile } from './new-file.ts'
 import { FilePlace, freeReserve, removeSpool, setAside } from './spool-file.ts'
-import type { RunSpool, SpoolStats, StoredChunk } from './spool.ts'
-import { SpoolRows } from './spool-rows.ts'
+import type { AppendOptions, RunSpool, SpoolStats, StoredChunk } from './spool.ts'
+import { findSeals, keepReserve, type SealTable } from './seal-table.ts'
+import type { ChunkLeaves } from './seals.ts'
+import { type ChunkRow, SpoolRows } from './spool-rows.ts'
 
 /** An emptied file larger than this gives its space back. */
 const SHRINK_ABOVE_BYTES = 64 * 1024 * 1024
@@ -28,6 +30,7 @@ export class SpoolTable implements RunSpool {
   readonly createdMs: number
   readonly #maxBytes: number
   readonly #fsync: boolean
+  readonly seals: SealTable | undefined
   #db: Database
   #rows: SpoolRows
   #place: FilePlace
@@ -64,6 +67,7 @@ export class SpoolTable implements RunSpool {
     this.#place = new FilePlace(db.file)
     this.#maxBytes = maxBytes
     this.#fsync = options.fsync ?? false
+    this.seals = findSeals(db)
     this.#partitions = run.partitions ?? undefined
     this.cluster = run.cluster ?? undefined
     this.#unbound = options.unbound ?? run.cluster === null
@@ -97,6 +101,7 @@ export class SpoolTable implements RunSpool {
     const { runId } = this
     this.#db = copyToNewFile(old, { directory: dirname(old.file), runId, fsync: this.#fsync })
     this.#rows = new SpoolRows(this.#db)
+    this.seals?.moved(this.#db)
     this.#place = new FilePlace(this.#db.file)
     this.#displaced = false
     // Without its log it would be adopted as a spool that lacks the newest chunks.
@@ -117,6 +122,7 @@ export class SpoolTable implements RunSpool {
       // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
       // sent before would go to other partitions, whose duplicate filters do not know them.
       this.#db.durably('write', () => update.run(cluster, partitions))
+      if (this.seals !== undefined) keepReserve(this.file)
     }
     this.cluster = cluster
     this.#partitions ??= partitions
@@ -124,14 +130,14 @@ export class SpoolTable implements RunSpool {
   }
 
   get bytes(): number {
-    return this.#bytes
+    return this.#bytes + (this.seals?.bytes ?? 0)
   }
 
   get runSeqs(): { first: number; last: number } {
     return { first: this.#firstSeq, last: this.#lastSeq }
   }
 
-  append(chunk: Chunk, { keepFreeBytes = 0 }: { readonly keepFreeBytes?: number } = {}): number {
+  append(chunk: Chunk, { keepFreeBytes = 0, leaves }: AppendOptions = {}): number {
     checkChunk(chunk)
     if (this.#displaced) this.move()
     const layout = packLayout(chunk)
@@ -139,16 +145,15 @@ export class SpoolTable implements RunSpool {
     const checksum = this.#checksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
     const size = layout.length + chunk.bytes.length
-    if (this.#bytes + size + keepFreeBytes > this.#maxBytes) {
+    if (this.bytes + size + (leaves?.leaves.length ?? 0) + keepFreeBytes > this.#maxBytes) {
       const limit = `${this.#maxBytes}, of which ${keepFreeBytes} are kept free`
-      const message = `${this.file} holds ${this.#bytes} bytes; ${size} more would pass its limit of ${limit}`
+      const message = `${this.file} holds ${this.bytes} bytes; ${size} more would pass its limit of ${limit}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
     }
     const { firstSeq: first_seq, bytes } = chunk
     const records = chunk.ends.length
     try {
-      this.#rows.insert({ id, first_seq, records, checksum, layout, bytes })
-      this.#checkPlace(id)
+      this.#insert({ id, first_seq, records, checksum, layout, bytes }, leaves)
       this.#unclear = undefined
     } catch (error) {
       this.#unclear = { firstSeq: chunk.firstSeq, checksum }
@@ -165,10 +170,26 @@ export class SpoolTable implements RunSpool {
   }
 
   /** A chunk does not count as stored in a file without a name: it is taken out again, and the next append moves the file. */
-  #checkPlace(id: number): void {
+  #insert(row: ChunkRow, leaves: ChunkLeaves | undefined): void {
+    if (leaves === undefined) {
+      this.#rows.insert(row)
+      return this.#checkPlace(() => this.#rows.deleteLast(row.id))
+    }
+    const { seals } = this
+    if (seals === undefined)
+      throw new InvalidInputError('OPTIONS_INVALID', `leaves: the run of ${this.file} has no seals`)
+    this.#db.transaction('append to', () => {
+      this.#rows.insert(row)
+      seals.insert(leaves)
+      this.#checkPlace(() => {})
+    })
+    seals.counted(leaves)
+  }
+
+  #checkPlace(takeOut: () => void): void {
     if (this.inPlace) return
     this.#displaced = true
-    this.#rows.deleteLast(id)
+    takeOut()
     throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${this.file} was removed, renamed or replaced`)
   }
 
@@ -244,7 +265,7 @@ export class SpoolTable implements RunSpool {
 
   stats(): SpoolStats {
     return {
-      bytes: this.#bytes,
+      bytes: this.bytes,
       chunks: this.#chunks,
       records: this.#records,
       oldestMs: this.#rows.oldestMs(),
@@ -265,21 +286,12 @@ export class SpoolTable implements RunSpool {
     this.#closed = true
     try {
       // On a full disk even deleting rows fails, because the write-ahead log needs space. Removing the file frees space.
-      if (this.#acknowledged < this.#nextId - 1 && this.#chunks > 0) {
+      const acknowledged = this.#acknowledged >= this.#nextId - 1 || this.#chunks === 0
+      if (!acknowledged || this.seals?.finished === false) {
         if (!this.inPlace) this.move()
       } else if (this.#place.hasName) removeSpool(this.file)
     } finally {
       this.#db.close()
     }
   }
-}
-
-/**
- * Whether a locked file has no chunks. Such a file may lack even the row of its run: its owner died before it wrote one.
- * @throws IntegrityError `SPOOL_CORRUPT` when the file is no spool.
- */
-export function isEmptySpool(db: Database): boolean {
-  if (db.fileBytes() === 0) return true
-  const statement = db.prepare('SELECT id FROM chunk LIMIT 1')
-  return db.use('read', () => statement.get()) === undefined
 }

@@ -5,6 +5,7 @@
  */
 import type { Chunk } from './chunk.ts'
 import type { KnownTopic } from './known-topics.ts'
+import type { ChunkLeaves, SpoolSeals } from './seals.ts'
 
 export interface StoredChunk {
   readonly id: number
@@ -12,7 +13,7 @@ export interface StoredChunk {
 }
 
 export interface SpoolStats {
-  /** Bytes of the records not trimmed yet and of their layout; the file itself can be larger. */
+  /** Bytes of the records not trimmed yet and of their layout, and of leaves and seals; the file itself can be larger. */
   readonly bytes: number
   readonly chunks: number
   readonly records: number
@@ -39,6 +40,8 @@ export interface AdoptedSpool {
    * has not called {@link bind} yet: the one that was last seen in the directory.
    */
   readonly cluster: string | undefined
+  /** The seals of the run; undefined when it makes none. */
+  readonly seals: SpoolSeals | undefined
   /** Whether {@link bind} must be called before anything is read and sent. */
   readonly unbound: boolean
   /**
@@ -70,8 +73,14 @@ export interface AdoptedSpool {
   firstSeqs(): number[]
   /** Closes a damaged file: renamed to `<file>.damaged-<time>`, never deleted. Returns the new path if there was a file. */
   setAside(): string | undefined
-  /** Closes the file, and removes it when it is empty. Calling it again does nothing. */
+  /** Closes the file, and removes it when it is empty and its seals are finished. Calling it again does nothing. */
   close(): void
+}
+
+export interface AppendOptions {
+  readonly keepFreeBytes?: number | undefined
+  /** Only for the spool of a run that makes seals. */
+  readonly leaves?: ChunkLeaves | undefined
 }
 
 export interface RunSpool extends AdoptedSpool {
@@ -85,8 +94,9 @@ export interface RunSpool extends AdoptedSpool {
    * caller MUST either append the very same chunk again, or never use its run_seqs for other records.
    * @throws AuditUnavailableError `SPOOL_FULL` when the chunk would pass `maxBytes` (nothing was tried), or
    * `SPOOL_UNAVAILABLE` when the disk refuses.
-   * @param options - `keepFreeBytes`: how many bytes must be left below the limit. @defaultValue 0
+   * @param options - `keepFreeBytes`: how many bytes must be left below the limit. @defaultValue 0; `leaves`: of the chunk, in
+   * the same commit.
    * @throws InvalidInputError `OPTIONS_INVALID` when the chunk contradicts itself or uses a run_seq again.
    */
-  append(chunk: Chunk, options?: { readonly keepFreeBytes?: number }): number
+  append(chunk: Chunk, options?: AppendOptions): number
 }

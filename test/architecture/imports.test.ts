@@ -13,6 +13,7 @@ const ARROWS: Record<Package, readonly string[]> = {
   producer: [
     '@agent-audit/kafka',
     '@agent-audit/schemas',
+    '@agent-audit/seals',
     '@agent-audit/spool',
     '@anthropic-ai/sdk',
     'canonicalize',

@@ -14,7 +14,7 @@ const SOURCES = [
   'producer/src/delivery/delivery.ts',
   'kafka/src/kafka-sender.ts',
   'kafka/src/patches/produce-writer.ts',
-  'producer/src/delivery/embedded-sender.ts',
+  'producer/src/delivery/senders.ts',
   'producer/src/delivery/agent-audit-delivery.ts',
 ]
 

@@ -44,6 +44,12 @@ export interface AuditTrailOptions {
   sasl?: KafkaSasl | undefined
   /** 'broker' and 'memory' open no spool. The embedded log cannot give 'broker': `OPTIONS_INVALID`. @defaultValue 'disk' */
   durability?: Durability | undefined
+  /**
+   * The Ed25519 private key that the trail seals its records with: PKCS8 PEM, as `agent-audit keys generate` writes it, in a file
+   * that only its owner can read, or as text. Its name is the producer's. A key that cannot be used is `OPTIONS_INVALID`.
+   * @defaultValue env AUDIT_SIGNING_KEY_FILE; with neither, the records are not sealed
+   */
+  signing?: { keyFile: string } | { key: string } | undefined
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */
   fsync?: boolean | undefined
   /**

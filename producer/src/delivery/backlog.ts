@@ -15,7 +15,8 @@ import type { OneCluster } from './one-cluster.ts'
 import type { Outbox } from './outbox.ts'
 import { type Loss, type SpoolGauges, toProblem } from './protocol.ts'
 import type { Reporter } from './reporter.ts'
-import { type SpoolEntry, SpoolFeed } from './spool-feed.ts'
+import type { Sealing } from './sealing/sealing.ts'
+import { gaugesOf, type SpoolEntry, SpoolFeed } from './spool-feed.ts'
 import { retryMs, SpoolSearch } from './spool-search.ts'
 import { watchSpools } from './spool-watch.ts'
 import type { Work } from './work.ts'
@@ -25,6 +26,7 @@ export interface BacklogOptions {
   /** Takes problems and losses. */
   readonly reporter: Reporter
   readonly oneCluster: OneCluster
+  readonly sealing: Sealing
   /** Called with the topic of each dead run's spool: {@link Backlog.connected} is called once it can be sent to. */
   readonly connect: (topic: string) => void
   /** Called when {@link Backlog.advance} has work. */
@@ -36,6 +38,7 @@ export class Backlog {
   readonly #outbox: Outbox
   readonly #reporter: Reporter
   readonly #oneCluster: OneCluster
+  readonly #sealing: Sealing
   readonly #connect: (topic: string) => void
   readonly #wake: () => void
   readonly #work: Work
@@ -54,10 +57,11 @@ export class Backlog {
   /** Whether there is something to trim or to read. */
   #due = false
 
-  constructor({ outbox, reporter, oneCluster, connect, wake, work }: BacklogOptions) {
+  constructor({ outbox, reporter, oneCluster, sealing, connect, wake, work }: BacklogOptions) {
     this.#outbox = outbox
     this.#reporter = reporter
     this.#oneCluster = oneCluster
+    this.#sealing = sealing
     this.#connect = connect
     this.#wake = wake
     this.#work = work
@@ -70,8 +74,9 @@ export class Backlog {
   adopt(directory: string, resumed: string | undefined): void {
     const found = (spool: AdoptedSpool): void => {
       this.#dead.push(new SpoolFeed(spool, true))
+      this.#sealing.adopt(spool)
       this.#connect(spool.topic)
-      this.#request()
+      this.request()
     }
     const lost = (loss: Loss): void => this.#reportLoss(loss)
     const open = (): AdoptedSpool[] => this.#feeds.map(({ spool }) => spool)
@@ -100,7 +105,7 @@ export class Backlog {
   /** A topic can be sent to. */
   connected(topic: string, known: KnownTopic): void {
     this.#known.set(topic, known)
-    this.#request()
+    this.request()
   }
 
   /**
@@ -112,7 +117,7 @@ export class Backlog {
     if (own === undefined || !own.isNext(id) || this.#mustWait(own) || this.#roomFor(own) <= 0) return false
     if (own.spool.unbound || isUnassigned(chunk)) {
       // The count may have arrived since the chunk was made: without this request nothing would read the chunk.
-      if (this.#known.has(own.spool.topic)) this.#request()
+      if (this.#known.has(own.spool.topic)) this.request()
       return false
     }
     own.pass(id, chunk)
@@ -124,7 +129,7 @@ export class Backlog {
   acknowledge({ feed, id }: SpoolEntry, bytes: number): void {
     feed.acknowledge(id)
     if (feed.adopted) this.#deadBytes -= bytes
-    this.#request()
+    this.request()
   }
 
   /** The feeds whose spools are not empty yet. */
@@ -133,7 +138,8 @@ export class Backlog {
     return [...this.#draining, ...this.#dead, ...own]
   }
 
-  #request(): void {
+  /** There may be something to trim, to read or to close. */
+  request(): void {
     this.#due = true
     this.#wake()
   }
@@ -148,11 +154,13 @@ export class Backlog {
     if (!this.#due) return false
     this.#due = false
     // The files stay, and another process can adopt them while this run lives.
-    for (const feed of this.#oneCluster.others(this.#dead)) this.#guard(feed, () => this.#finish(feed))
+    for (const feed of this.#oneCluster.others(this.#dead)) this.#guard(feed, () => this.#leave(feed))
     for (const feed of this.#draining) this.#guard(feed, () => this.#finish(feed))
     for (const feed of this.#dead) if (this.#canSend(feed)) this.#guard(feed, () => this.#sendFrom(feed))
     const own = this.#own?.feed
     if (own !== undefined && !this.#paused.has(own)) this.#guard(own, () => this.#sendFrom(own))
+    // Spools may have been bound to their cluster now.
+    this.#sealing.sender.wake()
     return true
   }
 
@@ -206,7 +214,7 @@ export class Backlog {
     } catch (error) {
       if (error instanceof IntegrityError) throw error
       this.#problem(error)
-      if (feed !== this.#own?.feed || !feed.idle || feed.unread.first !== null) return
+      if (feed !== this.#own?.feed || !feed.idle || feed.unread.first !== null || !this.#sealing.leaveFile()) return
       this.#drop(feed)
       feed.close()
     }
@@ -218,10 +226,15 @@ export class Backlog {
     if (feed === this.#own?.feed) this.#own = undefined
   }
 
-  /** Closes a dead run's spool, which removes its file, once all of it is acknowledged. */
+  /** Closes a dead run's spool, which removes its file, once all of it is acknowledged, its last seal too. */
   #finish(feed: SpoolFeed): void {
+    if (!feed.idle || this.#sealing.finish(feed.spool)) this.#leave(feed)
+  }
+
+  #leave(feed: SpoolFeed): void {
     if (!feed.idle) return this.#trim(feed)
     this.#drop(feed)
+    this.#sealing.left(feed.spool.seals)
     feed.close()
   }
 
@@ -239,7 +252,7 @@ export class Backlog {
     this.#paused.add(feed)
     const resume = (): void => {
       this.#paused.delete(feed)
-      this.#request()
+      this.request()
     }
     this.#work.later(resume, retryMs(feed.adopted ? feed.failures++ : 0))
   }
@@ -247,17 +260,9 @@ export class Backlog {
   /** Nothing more is read from a damaged spool; chunks that were read before are still sent. */
   #giveUp(feed: SpoolFeed, reason: string): void {
     this.#drop(feed)
-    const file = this.#setAside(feed.spool)
-    this.#reportLoss({ runId: feed.spool.runId, ...feed.unread, file, code: 'SPOOL_CORRUPT', reason })
-  }
-
-  #setAside(spool: AdoptedSpool): string {
-    try {
-      return spool.setAside() ?? spool.file
-    } catch (error) {
-      this.#problem(error)
-      return spool.file
-    }
+    const loss = { runId: feed.spool.runId, ...feed.unread, code: 'SPOOL_CORRUPT', reason } as const
+    this.#sealing.rescue(feed.spool, { ...loss, file: null })
+    this.#reportLoss({ ...loss, file: feed.giveUp((error) => this.#problem(error)) })
   }
 
   #reportLoss(loss: Loss): void {
@@ -272,14 +277,7 @@ export class Backlog {
 
   /** What is on disk and not trimmed, over all spools. */
   gauges(): SpoolGauges {
-    let [spoolBytes, spoolEvents] = [0, 0]
-    let spoolOldestMs: number | null = null
-    for (const { bytes, records, oldestMs } of this.#feeds.map((feed) => feed.stats())) {
-      spoolBytes += bytes
-      spoolEvents += records
-      if (oldestMs !== null) spoolOldestMs = Math.min(spoolOldestMs ?? oldestMs, oldestMs)
-    }
-    return { spoolBytes, spoolEvents, spoolOldestMs }
+    return gaugesOf(this.#feeds)
   }
 
   /** Trims and closes all spools; the next owner adopts those that are not empty. */

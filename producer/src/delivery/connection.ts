@@ -16,12 +16,12 @@ const LACK_POLL_MS = 1000
 
 export interface ConnectionOptions {
   /** Makes a client that is not connected yet. */
-  readonly create: () => Sender
+  readonly create: (topic: string) => Sender
   readonly oneCluster: OneCluster
   /** A client is connected to the topic. */
   readonly onConnected: (topic: string, known: KnownTopic) => void
   /** A client failed, and another one will be tried. */
-  readonly onFailure: (error: unknown) => void
+  readonly onFailure: (error: unknown, topic: string) => void
   /** Takes an error that no retry is for. */
   readonly fail: (error: unknown) => void
 }
@@ -64,7 +64,7 @@ export class Connection {
   async #dial(): Promise<Sender> {
     for (let failures = 0; ; failures++) {
       this.#closing.signal.throwIfAborted()
-      const sender = this.#options.create()
+      const sender = this.#options.create(this.#topic)
       let known: KnownTopic
       try {
         known = await this.#connect(sender)
@@ -72,7 +72,7 @@ export class Connection {
       } catch (error) {
         await sender.close()
         this.#closing.signal.throwIfAborted()
-        this.#options.onFailure(error)
+        this.#options.onFailure(error, this.#topic)
         await this.pause(failures)
         continue
       }
@@ -110,7 +110,7 @@ export class Connection {
 
   /** Asks for the number of partitions with a client of its own, which interrupts no send. Undefined without an answer. */
   async #look(): Promise<KnownTopic | undefined> {
-    const sender = this.#options.create()
+    const sender = this.#options.create(this.#topic)
     try {
       const known = await this.#connect(sender)
       if (!this.closed) this.#saw(known)
@@ -142,7 +142,7 @@ export class Connection {
     this.#sender = undefined
     this.#connected = false
     void sender.close()
-    if (error !== undefined) this.#options.onFailure(error)
+    if (error !== undefined) this.#options.onFailure(error, this.#topic)
   }
 
   /** Waits before a retry. @throws AbortError when the connection is closed meanwhile. */

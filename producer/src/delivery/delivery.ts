@@ -9,11 +9,9 @@
  * A chunk is stored as soon as it arrives. The rest happens in turns: the outbox only lists acknowledged chunks, and a turn
  * reports them, trims the spools and reads on. Every piece of work runs in `Work`, which meets unexpected errors.
  */
-import type { Sender } from '@agent-audit/kafka'
-import { createKafkaSender } from '@agent-audit/kafka/sender'
+import { SEALS_SUFFIX } from '@agent-audit/schemas'
 import { lastKnownTopic, openRunSpool, rememberTopic } from '@agent-audit/spool'
 import type { Chunk, KnownTopic } from '@agent-audit/spool'
-import { createEmbeddedSender } from './embedded-sender.ts'
 import { Backlog } from './backlog.ts'
 import { backoffMs, Connections } from './connection.ts'
 import { OneCluster } from './one-cluster.ts'
@@ -22,7 +20,10 @@ import type { LoadedChunk } from './partition-queue.ts'
 import { assignPartitions } from './partitioner.ts'
 import type { EncodedChunk, Gauges, Report, ThreadSettings, ToDelivery } from './protocol.ts'
 import { NO_GAUGES, toProblem } from './protocol.ts'
-import { lossesOf, Reporter } from './reporter.ts'
+import { RejectedRecords } from './rejected-records.ts'
+import { Reporter } from './reporter.ts'
+import { Sealing } from './sealing/sealing.ts'
+import { createSender } from './senders.ts'
 import { Work } from './work.ts'
 
 /** Bytes of stored chunks kept in memory for sending. Chunks beyond that wait on disk. */
@@ -44,7 +45,9 @@ export class Delivery {
   readonly #reporter: Reporter
   readonly #connections: Connections
   readonly #outbox: Outbox
+  readonly #sealing: Sealing
   readonly #backlog: Backlog
+  readonly #rejected: RejectedRecords
   /** Chunks not stored yet, in order; the first may have its partitions already. */
   readonly #waiting: EncodedChunk[] = []
   #first: Chunk | undefined
@@ -54,32 +57,38 @@ export class Delivery {
   #failures = 0
   #retry: NodeJS.Timeout | undefined
   #adopted = 0
-  /** Chunks with rejected records that the disk has not let be set aside. */
-  #unkept: LoadedChunk[] = []
   #turnAhead = false
   #closed = false
 
   constructor(settings: ThreadSettings, options: DeliveryOptions) {
     this.#settings = settings
-    const work = new Work(options.fail)
-    this.#work = work
-    const { post } = options
+    const work = (this.#work = new Work(options.fail))
     const { fail } = work
     const wake = (): void => this.#wake()
-    this.#reporter = new Reporter({ post, gauges: () => this.#gauges(), settled: settings.settled, wake })
+    this.#reporter = new Reporter({ post: options.post, gauges: () => this.#gauges(), settled: settings.settled, wake })
     const problem = (error: Error): void => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE'))
     const oneCluster = new OneCluster(settings, problem)
     this.#connections = new Connections({
       oneCluster,
-      create: () => createSender(settings),
+      create: (topic) => createSender(settings, topic),
       onConnected: (topic, known) => work.run(() => this.#onConnected(topic, known)),
-      onFailure: (error) => this.#reporter.problem(toProblem(error, 'BROKER_UNAVAILABLE')),
+      onFailure: (error, topic) => this.#onDisconnected(error, topic),
       fail,
     })
     // Without a spool the recorder's own limit bounds the memory.
     const windowBytes = settings.durability === 'disk' ? WINDOW_BYTES : Number.MAX_SAFE_INTEGER
     this.#outbox = new Outbox({ connections: this.#connections, windowBytes, wake, fail })
+    this.#sealing = new Sealing({
+      settings,
+      connections: this.#connections,
+      work,
+      wake: () => this.#backlog.request(),
+      onChain: (chain) => this.#reporter.chain(chain),
+      onProblem: (error) => this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE')),
+    })
+    this.#rejected = new RejectedRecords({ settings, reporter: this.#reporter, sealing: this.#sealing })
     this.#backlog = new Backlog({
+      sealing: this.#sealing,
       outbox: this.#outbox,
       reporter: this.#reporter,
       oneCluster,
@@ -97,14 +106,17 @@ export class Delivery {
         this.#known = lastKnownTopic(spoolDir, topic)
         this.#backlog.adopt(spoolDir, restarted ? runId : undefined)
         this.#openSpool()
-      } else if (restarted) this.#reporter.resumed([])
+      } else {
+        if (restarted) this.#reporter.resumed([])
+        this.#sealing.useMemory()
+      }
       this.#connections.of(topic)
     })
   }
 
   handle(message: ToDelivery): void {
     this.#work.run(() => {
-      if (message.type === 'close') return void this.#close().catch(this.#work.fail)
+      if (message.type === 'close') return void this.#close(message.nextSeq).catch(this.#work.fail)
       this.#waiting.push(message.chunk)
       this.#admit()
     })
@@ -128,7 +140,8 @@ export class Delivery {
 
   /** Reports the facts since the last turn, then trims the spools, reads on, and stores the chunks that had no room. */
   #turn(): void {
-    for (const loaded of [...this.#unkept.splice(0), ...this.#outbox.takeAcknowledged()]) this.#onAcknowledged(loaded)
+    for (const loaded of [...this.#rejected.takeUnkept(), ...this.#outbox.takeAcknowledged()])
+      this.#onAcknowledged(loaded)
     // First: receipts do not wait for the disk. And only what is reported may be trimmed: what the next delivery does not find
     // in the spools of one that has failed, and no report has acknowledged, counts as lost.
     this.#reporter.post()
@@ -148,28 +161,10 @@ export class Delivery {
     if (!sendRejected) this.#free(chunk)
   }
 
-  /**
-   * Keeps the rejected records of a chunk in a file, where there is a spool, and reports them. Only then the spool forgets the
-   * chunk.
-   * @returns false when the disk refuses: a later turn tries again.
-   */
   #setAside(loaded: LoadedChunk): boolean {
-    const { chunk, stored, rejected } = loaded
-    const runId = stored?.feed.spool.runId ?? this.#settings.runId
-    try {
-      const file =
-        stored?.feed.setAside(
-          chunk,
-          rejected.map(({ index }) => index),
-        ) ?? null
-      for (const loss of lossesOf({ runId, file, firstSeq: chunk.firstSeq, rejected })) this.#reporter.undelivered(loss)
-      return true
-    } catch (error) {
-      this.#reporter.problem(toProblem(error, 'SPOOL_UNAVAILABLE'))
-      this.#unkept.push(loaded)
-      this.#work.later(() => this.#wake(), KEEP_RETRY_MS)
-      return false
-    }
+    if (this.#rejected.keep(loaded)) return true
+    this.#work.later(() => this.#wake(), KEEP_RETRY_MS)
+    return false
   }
 
   /** Gives a chunk's memory back to the agent's thread. No code of this thread may read it from here on. */
@@ -179,6 +174,7 @@ export class Delivery {
 
   #onConnected(connected: string, known: KnownTopic): void {
     const { durability, spoolDir, topic } = this.#settings
+    this.#sealing.sender.connected(connected)
     this.#backlog.connected(connected, known)
     if (connected !== topic) return
     const { cluster, partitions } = this.#known ?? {}
@@ -192,10 +188,18 @@ export class Delivery {
     this.#known = known
   }
 
+  #onDisconnected(error: unknown, topic: string): void {
+    const said = topic.endsWith(SEALS_SUFFIX) ? this.#sealing.sender.failed(topic, error) : error
+    if (said !== undefined) this.#reporter.problem(toProblem(said, 'BROKER_UNAVAILABLE'))
+  }
+
   #openSpool(): void {
     const { spoolDir: directory, runId, topic, spoolMaxBytes: maxBytes, fsync, restarted: again } = this.#settings
     try {
-      this.#backlog.use(openRunSpool({ directory, runId, topic, maxBytes, fsync, known: this.#known, again }))
+      const seals = this.#sealing.start()
+      const spool = openRunSpool({ directory, runId, topic, maxBytes, fsync, known: this.#known, again, seals })
+      this.#backlog.use(spool)
+      this.#sealing.use(spool)
     } catch (error) {
       this.#waitForDisk(error)
     }
@@ -217,7 +221,9 @@ export class Delivery {
 
   /** @returns false when the chunk has to wait. */
   #accept(chunk: Chunk, { fromTrail }: EncodedChunk): boolean {
+    const leaves = this.#sealing.leavesOf(chunk)
     if (this.#settings.durability !== 'disk') {
+      this.#sealing.added(leaves)
       this.#outbox.add(chunk, this.#settings.topic)
       return true
     }
@@ -225,11 +231,13 @@ export class Delivery {
     if (spool === undefined) return false
     let id: number
     try {
-      id = spool.append(chunk, { keepFreeBytes: this.#backlog.olderBytes + (fromTrail ? 0 : RESERVE_BYTES) })
+      const keepFreeBytes = this.#backlog.olderBytes + (fromTrail ? 0 : RESERVE_BYTES)
+      id = spool.append(chunk, { keepFreeBytes, leaves })
     } catch (error) {
       return this.#onRefusedAppend(chunk, error)
     }
     this.#failures = 0
+    this.#sealing.added(leaves)
     this.#reporter.stored(chunk.firstSeq)
     this.#reporter.settle()
     if (!this.#backlog.appended(chunk, id)) this.#free(chunk)
@@ -260,7 +268,9 @@ export class Delivery {
     this.#retry = this.#work.later(retry, backoffMs(this.#failures++))
   }
 
-  async #close(): Promise<void> {
+  async #close(nextSeq: number): Promise<void> {
+    // The records that wait here are lost, or were stored by a commit that seemed to fail: the next owner sees which.
+    await this.#sealing.close(this.#waiting.length === 0 ? nextSeq : undefined)
     this.#closed = true
     this.#work.close()
     await this.#connections.close()
@@ -287,12 +297,4 @@ export class Delivery {
     if (share < 1 / 2) this.#full = false
     return this.#full
   }
-}
-
-/** Makes a client that is not connected yet. */
-function createSender(settings: ThreadSettings): Sender {
-  const { destination } = settings
-  if (destination.kind === 'kafka') return createKafkaSender(settings, destination)
-  if (destination.kind === 'embedded') return createEmbeddedSender(settings, destination)
-  throw new Error('a trail in memory has no sender')
 }

@@ -4,7 +4,7 @@
  */
 import { startThread } from './delivery-thread.ts'
 import type { DeliveryThread } from './delivery-thread.ts'
-import type { DeliverySettings, Report, ToDelivery } from './protocol.ts'
+import type { DeliverySettings, Report, ThreadSettings, ToDelivery } from './protocol.ts'
 
 export interface DeliveryHooks {
   onReport(report: Report): void
@@ -48,6 +48,8 @@ class RestartingDelivery implements DeliveryPort {
   /** When delivery was started again, milliseconds of the process. */
   #restarts: number[] = []
   #restart: NodeJS.Timeout | undefined
+  /** Where the chain of seals stood at the last report. */
+  #chain: ThreadSettings['chain'] = null
   #alive = false
   #closing = false
 
@@ -58,9 +60,12 @@ class RestartingDelivery implements DeliveryPort {
   }
 
   #start(restarted: boolean): void {
-    const onReport = (report: Report): void => this.#hooks.onReport(report)
+    const onReport = (report: Report): void => {
+      this.#chain = report.chain ?? this.#chain
+      this.#hooks.onReport(report)
+    }
     const thread = startThread(
-      { ...this.#settings, restarted },
+      { ...this.#settings, restarted, chain: this.#chain },
       { onReport, onFailed: (error) => this.#onFailed(error) },
     )
     this.#thread = thread

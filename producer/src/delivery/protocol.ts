@@ -1,7 +1,9 @@
 /** The messages between the agent's thread and the delivery thread. Structured-cloneable; chunks are transferred. */
 import { AuditUnavailableError, IntegrityError, InvalidInputError, TrailError } from '@agent-audit/schemas'
 import type { ErrorCode, RegistryConnection } from '@agent-audit/schemas'
+import type { SealChain } from '@agent-audit/spool'
 import type { Destination } from '../options/destination.ts'
+import type { Signing } from '../options/signing.ts'
 import type { Durability } from '../api/trail-options.ts'
 
 /** Encoded records that the recorder hands over, identified by the run_seq of the first. They have no partitions yet. */
@@ -28,21 +30,26 @@ export interface DeliverySettings {
   /** Whether events may go to another cluster than the one they were recorded for. */
   readonly toAnyCluster: boolean
   readonly onFull: 'wait' | 'refuse'
+  readonly producerId: string
+  /** Undefined: the run makes no seals. */
+  readonly signing: Signing | undefined
   /** 32 hex digits. */
   readonly runId: string
 }
 
 export function settingsOf(options: Omit<DeliverySettings, 'runId'>, runId: string): DeliverySettings {
   const { topic, destination, schemaRegistry, durability, fsync, spoolDir, onFull } = options
-  const { spoolMaxBytes, toAnyCluster } = options
+  const { spoolMaxBytes, toAnyCluster, producerId, signing } = options
   const spool = { spoolDir, spoolMaxBytes, toAnyCluster }
-  return { runId, topic, destination, schemaRegistry, durability, fsync, ...spool, onFull }
+  return { runId, topic, destination, schemaRegistry, durability, fsync, ...spool, onFull, producerId, signing }
 }
 
 /** What one run of delivery is started with. */
 export interface ThreadSettings extends DeliverySettings {
   /** Whether delivery of this run has failed before: there may be spools of it, whose chunks it takes over. */
   readonly restarted: boolean
+  /** Where the chain of the run's seals stood last, as {@link Report.chain}; null: no record of it was sealed or to be sealed. */
+  readonly chain: SealChain | null
   /**
    * One number, in shared memory: the chunks settled so far, stored with the trail's durability or refused. For an agent's
    * thread that cannot wait for a message.
@@ -50,7 +57,9 @@ export interface ThreadSettings extends DeliverySettings {
   readonly settled: Int32Array
 }
 
-export type ToDelivery = { readonly type: 'chunk'; readonly chunk: EncodedChunk } | { readonly type: 'close' }
+export type ToDelivery =
+  | { readonly type: 'chunk'; readonly chunk: EncodedChunk }
+  | { readonly type: 'close'; readonly nextSeq: number }
 
 /** Records of one partition, in order, whose offsets have no gap. */
 export interface OffsetRange {
@@ -153,6 +162,8 @@ export interface Report {
    * first record. Of the chunks posted to an earlier delivery of the run no others are left. Null in all other reports.
    */
   readonly resumed: readonly number[] | null
+  /** Where the chain of the run's seals stands, if that has changed. */
+  readonly chain: SealChain | null
   readonly gauges: Gauges
   /** Memory of chunks that the delivery thread no longer reads, to be used again; transferred. */
   readonly freed: ArrayBuffer[]

@@ -1,4 +1,5 @@
 /** Collects the facts of delivery until its next turn reports them to the agent's thread. */
+import type { SealChain } from '@agent-audit/spool'
 import type { ChunkAck, ChunkRefusal, Gauges, Loss, Problem, RecordRejection, Report } from './protocol.ts'
 
 export interface ReporterOptions {
@@ -19,6 +20,7 @@ export class Reporter {
   #problems: Problem[] = []
   #freed: ArrayBuffer[] = []
   #resumed: readonly number[] | null = null
+  #chain: SealChain | null = null
   #pending = false
 
   constructor(options: ReporterOptions) {
@@ -54,6 +56,12 @@ export class Reporter {
   /** See {@link Report.resumed}. */
   resumed(firstSeqs: readonly number[]): void {
     this.#resumed = firstSeqs
+    this.changed()
+  }
+
+  /** The chain of the run's seals has moved. */
+  chain(chain: SealChain): void {
+    this.#chain = chain
     this.changed()
   }
 
@@ -93,6 +101,7 @@ export class Reporter {
       lost: this.#lost,
       problems: this.#problems,
       resumed: this.#resumed,
+      chain: this.#chain,
       gauges: this.#options.gauges(),
       freed: this.#freed,
       closed,
@@ -103,6 +112,7 @@ export class Reporter {
     this.#problems = []
     this.#freed = []
     this.#resumed = null
+    this.#chain = null
     this.#options.post(report)
   }
 }

@@ -2,6 +2,7 @@
 import { IntegrityError } from '@agent-audit/schemas'
 import { keepUndelivered } from '@agent-audit/spool'
 import type { AdoptedSpool, Chunk, StoredChunk } from '@agent-audit/spool'
+import type { SpoolGauges } from './protocol.ts'
 
 /** One chunk of a spool. */
 export interface SpoolEntry {
@@ -99,6 +100,16 @@ export class SpoolFeed {
     }
   }
 
+  /** Sets the damaged file aside. @returns its path now. */
+  giveUp(onProblem: (error: unknown) => void): string {
+    try {
+      return this.spool.setAside() ?? this.spool.file
+    } catch (error) {
+      onProblem(error)
+      return this.spool.file
+    }
+  }
+
   /** Closes the spool, whose file is removed if all its chunks are acknowledged: on a full disk a trim alone fails. */
   close(): void {
     try {
@@ -108,4 +119,16 @@ export class SpoolFeed {
     }
     this.spool.close()
   }
+}
+
+/** What is on disk and not trimmed, over all of these spools. */
+export function gaugesOf(feeds: readonly SpoolFeed[]): SpoolGauges {
+  let [spoolBytes, spoolEvents] = [0, 0]
+  let spoolOldestMs: number | null = null
+  for (const { bytes, records, oldestMs } of feeds.map((feed) => feed.stats())) {
+    spoolBytes += bytes
+    spoolEvents += records
+    if (oldestMs !== null) spoolOldestMs = Math.min(spoolOldestMs ?? oldestMs, oldestMs)
+  }
+  return { spoolBytes, spoolEvents, spoolOldestMs }
 }

@@ -8,6 +8,7 @@ import {
   InvalidInputError,
   isBelowDefaultTopic,
   readRegistryAccess,
+  SEALS_SUFFIX,
   topicOfClass,
   urlFault,
 } from '@agent-audit/schemas'
@@ -17,6 +18,7 @@ import type { AuditTrailOptions, Durability, Redact } from '../api/trail-options
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
 import type { Destination } from './destination.ts'
 import { redactSchema } from '../redaction/rules.ts'
+import { readSigning, type Signing, signingSchema } from './signing.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -30,6 +32,8 @@ const DEFAULT_GUARD_TIMEOUT_MS = 10_000
 
 const name = z.string().min(1).max(200)
 const topicName = z.string().regex(/^(?!\.{1,2}$)[\w.-]{1,200}$/, 'expected 1 to 200 of a-z A-Z 0-9 . _ -')
+const OF_SEALS = `expected no name that ends in ${SEALS_SUFFIX}: those are topics of seals`
+const isOfSeals = (text: string): boolean => `.${text}`.endsWith(SEALS_SUFFIX)
 const NO_BASE = `expected no name below ${DEFAULT_TOPIC}, which are the topics of its classes: give retentionClass`
 const aFunction = <Type>(): z.ZodType<Type, Type> =>
   z.custom<Type>((value) => typeof value === 'function', 'expected a function')
@@ -38,12 +42,15 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   agentId: name,
   agentVersion: z.string().optional(),
   modelId: z.string().optional(),
-  retentionClass: topicName.optional(),
+  retentionClass: topicName.refine((text) => !isOfSeals(text), OF_SEALS).optional(),
   producerId: name.optional(),
   systemPrompt: z
     .union([z.string(), z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/i, 'expected 64 hex digits') })])
     .optional(),
-  topic: topicName.refine((topic) => !isBelowDefaultTopic(topic), NO_BASE).optional(),
+  topic: topicName
+    .refine((topic) => !isBelowDefaultTopic(topic), NO_BASE)
+    .refine((text) => !text.endsWith(SEALS_SUFFIX), OF_SEALS)
+    .optional(),
   schemaRegistryUrl: z
     .string()
     .refine((url) => urlFault(url) === undefined, { error: ({ input }) => urlFault(input as string) })
@@ -60,6 +67,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   ssl: sslSchema.optional(),
   sasl: saslSchema.optional(),
   durability: z.enum(['disk', 'broker', 'memory']).optional(),
+  signing: signingSchema.optional(),
   fsync: z.boolean().optional(),
   spoolDir: z.string().min(1).optional(),
   spoolMaxBytes: z
@@ -113,6 +121,8 @@ export interface ResolvedOptions {
   readonly schemaRegistry: RegistryConnection | undefined
   readonly destination: Destination
   readonly durability: Durability
+  /** Undefined: the trail makes no seals. */
+  readonly signing: Signing | undefined
   readonly fsync: boolean
   /** The topic's directory below the option `spoolDir`; absolute. */
   readonly spoolDir: string
@@ -149,6 +159,8 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     : describeIssues(result.error.issues, schema)
   const issues = [...inOptions, ...inEnvironment]
   const schemaRegistry = chooseRegistry(options, issues)
+  const producerId = options.producerId ?? options.agentId
+  const signing = result.success ? readSigning(options.signing, producerId, issues) : undefined
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
@@ -160,12 +172,13 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
     agentVersion: options.agentVersion ?? null,
     modelId: options.modelId ?? null,
     retentionClass,
-    producerId: options.producerId ?? options.agentId,
+    producerId,
     systemPrompt: options.systemPrompt,
     topic,
     schemaRegistry,
     destination,
     durability: options.durability ?? 'disk',
+    signing,
     fsync: options.fsync ?? false,
     spoolDir: resolve(options.spoolDir ?? defaultSpoolDir(destination), topic),
     spoolMaxBytes: options.spoolMaxBytes ?? DEFAULT_SPOOL_BYTES,

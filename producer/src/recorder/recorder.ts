@@ -264,7 +264,7 @@ export class Recorder {
   /** Closes delivery. No event may be appended afterwards. @returns false when delivery did not finish in time. */
   async close(timeoutMs: number): Promise<boolean> {
     clearTimeout(this.#linger)
-    if (this.#lostDelivery === undefined) this.#port.post({ type: 'close' })
+    if (this.#lostDelivery === undefined) this.#port.post({ type: 'close', nextSeq: this.identity.nextSeq })
     const done = await this.#waits.forClose(timeoutMs)
     this.#port.release()
     return done

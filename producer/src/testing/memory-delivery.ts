@@ -83,7 +83,16 @@ export class MemoryDelivery {
   #report(more: Partial<Report>): void {
     const connected = this.#failure !== 'broker'
     const gauges = { ...NO_GAUGES, connected }
-    const nothing = { refused: [], acked: [], lost: [], problems: [], resumed: null, freed: [], closed: false }
+    const nothing = {
+      refused: [],
+      acked: [],
+      lost: [],
+      problems: [],
+      resumed: null,
+      chain: null,
+      freed: [],
+      closed: false,
+    }
     this.#hooks?.onReport({ ...nothing, storedTo: this.#storedTo, gauges, ...more })
   }
 }

@@ -1,0 +1,50 @@
+/** The key that a trail seals its records with. */
+import { readFileSync } from 'node:fs'
+import { keyNameOf, openKeyFile, signerFromPem } from '@agent-audit/seals'
+import { InvalidInputError, type Issue } from '@agent-audit/schemas'
+import { z } from 'zod'
+
+/** A private key, as the file of `agent-audit keys generate` or its text. */
+export type SigningOption = { keyFile: string } | { key: string }
+
+/** The key as text: delivery opens it in its own thread, and again after a failure, when the file may be gone. */
+export interface Signing {
+  readonly pem: string
+  /** The producer_id, percent-encoded: the key of another producer is refused. */
+  readonly keyName: string
+}
+
+export const signingSchema: z.ZodType<SigningOption, SigningOption> = z.union([
+  z.strictObject({ keyFile: z.string().min(1) }),
+  z.strictObject({ key: z.string().min(1) }),
+])
+
+/**
+ * Reads the key, and signs nothing yet.
+ * @returns undefined: neither the option nor AUDIT_SIGNING_KEY_FILE names one.
+ */
+export function readSigning(
+  option: SigningOption | undefined,
+  producerId: string,
+  issues: Issue[],
+): Signing | undefined {
+  const named = process.env['AUDIT_SIGNING_KEY_FILE']
+  const given = option ?? (named ? { keyFile: named } : undefined)
+  if (given === undefined) return undefined
+  const keyName = keyNameOf(producerId)
+  try {
+    if ('key' in given) return { pem: checked(given.key, keyName), keyName }
+    // Mode and owner of the file are checked here; the text is read right after.
+    openKeyFile(given.keyFile, keyName)
+    return { pem: checked(readFileSync(given.keyFile, 'utf8'), keyName), keyName }
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error
+    issues.push({ path: option === undefined ? 'AUDIT_SIGNING_KEY_FILE' : 'signing', expected: error.message })
+    return undefined
+  }
+}
+
+function checked(pem: string, keyName: string): string {
+  signerFromPem(pem, keyName)
+  return pem
+}
