@@ -49,7 +49,7 @@ export interface Replay {
  */
 export function openReplay(options: Omit<AuditTrailOptions, 'durability'>): Replay {
   // Each replayed event is a run of its own: no seal of this run covers it.
-  const resolved = { ...resolveOptions({ ...options, durability: 'memory' }), signing: undefined }
+  const resolved = resolveOptions({ ...options, durability: 'memory' }, { sealed: false })
   const recorder = new Recorder(resolved, {
     startDelivery,
     nowMs: Date.now,

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { createPrivateFile, Database, makeDirectory } from './database.ts'
-import { copySealTables } from './seal-table.ts'
+import { copySealTables } from './seal-rows.ts'
 import { newSpoolFile, removeSpool, SPOOL, takeReserve } from './spool-file.ts'
 
 export interface NewFileOptions {

@@ -64,7 +64,7 @@ export interface SpoolSeals {
   readonly finished: boolean
   /** The leaves that no seal covers, in order. */
   leaves(): ChunkLeaves[]
-  /** Stores the next seal, deletes the leaves that it covers, and moves the chain on: one commit. */
+  /** Stores the next seal and moves the chain on, which covers leaves: one commit. */
   seal(note: string, chain: SealChain): void
   /** Replaces the state of the chain. */
   keep(chain: SealChain): void

@@ -44,7 +44,9 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
   }
   const newTopic = (): string => {
     const topic = `audit.test-${randomBytes(4).toString('hex')}`
-    onTestFinished(() => admin.deleteTopics({ topics: [topic] }).catch(() => undefined))
+    for (const made of [topic, `${topic}.seals`]) {
+      onTestFinished(() => admin.deleteTopics({ topics: [made] }).catch(() => undefined))
+    }
     return topic
   }
   const setup = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
@@ -93,6 +95,13 @@ describe.skipIf(MISSING !== undefined)(`setup with Kafka ${MISSING ?? ''}`, () =
       'max.message.bytes': '10485760',
       'cleanup.policy': 'delete',
       'compression.type': 'producer',
+    })
+    expect(first.out).toMatch(new RegExp(`\\+ topic ${topic}.seals: created with 1 partition, LogAppendTime`))
+    expect(await partitionsOf(`${topic}.seals`)).toBe(1)
+    expect(await settingsOf(`${topic}.seals`)).toMatchObject({
+      'retention.ms': '-1',
+      'retention.bytes': '-1',
+      'cleanup.policy': 'delete',
     })
     const second = await setup('--topic', topic, '--partitions', '3', '--retention-days', '2')
     expect(second.out).toMatch(/nothing to do\n$/)

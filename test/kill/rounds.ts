@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { completeness, connectAnalytics, registerLog } from '@agent-audit/analytics'
 import { createConsumer, makeEmbeddedTopic, readSettings } from '@agent-audit/consumer'
-import { createAuditTrail } from '@agent-audit/producer'
+import { type AuditTrailOptions, createAuditTrail } from '@agent-audit/producer'
 import { openEmbeddedLogReader } from '@agent-audit/spool'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import * as fc from 'fast-check'
@@ -52,13 +52,13 @@ export interface KillReport {
   readonly verdict: string
 }
 
-const LOG = { topic: 'audit.events', groupId: 'audit-writer' }
-const PARTITIONS = 4
+export const LOG = { topic: 'audit.events', groupId: 'audit-writer' }
+export const PARTITIONS = 4
 const PRODUCER = fileURLToPath(new URL('producer.ts', import.meta.url))
 const WAIT = { timeoutMs: 120_000, pollMs: 50 }
 
 /** A producer of a round, and the time of its kill: milliseconds after its first answer, or after its start if `early`. */
-const producerPlan = fc.record({
+export const producerPlan = fc.record({
   delayMs: fc.nat({ max: 250 }),
   early: fc.boolean().chain((often) => (often ? fc.boolean() : fc.constant(false))),
   offline: fc.nat({ max: 3 }).map((draw) => draw === 0),
@@ -82,7 +82,8 @@ export async function runKillRounds({ rounds, seed, onRound }: KillOptions): Pro
       await Promise.all(
         plans.map(async ({ delayMs, early, ...plan }, index) => {
           const order: ProducerOrder = { ...plan, ...directories, sessionId: `killed-${round}-${index}` }
-          storedCounts.set(order.sessionId, await runAndKill(order, { delayMs, early }))
+          const { stored } = await runAndKill(order, { delayMs, early, env: process.env })
+          storedCounts.set(order.sessionId, stored)
         }),
       )
       consumer.check()
@@ -128,22 +129,24 @@ async function startConsumer(dataDir: DataDir): Promise<AsyncDisposable & { chec
   }
 }
 
-/** @returns The number of decisions that it reported as stored. */
-async function runAndKill(
+/** @returns The number of decisions that it reported as stored, and its run, if it began. */
+export async function runAndKill(
   order: ProducerOrder,
-  { delayMs, early }: { delayMs: number; early: boolean },
-): Promise<number> {
+  { delayMs, early, env }: { delayMs: number; early: boolean; env: NodeJS.ProcessEnv },
+): Promise<{ stored: number; runId: string | undefined }> {
   const args = ['--conditions=agent-audit-source', PRODUCER, JSON.stringify(order)]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
   try {
     const closed = once(child, 'close')
     let stored = 0
+    let runId: string | undefined
     const begun = Promise.withResolvers<void>()
     const lines = createInterface({ input: child.stdout })
     const read = once(lines, 'close')
     lines.on('line', (line) => {
       const [word, count] = line.split(' ')
       if (word === 'stored') stored = Number(count)
+      else runId = count
       if (early || word === 'stored') begun.resolve()
     })
     await Promise.race([begun.promise, closed])
@@ -152,15 +155,16 @@ async function runAndKill(
     if (child.exitCode !== null) throw new Error(`a producer ended by itself with exit code ${child.exitCode}`)
     child.kill('SIGKILL')
     await Promise.all([closed, read])
-    return stored
+    return { stored, runId }
   } finally {
     child.kill('SIGKILL')
   }
 }
 
 /** Starts the next producer on the directory, and waits until it has sent all spools. */
-async function drainSpools({ dataDir, spoolDir }: { dataDir: string; spoolDir: string }): Promise<void> {
-  const trail = createAuditTrail({ agentId: 'next', dataDir, spoolDir, handleExit: false })
+export async function drainSpools(options: Partial<AuditTrailOptions> & { spoolDir: string }): Promise<void> {
+  const { spoolDir } = options
+  const trail = createAuditTrail({ agentId: 'next', ...options, handleExit: false })
   const spools = (): string[] => readdirSync(join(spoolDir, LOG.topic)).filter((name) => name.endsWith('.spool'))
   // Its own spool stays until it is closed.
   await until('the spools are drained', () => spools().length <= 1 || undefined, WAIT)

@@ -9,7 +9,7 @@ import {
 } from '@agent-audit/analytics'
 import type { KafkaConnection } from '@agent-audit/kafka'
 import type { TopicReport } from '@agent-audit/kafka/topics'
-import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC } from '@agent-audit/schemas'
+import { DEFAULT_CONSUMER_GROUP, DEFAULT_TOPIC, SEALS_SUFFIX } from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { collect, parseCount } from '../arguments.ts'
 import type { Terminal } from '../terminal.ts'
@@ -91,7 +91,8 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
   const steps: Step[] = [tablesStep(`ClickHouse ${admin.address}, database ${admin.database}`, await migrate(admin))]
   if (kafka !== undefined) {
     for (const topic of topics) steps.push(...(await setUpLog(kafka, topic, options, admin)))
-    steps.push(...(await checkDurability(kafka, topics)))
+    const all = topics.flatMap((topic) => [topic, topic + SEALS_SUFFIX])
+    steps.push(...(await checkDurability(kafka, all)))
   }
   return [...steps, ...(await checkRoles(admin, terminal.env))]
 }
@@ -112,9 +113,18 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
     // The log is not registered: no consumer can have written it, since none starts on an unregistered log.
     prepare: () => markKafkaLogClean(kafka, { topic, groupId: group }),
   })
+  const seals = await setUpSeals(kafka, topic, options)
   const registered = `${added ? 'registered for' : 'is held by'} consumer group ${group}`
   const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
-  return [topicStep(topic, options.partitions, found), { what: `log ${logId}`, changed: added, detail }]
+  return [topicStep(topic, options.partitions, found), seals, { what: `log ${logId}`, changed: added, detail }]
+}
+
+/** The topic of the seals of a topic's records. Their order is that of its one partition, and a seal proves as long as it is kept. */
+async function setUpSeals(kafka: KafkaConnection, topic: string, options: Options): Promise<Step> {
+  const { ensureTopic } = await import('@agent-audit/kafka/topics')
+  const seals = topic + SEALS_SUFFIX
+  const found = await ensureTopic(kafka, { ...options, topic: seals, partitions: 1, retentionMs: -1 })
+  return topicStep(seals, 1, found)
 }
 
 /** Names what promises less than docs/exactly-once.md assumes: a warning, since setup changes no copies of existing topics. */

@@ -65,7 +65,7 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      `\n${KAFKA_HELP}\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
+      `\n${KAFKA_HELP}\n\nAUDIT_SIGNING_KEY_FILE: key that seals what killed processes had not sealed.\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
     )
     .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
 }
@@ -115,8 +115,11 @@ async function drain(
   terminal: Terminal,
   exit: (code: number) => void,
 ): Promise<void> {
-  const { spoolStatus } = await import('@agent-audit/producer')
-  const destination = { ...destinationOf(options, terminal), toAnyCluster: options.toAny ?? false }
+  const { producerOfKey, spoolStatus } = await import('@agent-audit/producer')
+  // What killed runs had not sealed is sealed with this key, whose name is the producer's.
+  const keyFile = terminal.env['AUDIT_SIGNING_KEY_FILE']
+  const sealing = keyFile ? { signing: { keyFile }, producerId: producerOfKey(keyFile) } : {}
+  const destination = { ...destinationOf(options, terminal), ...sealing, toAnyCluster: options.toAny ?? false }
   const deadline = performance.now() + options.timeoutMs
   const left = (): SpoolStatus[] => spoolStatus(directory).filter(({ state }) => state !== 'live')
   const topics = new Set(left().flatMap(({ topic, state }) => (state === 'set-aside' ? [] : topic)))

@@ -148,10 +148,14 @@ export interface ResolvedOptions {
 
 /**
  * Fills in defaults, once.
- * @param unnamed - Destination where the options name none. Undefined: the one that the environment names.
+ * @param more - `unnamed`: destination where the options name none. Undefined: the one that the environment names. `sealed`:
+ * whether a key is looked for, in the options and in the environment.
  * @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong option.
  */
-export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination): ResolvedOptions {
+export function resolveOptions(
+  options: AuditTrailOptions,
+  { unnamed, sealed = unnamed === undefined }: { unnamed?: Destination; sealed?: boolean } = {},
+): ResolvedOptions {
   const result = schema.safeParse(options)
   const { destination, issues: inEnvironment } = chooseDestination({ ...options }, unnamed)
   const inOptions = result.success
@@ -160,7 +164,7 @@ export function resolveOptions(options: AuditTrailOptions, unnamed?: Destination
   const issues = [...inOptions, ...inEnvironment]
   const schemaRegistry = chooseRegistry(options, issues)
   const producerId = options.producerId ?? options.agentId
-  const signing = result.success ? readSigning(options.signing, producerId, issues) : undefined
+  const signing = result.success && sealed ? readSigning(options.signing, producerId, issues) : undefined
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })

@@ -1,6 +1,6 @@
 /** The key that a trail seals its records with. */
 import { readFileSync } from 'node:fs'
-import { keyNameOf, openKeyFile, signerFromPem } from '@agent-audit/seals'
+import { idOfKeyName, keyNameOf, openKeyFile, signerFromPem } from '@agent-audit/seals'
 import { InvalidInputError, type Issue } from '@agent-audit/schemas'
 import { z } from 'zod'
 
@@ -41,6 +41,18 @@ export function readSigning(
     if (!(error instanceof InvalidInputError)) throw error
     issues.push({ path: option === undefined ? 'AUDIT_SIGNING_KEY_FILE' : 'signing', expected: error.message })
     return undefined
+  }
+}
+
+/**
+ * The producer_id that a key belongs to, for a process that seals what others left; undefined: the file cannot be used, or names no
+ * producer.
+ */
+export function producerOfKey(keyFile: string): string | undefined {
+  try {
+    return idOfKeyName(openKeyFile(keyFile).keyName)
+  } catch {
+    return undefined // The trail that is made with it says what is wrong.
   }
 }
 

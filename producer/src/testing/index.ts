@@ -41,7 +41,10 @@ export type TestTrailOptions = Partial<AuditTrailOptions> & { now?: (() => Date)
  * @throws InvalidInputError `OPTIONS_INVALID` naming every wrong option.
  */
 export function createTestTrail({ now, ...options }: TestTrailOptions = {}): TestTrail {
-  const resolved = resolveOptions({ agentId: 'test-agent', ...options, handleExit: false }, { kind: 'memory' })
+  const resolved = resolveOptions(
+    { agentId: 'test-agent', ...options, handleExit: false },
+    { unnamed: { kind: 'memory' } },
+  )
   const memory = new MemoryDelivery()
   const nowMs = now === undefined ? Date.now : (): number => now().getTime()
   const elapsedMs = (): number => (now === undefined ? performance.now() : 0)

@@ -274,6 +274,12 @@ const commands: Record<string, () => void | Promise<void>> = {
     await Promise.all(outcomes)
     printLine(JSON.stringify(await trail.close()))
   },
+  /** Records for ever, each event after the one before it is stored. */
+  'record-until-killed': async () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
+    const session = trail.startSession({ session_id: 'killed' })
+    for (let count = 0; ; count++) await session.decision({ reasoning: `${count}` }).stored
+  },
   /**
    * Records in rounds, each with larger records than the one before, and waits until each round is acknowledged, so that
    * memory is reused. `how` is a broker and a topic. Prints the number of recorded events.

@@ -3,7 +3,7 @@ import { createAuditTrail } from '@agent-audit/producer'
 import { expect, it } from 'vitest'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 import { openTrail } from '../support.ts'
-import { checkSeals, newKey, readMessages, type SealedRun, type TestKey } from './seals.ts'
+import { checkSeals, newKey, readMessages, type SealedRun, type TestKey } from '../../support/sealed-runs.ts'
 
 const TOPIC = 'audit.events'
 

@@ -23,7 +23,8 @@ export class MemorySeals implements SpoolSeals {
   }
 
   get finished(): boolean {
-    return this.allSent && (this.chain.ended || this.chain.number === 0)
+    const { ended, number, undelivered } = this.chain
+    return this.allSent && (ended || number === 0) && undelivered.length === 0
   }
 
   /** The leaves that it began with: it takes no others, since no next owner could read them. */

@@ -5,6 +5,7 @@
  *
  * A signature may come at once or later. Until it is there, the leaves stay in the store, and the digest of the segment here.
  */
+import { createHash } from 'node:crypto'
 import {
   formatProducerSeal,
   LeafList,
@@ -56,6 +57,13 @@ interface Segment extends Range {
   readonly gaps: readonly Range[]
   /** Whether the run ends with it. */
   readonly isLast: boolean
+}
+
+/** A seal that is to be signed. */
+interface Request {
+  readonly segment: Segment
+  readonly named: readonly UndeliveredRange[]
+  readonly text: string
 }
 
 /** The leaves of a chunk: of each record's Avro body, without the framing, which differs between logs. */
@@ -170,10 +178,11 @@ export class RunSealer {
    * @param nextSeq - The run_seq after its last. @defaultValue the one after the last record that was added
    */
   end(nextSeq?: number): void {
-    if (this.#ending) return
+    const { number, undelivered } = this.#store.chain
+    // A chain that has ended goes on for records that turn out never to reach the topic.
+    if (this.#ending && (undelivered.length === 0 || this.#cut.length > 0)) return
     this.#ending = true
     clearTimeout(this.#heartbeat)
-    const { number, undelivered } = this.#store.chain
     const isEmpty = this.#open.length === 0 && this.#cut.length === 0 && undelivered.length === 0
     if (isEmpty && number === 0 && (nextSeq ?? 0) <= this.#from) return
     this.#cutSegment({ isLast: true, nextSeq })
@@ -196,42 +205,39 @@ export class RunSealer {
     const count = this.#records
     this.#records = 0
     this.#gaps = 0
-    const digest = LeafList.from(Buffer.concat(open.map(({ leaves }) => leaves))).digest()
+    const digest = createHash('sha256')
+    for (const { leaves } of open) digest.update(leaves)
     const schema = open[0]?.schema ?? NEWEST
-    this.#cut.push({ first, last: this.#from - 1, count, schema, digest, gaps, isLast })
+    this.#cut.push({ first, last: this.#from - 1, count, schema, digest: digest.digest(), gaps, isLast })
     this.#sign()
   }
 
   /** Signs the segments that wait, the oldest first, until one has to wait for its signature. */
   #sign(): void {
     for (let segment = this.#cut[0]; segment !== undefined && !this.#signing; segment = this.#cut[0]) {
-      const named = this.#toName(segment)
-      const signed = this.#options.signer.sign(this.#textOf(segment, named))
       this.#signing = true
-      if (typeof signed === 'string') this.#keep(segment, named, signed)
-      else this.#await(segment, named, signed)
+      const named = this.#toName(segment)
+      this.#ask({ segment, named, text: this.#textOf(segment, named) })
     }
   }
 
-  #await(segment: Segment, named: readonly UndeliveredRange[], signed: Promise<string>): void {
-    const { work, onProblem } = this.#options
+  /** Asks with the same text until it is signed: a signer in another process signs each number once. */
+  #ask(request: Request): void {
+    const { work, onProblem, signer } = this.#options
+    const signed = signer.sign(request.text)
+    if (typeof signed === 'string') return this.#keep(request, signed)
+    const onNote = (note: string): void => {
+      this.#keep(request, note)
+      this.#sign()
+    }
+    const onError = (error: unknown): void => {
+      onProblem(error)
+      this.#retry = work.later(() => this.#ask(request), RETRY_MS)
+    }
     signed.then(
-      (note) =>
-        work.run(() => {
-          this.#keep(segment, named, note)
-          this.#sign()
-        }),
-      (error: unknown) =>
-        work.run(() => {
-          onProblem(error)
-          this.#retry = work.later(() => this.#again(), RETRY_MS)
-        }),
+      (note) => work.run(() => onNote(note)),
+      (error: unknown) => work.run(() => onError(error)),
     )
-  }
-
-  #again(): void {
-    this.#signing = false
-    this.#sign()
   }
 
   /** Ranges up to the end of the segment, of which the records are sealed then; the oldest first. */
@@ -250,7 +256,8 @@ export class RunSealer {
   }
 
   /** Stores a signed seal: the same one again, until the disk takes it. */
-  #keep(segment: Segment, named: readonly UndeliveredRange[], note: string): void {
+  #keep(request: Request, note: string): void {
+    const { segment, named } = request
     const { work, onProblem, onStored } = this.#options
     const { chain } = this.#store
     const undelivered = chain.undelivered.filter((range) => !named.includes(range))
@@ -261,7 +268,7 @@ export class RunSealer {
       if (!(error instanceof AuditUnavailableError)) throw error
       onProblem(error)
       const again = (): void => {
-        this.#keep(segment, named, note)
+        this.#keep(request, note)
         this.#sign()
       }
       this.#retry = work.later(again, RETRY_MS)

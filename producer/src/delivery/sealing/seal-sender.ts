@@ -5,11 +5,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OutgoingRecord } from '@agent-audit/kafka'
-import { AuditUnavailableError, SEALS_SUFFIX } from '@agent-audit/schemas'
+import { AuditUnavailableError, IntegrityError, SEALS_SUFFIX, TrailError } from '@agent-audit/schemas'
 import type { SpoolSeals, StoredSeal } from '@agent-audit/spool'
 import type { Connections } from '../connection.ts'
 
 const RETRY_MS = 1000
+/** Under load a send takes the seals of this time together: each send costs two commits, one here and one in the log. */
+const PACE_MS = 100
 
 /** The seals of one run in one store. */
 export interface SealSource {
@@ -39,6 +41,8 @@ export class SealSender {
   readonly #sending: Set<string> = new Set<string>()
   /** What was said of a topic that cannot be reached: said once. */
   readonly #said: Map<string, string> = new Map<string, string>()
+  /** Aborted once sends follow each other without a pause. */
+  readonly #hurry: AbortController = new AbortController()
   #closed = false
 
   constructor(options: SealSenderOptions) {
@@ -80,6 +84,7 @@ export class SealSender {
 
   /** Waits until all is sent that can be sent now. */
   async flush(timeoutMs: number): Promise<void> {
+    this.#hurry.abort()
     const deadline = performance.now() + timeoutMs
     const left = (): boolean =>
       [...this.#sources].some((source) => canSend(source) && !this.#said.has(source.topic + SEALS_SUFFIX))
@@ -94,6 +99,7 @@ export class SealSender {
         await this.#send(topic, next)
         const { source, batch } = next
         this.#forget(source, batch.at(-1)?.number ?? -1)
+        await sleep(PACE_MS, undefined, { signal: this.#hurry.signal, ref: false }).catch(() => {})
       }
     } catch (error) {
       if (!this.#options.connections.of(topic).closed) this.#options.fail(error)
@@ -116,6 +122,7 @@ export class SealSender {
   }
 
   #unreadable(source: SealSource, error: unknown): void {
+    if (!(error instanceof TrailError)) throw error
     const { onProblem, onProgress } = this.#options
     onProblem(error)
     source.failure = error
@@ -151,6 +158,9 @@ export class SealSender {
     try {
       source.seals.sent(upToNumber)
     } catch (error) {
+      // They count as sent all the same: only a damaged file is given up.
+      if (error instanceof IntegrityError) return this.#unreadable(source, error)
+      if (!(error instanceof AuditUnavailableError)) throw error
       this.#options.onProblem(error)
     }
     this.#options.onProgress()

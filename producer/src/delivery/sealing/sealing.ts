@@ -130,6 +130,8 @@ export class Sealing {
     try {
       before.handedOver()
     } catch (error) {
+      // On a full disk: the file is removed as a whole once its seals are sent.
+      if (!(error instanceof AuditUnavailableError)) throw error
       this.#options.onProblem(error)
     }
   }
@@ -177,7 +179,9 @@ export class Sealing {
     if (seals === this.#before) return false
     const source = this.sender.of(seals)
     if (source?.failure !== undefined) throw source.failure
-    if (!seals.chain.ended && !this.#sealerOf(seals, { topic, runId, producerId: seals.producerId })) {
+    const { ended, undelivered } = seals.chain
+    const isOver = ended && undelivered.length === 0
+    if (!isOver && !this.#sealerOf(seals, { topic, runId, producerId: seals.producerId })) {
       if (!seals.finished && !this.#saidUnsealed.has(file)) this.#sayUnsealed(spool)
       return this.#leave(seals, seals.allSent)
     }
