@@ -56,10 +56,14 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
   try {
     const insert = db.prepare('INSERT INTO run VALUES (?, ?, ?, ?, ?)')
     const { partitions = null, cluster = null } = known ?? {}
-    db.transaction('write', () => {
-      insert.run(runId, topic, Date.now(), partitions, cluster)
-      if (seals !== undefined) createSealTables(db, seals)
-    })
+    const describe = (): unknown => insert.run(runId, topic, Date.now(), partitions, cluster)
+    if (seals === undefined) db.use('write', describe)
+    else {
+      db.transaction('write', () => {
+        describe()
+        createSealTables(db, seals)
+      })
+    }
     if (known === undefined) takeReserve(db.file)
     if (seals !== undefined) keepReserve(db.file)
     return new SpoolTable(db, runId, maxBytes, { unbound: true, fsync })
