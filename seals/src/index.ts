@@ -29,6 +29,38 @@ export {
   type Range,
   type SealState,
 } from './seals/producer-seal.ts'
-export { EMPTY_ROOT, leafHash, nodeHash } from './tree/hashes.ts'
+export {
+  consistencyProofOf,
+  EMPTY_ROOT,
+  inclusionProofOf,
+  leafHash,
+  nodeHash,
+  rootOf,
+  type SubtreeHashes,
+} from './tree/hashes.ts'
+export {
+  type Checkpoint,
+  type CheckpointSigner,
+  formatCheckpoint,
+  type LogKeys,
+  parseCheckpoint,
+  signCheckpoint,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from './tree/checkpoint.ts'
+export { CompactRange } from './tree/compact-range.ts'
 export { MerkleTree } from './tree/merkle-tree.ts'
 export { type Consistency, type Inclusion, verifyConsistency, verifyInclusion } from './tree/verify-proof.ts'
+export {
+  bundlesBetween,
+  formatEntries,
+  formatTile,
+  hashesOfTiles,
+  parseEntries,
+  parseTilePath,
+  type Tile,
+  tilePath,
+  tilesBetween,
+  tilesRead,
+} from './tree/tiles.ts'
+export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './tree/tlog-proof.ts'
