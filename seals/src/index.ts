@@ -1,4 +1,20 @@
 export { type NoteSigner, generateKey, KeySigner, openKeyFile, signerFromPem } from './keys/key-file.ts'
+export { applyRotation, formatRotation, parseRotation, type Rotation, signRotation } from './keys/rotation.ts'
+export {
+  EMPTY_TRUST,
+  formatTrust,
+  formatTrustedKey,
+  KEY_ROLES,
+  keyFaultAt,
+  type KeyFault,
+  type KeyRole,
+  keysOfRole,
+  type OpenedTrust,
+  openTrust,
+  parseTrust,
+  type Trust,
+  type TrustedKey,
+} from './keys/trust.ts'
 export {
   formatNote,
   MAX_NOTE_BYTES,
@@ -29,6 +45,12 @@ export {
   type Range,
   type SealState,
 } from './seals/producer-seal.ts'
+export {
+  connectSigner,
+  type RemoteSigner,
+  type SignerClientOptions,
+  SignerRefusedError,
+} from './signer/signer-client.ts'
 export {
   consistencyProofOf,
   EMPTY_ROOT,

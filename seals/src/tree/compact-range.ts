@@ -9,7 +9,7 @@ export class CompactRange {
   /** @param hashes - As {@link CompactRange.hashes} gave them at this size. */
   static from(size: number, hashes: readonly Uint8Array[]): CompactRange {
     if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`expected a size, found ${size}`)
-    const count = [...size.toString(2)].filter((bit) => bit === '1').length
+    const count = size.toString(2).replaceAll('0', '').length
     if (hashes.length !== count)
       throw new RangeError(`expected ${count} hashes for size ${size}, found ${hashes.length}`)
     const range = new CompactRange()

@@ -56,7 +56,8 @@ export function tilesBetween(from: number, to: number): Tile[] {
   const tiles: Tile[] = []
   for (let level = 0; hashesAt(level, to) > 0; level += 1) {
     const [old, now] = [hashesAt(level, from), hashesAt(level, to)]
-    for (let index = Math.floor(old / TILE_WIDTH); index * TILE_WIDTH < now && old < now; index += 1) {
+    if (old === now) continue
+    for (let index = Math.floor(old / TILE_WIDTH); index * TILE_WIDTH < now; index += 1) {
       tiles.push(tileAt(level, index, to))
     }
   }
