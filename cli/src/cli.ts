@@ -6,10 +6,12 @@ import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
 import { addExport } from './commands/export.ts'
+import { addKeys } from './commands/keys.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
+import { addSigner } from './commands/signer.ts'
 import { addSpool } from './commands/spool.ts'
 import { addTail } from './commands/tail.ts'
 import { addTrail } from './commands/trail.ts'
@@ -17,7 +19,7 @@ import { addVerify } from './commands/verify.ts'
 import { addWhy } from './commands/why.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
-const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
+const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE', 'KEY_INVALID'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
 const FINDINGS = new Set([
   'GRANTS_TOO_WIDE',
@@ -26,6 +28,8 @@ const FINDINGS = new Set([
   'LOG_REPLACED',
   'LOG_TRUNCATED',
   'EXPORT_CHANGED',
+  'SEAL_INVALID',
+  'SIGNATURE_INVALID',
 ])
 
 const AFTER_HELP = `
@@ -99,9 +103,11 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addDeadLetters,
     addDetect,
     addExport,
+    addKeys,
     addQuarantine,
     addQuery,
     addSetup,
+    addSigner,
     addSpool,
     addWhy,
   ])

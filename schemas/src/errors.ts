@@ -38,6 +38,7 @@ export type ErrorCode =
   | 'STORE_LIMIT'
   | 'PART_UNAVAILABLE'
   | 'EXPORT_BUSY'
+  | 'SIGNER_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'
@@ -55,6 +56,7 @@ export type ErrorCode =
   | 'EXPORT_CHANGED'
   | 'SEAL_INVALID'
   | 'SIGNATURE_INVALID'
+  | 'SIGNER_REFUSED'
 
 /** One wrong field or option: its path, and the expected value. */
 export interface Issue {

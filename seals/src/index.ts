@@ -1,4 +1,20 @@
 export { type NoteSigner, generateKey, KeySigner, openKeyFile, signerFromPem } from './keys/key-file.ts'
+export { applyRotation, formatRotation, parseRotation, type Rotation, signRotation } from './keys/rotation.ts'
+export {
+  EMPTY_TRUST,
+  formatTrust,
+  formatTrustedKey,
+  KEY_ROLES,
+  keyFaultAt,
+  type KeyFault,
+  type KeyRole,
+  keysOfRole,
+  type OpenedTrust,
+  openTrust,
+  parseTrust,
+  type Trust,
+  type TrustedKey,
+} from './keys/trust.ts'
 export {
   formatNote,
   MAX_NOTE_BYTES,
@@ -29,6 +45,44 @@ export {
   type Range,
   type SealState,
 } from './seals/producer-seal.ts'
-export { EMPTY_ROOT, leafHash, nodeHash } from './tree/hashes.ts'
+export {
+  connectSigner,
+  type RemoteSigner,
+  type SignerClientOptions,
+  SignerRefusedError,
+} from './signer/signer-client.ts'
+export {
+  consistencyProofOf,
+  EMPTY_ROOT,
+  inclusionProofOf,
+  leafHash,
+  nodeHash,
+  rootOf,
+  type SubtreeHashes,
+} from './tree/hashes.ts'
+export {
+  type Checkpoint,
+  type CheckpointSigner,
+  formatCheckpoint,
+  type LogKeys,
+  parseCheckpoint,
+  signCheckpoint,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from './tree/checkpoint.ts'
+export { CompactRange } from './tree/compact-range.ts'
 export { MerkleTree } from './tree/merkle-tree.ts'
 export { type Consistency, type Inclusion, verifyConsistency, verifyInclusion } from './tree/verify-proof.ts'
+export {
+  bundlesBetween,
+  formatEntries,
+  formatTile,
+  hashesOfTiles,
+  parseEntries,
+  parseTilePath,
+  type Tile,
+  tilePath,
+  tilesBetween,
+  tilesRead,
+} from './tree/tiles.ts'
+export { formatTlogProof, parseTlogProof, type TlogProof, verifyTlogProof } from './tree/tlog-proof.ts'

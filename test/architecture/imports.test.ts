@@ -38,6 +38,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',
+    '@agent-audit/seals',
     'commander',
     'prom-client',
   ],

@@ -20,6 +20,19 @@ export function fromBase64(text: string): Buffer | undefined {
 }
 
 const HASH_BYTES = 32
+export const TIME_FORM = '<YYYY-MM-DDThh:mm:ss.sssZ>'
+
+/** Whether milliseconds since 1970 have the one form of 24 characters. */
+export function isTime(time: number): boolean {
+  return Number.isInteger(time) && time >= FIRST_TIME && time <= LAST_TIME
+}
+
+const FIRST_TIME = Date.parse('0000-01-01T00:00:00.000Z')
+const LAST_TIME = Date.parse('9999-12-31T23:59:59.999Z')
+
+export function formatTime(time: number): string {
+  return new Date(time).toISOString()
+}
 
 /** Reads the lines of a text in order. */
 export class LineReader {
@@ -82,6 +95,12 @@ export class LineReader {
   hash(text: string, expected: string): Buffer {
     const bytes = fromBase64(text)
     return bytes?.length === HASH_BYTES ? bytes : this.fail(expected)
+  }
+
+  /** A time of the line that was read last, as milliseconds since 1970. */
+  time(text: string, expected: string): number {
+    const time = Date.parse(text)
+    return isTime(time) && formatTime(time) === text ? time : this.fail(expected)
   }
 
   /** Lower-case hexadecimal digits of the line that was read last. */

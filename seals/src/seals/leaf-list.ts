@@ -28,7 +28,7 @@ export class LeafList {
     if (length > this.#input.length) this.#input = Buffer.alloc(2 * length)
     this.#input.set(bytes.subarray(start, end), 1)
     this.#reserve(LEAF_BYTES)
-    // Text of one byte a character, written into the list: no buffer is made for the hash (0.62 us for 400 B, against 1.1 us).
+    // Text of one byte a character, written into the list: no buffer is made for the hash (0.64 us for 400 B, against 1.1 us).
     this.#leaves.write(hash('sha256', this.#input.subarray(0, length), 'binary'), this.#bytes, 'latin1')
     this.#bytes += LEAF_BYTES
   }

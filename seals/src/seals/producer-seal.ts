@@ -1,5 +1,5 @@
 /** The text of a producer's seal. docs/integrity.md says what each line means. */
-import { LineReader } from '../notes/lines.ts'
+import { formatTime, isTime, LineReader, TIME_FORM } from '../notes/lines.ts'
 import { idOfKeyName, keyNameOf } from '../notes/verifier-key.ts'
 import { hashFault, hashLine, isCount, prevLine, readHash, readPrev, refuse, topicFault } from './fields.ts'
 
@@ -59,7 +59,7 @@ const LINES = {
   digest: '"digest list-sha256 <Base64 of 32 bytes>"',
   gap: '"gap <first> <last>"',
   undelivered: '"undelivered <first> <last> <CODE>"',
-  time: '"time <YYYY-MM-DDThh:mm:ss.sssZ>"',
+  time: `"time ${TIME_FORM}"`,
   state: '"state open", "state closed" or "state adopted <32 hex digits>"',
 } as const
 
@@ -80,7 +80,7 @@ export function formatProducerSeal(seal: ProducerSeal): string {
     ...seal.gaps.map(({ first, last }) => `gap ${first} ${last}`),
     ...seal.undelivered.map(({ first, last, code }) => `undelivered ${first} ${last} ${code}`),
     prevLine(seal.prev),
-    `time ${new Date(seal.time).toISOString()}`,
+    `time ${formatTime(seal.time)}`,
     state.kind === 'adopted' ? `state adopted ${state.by}` : `state ${state.kind}`,
   ]
   return `${lines.join('\n')}\n`
@@ -104,7 +104,7 @@ export function parseProducerSeal(text: string): ProducerSeal {
   const undelivered: ProducerSeal['undelivered'][number][] = []
   while (lines.has('undelivered')) undelivered.push(readUndelivered(lines, undelivered.at(-1), last))
   const prev = readPrev(lines)
-  const time = readTime(lines)
+  const time = lines.time(lines.fields('time', 1, LINES.time)[0], LINES.time)
   const state = readState(lines)
   lines.end()
   const seal = { topic, producerId, runId, number, first, last, count, schema, digest, gaps, undelivered, prev, time }
@@ -131,12 +131,6 @@ function readUndelivered(lines: LineReader, before: Range | undefined, end: numb
   const range = { first: lines.integer(from, LINES.undelivered), last: lines.integer(to, LINES.undelivered), code }
   const fault = undeliveredFault(range, before, end)
   return fault === undefined ? range : lines.fail(fault)
-}
-
-function readTime(lines: LineReader): number {
-  const [text] = lines.fields('time', 1, LINES.time)
-  const time = Date.parse(text)
-  return isTime(time) && new Date(time).toISOString() === text ? time : lines.fail(LINES.time)
 }
 
 function readState(lines: LineReader): SealState {
@@ -203,9 +197,4 @@ function undeliveredFault(
 
 function sizeOf({ first, last }: Range): number {
   return last - first + 1
-}
-
-/** The times that have the one form of 24 characters. */
-function isTime(time: number): boolean {
-  return Number.isInteger(time) && time >= Date.UTC(-1, 12) && time <= Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 }

@@ -1,6 +1,8 @@
 /** The Merkle tree hash of RFC 6962 section 2.1, and proofs over stored hashes of complete subtrees. */
 import { createHash } from 'node:crypto'
 
+export const HASH_BYTES = 32
+
 const LEAF = Buffer.of(0)
 const NODE = Buffer.of(1)
 

@@ -1,7 +1,6 @@
 /** An RFC 6962 tree in memory: 64 bytes a leaf, so that it gives any proof at once. */
-import { consistencyProofOf, inclusionProofOf, nodeHash, rootOf, type SubtreeHashes } from './hashes.ts'
+import { consistencyProofOf, HASH_BYTES, inclusionProofOf, nodeHash, rootOf, type SubtreeHashes } from './hashes.ts'
 
-const HASH_BYTES = 32
 const FIRST_HASHES = 32
 
 /** A list of hashes in one buffer, that grows. */

@@ -1,5 +1,5 @@
 /** Verification of proofs, as RFC 9162 sections 2.1.3.2 and 2.1.4.2 describe it. Numbers may be above 2^32: no bit operators. */
-import { EMPTY_ROOT, nodeHash } from './hashes.ts'
+import { EMPTY_ROOT, HASH_BYTES, nodeHash } from './hashes.ts'
 
 export interface Inclusion {
   readonly leafHash: Uint8Array
@@ -11,7 +11,7 @@ export interface Inclusion {
 
 /** Whether the leaf is in the tree of this root, at this index. */
 export function verifyInclusion({ leafHash, index, size, root, proof }: Inclusion): boolean {
-  if (!isSize(index) || !isSize(size) || index >= size) return false
+  if (!isSize(index) || !isSize(size) || index >= size || ![leafHash, root, ...proof].every(isHash)) return false
   let [node, last, hash] = [index, size - 1, leafHash]
   for (const sibling of proof) {
     if (last === 0) return false
@@ -36,10 +36,11 @@ export interface Consistency {
 
 /** Whether the tree of `from` leaves is the beginning of the tree of `to` leaves. */
 export function verifyConsistency({ from, to, oldRoot, newRoot, proof }: Consistency): boolean {
-  if (!isSize(from) || !isSize(to) || from > to) return false
-  // Any tree begins with the empty one, and a tree with itself: these proofs are empty.
-  if (from === 0) return proof.length === 0 && equal(oldRoot, EMPTY_ROOT)
+  if (!isSize(from) || !isSize(to) || from > to || ![oldRoot, newRoot, ...proof].every(isHash)) return false
+  if (from === 0 && !equal(oldRoot, EMPTY_ROOT)) return false
   if (from === to) return proof.length === 0 && equal(oldRoot, newRoot)
+  // Every tree begins with the empty one.
+  if (from === 0) return proof.length === 0
   const [first, ...rest] = isPowerOfTwo(from) ? [oldRoot, ...proof] : proof
   if (first === undefined) return false
   let [node, last] = [from - 1, to - 1]
@@ -60,6 +61,10 @@ export function verifyConsistency({ from, to, oldRoot, newRoot, proof }: Consist
 
 function isSize(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0
+}
+
+function isHash(bytes: Uint8Array): boolean {
+  return bytes.length === HASH_BYTES
 }
 
 function isOdd(value: number): boolean {

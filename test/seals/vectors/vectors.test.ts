@@ -1,0 +1,174 @@
+/** The conformance vectors are what this code writes, and it reads them as they say. */
+import { readFileSync } from 'node:fs'
+import {
+  applyRotation,
+  formatConsumerSeal,
+  formatProducerSeal,
+  formatTrust,
+  hashesOfTiles,
+  keyFaultAt,
+  leafHash,
+  noteHash,
+  openTrust,
+  parseConsumerSeal,
+  parseEntries,
+  parseNote,
+  parseProducerSeal,
+  parseTilePath,
+  parseTrust,
+  rootOf,
+  tilePath,
+  VerifierKey,
+  verifyCheckpoint,
+  verifyConsistency,
+  verifyInclusion,
+  verifyNote,
+  verifyTlogProof,
+} from '@agent-audit/seals'
+import { describe, expect, it } from 'vitest'
+import { VECTOR_FILES, vectorText } from './make-vectors.ts'
+
+interface Malformed {
+  readonly what: string
+  readonly text: string
+}
+interface SealFile {
+  readonly vkey: string
+  readonly seals: readonly { readonly text: string; readonly note: string; readonly hash: string }[]
+  readonly malformed: readonly Malformed[]
+}
+
+function read<File>(name: string): File {
+  return JSON.parse(readFileSync(new URL(`../../../seals/vectors/${name}`, import.meta.url), 'utf8')) as File
+}
+
+function bytes(text: string): Buffer {
+  return Buffer.from(text, 'base64')
+}
+
+const refused = expect.objectContaining({ code: 'SEAL_INVALID' })
+
+it.each(Object.entries(VECTOR_FILES))('%s is what `npm run vectors` writes', (file, make) => {
+  expect(read(file)).toEqual(JSON.parse(vectorText(make)))
+})
+
+describe.each([
+  ['producer-seals.json', (text: string) => formatProducerSeal(parseProducerSeal(text))],
+  ['consumer-seals.json', (text: string) => formatConsumerSeal(parseConsumerSeal(text))],
+] as const)('%s', (name, again) => {
+  const { vkey, seals, malformed } = read<SealFile>(name)
+
+  it('seals are read, signed by the key, and linked', () => {
+    for (const [index, { text, note, hash }] of seals.entries()) {
+      expect(again(text)).toBe(text)
+      expect(verifyNote(note, [VerifierKey.parse(vkey)]).text).toBe(text)
+      expect(noteHash(note).toString('base64')).toBe(hash)
+      expect(text).toContain(index === 0 ? '\nprev none\n' : `\nprev sha256 ${seals[index - 1]?.hash}\n`)
+    }
+  })
+
+  it.each(malformed)('$what is refused', ({ text }) => {
+    expect(seals.map((seal) => seal.text)).not.toContain(text)
+    expect(() => again(text)).toThrow(refused)
+  })
+})
+
+describe('notes.json', () => {
+  type Case = { readonly what: string; readonly note: string }
+  const file = read<{ keys: string[]; valid: Case[]; wrong: Case[]; malformed: Case[] }>('notes.json')
+  const keys = file.keys.map((vkey) => VerifierKey.parse(vkey))
+
+  it.each(file.valid)('$what verifies', ({ note }) => {
+    expect(verifyNote(note, keys).verified.length).toBeGreaterThan(0)
+  })
+
+  it.each(file.wrong)('$what does not verify', ({ note }) => {
+    expect(() => verifyNote(note, keys)).toThrow(expect.objectContaining({ code: 'SIGNATURE_INVALID' }))
+  })
+
+  it.each(file.malformed)('$what is refused', ({ note }) => {
+    expect(() => parseNote(note)).toThrow(refused)
+  })
+})
+
+it('keys.json: malformed keys are refused', () => {
+  const { keys, malformed } = read<{ keys: { vkey: string }[]; malformed: { vkey: string }[] }>('keys.json')
+  expect(keys.map(({ vkey }) => VerifierKey.parse(vkey).vkey)).toEqual(keys.map(({ vkey }) => vkey))
+  for (const { vkey } of malformed) expect(() => VerifierKey.parse(vkey)).toThrow(refused)
+})
+
+it('trees.json: each proof shows what it says', () => {
+  type Inclusion = { index: number; size: number; proof: string[] }
+  type Consistency = { from: number; to: number; proof: string[] }
+  const file = read<{ leaf_hashes: string[]; roots: string[]; inclusion: Inclusion[]; consistency: Consistency[] }>(
+    'trees.json',
+  )
+  const rootAt = (size: number): Buffer => bytes(file.roots[size] ?? '')
+  for (const { index, size, proof } of file.inclusion) {
+    const leaf = bytes(file.leaf_hashes[index] ?? '')
+    expect(verifyInclusion({ index, size, leafHash: leaf, root: rootAt(size), proof: proof.map(bytes) })).toBe(true)
+  }
+  for (const { from, to, proof } of file.consistency) {
+    expect(verifyConsistency({ from, to, oldRoot: rootAt(from), newRoot: rootAt(to), proof: proof.map(bytes) })).toBe(
+      true,
+    )
+  }
+  expect([file.inclusion.length, file.consistency.length]).toEqual([66, 78])
+})
+
+it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
+  const log = read<{
+    notary: string
+    witness: string
+    notes: string[]
+    checkpoints: { size: number; root: string; seconds: number; note: string }[]
+    forked_checkpoint: string
+    tlog_proof: { index: number; proof: string }
+    tiles: { path: string; hex: string }[]
+    bundles: { path: string; hex: string }[]
+  }>('log.json')
+  const keys = { log: [VerifierKey.parse(log.notary)], witnesses: [VerifierKey.parse(log.witness)] }
+  const stored = new Map(log.tiles.map(({ path, hex }) => [path, Buffer.from(hex, 'hex')]))
+  const size = log.notes.length
+  const hashes = hashesOfTiles(size, (tile) => stored.get(tilePath(tile)) ?? Buffer.alloc(0))
+  for (const each of log.checkpoints) {
+    const checkpoint = verifyCheckpoint(each.note, keys)
+    expect(checkpoint).toMatchObject({ size: each.size, root: bytes(each.root), seconds: each.seconds })
+    expect(rootOf(hashes, each.size)).toEqual(checkpoint.root)
+  }
+  const fork = verifyCheckpoint(log.forked_checkpoint, keys)
+  expect(rootOf(hashes, fork.size)).not.toEqual(fork.root)
+  const entries = log.bundles.flatMap(({ path, hex }) =>
+    parseEntries(Buffer.from(hex, 'hex'), parseTilePath(path).width),
+  )
+  expect(entries.map(String)).toEqual(log.notes)
+  const { index, proof } = log.tlog_proof
+  expect(verifyTlogProof(proof, leafHash(log.notes[index] ?? ''), keys).size).toBe(size)
+})
+
+describe('trust.json', () => {
+  const file = read<{
+    text: string
+    root: string
+    signed: string
+    windows: { vkey: string; time: string; fault: string | null }[]
+    rotation: { note: string; overlap_days: number; trust_after: string }
+    malformed: Malformed[]
+  }>('trust.json')
+  const trust = parseTrust(file.text)
+
+  it('keys count in their windows, and a rotation changes them', () => {
+    expect(openTrust(file.signed, VerifierKey.parse(file.root))).toEqual({ ...trust, signature: 'checked' })
+    for (const { vkey, time, fault } of file.windows) {
+      const trusted = trust.keys.filter(({ key }) => key.vkey === vkey)
+      expect(trusted.map((each) => keyFaultAt(each, Date.parse(time)) ?? null)).toEqual([fault])
+    }
+    const { note, overlap_days: days, trust_after: after } = file.rotation
+    expect(formatTrust(applyRotation(trust, note, days * 86_400_000))).toBe(after)
+  })
+
+  it.each(file.malformed)('$what is refused', ({ text }) => {
+    expect(text).not.toBe(file.text)
+    expect(() => parseTrust(text)).toThrow(refused)
+  })
+})
