@@ -8,28 +8,35 @@
 import { createHash } from 'node:crypto'
 import {
   formatProducerSeal,
-  LeafList,
   MAX_SEAL_RANGES,
   noteHash,
   type NoteSigner,
+  parseNote,
+  parseProducerSeal,
   type Range,
+  SignerRefusedError,
   type SealState,
 } from '@agent-audit/seals'
-import { AuditUnavailableError, NEWEST_SCHEMA, SINGLE_OBJECT_BYTES } from '@agent-audit/schemas'
-import type { Chunk, ChunkLeaves, SealChain, SpoolSeals, UndeliveredRange } from '@agent-audit/spool'
+import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { ChunkLeaves, SealChain, SpoolSeals, UndeliveredRange } from '@agent-audit/spool'
 import type { Work } from '../work.ts'
+import { OpenSegment, type Segment } from './open-segment.ts'
 
 /** Most records of a seal: the leaves that prove one record beside its seal are 32 KiB. */
 const SEAL_RECORDS = 1024
+/**
+ * Most records of a seal while the one before it waits for its signature: a signer in another process signs once a second, and must
+ * keep up with a run. 2 MiB of leaves.
+ */
+const LATE_RECORDS = 64 * SEAL_RECORDS
 /** Longest time from a record to the cut of its segment. */
 const SEAL_MS = 1000
 /** A run without records says that it is there. */
 const HEARTBEAT_MS = 60_000
 const RETRY_MS = 1000
-/** Half of what a seal may name: the other half is for records that never reach the topic. */
-const MOST_RANGES = MAX_SEAL_RANGES / 2
-const NEWEST = NEWEST_SCHEMA.fingerprint.toString(16).padStart(16, '0')
-
+/** A refusal stays, unless an operator changes something. */
+const REFUSED_MS = 60_000
+const NONE = new Uint8Array()
 export interface SealedRun {
   readonly topic: string
   readonly producerId: string
@@ -49,56 +56,28 @@ export interface SealerOptions {
   readonly onProblem: (error: unknown) => void
 }
 
-/** Records that one seal covers. */
-interface Segment extends Range {
-  readonly count: number
-  readonly schema: string
-  readonly digest: Buffer
-  readonly gaps: readonly Range[]
+interface CutSegment extends Segment {
   /** Whether the run ends with it. */
   readonly isLast: boolean
 }
 
 /** A seal that is to be signed. */
 interface Request {
-  readonly segment: Segment
+  readonly segment: CutSegment
   readonly named: readonly UndeliveredRange[]
   readonly text: string
-}
-
-/** The leaves of a chunk: of each record's Avro body, without the framing, which differs between logs. */
-export function leavesOf({ bytes, ends, firstSeq }: Chunk): ChunkLeaves {
-  LEAVES.clear()
-  let start = 0
-  for (const end of ends) {
-    LEAVES.add(bytes, start + SINGLE_OBJECT_BYTES, end)
-    start = end
-  }
-  return { firstSeq, records: ends.length, schema: schemaOf(bytes), leaves: LEAVES.leaves() }
-}
-
-/** One for all chunks of the thread: its buffers are used again. */
-const LEAVES = new LeafList()
-
-/** A run writes all its records with one schema, which the framing of the first one names. */
-function schemaOf(bytes: Uint8Array): string {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, SINGLE_OBJECT_BYTES)
-  return view.readBigUInt64LE(2).toString(16).padStart(16, '0')
 }
 
 export class RunSealer {
   readonly #options: SealerOptions
   #store: SpoolSeals
-  /** The first run_seq after those of the segments that are cut; below 0: that of the next record. */
-  #from: number
-  /** Leaves that are not in a segment yet, and how many records and gaps they have. */
-  #open: ChunkLeaves[] = []
-  #records = 0
-  #gaps = 0
+  /** Leaves that are in no segment yet. */
+  #open: OpenSegment
   /** Segments without a seal, in order; the first may be signed at this moment. */
-  readonly #cut: Segment[] = []
+  readonly #cut: CutSegment[] = []
   #signing = false
   #ending = false
+  #endSeq: number | undefined
   #timer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
@@ -107,7 +86,7 @@ export class RunSealer {
   constructor(options: SealerOptions) {
     this.#options = options
     this.#store = options.store
-    this.#from = this.#store.chain.nextSeq
+    this.#open = new OpenSegment(this.#store.chain.nextSeq)
     this.#ending = this.#store.chain.ended
     for (const leaves of this.#store.leaves()) this.add(leaves)
     this.#beat()
@@ -124,7 +103,7 @@ export class RunSealer {
 
   /** Whether every record that was added is sealed, and every record that is lost is named. */
   get idle(): boolean {
-    return this.#open.length === 0 && this.#cut.length === 0 && this.#store.chain.undelivered.length === 0
+    return this.#isCut && this.#cut.length === 0 && this.#store.chain.undelivered.length === 0
   }
 
   /** Whether a seal waits for its signature or for the disk. */
@@ -134,31 +113,30 @@ export class RunSealer {
 
   /** Leaves that are in no segment yet. */
   get open(): readonly ChunkLeaves[] {
-    return this.#open
+    return this.#open.chunks
   }
 
   /** A chunk is stored, its leaves with it. */
   add(leaves: ChunkLeaves): void {
-    const { records, firstSeq, schema } = leaves
-    const previous = this.#open.at(-1)
-    if (this.#records + records > SEAL_RECORDS || (previous !== undefined && previous.schema !== schema)) this.cut()
-    if (this.#from < 0) this.#from = firstSeq
-    const expected = this.#nextSeq
-    if (firstSeq < expected) throw new Error(`run_seq ${firstSeq} is sealed already, next is ${expected}`)
-    if (firstSeq > expected) this.#gaps++
-    this.#open.push(leaves)
-    this.#records += records
-    if (this.#records === SEAL_RECORDS || this.#gaps >= MOST_RANGES) this.cut()
+    const most = this.#signing ? LATE_RECORDS : SEAL_RECORDS
+    if (this.#open.isFullFor(leaves, most)) this.cut()
+    this.#open.add(leaves)
+    if (this.#open.isFull(most)) this.cut()
     else this.#cutLater()
   }
 
-  get #nextSeq(): number {
-    const newest = this.#open.at(-1)
-    return newest === undefined ? this.#from : newest.firstSeq + newest.records
+  get #isCut(): boolean {
+    return this.#open.chunks.length === 0
   }
 
   #cutLater(): void {
-    this.#timer ??= this.#options.work.later(() => this.cut(), SEAL_MS)
+    const due = (): void => {
+      this.#timer = undefined
+      // What waits is one seal, not one a second.
+      if (this.#signing) this.#cutLater()
+      else this.cut()
+    }
+    this.#timer ??= this.#options.work.later(due, SEAL_MS)
   }
 
   /** These records will never reach the topic: a later seal names them. Kept in the store before the call returns. */
@@ -182,33 +160,19 @@ export class RunSealer {
     // A chain that has ended goes on for records that turn out never to reach the topic.
     if (this.#ending && (undelivered.length === 0 || this.#cut.length > 0)) return
     this.#ending = true
+    this.#endSeq = nextSeq
     clearTimeout(this.#heartbeat)
-    const isEmpty = this.#open.length === 0 && this.#cut.length === 0 && undelivered.length === 0
-    if (isEmpty && number === 0 && (nextSeq ?? 0) <= this.#from) return
+    const isEmpty = this.#isCut && this.#cut.length === 0 && undelivered.length === 0
+    if (isEmpty && number === 0 && (nextSeq ?? 0) <= this.#open.from) return
     this.#cutSegment({ isLast: true, nextSeq })
   }
 
-  #cutSegment({ isLast, nextSeq = 0 }: { isLast: boolean; nextSeq?: number | undefined }): void {
+  #cutSegment({ isLast, nextSeq }: { isLast: boolean; nextSeq?: number | undefined }): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const first = this.#from < 0 ? nextSeq : this.#from
-    const open = this.#open
-    const gaps: Range[] = []
-    let next = first
-    for (const { firstSeq, records } of open) {
-      if (firstSeq > next) gaps.push({ first: next, last: firstSeq - 1 })
-      next = firstSeq + records
-    }
-    if (nextSeq > next) gaps.push({ first: next, last: nextSeq - 1 })
-    this.#from = Math.max(next, nextSeq)
-    this.#open = []
-    const count = this.#records
-    this.#records = 0
-    this.#gaps = 0
-    const digest = createHash('sha256')
-    for (const { leaves } of open) digest.update(leaves)
-    const schema = open[0]?.schema ?? NEWEST
-    this.#cut.push({ first, last: this.#from - 1, count, schema, digest: digest.digest(), gaps, isLast })
+    // After a restart without a spool: where the range begins is known with the next record.
+    if (this.#open.from < 0 && nextSeq === undefined) return
+    this.#cut.push({ ...this.#open.cut(nextSeq), isLast })
     this.#sign()
   }
 
@@ -231,8 +195,10 @@ export class RunSealer {
       this.#sign()
     }
     const onError = (error: unknown): void => {
+      const isRefusal = error instanceof SignerRefusedError
+      if (isRefusal && error.signed !== undefined && this.#takeSigned(error.signed)) return
       onProblem(error)
-      this.#retry = work.later(() => this.#ask(request), RETRY_MS)
+      this.#retry = work.later(() => this.#ask(request), isRefusal ? REFUSED_MS : RETRY_MS)
     }
     signed.then(
       (note) => work.run(() => onNote(note)),
@@ -240,13 +206,47 @@ export class RunSealer {
     )
   }
 
+  /**
+   * The signer has signed this number before, for a process that died before it had stored the seal: takes that seal, where it
+   * continues the chain and has the digest of the leaves, and cuts what is left anew.
+   */
+  #takeSigned(note: string): boolean {
+    const seal = parseProducerSeal(parseNote(note).text)
+    const { chain } = this.#store
+    const isNext = seal.number === chain.number && seal.first === chain.nextSeq
+    if (!isNext || Buffer.compare(seal.prev ?? NONE, chain.prev ?? NONE) !== 0) return false
+    const leaves = this.#store.leaves()
+    const digest = createHash('sha256')
+    for (const each of leaves) if (each.firstSeq <= seal.last) digest.update(each.leaves)
+    if (!digest.digest().equals(seal.digest)) return false
+    const isNamed = ({ first, last }: Range): boolean =>
+      seal.undelivered.some((named) => named.first === first && named.last === last)
+    const undelivered = chain.undelivered.filter((range) => !isNamed(range))
+    const next = { number: seal.number + 1, nextSeq: seal.last + 1, prev: noteHash(note), undelivered }
+    this.#store.seal(note, { ...next, ended: seal.state.kind === 'closed' })
+    this.#begin(leaves.filter(({ firstSeq }) => firstSeq > seal.last))
+    return true
+  }
+
+  /** Cuts the leaves that no seal covers, from where the chain stands. */
+  #begin(leaves: readonly ChunkLeaves[]): void {
+    const isEnding = this.#ending
+    this.#cut.length = 0
+    this.#open = new OpenSegment(this.#store.chain.nextSeq)
+    this.#signing = false
+    this.#ending = this.#store.chain.ended
+    for (const each of leaves) this.add(each)
+    this.#options.onStored(this.#store.chain)
+    if (isEnding && !this.#ending) this.end(this.#endSeq)
+  }
+
   /** Ranges up to the end of the segment, of which the records are sealed then; the oldest first. */
-  #toName({ last, gaps }: Segment): UndeliveredRange[] {
+  #toName({ last, gaps }: CutSegment): UndeliveredRange[] {
     const known = this.#store.chain.undelivered.filter((range) => range.last <= last)
     return known.toSorted((one, other) => one.first - other.first).slice(0, MAX_SEAL_RANGES - gaps.length)
   }
 
-  #textOf(segment: Segment, undelivered: readonly UndeliveredRange[]): string {
+  #textOf(segment: CutSegment, undelivered: readonly UndeliveredRange[]): string {
     const { run, adopter } = this.#options
     const { number, prev } = this.#store.chain
     const kind = segment.isLast ? 'closed' : 'open'
@@ -276,6 +276,7 @@ export class RunSealer {
     }
     this.#cut.shift()
     this.#signing = false
+    if (this.#open.isFull(SEAL_RECORDS)) this.cut()
     if (undelivered.length > 0 && !segment.isLast && this.#cut.length === 0) this.#cutLater()
     this.#beat()
     onStored(this.#store.chain)
@@ -284,7 +285,7 @@ export class RunSealer {
   #beat(): void {
     clearTimeout(this.#heartbeat)
     if (this.#ending || this.#options.adopter !== undefined) return
-    const beat = (): void => (this.#open.length === 0 && this.#cut.length === 0 ? this.cut() : this.#beat())
+    const beat = (): void => (this.#isCut && this.#cut.length === 0 ? this.cut() : this.#beat())
     this.#heartbeat = this.#options.work.later(beat, HEARTBEAT_MS)
   }
 

@@ -6,7 +6,6 @@
  * other one holds, which is then handed over.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type NoteSigner, signerFromPem } from '@agent-audit/seals'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import {
   type AdoptedSpool,
@@ -22,8 +21,10 @@ import type { Connections } from '../connection.ts'
 import type { Loss, ThreadSettings } from '../protocol.ts'
 import type { Work } from '../work.ts'
 import { MemorySeals } from './memory-seals.ts'
-import { leavesOf, RunSealer, type SealedRun } from './run-sealer.ts'
+import { leavesOf } from './open-segment.ts'
+import { RunSealer, type SealedRun } from './run-sealer.ts'
 import { SealSender } from './seal-sender.ts'
+import { openSigner, type Signer } from './signer.ts'
 
 /** Longest wait for the closing seal, at the end of a run. What is not sent by then stays in the spool. */
 const CLOSE_MS = 2000
@@ -43,7 +44,7 @@ export interface SealingOptions {
 export class Sealing {
   readonly #options: SealingOptions
   readonly #run: SealedRun
-  readonly #signer: NoteSigner | undefined
+  readonly #signer: Signer | undefined
   readonly sender: SealSender
   /** Undefined: this run has no key, or its chain is in a file that another process has. */
   #own: RunSealer | undefined
@@ -60,7 +61,7 @@ export class Sealing {
     const { topic, producerId, runId, signing } = settings
     this.#options = options
     this.#run = { topic, producerId, runId }
-    this.#signer = signing === undefined ? undefined : signerFromPem(signing.pem, signing.keyName)
+    this.#signer = signing === undefined ? undefined : openSigner(signing)
     this.sender = new SealSender({ connections, onProgress: wake, onProblem, fail: work.fail })
   }
 
@@ -261,6 +262,7 @@ export class Sealing {
     while (waits()) await sleep(POLL_MS)
     await this.sender.flush(deadline - performance.now())
     for (const sealer of [own, ...this.#adopted.values()]) sealer?.stop()
+    this.#signer?.close()
   }
 }
 
