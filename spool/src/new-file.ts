@@ -31,7 +31,7 @@ export function copyToNewFile(from: Database, options: NewFileOptions): Database
       insertRun.run(...Object.values(run))
       copySealTables(from, to)
     })
-    if (run['cluster'] === null) takeReserve(to.file)
+    if (run['cluster'] === null) takeReserve(to.file, 'binding')
     const next = from.prepare('SELECT * FROM chunk WHERE id > ? ORDER BY id LIMIT 1')
     const insert = to.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
     for (let id: number | undefined = 0; id !== undefined;) {

@@ -64,7 +64,7 @@ export function openRunSpool(options: RunSpoolOptions): RunSpool {
         createSealTables(db, seals)
       })
     }
-    if (known === undefined) takeReserve(db.file)
+    if (known === undefined) takeReserve(db.file, 'binding')
     if (seals !== undefined) keepReserve(db.file)
     return new SpoolTable(db, runId, maxBytes, { unbound: true, fsync })
   } catch (error) {

@@ -8,7 +8,7 @@
  */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { Database } from './database.ts'
-import { freeReserve, SEAL_RESERVE_BYTES, takeReserve } from './spool-file.ts'
+import { freeReserve, takeReserve } from './spool-file.ts'
 import {
   chainValues,
   compile,
@@ -147,7 +147,7 @@ export class SealTable implements SpoolSeals {
       return this.#db.transaction(doing, work)
     } catch (error) {
       if (!(error instanceof AuditUnavailableError)) throw error
-      freeReserve(file)
+      freeReserve(file, 'sealing')
       return this.#db.transaction(doing, work)
     } finally {
       keepReserve(file)
@@ -197,7 +197,7 @@ export class SealTable implements SpoolSeals {
 /** Beside the file of a run that is sealed. Without room for it the run goes on. */
 export function keepReserve(file: string): void {
   try {
-    takeReserve(file, SEAL_RESERVE_BYTES)
+    takeReserve(file, 'sealing')
   } catch {
     // Taken at the next seal.
   }

@@ -67,27 +67,34 @@ function timeInName(): string {
   return new Date().toISOString().replaceAll(/[-:]/g, '')
 }
 
-/** Beside a spool whose records have no partitions and no cluster yet, and beside that of a run that is sealed. */
-const RESERVE = '-reserve'
-const RESERVE_BYTES = 64 * 1024
-/** A seal writes some ten pages of 8 KiB: its own, and those of the leaves that it covers. */
-export const SEAL_RESERVE_BYTES: number = 128 * 1024
+/**
+ * Disk space kept beside a spool. `binding`: while its records have no partitions and no cluster. `sealing`: of a run that is
+ * sealed; a seal writes some ten pages of 8 KiB.
+ */
+const RESERVES = {
+  binding: { suffix: '-reserve', bytes: 64 * 1024 },
+  sealing: { suffix: '-seal-reserve', bytes: 128 * 1024 },
+} as const
+type ReserveUse = 'binding' | 'sealing'
 
 /**
- * Reserves disk space for the commit of the cluster and the number of partitions. On a full disk that commit would fail otherwise: no record
- * could be sent, so no space would ever be freed.
+ * Reserves disk space: for the commit of the cluster and the number of partitions, or for seals. On a full disk that commit would
+ * fail otherwise: no record could be sent, or no seal made, so no space would ever be freed.
  */
-export function takeReserve(file: string, bytes: number = RESERVE_BYTES): void {
+export function takeReserve(file: string, use: ReserveUse): void {
+  const { suffix, bytes } = RESERVES[use]
   try {
-    if (statSync(file + RESERVE, { throwIfNoEntry: false })?.size === bytes) return
-    writeFileSync(file + RESERVE, new Uint8Array(bytes), { mode: 0o600 })
+    if (statSync(file + suffix, { throwIfNoEntry: false })?.size === bytes) return
+    writeFileSync(file + suffix, new Uint8Array(bytes), { mode: 0o600 })
   } catch (error) {
-    throw unavailable(SPOOL, `write ${file}${RESERVE}`, error)
+    // Half of it would only take the space away.
+    freeReserve(file, use)
+    throw unavailable(SPOOL, `write ${file}${suffix}`, error)
   }
 }
 
-export function freeReserve(file: string): void {
-  rmSync(file + RESERVE, { force: true })
+export function freeReserve(file: string, use: ReserveUse): void {
+  rmSync(file + RESERVES[use].suffix, { force: true })
 }
 
 /**
@@ -103,7 +110,7 @@ export function setAside(file: string, db: Database | undefined, log = `${file}-
     if (!existsSync(file)) return undefined
     renameSync(file, aside)
     if (existsSync(log)) renameSync(log, `${aside}-wal`)
-    freeReserve(file)
+    for (const use of ['binding', 'sealing'] as const) freeReserve(file, use)
     return aside
   } catch (error) {
     throw unavailable(SPOOL, `set aside ${file}`, error)
@@ -118,7 +125,8 @@ export function setAside(file: string, db: Database | undefined, log = `${file}-
  */
 export function removeSpool(file: string): void {
   try {
-    for (const suffix of ['', '-wal', '-journal', RESERVE]) rmSync(file + suffix, { force: true })
+    const beside = Object.values(RESERVES).map(({ suffix }) => suffix)
+    for (const suffix of ['', '-wal', '-journal', ...beside]) rmSync(file + suffix, { force: true })
   } catch (error) {
     throw unavailable(SPOOL, `remove ${file}`, error)
   }

@@ -8,7 +8,7 @@ import { checkPartitions, type KnownTopic } from './known-topics.ts'
 import { copyToNewFile } from './new-file.ts'
 import { FilePlace, freeReserve, removeSpool, setAside } from './spool-file.ts'
 import type { AppendOptions, RunSpool, SpoolStats, StoredChunk } from './spool.ts'
-import { findSeals, keepReserve, type SealTable } from './seal-table.ts'
+import { findSeals, type SealTable } from './seal-table.ts'
 import type { ChunkLeaves } from './seals.ts'
 import { type ChunkRow, SpoolRows } from './spool-rows.ts'
 
@@ -118,11 +118,10 @@ export class SpoolTable implements RunSpool {
     checkPartitions(partitions)
     if (cluster !== this.cluster) {
       const update = this.#db.prepare('UPDATE run SET cluster = ?, partitions = coalesce(partitions, ?)')
-      freeReserve(this.file)
+      freeReserve(this.file, 'binding')
       // Durable through the loss of power as well. Otherwise the next owner might set another number, and records that were
       // sent before would go to other partitions, whose duplicate filters do not know them.
       this.#db.durably('write', () => update.run(cluster, partitions))
-      if (this.seals !== undefined) keepReserve(this.file)
     }
     this.cluster = cluster
     this.#partitions ??= partitions

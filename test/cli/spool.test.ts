@@ -8,7 +8,7 @@ import { openTrail, readRows } from '../producer/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const TOPIC = 'audit.events'
-const SEALS = 'audit.seals'
+const OTTERS = 'audit.otters'
 /** No broker listens there: recorded events stay in the spool. */
 const NOWHERE = ['127.0.0.1:1']
 
@@ -91,31 +91,31 @@ it('drain sends the events of dead runs, in order and under their original run_i
 it('status lists the runs of two topics in one directory with their topics, and drain sends each run to its own', async () => {
   const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const events = await leaveRun(spoolDir, 3)
-  const seals = await leaveRun(spoolDir, 1, SEALS)
+  const otters = await leaveRun(spoolDir, 1, OTTERS)
   const { out } = await run('status', spoolDir, '--json')
   // trail_started, session_start, the decisions, trail_stopped
   expect(JSON.parse(out)).toMatchObject([
     { topic: TOPIC, runId: events, state: 'waiting', records: 6 },
-    { topic: SEALS, runId: seals, state: 'waiting', records: 4 },
+    { topic: OTTERS, runId: otters, state: 'waiting', records: 4 },
   ])
   expect((await run('drain', spoolDir, '--data-dir', dataDir)).code).toBe(0)
   expect(countRuns(dataDir, TOPIC)).toMatchObject({ [events]: 6 })
-  expect(countRuns(dataDir, TOPIC)).not.toHaveProperty(seals)
-  expect(countRuns(dataDir, SEALS)).toMatchObject({ [seals]: 4 })
-  expect(countRuns(dataDir, SEALS)).not.toHaveProperty(events)
+  expect(countRuns(dataDir, TOPIC)).not.toHaveProperty(otters)
+  expect(countRuns(dataDir, OTTERS)).toMatchObject({ [otters]: 4 })
+  expect(countRuns(dataDir, OTTERS)).not.toHaveProperty(events)
 })
 
 it('a trail sends the spool that it adopts to the topic that the file names, not to its own', async () => {
   const [spoolDir, dataDir] = [makeTempDirectory(), makeTempDirectory()]
   const dead = await leaveRun(spoolDir, 3)
   // An operator has renamed the topic's directory: the trail of another topic finds the file in its own.
-  renameSync(join(spoolDir, TOPIC), join(spoolDir, SEALS))
-  const adopter = openTrail({ dataDir, spoolDir, topic: SEALS })
+  renameSync(join(spoolDir, TOPIC), join(spoolDir, OTTERS))
+  const adopter = openTrail({ dataDir, spoolDir, topic: OTTERS })
   adopter.startSession()
   await adopter.flush()
   expect(countRuns(dataDir, TOPIC)).toEqual({ [dead]: 6 })
   // trail_started, session_start
-  expect(countRuns(dataDir, SEALS)).toEqual({ [adopter.runId]: 2 })
+  expect(countRuns(dataDir, OTTERS)).toEqual({ [adopter.runId]: 2 })
 })
 
 it('drain reports the events that it could not send, and leaves them', async () => {

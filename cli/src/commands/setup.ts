@@ -103,6 +103,7 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
   const { markKafkaLogClean } = await import('@agent-audit/consumer')
   const retentionMs = options.retentionDays * DAY_MS
   const found = await ensureTopic(kafka, { ...options, topic, retentionMs })
+  const seals = await setUpSeals(kafka, topic, options)
   const { clusterId: sourceId, topicId } = found
   const { group } = options
   const { logId, added } = await registerLog(admin, {
@@ -113,7 +114,6 @@ async function setUpLog(kafka: KafkaConnection, topic: string, options: Options,
     // The log is not registered: no consumer can have written it, since none starts on an unregistered log.
     prepare: () => markKafkaLogClean(kafka, { topic, groupId: group }),
   })
-  const seals = await setUpSeals(kafka, topic, options)
   const registered = `${added ? 'registered for' : 'is held by'} consumer group ${group}`
   const detail = `topic ${topic} of cluster ${sourceId} ${registered}`
   return [topicStep(topic, options.partitions, found), seals, { what: `log ${logId}`, changed: added, detail }]

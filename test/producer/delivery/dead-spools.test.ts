@@ -96,7 +96,7 @@ describe('a spool of a dead run that cannot be read', () => {
     const trail = openTrail({ dataDir, spoolDir, onProblem: (problem) => problems.push(problem) })
     await trail.startSession().decision({ reasoning: 'own' }).acked
     expect(problems[0]?.message).toContain('a later release')
-    setFormat(file, 4)
+    setFormat(file, 5)
     await expect.poll(() => trail.stats().adopted, { timeout: 20_000 }).toBe(8)
   })
 })

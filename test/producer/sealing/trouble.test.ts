@@ -1,15 +1,28 @@
 /** Seals when something goes wrong: full, damaged and removed spools, files of another release, a trail without a spool. */
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditTrailOptions, TrailError } from '@agent-audit/producer'
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { checkSeals, newKey, readMessages, type SealedRun, type TestKey } from '../../support/sealed-runs.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { NO_OWN_DISK, startChildOnDisk, startChildWith } from '../process/run-program.ts'
 import { NO_BROKER, openTrail, rememberEmbeddedLog } from '../support.ts'
 
 const TOPIC = 'audit.events'
 const NOTHING_WRONG = { faults: [], unsealed: [], sealedTwice: [] }
+const FAIL_DELIVERY = new URL('../delivery/fail-delivery.ts', import.meta.url)
+
+afterEach(() => void vi.unstubAllEnvs())
+
+/** A key in the environment of a child program. */
+function keyInEnvironment(): TestKey {
+  const key = newKey('child')
+  const file = join(makeTempDirectory(), 'key')
+  writeFileSync(file, key.pem, { mode: 0o600 })
+  vi.stubEnv('AUDIT_SIGNING_KEY_FILE', file)
+  return key
+}
 
 function check(dataDir: string, keys: readonly TestKey[]): Map<string, SealedRun> {
   return checkSeals(readMessages(dataDir, TOPIC), readMessages(dataDir, `${TOPIC}.seals`), keys)
@@ -154,4 +167,36 @@ it('a file of the form before seals is left alone, with a clear error', async ()
     )
   await trail.close()
   expect(spoolsIn(dataDir)).toEqual([file])
+})
+
+it.skipIf(NO_OWN_DISK !== undefined).each([
+  ['fill-disk', 'size=4m'],
+  ['outgrow-disk', 'size=24m'],
+])(
+  `%s: a full disk stops no seal, and the run goes on with a new file ${NO_OWN_DISK ?? ''}`,
+  async (program, options) => {
+    const [dataDir, directory] = [makeTempDirectory(), makeTempDirectory()]
+    const key = keyInEnvironment()
+    const child = startChildOnDisk({ directory, options }, program, dataDir)
+    expect(await child.exited()).toMatchObject({ code: 0, stderr: '' })
+    const [run, ...others] = check(join(dataDir, 'log'), [key]).values()
+    expect(others).toEqual([])
+    expect(run).toMatchObject({ ...NOTHING_WRONG, missing: [] })
+    expect(run?.states).toMatch(/^(open )*closed$/)
+    const all = [...(run?.records ?? []), ...(run?.gaps ?? [])].toSorted((one, other) => one - other)
+    expect(all).toEqual(Array.from({ length: all.length }, (_, seq) => seq))
+  },
+)
+
+it('delivery that fails without a spool: the chain goes on, and calls no record a gap that is in the topic', async () => {
+  const dataDir = makeTempDirectory()
+  const key = keyInEnvironment()
+  vi.stubEnv('FAIL_DELIVERY', 'taken 300 1')
+  const program = startChildWith({ module: FAIL_DELIVERY }, 'fail-delivery', dataDir, '1 memory')
+  expect(await program.exited()).toMatchObject({ code: 0 })
+  const [run] = check(dataDir, [key]).values()
+  expect(run?.records.filter((seq) => run.gaps.includes(seq))).toEqual([])
+  expect(run?.sealedTwice).toEqual([])
+  expect(run?.states).toMatch(/^(open )*closed$/)
+  expect(run?.faults.filter((fault) => !/begins at|is at|prev of/.test(fault))).toEqual([])
 })

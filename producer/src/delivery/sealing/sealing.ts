@@ -106,15 +106,19 @@ export class Sealing {
   }
 
   /**
-   * The file of this run is to be removed: all of it is acknowledged. The next one begins where the chain stands.
-   * @returns false when the file still holds leaves or seals.
+   * The file of this run is to be removed, since the disk is full: its chunks are all acknowledged. What it holds of the chain goes on
+   * in memory until there is a next file. A process that is killed before leaves the newest records unsealed; the disk would stay
+   * full otherwise.
+   * @returns false when seals are to be sent first.
    */
   leaveFile(): boolean {
     const own = this.#own
     if (own === undefined) return true
-    if (!own.idle || !own.store.allSent) return false
     const { store } = own
-    own.use(new MemorySeals({ producerId: store.producerId, chain: store.chain, leaves: [] }))
+    if (!store.allSent) return false
+    const { unsent, ...rest } = readable(store, own.open)
+    const seals = new MemorySeals(rest, unsent)
+    this.#take(seals, () => true)
     this.#handOver(store)
     this.sender.remove(store)
     return true
