@@ -237,10 +237,9 @@ describe('a key file', () => {
     expect(() => openKeyFile(write(plain))).toThrow('expected a line "Key-Name: <name>" before the PEM text')
   })
 
-  it.each([0o640, 0o604, 0o660, 0o666, 0o644, 0o700])('mode %o is refused', (mode) => {
+  it.each(['0640', '0604', '0660', '0666', '0644', '0700'])('mode %s is refused', (found) => {
     const file = write(pem)
-    chmodSync(file, mode)
-    const found = mode.toString(8).padStart(4, '0')
+    chmodSync(file, Number.parseInt(found, 8))
     expect(() => openKeyFile(file)).toThrow(
       `expected mode 0600 or 0400, found ${found}: others could read the private key`,
     )
