@@ -9,6 +9,7 @@ import {
   formatRotation,
   formatTrust,
   generateKey,
+  keyFromEnvironment,
   keyFaultAt,
   keysOfRole,
   openKeyFile,
@@ -289,6 +290,22 @@ describe('a key file', () => {
         code: 'KEY_INVALID',
         message: expect.stringMatching(new RegExp(`${message}(?![\\s\\S]*MC4CAQ)`)),
       }),
+    )
+  })
+
+  it('comes from a variable or from the file that a variable names', () => {
+    const file = write(pem)
+    const { vkey } = openKeyFile(file)
+    expect(keyFromEnvironment({}, 'KEY')).toBeUndefined()
+    expect(keyFromEnvironment({ KEY: '', KEY_FILE: '' }, 'KEY')).toBeUndefined()
+    expect(keyFromEnvironment({ KEY: pem }, 'KEY')?.vkey).toBe(vkey)
+    expect(keyFromEnvironment({ KEY: pem.replaceAll('\n', String.raw`\n`) }, 'KEY', 'acme%2Fagent')?.vkey).toBe(vkey)
+    expect(keyFromEnvironment({ KEY_FILE: file }, 'KEY')?.vkey).toBe(vkey)
+    expect(() => keyFromEnvironment({ KEY: pem, KEY_FILE: file }, 'KEY')).toThrow(
+      'expected either KEY or KEY_FILE, not both',
+    )
+    expect(() => keyFromEnvironment({ KEY: 'secret' }, 'KEY')).toThrow(
+      /^KEY: expected a line "Key-Name: <name>" before the PEM text$/,
     )
   })
 
