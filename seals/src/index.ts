@@ -1,4 +1,11 @@
-export { type NoteSigner, generateKey, KeySigner, openKeyFile, signerFromPem } from './keys/key-file.ts'
+export {
+  type NoteSigner,
+  generateKey,
+  keyFromEnvironment,
+  KeySigner,
+  openKeyFile,
+  signerFromPem,
+} from './keys/key-file.ts'
 export { applyRotation, formatRotation, parseRotation, type Rotation, signRotation } from './keys/rotation.ts'
 export {
   EMPTY_TRUST,

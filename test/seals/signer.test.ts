@@ -152,6 +152,28 @@ it('an adopted tail is signed for another producer too, and its run is signed no
   )
 })
 
+it('lets one new run begin a second', async () => {
+  const installation = install()
+  await start(installation)
+  const [one, other] = [await connect(installation.socket), await connect(installation.socket)]
+  const began = performance.now()
+  await Promise.all([one.sign(textOf(0)), other.sign(textOf(0, undefined, { runId: '2'.repeat(32) }))])
+  expect(performance.now() - began).toBeGreaterThan(990)
+})
+
+it('asks again for a text whose answer was lost with the signer', async () => {
+  const installation = install()
+  const child = await start(installation)
+  const signer = await connect(installation.socket)
+  // It takes the text no more, and does not say so.
+  await child.kill('SIGSTOP')
+  const text = textOf(0)
+  const note = signer.sign(text)
+  await child.kill('SIGKILL')
+  await start(installation)
+  expect(parseNote(await note).text).toBe(text)
+})
+
 it('knows after a kill what it has signed, and clients connect again', async () => {
   const installation = install()
   const child = await start(installation)

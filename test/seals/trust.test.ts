@@ -9,6 +9,7 @@ import {
   formatRotation,
   formatTrust,
   generateKey,
+  keyFromEnvironment,
   keyFaultAt,
   keysOfRole,
   openKeyFile,
@@ -237,10 +238,9 @@ describe('a key file', () => {
     expect(() => openKeyFile(write(plain))).toThrow('expected a line "Key-Name: <name>" before the PEM text')
   })
 
-  it.each([0o640, 0o604, 0o660, 0o666, 0o644, 0o700])('mode %o is refused', (mode) => {
+  it.each(['0640', '0604', '0660', '0666', '0644', '0700'])('mode %s is refused', (found) => {
     const file = write(pem)
-    chmodSync(file, mode)
-    const found = mode.toString(8).padStart(4, '0')
+    chmodSync(file, Number.parseInt(found, 8))
     expect(() => openKeyFile(file)).toThrow(
       `expected mode 0600 or 0400, found ${found}: others could read the private key`,
     )
@@ -290,6 +290,22 @@ describe('a key file', () => {
         code: 'KEY_INVALID',
         message: expect.stringMatching(new RegExp(`${message}(?![\\s\\S]*MC4CAQ)`)),
       }),
+    )
+  })
+
+  it('comes from a variable or from the file that a variable names', () => {
+    const file = write(pem)
+    const { vkey } = openKeyFile(file)
+    expect(keyFromEnvironment({}, 'KEY')).toBeUndefined()
+    expect(keyFromEnvironment({ KEY: '', KEY_FILE: '' }, 'KEY')).toBeUndefined()
+    expect(keyFromEnvironment({ KEY: pem }, 'KEY')?.vkey).toBe(vkey)
+    expect(keyFromEnvironment({ KEY: pem.replaceAll('\n', String.raw`\n`) }, 'KEY', 'acme%2Fagent')?.vkey).toBe(vkey)
+    expect(keyFromEnvironment({ KEY_FILE: file }, 'KEY')?.vkey).toBe(vkey)
+    expect(() => keyFromEnvironment({ KEY: pem, KEY_FILE: file }, 'KEY')).toThrow(
+      'expected either KEY or KEY_FILE, not both',
+    )
+    expect(() => keyFromEnvironment({ KEY: 'secret' }, 'KEY')).toThrow(
+      /^KEY: expected a line "Key-Name: <name>" before the PEM text$/,
     )
   })
 

@@ -1,7 +1,7 @@
 /** Private keys: PKCS8 PEM with the key's name in a line `Key-Name: <name>` before it (RFC 7468 allows text there). */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
-import { InvalidInputError } from '@agent-audit/schemas'
+import { type Environment, InvalidInputError } from '@agent-audit/schemas'
 import { quoted } from '../notes/lines.ts'
 import { checkText, formatNote, signatureLine } from '../notes/note.ts'
 import { cosignedMessage, keyNameFault, PUBLIC_KEY_BYTES, VerifierKey } from '../notes/verifier-key.ts'
@@ -89,6 +89,22 @@ export function signerFromPem(pem: string, keyName?: string, source = 'key'): Ke
   const fault = keyNameFault(name)
   if (fault !== undefined) refuse(fault)
   return new KeySigner(name, readPrivateKey(pem) ?? refuse(PEM_EXPECTED))
+}
+
+/**
+ * The key of the variable NAME, which holds the text of a key file, or of the file that NAME_FILE names. In a variable `\n` may stand
+ * for a line feed.
+ * @param keyName - As for {@link openKeyFile}.
+ * @returns undefined, if neither is set
+ * @throws InvalidInputError with code KEY_INVALID
+ */
+export function keyFromEnvironment(env: Environment, name: string, keyName?: string): KeySigner | undefined {
+  const [text, file] = [env[name] ?? '', env[`${name}_FILE`] ?? '']
+  if (text !== '' && file !== '') {
+    throw new InvalidInputError('KEY_INVALID', `${name}: expected either ${name} or ${name}_FILE, not both`)
+  }
+  if (file !== '') return openKeyFile(file, keyName)
+  return text === '' ? undefined : signerFromPem(text.replaceAll('\\n', '\n'), keyName, name)
 }
 
 const PEM_EXPECTED =

@@ -245,6 +245,10 @@ function consumerSeals(): ConsumerSeal[] {
   ]
 }
 
+function rowFields({ count, digest }: ConsumerSeal['events']): Vectors {
+  return { count, digest: digest.toString('base64') }
+}
+
 export function consumerSealVectors(): Vectors {
   const seals = consumerSeals()
   const [text = ''] = seals.map(formatConsumerSeal)
@@ -262,13 +266,21 @@ export function consumerSealVectors(): Vectors {
     vkey: consumer.vkey,
     seals: seals.map((seal) => {
       const { events, skipped, prev, ...rest } = seal
-      const rows = (of: ConsumerSeal['events']): Vectors => ({ count: of.count, digest: of.digest.toString('base64') })
       const note = consumer.sign(formatConsumerSeal(seal))
-      const fields = { ...rest, events: rows(events), skipped: rows(skipped), prev: prev?.toString('base64') ?? null }
+      const fields = {
+        ...rest,
+        events: rowFields(events),
+        skipped: rowFields(skipped),
+        prev: prev?.toString('base64') ?? null,
+      }
       return { fields, text: formatConsumerSeal(seal), note, hash: noteHash(note).toString('base64') }
     }),
     malformed: changes.map(([what, from, to]) => ({ what, text: text.replace(from, to) })),
   }
+}
+
+function named(pairs: readonly string[][]): Vectors[] {
+  return pairs.map(([what, note]) => ({ what, note }))
 }
 
 export function noteVectors(): Vectors {
@@ -306,8 +318,11 @@ export function noteVectors(): Vectors {
     ['a tab', note.replace('third', 'third\t')],
     ['65 signatures', `${text}\n${line.repeat(65)}`],
   ]
-  const of = (pairs: string[][]): Vectors[] => pairs.map(([what, each]) => ({ what, note: each }))
-  return { keys: [agent.vkey, consumer.vkey], valid: of(valid), wrong: of(wrong), malformed: of(malformed) }
+  return { keys: [agent.vkey, consumer.vkey], valid: named(valid), wrong: named(wrong), malformed: named(malformed) }
+}
+
+function texts(hashes: readonly Buffer[]): string[] {
+  return hashes.map((hash) => hash.toString('base64'))
 }
 
 export function treeVectors(): Vectors {
@@ -315,7 +330,6 @@ export function treeVectors(): Vectors {
   const tree = new MerkleTree()
   for (const leaf of leaves) tree.append(leafHash(leaf))
   const sizes = Array.from({ length: leaves.length + 1 }, (_, size) => size)
-  const texts = (hashes: readonly Buffer[]): string[] => hashes.map((hash) => hash.toString('base64'))
   return {
     leaves,
     leaf_hashes: leaves.map((leaf) => leafHash(leaf).toString('base64')),

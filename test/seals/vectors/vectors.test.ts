@@ -38,8 +38,8 @@ interface SealFile {
   readonly malformed: readonly Malformed[]
 }
 
-function read<File>(name: string): File {
-  return JSON.parse(readFileSync(new URL(`../../../seals/vectors/${name}`, import.meta.url), 'utf8')) as File
+function read(name: string): unknown {
+  return JSON.parse(readFileSync(new URL(`../../../seals/vectors/${name}`, import.meta.url), 'utf8'))
 }
 
 function bytes(text: string): Buffer {
@@ -56,7 +56,7 @@ describe.each([
   ['producer-seals.json', (text: string) => formatProducerSeal(parseProducerSeal(text))],
   ['consumer-seals.json', (text: string) => formatConsumerSeal(parseConsumerSeal(text))],
 ] as const)('%s', (name, again) => {
-  const { vkey, seals, malformed } = read<SealFile>(name)
+  const { vkey, seals, malformed } = read(name) as SealFile
 
   it('seals are read, signed by the key, and linked', () => {
     for (const [index, { text, note, hash }] of seals.entries()) {
@@ -75,7 +75,7 @@ describe.each([
 
 describe('notes.json', () => {
   type Case = { readonly what: string; readonly note: string }
-  const file = read<{ keys: string[]; valid: Case[]; wrong: Case[]; malformed: Case[] }>('notes.json')
+  const file = read('notes.json') as { keys: string[]; valid: Case[]; wrong: Case[]; malformed: Case[] }
   const keys = file.keys.map((vkey) => VerifierKey.parse(vkey))
 
   it.each(file.valid)('$what verifies', ({ note }) => {
@@ -92,7 +92,7 @@ describe('notes.json', () => {
 })
 
 it('keys.json: malformed keys are refused', () => {
-  const { keys, malformed } = read<{ keys: { vkey: string }[]; malformed: { vkey: string }[] }>('keys.json')
+  const { keys, malformed } = read('keys.json') as { keys: { vkey: string }[]; malformed: { vkey: string }[] }
   expect(keys.map(({ vkey }) => VerifierKey.parse(vkey).vkey)).toEqual(keys.map(({ vkey }) => vkey))
   for (const { vkey } of malformed) expect(() => VerifierKey.parse(vkey)).toThrow(refused)
 })
@@ -100,9 +100,12 @@ it('keys.json: malformed keys are refused', () => {
 it('trees.json: each proof shows what it says', () => {
   type Inclusion = { index: number; size: number; proof: string[] }
   type Consistency = { from: number; to: number; proof: string[] }
-  const file = read<{ leaf_hashes: string[]; roots: string[]; inclusion: Inclusion[]; consistency: Consistency[] }>(
-    'trees.json',
-  )
+  const file = read('trees.json') as {
+    leaf_hashes: string[]
+    roots: string[]
+    inclusion: Inclusion[]
+    consistency: Consistency[]
+  }
   const rootAt = (size: number): Buffer => bytes(file.roots[size] ?? '')
   for (const { index, size, proof } of file.inclusion) {
     const leaf = bytes(file.leaf_hashes[index] ?? '')
@@ -117,7 +120,7 @@ it('trees.json: each proof shows what it says', () => {
 })
 
 it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
-  const log = read<{
+  const log = read('log.json') as {
     notary: string
     witness: string
     notes: string[]
@@ -126,7 +129,7 @@ it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
     tlog_proof: { index: number; proof: string }
     tiles: { path: string; hex: string }[]
     bundles: { path: string; hex: string }[]
-  }>('log.json')
+  }
   const keys = { log: [VerifierKey.parse(log.notary)], witnesses: [VerifierKey.parse(log.witness)] }
   const stored = new Map(log.tiles.map(({ path, hex }) => [path, Buffer.from(hex, 'hex')]))
   const size = log.notes.length
@@ -147,14 +150,14 @@ it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
 })
 
 describe('trust.json', () => {
-  const file = read<{
+  const file = read('trust.json') as {
     text: string
     root: string
     signed: string
     windows: { vkey: string; time: string; fault: string | null }[]
     rotation: { note: string; overlap_days: number; trust_after: string }
     malformed: Malformed[]
-  }>('trust.json')
+  }
   const trust = parseTrust(file.text)
 
   it('keys count in their windows, and a rotation changes them', () => {
