@@ -62,10 +62,18 @@ export {
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
 } from './avro/framing.ts'
-export { detectorGrants, excessiveGrants, readerGrants, type Role, writerGrants } from './clickhouse/grants.ts'
+export {
+  detectorGrants,
+  excessiveGrants,
+  notaryGrants,
+  readerGrants,
+  type Role,
+  writerGrants,
+} from './clickhouse/grants.ts'
 export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
   ALERTS_TABLE,
+  CHECKPOINTS_TABLE,
   classesOfTopic,
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
@@ -82,6 +90,8 @@ export {
   logIdOf,
   QUARANTINED_TABLE,
   ROW_KEY,
+  SEALS_SUFFIX,
+  SEALS_TABLE,
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'
