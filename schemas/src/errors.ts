@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'TRAIL_CLOSED'
   | 'SCHEMA_UNKNOWN'
   | 'INPUT_UNREADABLE'
+  | 'KEY_INVALID'
   // The action was refused: the refusal is recorded.
   | 'DENIED'
   | 'BLOCKED'
@@ -52,6 +53,8 @@ export type ErrorCode =
   | 'MIGRATION_CHANGED'
   | 'STORE_REFUSED'
   | 'EXPORT_CHANGED'
+  | 'SEAL_INVALID'
+  | 'SIGNATURE_INVALID'
 
 /** One wrong field or option: its path, and the expected value. */
 export interface Issue {

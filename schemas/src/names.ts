@@ -6,6 +6,9 @@ export const DEFAULT_CONSUMER_GROUP = 'audit-writer'
 export const DEFAULT_DATABASE = 'audit'
 export const DEFAULT_RETENTION_CLASS = 'default'
 
+/** Behind the topic of the events: the topic of their seals. */
+export const SEALS_SUFFIX = '.seals'
+
 export const EVENTS_TABLE = 'audit_events'
 export const SKIPPED_TABLE = 'audit_skipped'
 export const LOGS_TABLE = 'audit_logs'
@@ -22,8 +25,6 @@ export const ALERTS_TABLE = 'audit_alerts'
 /** The seals of a topic in the order of their log, and the notary's checkpoints over them. */
 export const SEALS_TABLE = 'audit_seals'
 export const CHECKPOINTS_TABLE = 'audit_checkpoints'
-/** A topic's seals are in the topic of its name with this added. */
-export const SEALS_SUFFIX = '.seals'
 /** SQL expressions that tell the rows of one offset apart, for rows of both tables (an event has the kind event) and for the quarantine. */
 export const ROW_KEY = `toString(kind), ifNull(hex(run_id), ''), ifNull(run_seq, -1), ifNull(toString(event_id), ''), log_time`
 

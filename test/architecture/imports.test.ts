@@ -7,6 +7,7 @@ const OWN = '@agent-audit/'
 /** The packages that a package may import beside Node. */
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
+  seals: ['@agent-audit/schemas'],
   spool: ['@agent-audit/schemas'],
   kafka: ['@agent-audit/schemas', 'kafkajs', 'zod'],
   producer: [
@@ -20,6 +21,7 @@ const ARROWS: Record<Package, readonly string[]> = {
   consumer: [
     '@agent-audit/kafka',
     '@agent-audit/schemas',
+    '@agent-audit/seals',
     '@agent-audit/spool',
     '@clickhouse/client',
     '@platformatic/wasm-utils',

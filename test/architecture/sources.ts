@@ -6,6 +6,7 @@ export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url))
 
 export const PACKAGES = [
   'schemas',
+  'seals',
   'spool',
   'kafka',
   'producer',
