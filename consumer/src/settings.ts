@@ -25,6 +25,8 @@ export interface Settings {
   registryAccess?: RegistryAccess | undefined
   /** From CLICKHOUSE_SSL_*. */
   clickHouseTls?: ClientTls | undefined
+  /** Private key of the seals of what is stored; empty: nothing is sealed. */
+  AUDIT_SIGNING_KEY_FILE: string
   /** Directory of the embedded log; empty where KAFKA_BROKERS names the log. One of the two must be set. */
   AUDIT_DATA_DIR: string
   AUDIT_TOPICS: string[]
@@ -76,6 +78,7 @@ const FIELDS: {
   readonly [Name in Exclude<keyof Settings, 'kafka' | 'registryAccess' | 'clickHouseTls'>]: z.ZodType<Settings[Name]>
 } = {
   SCHEMA_REGISTRY_URL: serviceUrl.optional(),
+  AUDIT_SIGNING_KEY_FILE: z.string().default(''),
   AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
     .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))

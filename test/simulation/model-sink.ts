@@ -167,9 +167,10 @@ function offsetsOf(store: ModelStore, logPartition: LogPartition): Set<number> {
   return new Set([...store.rowsOf(logPartition).keys(), ...store.forgery.offsets(keyOf(logPartition))])
 }
 
-function toStoredRow({ offset, kind = 'event', runId, runSeq, eventId, logTimeMs }: Row): StoredRow {
+function toStoredRow({ kind = 'event', runId, runSeq, eventId, ...row }: Row): StoredRow {
+  const { offset, logTimeMs, retentionClass, reason } = row
   const [run, seq] = runId === undefined ? [null, null] : [runId, runSeq]
-  return { offset, kind, runId: run, runSeq: seq, eventId: eventId ?? null, logTimeMs }
+  return { offset, kind, runId: run, runSeq: seq, eventId: eventId ?? null, logTimeMs, retentionClass, reason }
 }
 
 function rangesOf(keyed: Pick<ReadonlyMap<number, unknown>, 'keys'>, from: number): OffsetRange[] {
