@@ -4,6 +4,7 @@
  */
 export { BATCH_DECODERS } from './log/batch-decoders.ts'
 export { copyRecord } from './pipeline/copy-record.ts'
+export { BLOCK_COLUMNS } from './pipeline/block.ts'
 export { BufferMemory } from './pipeline/buffer-memory.ts'
 export { CLEAN, type CommitMetadata, readMetadata, type SealProgress } from './pipeline/commit-metadata.ts'
 export { createRecordCheck, type RecordCheck } from './pipeline/check.ts'
