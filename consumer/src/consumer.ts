@@ -22,7 +22,7 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
 import { SharedInserts } from './pipeline/shared-inserts.ts'
-import { SealTopics, type SealTopicsParts } from './sealing/seal-topics.ts'
+import { SealTopics, type SealTopicsParts } from './pipeline/sealing/seal-topics.ts'
 import type { Settings } from './settings.ts'
 
 export interface Consumer {

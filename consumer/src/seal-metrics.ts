@@ -2,7 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { PartitionObserver } from './pipeline/observer.ts'
-import type { SealTopicsObserver } from './sealing/seal-topics.ts'
+import type { SealTopicsObserver } from './pipeline/sealing/seal-topics.ts'
 
 type Labels = { readonly topic: string; readonly partition: number }
 

@@ -121,6 +121,10 @@ function findContradictions(value: Partial<Settings>): Issue[] {
   if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
     issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })
   }
+  if ((value.AUDIT_SIGNING_KEY_FILE ?? '') !== '' && value.kafka === undefined) {
+    const expected = 'expected with KAFKA_BROKERS: what comes from the embedded log is not sealed'
+    issues.push({ path: 'AUDIT_SIGNING_KEY_FILE', expected })
+  }
   expectHttps('CLICKHOUSE_URL', value.clickHouseTls)
   expectHttps('SCHEMA_REGISTRY_URL', value.registryAccess?.ssl)
   expectBelow('INSERT_TIMEOUT_MS', 'LEASE_MS', 'an insert must not outlive its lease')

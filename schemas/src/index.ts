@@ -9,7 +9,15 @@ export {
   type SchemaVersion,
 } from './avro/avro-schema.ts'
 export { findChecker, type RecordChecker, type RecordHead } from './avro/checker.ts'
-export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer, encodeRows } from './avro/container.ts'
+export {
+  blockLengths,
+  CONTAINER_SYNC,
+  containerHeader,
+  type ContainerRows,
+  encodeContainer,
+  encodeRows,
+  readContainer,
+} from './avro/container.ts'
 export { decodeAsFarAsPossible, decodeRecord, readEventId, type ReadIdentity, readIdentity } from './avro/decoder.ts'
 export { maxRecordBytes, writeRecord } from './avro/encoder.ts'
 export {

@@ -5,13 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BATCH_DECODERS, BLOCK_COLUMNS, BufferMemory, readMetadata } from '@agent-audit/consumer/pipeline'
 import { createKafkaSource } from '@agent-audit/kafka/source'
-import { SEALS_SUFFIX } from '@agent-audit/schemas'
+import { readContainer, SEALS_SUFFIX } from '@agent-audit/schemas'
 import { type ConsumerSeal, generateKey, openKeyFile, parseConsumerSeal, verifyNote } from '@agent-audit/seals'
 import { kafkaAvailability } from '@agent-audit/stack'
 import * as fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { accountOf, countEvents, environmentOf, openOnKafka, openStore, type TestLog } from '../consumer/support.ts'
-import { readContainer } from '../support/avro-container.ts'
 import { startConsumerProcess } from '../support/consumer-process.ts'
 import { connectKafka, makeTopic, withAdmin } from '../support/kafka-topic.ts'
 import { encodeRun } from '../support/records.ts'
@@ -102,18 +101,18 @@ async function expectSealed(sealed: readonly Sealed[], partition: number, end: n
   expect(next).toBe(end)
 }
 
+/** A run with some of its records sent again, and a tombstone after every 40th: batches with rows for both tables. */
+function messagesOf(run: string): (Buffer | null)[] {
+  const once = encodeRun(run, 0, EVENTS_OF_RUN - 1).flatMap((record, index) =>
+    index % 40 === 39 ? [record, null] : [record],
+  )
+  return once.toSpliced(EVENTS_OF_RUN / 2, 0, ...encodeRun(run, 500, 500 + RESENT - 1))
+}
+
 describe.skipIf(!kafka.available)('seals of what is stored', async () => {
   if (!kafka.available) return
   const { brokers, attached } = await sharedKafka()
   const sessionTimeoutMs = attached ? '6000' : '3000'
-
-  /** A run with some of its records sent again, and a tombstone after every 40th: batches with rows for both tables. */
-  const messagesOf = (run: string): (Buffer | null)[] => {
-    const once = encodeRun(run, 0, EVENTS_OF_RUN - 1).flatMap((record, index) =>
-      index % 40 === 39 ? [record, null] : [record],
-    )
-    return once.toSpliced(EVENTS_OF_RUN / 2, 0, ...encodeRun(run, 500, 500 + RESENT - 1))
-  }
 
   async function progressOf(log: TestLog): Promise<(number | undefined)[]> {
     const offsets = await withAdmin(connectKafka(brokers), (admin) =>

@@ -1,7 +1,7 @@
 /** The guards of the consumer's seals. */
 import type { Mutation } from './mutations.ts'
 
-const SEALER = 'consumer/src/sealing/partition-sealer.ts'
+const SEALER = 'consumer/src/pipeline/sealing/partition-sealer.ts'
 const finder = 'simulation'
 
 export const SEAL_MUTATIONS: readonly Mutation[] = [
@@ -73,9 +73,9 @@ export const SEAL_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'no seal of a row that is not of its record',
     without: 'takes the first row of an offset, whatever record it says it is',
-    file: 'consumer/src/sealing/rebuild.ts',
+    file: 'consumer/src/pipeline/sealing/rebuild.ts',
     from: 'return found.length === 1 ? found[0] : undefined',
     to: 'return rows[0]',
-    finder,
+    finder: { file: 'test/consumer/rebuild.test.ts', test: 'whatever other rows are at its offset' },
   },
 ]

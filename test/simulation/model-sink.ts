@@ -55,7 +55,8 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
       ask(`${which} rows p${logPartition.partition} from ${first} to ${last}`, () => {
         const forged = store.forgery[which](keyOf(logPartition))
         const rows = which === 'counting' ? [...store.rowsOf(logPartition).values()].map(toStoredRow) : []
-        return [...rows, ...forged]
+        // Of one offset the server gives them in any order.
+        return [...forged, ...rows]
           .filter(({ offset }) => offset >= first && offset <= last)
           .toSorted((one, other) => one.offset - other.offset)
       }),

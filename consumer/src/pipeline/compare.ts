@@ -7,7 +7,7 @@
  */
 import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, IntegrityError } from '@agent-audit/schemas'
-import type { PartitionSealer } from '../sealing/partition-sealer.ts'
+import type { PartitionSealer } from './sealing/partition-sealer.ts'
 import type { RecordCheck } from './check.ts'
 import { FORGED, type Resume } from './recover.ts'
 import type { OffsetRange, Sink, StoredRow } from './sink.ts'

@@ -5,14 +5,14 @@
  *
  * The metadata is "busy F" while inserts may be under way, and "clean" when none is: then the next owner need not wait.
  *
- * With a signing key the metadata also says how far the partition is sealed (../sealing/partition-sealer.ts).
+ * With a signing key the metadata also says how far the partition is sealed (./sealing/partition-sealer.ts).
  *
  * Below a committed offset the tables are not searched again. So the rows of acknowledged inserts are counted before a commit
  * moves it: an insert whose deduplication token ClickHouse knows already is acknowledged and leaves no row.
  */
 import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
-import type { PartitionSealer } from '../sealing/partition-sealer.ts'
+import type { PartitionSealer } from './sealing/partition-sealer.ts'
 import type { Clock } from './clock.ts'
 import { CLEAN } from './commit-metadata.ts'
 import type { PartitionObserver } from './observer.ts'

@@ -3,7 +3,7 @@
  * Once the seal of what was left is in its topic, the same commit says so: then the next owner need not make it again.
  */
 import type { Assignment } from '@agent-audit/kafka'
-import type { PartitionSealer } from '../sealing/partition-sealer.ts'
+import type { PartitionSealer } from './sealing/partition-sealer.ts'
 import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
 import type { Fence } from './fence.ts'
 import type { Resume } from './recover.ts'

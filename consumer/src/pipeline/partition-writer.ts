@@ -6,7 +6,7 @@
  *   dedupe    records that are in the table already become skipped rows
  *   fence     hold a lease acknowledged for this epoch
  *   insert    events first, then skipped rows: each in one block, together with other partitions (shared-inserts.ts)
- *   seal      with a signing key: say which rows the range has that the group has committed (../sealing)
+ *   seal      with a signing key: say which rows the range has that the group has committed (./sealing)
  *   release   idle or draining: mark the partition clean, so that the next owner need not wait
  *
  * The exceptions:
@@ -23,8 +23,8 @@
  */
 import { type Assignment, type LogSlice, TopicMadeAnewError } from '@agent-audit/kafka'
 import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
-import { PartitionSealer } from '../sealing/partition-sealer.ts'
-import type { SealTopics } from '../sealing/seal-topics.ts'
+import { PartitionSealer } from './sealing/partition-sealer.ts'
+import type { SealTopics } from './sealing/seal-topics.ts'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'

@@ -5,10 +5,10 @@
  */
 import type { LogPartition, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { readEventId } from '@agent-audit/schemas'
-import { type EncodedRows, encodeSkipped, EventBlock, type SkippedRow } from '../pipeline/block.ts'
-import type { BufferMemory } from '../pipeline/buffer-memory.ts'
-import type { RecordCheck, Verdict } from '../pipeline/check.ts'
-import type { OffsetRange, StoredRow } from '../pipeline/sink.ts'
+import { type EncodedRows, encodeSkipped, EventBlock, type SkippedRow } from '../block.ts'
+import type { BufferMemory } from '../buffer-memory.ts'
+import type { RecordCheck, Verdict } from '../check.ts'
+import type { OffsetRange, StoredRow } from '../sink.ts'
 import type { RangeRows } from './range-digest.ts'
 
 /** Why the rows of a range cannot be made again. */

@@ -1,7 +1,7 @@
 /** The hashes of a range of offsets: SHA-256 over its rows of each table, back to back in the order of their offsets. */
 import { createHash, type Hash } from 'node:crypto'
 import type { SealedRows } from '@agent-audit/seals'
-import type { EncodedRows } from '../pipeline/block.ts'
+import type { EncodedRows } from '../block.ts'
 
 /** Rows of one table; none: undefined. */
 export interface RangeRows {

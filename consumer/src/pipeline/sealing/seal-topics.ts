@@ -5,7 +5,7 @@
 import type { LogPartition, OutgoingRecord, Sender } from '@agent-audit/kafka'
 import { SEALS_SUFFIX } from '@agent-audit/schemas'
 import type { NoteSigner } from '@agent-audit/seals'
-import type { Clock } from '../pipeline/clock.ts'
+import type { Clock } from '../clock.ts'
 
 export interface SealTopicsParts {
   readonly signer: NoteSigner
