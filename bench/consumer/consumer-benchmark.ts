@@ -69,7 +69,8 @@ interface Measurement {
   readonly round: number
 }
 
-async function measure(
+/** One consumer on one backlog, into empty tables. */
+export async function measure(
   benchmark: ConsumerBenchmark,
   { backlog, contender, round }: Measurement,
 ): Promise<ConsumerRound> {

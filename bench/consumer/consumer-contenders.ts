@@ -53,10 +53,20 @@ export const CONSUMERS: readonly ContenderKind[] = [
   },
 ]
 
-async function startOurs(parts: ConsumerParts, { topic }: Backlog, group: string): Promise<RunningConsumer> {
+async function startOurs(parts: ConsumerParts, backlog: Backlog, group: string): Promise<RunningConsumer> {
+  return startSealing(undefined, parts, backlog, group)
+}
+
+/** @param keyFile - undefined: seals nothing */
+export async function startSealing(
+  keyFile: string | undefined,
+  parts: ConsumerParts,
+  { topic }: Backlog,
+  group: string,
+): Promise<RunningConsumer> {
   await prepareLog(parts, topic, group)
   const { brokers, dataDir, profileDir } = parts
-  const consumer = startOurConsumer({ brokers, topic, group, user: dataDir.writer, profileDir })
+  const consumer = startOurConsumer({ brokers, topic, group, user: dataDir.writer, profileDir, keyFile })
   return { ...consumer.running, commits: async () => countCommits(await consumer.url) }
 }
 
@@ -66,6 +76,8 @@ export interface OurOrder {
   readonly group: string
   readonly user: DataDirUser
   readonly profileDir?: string | undefined
+  /** Key of its seals. @defaultValue it seals nothing */
+  readonly keyFile?: string | undefined
 }
 
 /** Our consumer's process with its default settings. `url` is the URL of its metrics. */
@@ -77,7 +89,7 @@ export function startOurConsumer(order: OurOrder): {
   const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
   // The same option as in `npm run consumer`.
   const nodeOptions = ['--max-semi-space-size=4', ...profiling]
-  const env = { ...environmentOf(order), HTTP_PORT: '0' }
+  const env = { ...environmentOf(order), HTTP_PORT: '0', AUDIT_SIGNING_KEY_FILE: order.keyFile ?? '' }
   const child = new MeasuredProcess({ script: 'consumer/src/main.ts', env, nodeOptions })
   const url = child.line(/"msg":"started"/).then(({ line }) => (JSON.parse(line) as { url: string }).url)
   // If the process ends before it has started, the awaited claim rejects with the reason.

@@ -1,11 +1,13 @@
 /**
  * The composition root of the consumer, which connects the stages:
  *
- *   source → check → batch (into a block) → duplicates → fence → shared inserts → sink
+ *   source → check → batch (into a block) → duplicates → fence → shared inserts → sink → seals
  */
 import type { Assignment, Source } from '@agent-audit/kafka'
+import { createKafkaSender } from '@agent-audit/kafka/sender'
 import { createKafkaSource } from '@agent-audit/kafka/source'
 import { createSchemaRegistry, TrailError } from '@agent-audit/schemas'
+import { openKeyFile } from '@agent-audit/seals'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
 import { checkClasses, createRecordCheck, type RecordCheck } from './pipeline/check.ts'
@@ -20,6 +22,7 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
 import { SharedInserts } from './pipeline/shared-inserts.ts'
+import { SealTopics, type SealTopicsParts } from './pipeline/sealing/seal-topics.ts'
 import type { Settings } from './settings.ts'
 
 export interface Consumer {
@@ -59,6 +62,7 @@ export function createConsumer(
     metrics.watchMemory(parts.memory)
     const pace = new Pace(settings.BATCH_MAX_AGE_MS)
     const options = writerOptions(settings)
+    const seals = parts.seals && new SealTopics({ ...parts, ...parts.seals, observer: metrics.seals.topics(log) })
     const inserts = new SharedInserts({ ...parts, pace, limits: options.limits, inserted: metrics.inserted })
     const checkLogs = createRegistrationCheck(settings, log)
     const checkDurability = createDurabilityCheck(settings, log)
@@ -75,7 +79,7 @@ export function createConsumer(
             parts.source.run(
               (assignment) => {
                 backOff.noteWork()
-                return inserts.during(() => work(assignment, { ...parts, inserts, options }))
+                return inserts.during(() => work(assignment, { ...parts, inserts, seals, options }))
               },
               drain,
               joined,
@@ -93,7 +97,7 @@ export function createConsumer(
     } finally {
       status = { ready: false, reason: 'stopped' }
       endLag()
-      await Promise.allSettled([parts.source.close(), parts.sink.close()])
+      await Promise.allSettled([seals?.close(), parts.source.close(), parts.sink.close()])
     }
   }
 
@@ -175,6 +179,8 @@ export interface ConsumerParts {
   readonly clock: Clock
   readonly memory: BufferMemory
   readonly check: RecordCheck
+  /** Undefined: without a signing key. */
+  readonly seals?: Pick<SealTopicsParts, 'signer' | 'createSender'> | undefined
 }
 
 /** The real parts. Each connects with its first use. */
@@ -192,7 +198,14 @@ export function composeParts(settings: Settings): ConsumerParts {
   const registry = url === undefined ? undefined : createSchemaRegistry({ url, ...settings.registryAccess })
   const check = createRecordCheck(registry)
   const memory = new BufferMemory(settings.BUFFER_MAX_BYTES)
-  return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check }
+  const seals = composeSeals(settings)
+  return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check, seals }
+}
+
+function composeSeals({ AUDIT_SIGNING_KEY_FILE: file, kafka }: Settings): ConsumerParts['seals'] {
+  if (file === '' || kafka === undefined) return undefined
+  const signer = openKeyFile(file)
+  return { signer, createSender: () => createKafkaSender({ schemaRegistry: undefined }, kafka) }
 }
 
 function composeSource(settings: Settings, memory: BufferMemory): Source {

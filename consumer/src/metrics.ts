@@ -3,6 +3,7 @@ import { LOG_TIMES, type LogPartition } from '@agent-audit/kafka'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import { addGauge, addProcessMetrics } from './process-metrics.ts'
+import { createSealMetrics, type SealMetrics } from './seal-metrics.ts'
 import { Lag, type LagSample, type PartitionLag } from './lag.ts'
 import type { BufferMemory } from './pipeline/buffer-memory.ts'
 import type { Conflict } from './pipeline/batch.ts'
@@ -18,6 +19,7 @@ export interface Metrics {
   readonly lag: Lag
   observe(logPartition: LogPartition, log: Logger): PartitionObserver
   readonly inserted: (table: Table, ms: number, pieces: number) => void
+  readonly seals: SealMetrics
   /** Exports the use of this memory from now on. */
   watchMemory(memory: BufferMemory): void
   /** Exports whether the consumer is ready, as /readyz says it, from now on. */
@@ -119,11 +121,14 @@ export function createMetrics(): Metrics {
     registers,
   })
   addProcessMetrics(registry)
+  const seals = createSealMetrics(registry)
   return {
+    seals,
     registry,
     stopped,
     lag,
-    observe: (logPartition, log) => createObserver({ meters, stopped, lag: lag.own(logPartition) }, logPartition, log),
+    observe: (logPartition, log) =>
+      createObserver({ meters, stopped, seals, lag: lag.own(logPartition) }, logPartition, log),
     inserted: (table, ms, pieces) => {
       meters.insert.observe({ table }, ms / 1000)
       meters.pieces.observe({ table }, pieces)
@@ -171,10 +176,11 @@ interface ObserverParts {
   readonly meters: Meters
   readonly stopped: Map<string, string>
   readonly lag: PartitionLag
+  readonly seals: SealMetrics
 }
 
 function createObserver(
-  { meters, stopped, lag }: ObserverParts,
+  { meters, stopped, lag, seals }: ObserverParts,
   { topic, partition }: LogPartition,
   log: Logger,
 ): PartitionObserver {
@@ -192,6 +198,7 @@ function createObserver(
   markRunning()
   startAtZero(meters, labels)
   return {
+    ...seals.observe(labels, log),
     recovered(next) {
       markRunning()
       lag.recovered(next)

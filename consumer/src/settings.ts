@@ -25,6 +25,8 @@ export interface Settings {
   registryAccess?: RegistryAccess | undefined
   /** From CLICKHOUSE_SSL_*. */
   clickHouseTls?: ClientTls | undefined
+  /** Private key of the seals of what is stored; empty: nothing is sealed. */
+  AUDIT_SIGNING_KEY_FILE: string
   /** Directory of the embedded log; empty where KAFKA_BROKERS names the log. One of the two must be set. */
   AUDIT_DATA_DIR: string
   AUDIT_TOPICS: string[]
@@ -76,6 +78,7 @@ const FIELDS: {
   readonly [Name in Exclude<keyof Settings, 'kafka' | 'registryAccess' | 'clickHouseTls'>]: z.ZodType<Settings[Name]>
 } = {
   SCHEMA_REGISTRY_URL: serviceUrl.optional(),
+  AUDIT_SIGNING_KEY_FILE: z.string().default(''),
   AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
     .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
@@ -117,6 +120,10 @@ function findContradictions(value: Partial<Settings>): Issue[] {
   }
   if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
     issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })
+  }
+  if ((value.AUDIT_SIGNING_KEY_FILE ?? '') !== '' && value.kafka === undefined) {
+    const expected = 'expected with KAFKA_BROKERS: what comes from the embedded log is not sealed'
+    issues.push({ path: 'AUDIT_SIGNING_KEY_FILE', expected })
   }
   expectHttps('CLICKHOUSE_URL', value.clickHouseTls)
   expectHttps('SCHEMA_REGISTRY_URL', value.registryAccess?.ssl)

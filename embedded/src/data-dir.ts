@@ -9,6 +9,7 @@ import {
   DEFAULT_DATABASE,
   detectorGrants,
   InvalidInputError,
+  notaryGrants,
   readerGrants,
   writerGrants,
 } from '@agent-audit/schemas'
@@ -36,6 +37,8 @@ export interface DataDir extends AsyncDisposable {
   readonly reader: DataDirUser
   /** Reads the whole trail, and inserts findings. */
   readonly detector: DataDirUser
+  /** Reads and inserts seals and checkpoints; reads no event. */
+  readonly notary: DataDirUser
   /** Changes tables and users. */
   readonly admin: DataDirUser
   /** The migrations that this opening applied. */
@@ -52,7 +55,8 @@ export interface DataDirOptions {
 const WRITER = 'audit_writer'
 const READER = 'audit_reader'
 const DETECTOR = 'audit_detector'
-type UserName = typeof WRITER | typeof READER | typeof DETECTOR
+const NOTARY = 'audit_notary'
+type UserName = typeof WRITER | typeof READER | typeof DETECTOR | typeof NOTARY
 
 type TrailServer = ClickHouseServer<UserName>
 
@@ -83,6 +87,7 @@ export const TRAIL_USERS: readonly UserSpec<UserName>[] = [
     grants: detectorGrants(DEFAULT_DATABASE),
     ...limits({ seconds: 3600, memoryGiB: 3, resultGiB: 10 }),
   },
+  { name: NOTARY, grants: notaryGrants(DEFAULT_DATABASE), ...limits({ seconds: 600, memoryGiB: 2, resultGiB: 1 }) },
 ]
 
 /**
@@ -125,6 +130,7 @@ export async function openDataDirOn(clickhouse: TrailServer, dataDir: string): P
       writer: user(WRITER),
       reader: user(READER),
       detector: user(DETECTOR),
+      notary: user(NOTARY),
       admin: user('admin'),
       migrations,
       close: () => clickhouse.stop(),

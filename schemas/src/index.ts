@@ -9,7 +9,15 @@ export {
   type SchemaVersion,
 } from './avro/avro-schema.ts'
 export { findChecker, type RecordChecker, type RecordHead } from './avro/checker.ts'
-export { blockLengths, CONTAINER_SYNC, containerHeader, encodeContainer, encodeRows } from './avro/container.ts'
+export {
+  blockLengths,
+  CONTAINER_SYNC,
+  containerHeader,
+  type ContainerRows,
+  encodeContainer,
+  encodeRows,
+  readContainer,
+} from './avro/container.ts'
 export { decodeAsFarAsPossible, decodeRecord, readEventId, type ReadIdentity, readIdentity } from './avro/decoder.ts'
 export { maxRecordBytes, writeRecord } from './avro/encoder.ts'
 export {
@@ -62,10 +70,18 @@ export {
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
 } from './avro/framing.ts'
-export { detectorGrants, excessiveGrants, readerGrants, type Role, writerGrants } from './clickhouse/grants.ts'
+export {
+  detectorGrants,
+  excessiveGrants,
+  notaryGrants,
+  readerGrants,
+  type Role,
+  writerGrants,
+} from './clickhouse/grants.ts'
 export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
   ALERTS_TABLE,
+  CHECKPOINTS_TABLE,
   classesOfTopic,
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
@@ -83,6 +99,7 @@ export {
   QUARANTINED_TABLE,
   ROW_KEY,
   SEALS_SUFFIX,
+  SEALS_TABLE,
   SKIPPED_TABLE,
   topicOfClass,
 } from './names.ts'

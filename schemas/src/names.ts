@@ -22,6 +22,9 @@ export const FINDINGS_TABLE = 'audit_findings'
 export const DETECTOR_CURSORS_TABLE = 'audit_detector_cursors'
 export const DETECTOR_RUNS_TABLE = 'audit_detector_runs'
 export const ALERTS_TABLE = 'audit_alerts'
+/** The seals of a topic in the order of their log, and the notary's checkpoints over them. */
+export const SEALS_TABLE = 'audit_seals'
+export const CHECKPOINTS_TABLE = 'audit_checkpoints'
 /** SQL expressions that tell the rows of one offset apart, for rows of both tables (an event has the kind event) and for the quarantine. */
 export const ROW_KEY = `toString(kind), ifNull(hex(run_id), ''), ifNull(run_seq, -1), ifNull(toString(event_id), ''), log_time`
 

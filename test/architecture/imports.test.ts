@@ -22,6 +22,7 @@ const ARROWS: Record<Package, readonly string[]> = {
   consumer: [
     '@agent-audit/kafka',
     '@agent-audit/schemas',
+    '@agent-audit/seals',
     '@agent-audit/spool',
     '@clickhouse/client',
     '@platformatic/wasm-utils',

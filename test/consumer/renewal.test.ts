@@ -27,6 +27,9 @@ const OBSERVER: PartitionObserver = {
   stopped: NOTHING,
   ended: NOTHING,
   committed: NOTHING,
+  sealsBegin: NOTHING,
+  sealed: NOTHING,
+  unsealed: NOTHING,
 }
 
 interface Script {

@@ -58,6 +58,21 @@ describe.skipIf(!availability.available)('on a real ClickHouse', async () => {
     })
   })
 
+  it.each([
+    ['execution_time_ms', 'Nullable(Int32)', 'Nullable(Int64)'],
+    ['requires_approval', 'UInt8', 'Bool'],
+    ['span_id', 'Nullable(FixedString(8))', 'Nullable(String)'],
+  ])('refuses a column %s of type %s, which changes what it is given, and leaves no row', async (name, type, own) => {
+    const alter = (to: string): Promise<void> =>
+      admin.command(`ALTER TABLE {database:Identifier}.audit_events MODIFY COLUMN ${name} ${to}`)
+    await alter(type)
+    const { failure } = runConsumer(environment('fit'))
+    await expect(failure).resolves.toMatchObject({ code: 'STORE_UNFIT' })
+    await alter(own)
+    const left = await admin.rows<{ left: string }>('SELECT count() AS left FROM {database:Identifier}.audit_events')
+    expect(left.map((row) => Number(row.left))).toEqual([0])
+  })
+
   it('names missing constraints, forced settings and grants that are too wide, all at once', async () => {
     await admin.command('ALTER TABLE {database:Identifier}.audit_events DROP CONSTRAINT deadline')
     await admin.command('ALTER TABLE {database:Identifier}.audit_skipped DROP CONSTRAINT fenced_since_start')

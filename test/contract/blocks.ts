@@ -79,6 +79,9 @@ export async function insertsOf(
       stopped: nothing,
       ended: nothing,
       committed: nothing,
+      sealsBegin: nothing,
+      sealed: nothing,
+      unsealed: nothing,
     },
     options: {
       leaseMs: 1000,

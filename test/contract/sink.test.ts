@@ -23,11 +23,13 @@ describe.each(SINKS)('the sink of %s', (_kind, open) => {
     expect(await sink.accounted(logPartition, 14)).toEqual([{ first: 14, last: 15 }])
     expect(await sink.accounted({ ...logPartition, partition: 4 }, 0)).toEqual([])
     const [a, b] = [runIdOf('a').toString('hex'), runIdOf('b').toString('hex')]
-    const logTimeMs = Date.UTC(2026, 1, 1)
+    const [logTimeMs, retentionClass] = [Date.UTC(2026, 1, 1), 'default']
+    const eventId: unknown = expect.stringMatching(/^[0-9a-f-]{36}$/)
+    const reason = 'tombstone: the value is null'
     expect(await sink.rowsBetween(logPartition, { first: 11, last: 13 }, 'counting')).toEqual([
-      { offset: 11, kind: 'event', runId: a, runSeq: 5, eventId: expect.stringMatching(/^[0-9a-f-]{36}$/), logTimeMs },
-      { offset: 12, kind: 'event', runId: a, runSeq: 6, eventId: expect.stringMatching(/^[0-9a-f-]{36}$/), logTimeMs },
-      { offset: 13, kind: 'dead', runId: null, runSeq: null, eventId: null, logTimeMs },
+      { offset: 11, kind: 'event', runId: a, runSeq: 5, eventId, logTimeMs, retentionClass, reason: null },
+      { offset: 12, kind: 'event', runId: a, runSeq: 6, eventId, logTimeMs, retentionClass, reason: null },
+      { offset: 13, kind: 'dead', runId: null, runSeq: null, eventId: null, logTimeMs, retentionClass, reason },
     ])
     expect(await sink.rowsBetween(logPartition, { first: 16, last: 20 }, 'counting')).toEqual([])
     expect(await sink.quarantined(logPartition)).toEqual([])

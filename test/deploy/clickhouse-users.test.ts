@@ -1,6 +1,6 @@
 /** deploy/clickhouse/users.d/audit.xml has the users that the code expects, and bounds what each may use. */
 import { readFileSync } from 'node:fs'
-import { detectorGrants, readerGrants, writerGrants } from '@agent-audit/schemas'
+import { detectorGrants, notaryGrants, readerGrants, writerGrants } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'
 
 function read(path: string): string {
@@ -14,13 +14,14 @@ function grantsOf(user: string): string[] {
   return [...grants.matchAll(/<query>(.*)<\/query>/g)].map(([, grant = '']) => grant)
 }
 
-it('audit_writer, audit_reader and audit_detector have the grants of the contract', () => {
+it('audit_writer, audit_reader, audit_detector and audit_notary have the grants of the contract', () => {
   expect(grantsOf('audit_writer')).toEqual(writerGrants('audit'))
   expect(grantsOf('audit_reader')).toEqual(readerGrants('audit'))
   expect(grantsOf('audit_detector')).toEqual(detectorGrants('audit'))
+  expect(grantsOf('audit_notary')).toEqual(notaryGrants('audit'))
 })
 
-it.each(['audit_writer', 'audit_reader', 'audit_detector'])(
+it.each(['audit_writer', 'audit_reader', 'audit_detector', 'audit_notary'])(
   'the profile of %s bounds memory, time and answers, and no query can lift it',
   (user) => {
     const file = read('deploy/clickhouse/users.d/audit.xml')

@@ -1,4 +1,5 @@
 /** The guards of the protocol, and how each is switched off: a text of the source, and its replacement. */
+import { SEAL_MUTATIONS } from './seals.ts'
 import { SHARED_INSERT_MUTATIONS } from './shared-inserts.ts'
 
 /** How a switched-off guard is found: by a simulation, or by a test. */
@@ -89,6 +90,7 @@ export const MUTATIONS: readonly Mutation[] = [
     finder: { file: SINK, test: 'comes after its deadline' },
   },
   ...SHARED_INSERT_MUTATIONS,
+  ...SEAL_MUTATIONS,
   {
     guard: 'waiting on "busy"',
     without: 'reads the tables while inserts of the previous owner may still land',
@@ -180,7 +182,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'clean only with nothing above',
     without: 'says "clean" below offsets that are accounted for',
-    file: WRITER,
+    file: 'consumer/src/pipeline/idle.ts',
     from: ' || next <= (above.at(-1)?.last ?? -1)',
     to: '',
     finder: 'simulation',

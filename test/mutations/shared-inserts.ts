@@ -50,7 +50,7 @@ export const SHARED_INSERT_MUTATIONS: readonly Mutation[] = [
     without: 'leaves a partition clean whose refused insert a proxy may still keep a copy of',
     file: 'consumer/src/pipeline/partition-writer.ts',
     from: "if (outcome.kind === 'stopped') throw",
-    to: "if (outcome.kind === 'stopped') await this.#leaveClean()\n    if (outcome.kind === 'stopped') throw",
+    to: "if (outcome.kind === 'stopped') await this.#idle.leaveClean(this.#at)\n    if (outcome.kind === 'stopped') throw",
     finder: 'simulation',
   },
 ]

@@ -9,6 +9,8 @@ export const CALL_FAULTS = [
   'commit: request lost',
   'commit: answer lost',
   'commit: lands late',
+  'seal: answer lost',
+  'seal: lands late',
   'store: request lost',
   'store: answer lost',
   'store: slow',
@@ -41,6 +43,7 @@ export const EVENT_FAULTS = [
   'store: power lost',
   'store: clock stepped back',
   'store: row forged',
+  'seals: topic away',
 ] as const
 
 /** Conditions of a whole run, and how inserts of several partitions end: counted where they occur. */

@@ -4,6 +4,7 @@ import { BufferMemory, createRecordCheck } from '@agent-audit/consumer/pipeline'
 import { TrailError } from '@agent-audit/schemas'
 import { type Logger, pino } from 'pino'
 import type { ModelGroup } from './model-group.ts'
+import { createModelSender, createModelSigner, type ModelSeals } from './model-seals.ts'
 import { createModelSink } from './model-sink.ts'
 import { createModelSource, LOG_ID, TOPIC } from './model-source.ts'
 import type { ModelStore } from './model-store.ts'
@@ -17,21 +18,34 @@ interface Instance {
 }
 
 const GROUP_ID = 'writer'
+/** Level of a log line of pino. */
+const FATAL = 60
+
+interface LogLine {
+  readonly level: number
+  readonly partition: number
+  readonly code?: string
+  readonly msg: string
+  readonly first?: number
+  readonly last?: number
+}
 
 export class Fleet {
   readonly #world: World
   readonly #group: ModelGroup
   readonly #store: ModelStore
+  readonly #seals: ModelSeals
   readonly #settings: Settings
   #instances: Instance[] = []
   readonly #drains: AbortController[] = []
   /** Whether a consumer that ends is restarted. */
   #replacing = true
 
-  constructor(world: World, group: ModelGroup, store: ModelStore) {
+  constructor(world: World, { group, store, seals }: { group: ModelGroup; store: ModelStore; seals: ModelSeals }) {
     this.#world = world
     this.#group = group
     this.#store = store
+    this.#seals = seals
     this.#settings = drawSettings(world)
   }
 
@@ -125,10 +139,13 @@ export class Fleet {
   #log(process: Process): Logger {
     const { kernel, random } = this.#world
     return pino(
-      { level: 'fatal', base: null },
+      { level: 'info', base: null },
       {
         write: (line: string) => {
-          const { partition, code, msg } = JSON.parse(line) as { partition: number; code?: string; msg: string }
+          const { level, partition, code, msg, first = 0, last = 0 } = JSON.parse(line) as LogLine
+          if (msg.startsWith('seals begin')) this.#seals.begin(partition, first)
+          if (msg.includes('without a seal')) this.#seals.giveUp(partition, { first, last })
+          if (level < FATAL) return
           const key = `${LOG_ID.toString('hex')}/${partition}`
           const wrong = `${process.name} stopped: ${code}: ${msg.replace('partition stopped: ', '')}`
           const look = (): void => {
@@ -149,6 +166,10 @@ export class Fleet {
       clock: process.clock,
       memory: new BufferMemory(this.#settings.BUFFER_MAX_BYTES),
       check: createRecordCheck(undefined),
+      seals: {
+        signer: createModelSigner(parts),
+        createSender: () => createModelSender({ ...parts, seals: this.#seals }),
+      },
     }))
   }
 }

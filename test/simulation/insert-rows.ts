@@ -8,6 +8,7 @@ export interface Row {
   readonly logId: string
   readonly partition: number
   readonly offset: number
+  readonly retentionClass: string
   /** Partition of the table. */
   readonly partitionKey: string
   /** `run_id:run_seq`, if the row has both. */
@@ -15,6 +16,7 @@ export interface Row {
   readonly runSeq: number
   /** Of a skipped row: duplicate, dead or hole. */
   readonly kind: string | undefined
+  readonly reason: string | null
   /** Of a skipped row: the record's bytes that it keeps. */
   readonly key: Buffer | null
   readonly value: Buffer | null
@@ -22,7 +24,7 @@ export interface Row {
   /** Of an event. */
   readonly eventId: string | undefined
   readonly logTimeMs: number
-  /** Of an event: its Avro bytes, the columns of the pipeline at their end included. */
+  /** Its Avro bytes; of an event, the columns of the pipeline at their end included. */
   readonly bytes: Buffer
 }
 
@@ -31,6 +33,7 @@ interface Decoded {
   run_seq: number | null
   retention_class: string
   kind?: string
+  reason?: string
   event_id?: string
   key?: Buffer | null
   value?: Buffer | null
@@ -48,7 +51,7 @@ const LONG = avsc.Type.forSchema('long')
 /** Columns that are read, by table. The others are skipped: one of them is a number that JavaScript cannot hold. */
 const COLUMNS: Record<Table, readonly string[]> = {
   audit_events: ['run_id', 'run_seq', 'retention_class', 'event_id'],
-  audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind', 'key', 'value', 'headers'],
+  audit_skipped: ['run_id', 'run_seq', 'retention_class', 'kind', 'reason', 'key', 'value', 'headers'],
 }
 const POSITION = ['log_id', 'log_partition', 'log_offset', 'log_time']
 
@@ -87,10 +90,12 @@ function makeRow(table: Table, value: Decoded, bytes: Buffer): Row {
     logId: Buffer.from(value.log_id).toString('hex'),
     partition: value.log_partition,
     offset: value.log_offset,
+    retentionClass: value.retention_class,
     partitionKey: `${value.retention_class} ${month}`,
     runId: value.run_id === null ? undefined : Buffer.from(value.run_id).toString('hex'),
     runSeq: value.run_seq ?? -1,
     kind: value.kind,
+    reason: value.kind === undefined ? null : (value.reason ?? null),
     key: value.key ?? null,
     value: value.value ?? null,
     headers: value.headers ?? null,

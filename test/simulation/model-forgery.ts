@@ -38,7 +38,8 @@ export class ModelForgery {
     if (this.#dropped.has(`${key}/${offset}`)) return
     const kind = this.#world.random.pick(['event', 'dead', 'duplicate'])
     const eventId = kind === 'event' ? '00000000-0000-7000-8000-000000000000' : null
-    const row = { offset, kind, runId: 'f'.repeat(32), runSeq: 0, eventId, logTimeMs: 0, quarantined: false }
+    const identity = { runId: 'f'.repeat(32), runSeq: 0, eventId, retentionClass: 'default' }
+    const row = { ...identity, offset, kind, reason: 'forged', logTimeMs: 0, quarantined: false }
     this.#rows.set(key, [...(this.#rows.get(key) ?? []), row])
     this.#world.tell('thief', () => `forged: ${kind} at offset ${offset} of ${key}`)
   }

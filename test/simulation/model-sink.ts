@@ -55,7 +55,8 @@ export function createModelSink(parts: StoreParts): ClickHouseSink {
       ask(`${which} rows p${logPartition.partition} from ${first} to ${last}`, () => {
         const forged = store.forgery[which](keyOf(logPartition))
         const rows = which === 'counting' ? [...store.rowsOf(logPartition).values()].map(toStoredRow) : []
-        return [...rows, ...forged]
+        // Of one offset the server gives them in any order.
+        return [...forged, ...rows]
           .filter(({ offset }) => offset >= first && offset <= last)
           .toSorted((one, other) => one.offset - other.offset)
       }),
@@ -167,9 +168,10 @@ function offsetsOf(store: ModelStore, logPartition: LogPartition): Set<number> {
   return new Set([...store.rowsOf(logPartition).keys(), ...store.forgery.offsets(keyOf(logPartition))])
 }
 
-function toStoredRow({ offset, kind = 'event', runId, runSeq, eventId, logTimeMs }: Row): StoredRow {
+function toStoredRow({ kind = 'event', runId, runSeq, eventId, ...row }: Row): StoredRow {
+  const { offset, logTimeMs, retentionClass, reason } = row
   const [run, seq] = runId === undefined ? [null, null] : [runId, runSeq]
-  return { offset, kind, runId: run, runSeq: seq, eventId: eventId ?? null, logTimeMs }
+  return { offset, kind, runId: run, runSeq: seq, eventId: eventId ?? null, logTimeMs, retentionClass, reason }
 }
 
 function rangesOf(keyed: Pick<ReadonlyMap<number, unknown>, 'keys'>, from: number): OffsetRange[] {

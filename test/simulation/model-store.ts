@@ -32,6 +32,8 @@ const START_GRAIN_MS = 2000
 export class ModelStore {
   /** Rows by log, partition and offset. */
   readonly #rows = new Map<string, Map<number, Row>>()
+  /** Each row that has ever landed, by partition and offset. */
+  readonly #landed = new Map<string, Row>()
   /** Offsets of event rows, by partition and `run_id:run_seq`. */
   readonly #identities = new Map<string, Map<string, number>>()
   readonly #running = new Set<Running>()
@@ -117,6 +119,11 @@ export class ModelStore {
   /** Rows of a partition by offset. */
   rowsOf({ logId, partition }: LogPartition): ReadonlyMap<number, Row> {
     return this.#rows.get(`${logId.toString('hex')}/${partition}`) ?? new Map<number, Row>()
+  }
+
+  /** The row that has landed at an offset, though it may have expired since. */
+  landedAt({ logId, partition }: LogPartition, offset: number): Row | undefined {
+    return this.#landed.get(`${logId.toString('hex')}/${partition}/${offset}`)
   }
 
   /** Offsets of the event rows of a partition by `run_id:run_seq`. */
@@ -211,6 +218,7 @@ export class ModelStore {
       this.#world.fail(`offset ${row.offset} of partition ${row.partition} is stored again after it expired`)
     }
     offsets.set(row.offset, row)
+    this.#landed.set(`${key}/${row.offset}`, row)
     if (row.table === 'audit_skipped' || row.runId === undefined) return
     const identities = mapAt(this.#identities, key)
     const identity = `${row.runId}:${row.runSeq}`

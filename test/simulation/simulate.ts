@@ -2,10 +2,12 @@
  * One simulation: consumers write a log while everything around them fails. Then the faults end, and the work must finish:
  * every record once, no consumer stopped, none waiting for ever.
  */
+import { readMetadata } from '@agent-audit/consumer/pipeline'
 import { type EventFault, type Fault } from './faults.ts'
 import { Fleet } from './fleet.ts'
 import { ModelGroup } from './model-group.ts'
 import { ModelPartition } from './model-log.ts'
+import { ModelSeals } from './model-seals.ts'
 import { LOG_ID } from './model-source.ts'
 import { ModelStore } from './model-store.ts'
 import { accountedUpTo, findFault } from './oracle.ts'
@@ -37,6 +39,7 @@ class Simulation {
   readonly #world: World
   readonly #group: ModelGroup
   readonly #store: ModelStore
+  readonly #seals: ModelSeals
   readonly #fleet: Fleet
   readonly #producers: Producer[] = []
 
@@ -44,7 +47,8 @@ class Simulation {
     this.#world = world
     this.#group = new ModelGroup(world)
     this.#store = new ModelStore(world)
-    this.#fleet = new Fleet(world, this.#group, this.#store)
+    this.#seals = new ModelSeals(world, this.#store, this.#group)
+    this.#fleet = new Fleet(world, { group: this.#group, store: this.#store, seals: this.#seals })
   }
 
   async run(): Promise<Omit<Outcome, 'seed'>> {
@@ -86,9 +90,11 @@ class Simulation {
       const fault = findFault(this.#store, log, this.#world)
       if (fault !== undefined) this.#world.fail(fault)
       const { offset, metadata } = log.committed ?? { offset: -1, metadata: '' }
-      if (offset !== log.end || metadata !== 'clean') {
+      if (offset !== log.end || readMetadata(metadata).state.kind !== 'clean') {
         this.#world.fail(`partition ${log.partition} was left '${metadata}' at ${offset}, not clean at ${log.end}`)
       }
+      const unsealed = this.#seals.findFault(log)
+      if (unsealed !== undefined) this.#world.fail(unsealed)
     }
   }
 
@@ -168,6 +174,7 @@ class Simulation {
       'store: power lost': () => this.#crash(true),
       'store: clock stepped back': () => this.#store.stepBack(),
       'store: row forged': () => this.#forge(),
+      'seals: topic away': () => this.#seals.takeAway(),
     }
     actions[fault]()
   }
@@ -189,6 +196,7 @@ class Simulation {
     const log = random.pick(this.#group.partitions)
     const offset = log.start + random.below(log.end - log.start + 1)
     log.committed = metadata === undefined ? undefined : { offset, metadata }
+    this.#seals.forget(log.partition)
     this.#world.tell('group', () => `offset of p${log.partition} is now ${log.committed?.offset ?? 'lost'}`)
   }
 

@@ -75,6 +75,7 @@ async function registrationOf(
 const MAY: Readonly<Record<Role, string>> = {
   writer: 'the writer may do more than insert',
   detector: 'the detectors may do more than read and insert what they find',
+  notary: 'the notary may do more than keep seals and checkpoints',
 }
 
 /**

@@ -75,7 +75,8 @@ export function addSetup(program: Command, terminal: Terminal): void {
 const SETUP_HELP = `
 CLICKHOUSE_USER must be an admin for this command. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, it also checks
 the grants of the consumer's user: to insert, and to read its bookkeeping, and no others. With CLICKHOUSE_DETECTOR_USER and
-CLICKHOUSE_DETECTOR_PASSWORD those of the detectors' user: to read the trail, and to insert findings.
+CLICKHOUSE_DETECTOR_PASSWORD those of the detectors' user: to read the trail, and to insert findings. With CLICKHOUSE_NOTARY_USER
+and CLICKHOUSE_NOTARY_PASSWORD those of the notary's user: to read and insert seals and checkpoints.
 ${KAFKA_HELP}`
 
 async function setUpDataDir(dataDir: string): Promise<Step[]> {
@@ -137,6 +138,7 @@ async function checkDurability(kafka: KafkaConnection, topics: readonly string[]
 const ROLES = [
   { role: 'writer', variable: 'CLICKHOUSE_WRITER', may: 'may insert and read its bookkeeping' },
   { role: 'detector', variable: 'CLICKHOUSE_DETECTOR', may: 'may read the trail and insert findings' },
+  { role: 'notary', variable: 'CLICKHOUSE_NOTARY', may: 'may read and insert seals and checkpoints' },
 ] as const
 
 async function checkRoles(admin: { database: string }, env: Terminal['env']): Promise<Step[]> {

@@ -6,7 +6,7 @@
 import type { KafkaConnection } from '@agent-audit/kafka'
 import { commitStartMark } from '@agent-audit/kafka/topics'
 import { openEmbeddedLog } from '@agent-audit/spool'
-import { CLEAN } from '../pipeline/fence.ts'
+import { CLEAN } from '../pipeline/commit-metadata.ts'
 
 /** A new log, and the group that will write it to the tables. */
 export interface FreshLog {

@@ -201,8 +201,10 @@ export class Batch {
     this.block.remove(duplicates)
   }
 
-  /** Its skipped rows, encoded. They count as held memory until the release. */
+  /** Its skipped rows, encoded in the order of their offsets. They count as held memory until the release. */
   closeSkipped(logPartition: LogPartition): EncodedRows {
+    // Duplicates are found last.
+    this.skipped.sort((one, other) => one.offset - other.offset)
     const rows = encodeSkipped(logPartition, this)
     this.#hold(rows.bytes)
     return rows

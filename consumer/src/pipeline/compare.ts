@@ -7,6 +7,7 @@
  */
 import type { Assignment, LogRecord, LogSlice } from '@agent-audit/kafka'
 import { decodeRecord, IntegrityError } from '@agent-audit/schemas'
+import type { PartitionSealer } from './sealing/partition-sealer.ts'
 import type { RecordCheck } from './check.ts'
 import { FORGED, type Resume } from './recover.ts'
 import type { OffsetRange, Sink, StoredRow } from './sink.ts'
@@ -15,10 +16,12 @@ export interface CompareParts {
   readonly assignment: Assignment
   readonly sink: Sink
   readonly check: RecordCheck
+  /** Gets the rows that it has not hashed yet, below `next`. Undefined: without a signing key. */
+  readonly sealer: PartitionSealer | undefined
 }
 
 /**
- * The slices from `readFrom` on, each with its rows compared.
+ * The slices from `readFrom` on, each with its rows compared; from an earlier offset on, if the sealer needs the records.
  * @throws IntegrityError `LOG_REPLACED` naming the first row that is not of its record. {@link QuarantinedSince}: then recover.
  */
 export async function* readCompared(
@@ -27,10 +30,32 @@ export async function* readCompared(
   until: AbortSignal,
 ): AsyncGenerator<LogSlice, void, void> {
   const ranges = readFrom < next ? [{ first: readFrom, last: next - 1 }, ...above] : above
-  for await (const slice of parts.assignment.read(readFrom, until)) {
+  for await (const slice of readSealing({ next, readFrom }, parts, until)) {
     await expectSameRecords(slice, ranges, parts)
     await expectOtherRecords(slice, quarantined, parts)
+    await parts.sealer?.rebuild(slice, next)
     yield slice
+  }
+}
+
+// A batch below `readFrom` that cannot be unpacked any more stops no partition: its records are stored.
+async function* readSealing(
+  { next, readFrom }: Pick<Resume, 'next' | 'readFrom'>,
+  { assignment, sealer }: CompareParts,
+  until: AbortSignal,
+): AsyncGenerator<LogSlice, void, void> {
+  const from = Math.min(readFrom, sealer?.readFrom ?? readFrom)
+  let reached = from
+  try {
+    for await (const slice of assignment.read(from, until)) {
+      reached = slice.nextOffset
+      yield slice
+    }
+  } catch (error) {
+    const unreadable = error instanceof IntegrityError && error.code === 'BATCH_UNREADABLE'
+    if (!unreadable || reached >= readFrom) throw error
+    sealer?.giveUp(next, error.message)
+    yield* assignment.read(readFrom, until)
   }
 }
 

@@ -5,12 +5,16 @@
  *
  * The metadata is "busy F" while inserts may be under way, and "clean" when none is: then the next owner need not wait.
  *
+ * With a signing key the metadata also says how far the partition is sealed (./sealing/partition-sealer.ts).
+ *
  * Below a committed offset the tables are not searched again. So the rows of acknowledged inserts are counted before a commit
  * moves it: an insert whose deduplication token ClickHouse knows already is acknowledged and leaves no row.
  */
 import type { Assignment } from '@agent-audit/kafka'
 import { AuditUnavailableError } from '@agent-audit/schemas'
+import type { PartitionSealer } from './sealing/partition-sealer.ts'
 import type { Clock } from './clock.ts'
+import { CLEAN } from './commit-metadata.ts'
 import type { PartitionObserver } from './observer.ts'
 import type { OffsetRange, Sink } from './sink.ts'
 
@@ -18,22 +22,6 @@ import type { OffsetRange, Sink } from './sink.ts'
 export interface Lease {
   readonly fencedAt: number
   readonly deadline: number
-}
-
-/** The state in committed metadata, as {@link readFence} reads it. */
-export type FenceState =
-  | { readonly kind: 'clean' }
-  | { readonly kind: 'busy'; readonly fencedAt: number }
-  | { readonly kind: 'unknown' }
-
-export const CLEAN: string = 'clean'
-const BUSY = /^busy (\d{1,15})$/
-
-/** Reads the metadata of a commit. Without metadata, or with any other text, the state is `unknown`. */
-export function readFence(metadata: string | undefined): FenceState {
-  if (metadata === CLEAN) return { kind: 'clean' }
-  const fencedAt = BUSY.exec(metadata ?? '')?.[1]
-  return fencedAt === undefined ? { kind: 'unknown' } : { kind: 'busy', fencedAt: Number(fencedAt) }
 }
 
 /** Offsets below a commit have no row, though ClickHouse acknowledged their inserts. The commit was not sent. */
@@ -60,6 +48,8 @@ export interface FenceParts {
   readonly sink: Sink
   readonly clock: Clock
   readonly observer: PartitionObserver
+  /** Undefined: without a signing key. */
+  readonly sealer: Pick<PartitionSealer, 'describe' | 'committed'> | undefined
 }
 
 /** After this share of its time a lease is renewed early. */
@@ -71,20 +61,23 @@ export class Fence {
   readonly #sink: Sink
   readonly #clock: Clock
   readonly #observer: PartitionObserver
+  readonly #sealer: FenceParts['sealer']
   readonly #options: FenceOptions
   #lease: Lease | undefined
   #renewAt = 0
   #renewEarlyAt = 0
+  #clean = false
   /** Every offset below it was seen to be accounted for. */
   #countedTo = 0
   /** Offsets above it that have a row, which does not account for them. */
   #quarantined: readonly number[] = []
 
-  constructor(assignment: Assignment, { sink, clock, observer }: FenceParts, options: FenceOptions) {
+  constructor(assignment: Assignment, { sink, clock, observer, sealer }: FenceParts, options: FenceOptions) {
     this.#assignment = assignment
     this.#sink = sink
     this.#clock = clock
     this.#observer = observer
+    this.#sealer = sealer
     this.#options = options
   }
 
@@ -100,6 +93,11 @@ export class Fence {
 
   get held(): boolean {
     return this.#lease !== undefined
+  }
+
+  /** Whether the newest commit of this epoch is an acknowledged "clean". */
+  get clean(): boolean {
+    return this.#clean
   }
 
   /** When the lease should be renewed or given up, by {@link Clock.now}; Infinity without one. */
@@ -146,6 +144,7 @@ export class Fence {
     await this.#expectRows(next)
     this.#lease = undefined
     await this.#commit(next, CLEAN)
+    this.#clean = true
   }
 
   async #expectRows(next: number): Promise<void> {
@@ -162,11 +161,12 @@ export class Fence {
     return (await this.#sink.quarantined(this.#assignment)).filter(within).length
   }
 
-  async #commit(next: number, metadata: string): Promise<void> {
+  async #commit(next: number, state: string): Promise<void> {
     const { topic, partition } = this.#assignment
-    const answer = await this.#assignment.commit(next, metadata)
+    this.#clean = false
+    const answer = await this.#assignment.commit(next, `${state}${this.#sealer?.describe() ?? ''}`)
     this.#observer.committed(answer)
-    if (answer === 'acknowledged') return
+    if (answer === 'acknowledged') return this.#sealer?.committed(next)
     const why = answer === 'refused' ? 'refused by the group' : 'not answered'
     throw new AuditUnavailableError('LOG_UNAVAILABLE', `commit of ${topic}/${partition} ${why}: rejoining`)
   }

@@ -3,7 +3,7 @@ import type { CommitAnswer } from '@agent-audit/kafka'
 import type { IntegrityError } from '@agent-audit/schemas'
 import type { Batch } from './batch.ts'
 import type { Stop } from './cut.ts'
-import type { InsertAnswer, Table } from './sink.ts'
+import type { InsertAnswer, OffsetRange, Table } from './sink.ts'
 
 /** Log and tables do not belong together, or a row was forged (docs/runbooks/forged-rows.md): the partition takes no record. */
 export interface Replaced {
@@ -28,6 +28,12 @@ export interface PartitionObserver {
    * not belong together. The partition takes no record until that is repaired.
    */
   stopped(at: Stop | Replaced, deadInARow: number): void
+  /** The group knows of no seal of the partition: the first one begins at this offset. */
+  sealsBegin(first: number): void
+  /** The topic of the seals has the seal of this range. */
+  sealed(range: OffsetRange): void
+  /** The rows of this range cannot be made again: they stay without a seal. */
+  unsealed(range: OffsetRange, reason: string): void
   /** The assignment has ended. Later events are those of the next owner. */
   ended(): void
   committed(answer: CommitAnswer): void

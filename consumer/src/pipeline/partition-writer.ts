@@ -6,6 +6,7 @@
  *   dedupe    records that are in the table already become skipped rows
  *   fence     hold a lease acknowledged for this epoch
  *   insert    events first, then skipped rows: each in one block, together with other partitions (shared-inserts.ts)
+ *   seal      with a signing key: say which rows the range has that the group has committed (./sealing)
  *   release   idle or draining: mark the partition clean, so that the next owner need not wait
  *
  * The exceptions:
@@ -17,19 +18,23 @@
  *              take no record, and check from time to time whether the next one has become good
  *   unreadable the log holds a batch that cannot be unpacked: store what precedes it, then as for stopped
  *   missing    acknowledged rows are not in the tables: no commit goes above them; recover, and write them again
+ *   behind     the sealer lacks rows that were stored before: read them again from the log
  *   replaced   a row of an earlier owner is not that of the log: take no record, recover again from time to time
  */
 import { type Assignment, type LogSlice, TopicMadeAnewError } from '@agent-audit/kafka'
 import { DEFAULT_RETENTION_CLASS, IntegrityError } from '@agent-audit/schemas'
+import { PartitionSealer } from './sealing/partition-sealer.ts'
+import type { SealTopics } from './sealing/seal-topics.ts'
 import { type BadData, bisect, type Bisected, type Written } from './bad-data.ts'
 import type { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
-import { type Clock, orTimeIsUp, TIME_IS_UP } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { QuarantinedSince, readCompared } from './compare.ts'
 import { Fence, type FenceOptions, type Lease, RowsMissing } from './fence.ts'
+import { Idle } from './idle.ts'
 import type { PartitionObserver, Replaced } from './observer.ts'
 import { recover, type Resume } from './recover.ts'
 import { GATHER_MS, type Piece, type SharedInserts } from './shared-inserts.ts'
@@ -48,6 +53,8 @@ export interface WriterParts {
   readonly memory: BufferMemory
   readonly check: RecordCheck
   readonly observer: PartitionObserver
+  /** Undefined: without a signing key. */
+  readonly seals?: SealTopics | undefined
   readonly options: WriterOptions
 }
 
@@ -55,7 +62,7 @@ export interface WriterParts {
 const STOPPED_PAUSE_MS = 30_000
 
 /** Why writing batch after batch ended. */
-type Ending = Exclude<Written | Bisected, { kind: 'stored' }> | Replaced
+type Ending = Exclude<Written | Bisected, { kind: 'stored' }> | Replaced | { readonly kind: 'behind' }
 
 /**
  * Writes the partition until the assignment ends or drains. Then leaves the partition clean, if it still may.
@@ -77,7 +84,9 @@ export async function writePartition(assignment: Assignment, parts: WriterParts)
 class PartitionWriter {
   readonly #assignment: Assignment
   readonly #parts: WriterParts
+  readonly #sealer: PartitionSealer | undefined
   readonly #fence: Fence
+  readonly #idle: Idle
   #filter: DuplicateFilter
   /** Progress of the tables. Each written batch moves it. */
   #at: Resume = { next: 0, above: [], readFrom: 0, quarantined: [], deadInARow: 0 }
@@ -87,7 +96,11 @@ class PartitionWriter {
   constructor(assignment: Assignment, parts: WriterParts) {
     this.#assignment = assignment
     this.#parts = parts
-    this.#fence = new Fence(assignment, parts, parts.options)
+    const { seals } = parts
+    const sealer = seals && new PartitionSealer(assignment, { ...parts, seals })
+    this.#sealer = sealer
+    this.#fence = new Fence(assignment, { ...parts, sealer }, parts.options)
+    this.#idle = new Idle(assignment, { ...parts, fence: this.#fence, sealer })
     this.#filter = new DuplicateFilter(assignment, parts.sink)
   }
 
@@ -97,7 +110,7 @@ class PartitionWriter {
       const last = ending
       ending = await this.#attempt(() => this.#goOnAfter(last))
     }
-    await this.#leaveClean()
+    await this.#idle.leave(this.#at)
   }
 
   async #attempt(work: () => Promise<Ending>): Promise<Ending> {
@@ -118,7 +131,9 @@ class PartitionWriter {
 
   async #recover(): Promise<void> {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
-    this.#at = await recover(this.#assignment, this.#parts.sink, options)
+    const recovered = await recover(this.#assignment, this.#parts.sink, options)
+    this.#at = recovered
+    this.#sealer?.recovered(recovered)
     this.#fence.recovered(this.#at.next, this.#at.quarantined)
     this.#parts.observer.recovered(this.#at.next)
     // Start a new filter: the old one was not told of rows that an unclear insert stored, and would let their repeats pass.
@@ -136,7 +151,7 @@ class PartitionWriter {
       await this.#sleep(STOPPED_PAUSE_MS)
       await this.#recover()
     } else if (ending.kind === 'stopped' || ending.kind === 'unreadable') {
-      await this.#leaveClean()
+      await this.#idle.leaveClean(this.#at)
       observer.stopped(ending, this.#at.deadInARow)
       await this.#sleep(STOPPED_PAUSE_MS)
     } else if (ending.kind === 'bad-data') {
@@ -149,13 +164,14 @@ class PartitionWriter {
   /** Writes batch after batch, until the assignment drains or a batch is not simply stored. */
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
-    const slices = readCompared(this.#at, { ...this.#parts, assignment: this.#assignment }, reading.signal)
+    const parts = { ...this.#parts, assignment: this.#assignment, sealer: this.#sealer }
+    const slices = readCompared(this.#at, parts, reading.signal)
     const batches = this.#cut(slices)
     let following: ReturnType<typeof batches.next> | undefined
     try {
       for (;;) {
         following ??= batches.next()
-        const cut = await this.#nextOrIdle(following)
+        const cut = await this.#idle.nextOrIdle(following, this.#at)
         if (cut.done === true) return cut.value ?? { kind: 'drained' }
         // Fill the next batch while this one is inserted, unless memory is short: then one larger batch in the memory of two
         // smaller ones costs the server less, and other partitions fill theirs meanwhile.
@@ -166,6 +182,8 @@ class PartitionWriter {
         if (written.kind !== 'stored') return written
         // Other partitions do not wait for a renewal between two batches.
         await this.#fence.renewEarly(this.#at.next)
+        const { next, above } = this.#at
+        if (this.#sealer?.isBehind(next) === true && next > (above.at(-1)?.last ?? -1)) return { kind: 'behind' }
       }
     } catch (error) {
       // Three causes: the record is gone unread; retention removed a record that is in the table already; or another owner
@@ -210,23 +228,6 @@ class PartitionWriter {
     })
   }
 
-  // While no batch comes, give the lease up: an idle partition is clean, and needs no commits to renew a lease.
-  async #nextOrIdle<T>(following: Promise<T>): Promise<T> {
-    if (!this.#fence.held) return following
-    const { clock } = this.#parts
-    const next = await orTimeIsUp(following, this.#fence.renewAt - clock.now(), clock)
-    if (next !== TIME_IS_UP) return next
-    await this.#leaveClean()
-    return following
-  }
-
-  /** Marks the partition clean, unless a row lies above the first gap. Call it with no insert in flight. */
-  async #leaveClean(): Promise<void> {
-    const { next, above } = this.#at
-    if (!this.#fence.held || this.#assignment.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
-    await this.#fence.release(next)
-  }
-
   async #write(batch: Batch, alone = false): Promise<Written> {
     try {
       return await this.#writeRows(batch, alone)
@@ -244,14 +245,12 @@ class PartitionWriter {
       const events = await this.#insert(batch, { table: 'audit_events', rows: batch.block.close(), alone })
       if (events.kind !== 'stored') return events
     }
-    if (batch.skipped.length > 0) {
-      const skipped = await this.#insert(batch, {
-        table: 'audit_skipped',
-        rows: batch.closeSkipped(this.#assignment),
-        alone,
-      })
+    const rows = batch.skipped.length > 0 ? batch.closeSkipped(this.#assignment) : undefined
+    if (rows !== undefined) {
+      const skipped = await this.#insert(batch, { table: 'audit_skipped', rows, alone })
       if (skipped.kind !== 'stored') return skipped
     }
+    this.#sealer?.stored(batch, rows)
     this.#at = { ...this.#at, next: batch.next, readFrom: batch.next, deadInARow: batch.deadInARow }
     this.#retentionClass = batch.retentionClass
     this.#filter.noteStored(batch)

@@ -5,7 +5,7 @@
  */
 import type { Assignment, Committed } from '@agent-audit/kafka'
 import { IntegrityError } from '@agent-audit/schemas'
-import { type FenceState, readFence } from './fence.ts'
+import { type FenceState, readMetadata } from './commit-metadata.ts'
 import type { OffsetRange, Sink } from './sink.ts'
 
 export interface RecoverOptions {
@@ -34,6 +34,13 @@ export interface Resume {
   readonly deadInARow: number
 }
 
+/** With what the group and the log said at the same moment. */
+export interface Recovered extends Resume {
+  readonly committed: Committed | undefined
+  /** First offset that the log holds. */
+  readonly start: number
+}
+
 /** The first gap, and the ranges above it. */
 type Gap = Pick<Resume, 'next' | 'above'>
 
@@ -47,10 +54,10 @@ export const FORGED: string = 'a row was forged (docs/runbooks/forged-rows.md)'
  * @throws IntegrityError `LOG_TRUNCATED` if the log no longer holds the next offset, `LOG_REPLACED` if the tables do not
  * belong to this log.
  */
-export async function recover(assignment: Assignment, sink: Sink, options: RecoverOptions): Promise<Resume> {
+export async function recover(assignment: Assignment, sink: Sink, options: RecoverOptions): Promise<Recovered> {
   let committed = (await assignment.position()).committed
   for (;;) {
-    const state = readFence(committed?.metadata)
+    const { state } = readMetadata(committed?.metadata)
     await waitForOwnersBefore(assignment, sink, state, options)
     const from = scanFrom(state, committed?.offset)
     const quarantined = await sink.quarantined(assignment)
@@ -109,7 +116,12 @@ interface Findings {
   readonly quarantined: readonly number[]
 }
 
-async function conclude(assignment: Assignment, found: Findings, sink: Sink, options: RecoverOptions): Promise<Resume> {
+async function conclude(
+  assignment: Assignment,
+  found: Findings,
+  sink: Sink,
+  options: RecoverOptions,
+): Promise<Recovered> {
   const { committed, start, end, state, quarantined } = found
   const base = state.kind === 'unknown' || committed === undefined ? start : committed.offset
   const ranges = without(
@@ -125,7 +137,8 @@ async function conclude(assignment: Assignment, found: Findings, sink: Sink, opt
   )
   const readFrom = Math.min(gap.next, Math.max(start, compareFrom(state, base, gap.next)))
   const deadInARow = await sink.deadInARow(assignment, gap.next, options.limits.maxDeadInARow)
-  return { ...gap, readFrom, quarantined: quarantined.filter((offset) => offset >= gap.next), deadInARow }
+  const stillQuarantined = quarantined.filter((offset) => offset >= gap.next)
+  return { ...gap, readFrom, quarantined: stillQuarantined, deadInARow, committed, start }
 }
 
 // What the last owner cannot have left is compared: after "clean" nothing, after "busy" what lies above its commit. Without

@@ -33,6 +33,9 @@ export interface StoredRow {
   /** Of an event. */
   readonly eventId: string | null
   readonly logTimeMs: number
+  readonly retentionClass: string
+  /** Of a skipped row. */
+  readonly reason: string | null
 }
 
 export type Table = 'audit_events' | 'audit_skipped'

@@ -7,17 +7,21 @@ import {
   endpointOf,
   EVENTS_TABLE,
   httpsAgent,
+  IntegrityError,
   LOGS_TABLE,
+  readContainer,
   SKIPPED_TABLE,
   storeError,
 } from '@agent-audit/schemas'
 import { ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client'
-import { BLOCK_COLUMNS } from '../pipeline/block.ts'
+import { BLOCK_COLUMNS, type EncodedRows } from '../pipeline/block.ts'
+import { checkCanary } from './canary.ts'
 import { judgeAnswer } from './insert-answer.ts'
-import { insertMark, type Insert, type InsertAnswer, type Sink } from '../pipeline/sink.ts'
+import { insertMark, type Insert, type InsertAnswer, type Sink, type Table } from '../pipeline/sink.ts'
 import { accounted, deadInARow, expired } from './offsets.ts'
 import type { PartitionStore, Question } from './question.ts'
 import { quarantined, rowsBetween } from './rows.ts'
+import { type DescribedColumn, roundTripRequest } from './round-trip.ts'
 import { highestSeqs, stored } from './runs.ts'
 import { sharedAnswer, sharedCounts } from './shared-questions.ts'
 import { checkStore, type Settings } from './store-check.ts'
@@ -46,7 +50,7 @@ export interface Registration {
 export interface ClickHouseSink extends Sink {
   /**
    * Checks that the server answers and has all that the protocol rests on: tables with their constraints, settings that an
-   * insert may choose, a user that may insert and nothing more.
+   * insert may choose, a user that may insert and nothing more, columns that give back what they are given (once).
    * @throws AuditUnavailableError `STORE_UNAVAILABLE`, `STORE_LIMIT`; IntegrityError `ACCESS_DENIED`, `STORE_REFUSED`, `GRANTS_TOO_WIDE` or
    * `STORE_UNFIT`, the last two naming all that is wrong.
    */
@@ -135,6 +139,8 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
   const { host } = new URL(options.url)
   const where = `ClickHouse at ${host} as ${options.username}`
 
+  let canaryCameBack = false
+
   async function ask<Row>({
     what,
     query,
@@ -173,6 +179,30 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     }
   }
 
+  async function roundTrip(table: Table, rows: EncodedRows): Promise<Buffer> {
+    const what = `the columns of ${table}`
+    const columns = await ask<DescribedColumn>({ what, query: `DESCRIBE TABLE ${table}` })
+    const { query, contentType, body, settings } = roundTripRequest(table, columns, rows)
+    try {
+      const { stream } = await client.exec({
+        query,
+        values: Readable.from(body, { objectMode: false }),
+        http_headers: { 'Content-Type': contentType },
+        abort_signal: AbortSignal.timeout(options.queryTimeoutMs),
+        clickhouse_settings: { ...querySettings(options), ...settings },
+      })
+      const answer: Buffer[] = []
+      for await (const chunk of stream) answer.push(Buffer.from(chunk as Uint8Array))
+      return readContainer(Buffer.concat(answer)).data
+    } catch (error) {
+      const refused = judgeError(error)
+      if (refused.kind === 'bad-data') {
+        throw new IntegrityError('STORE_UNFIT', `${table} does not take what a record may hold: ${refused.reason}`)
+      }
+      throw storeError(error, { server: host, username: options.username, database: options.database, asked: what })
+    }
+  }
+
   async function insert(request: Insert): Promise<InsertAnswer> {
     const abort = AbortSignal.timeout(options.insertTimeoutMs)
     try {
@@ -186,9 +216,7 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
       for await (const chunk of stream) void chunk
       return { kind: 'stored' }
     } catch (error) {
-      const { code } = error instanceof ClickHouseError ? error : { code: undefined }
-      const message = abort.aborted && code === undefined ? 'no answer in time' : messageOf(error)
-      return judgeAnswer(code === undefined ? { message } : { code, message })
+      return judgeError(error, abort.aborted ? 'no answer in time' : undefined)
     }
   }
 
@@ -218,15 +246,18 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     quarantined: (logPartition) => quarantined(about(logPartition)),
     highestSeqs: (logPartition, runIds) => highestSeqs(about(logPartition), runIds),
     stored: (logPartition, records) => stored(about(logPartition), records),
-    checkAccess: () =>
-      checkStore(
+    async checkAccess() {
+      await checkStore(
         (query, parameters = {}, settings = {}) => ask({ what: 'the check at start', query, parameters, settings }),
         {
           where,
           database: options.database,
           insertSettings: { ...querySettings(options), ...insertSettings(EXAMPLE, options) },
         },
-      ),
+      )
+      if (!canaryCameBack) await checkCanary(roundTrip)
+      canaryCameBack = true
+    },
     async mostParts() {
       const [row] = await ask<{ parts: number }>({
         what: 'the number of parts',
@@ -244,6 +275,13 @@ export function createClickHouseSink(options: ClickHouseOptions): ClickHouseSink
     },
     close: () => client.close(),
   }
+}
+
+/** @param why - What happened where the server gave no answer; undefined: what the error says. */
+function judgeError(error: unknown, why?: string): InsertAnswer {
+  const { code } = error instanceof ClickHouseError ? error : { code: undefined }
+  if (code === undefined) return judgeAnswer({ message: why ?? messageOf(error) })
+  return judgeAnswer({ code, message: messageOf(error) })
 }
 
 function messageOf(error: unknown): string {

@@ -5,10 +5,11 @@ import { type PartitionStore, IN_PARTITION } from './question.ts'
 
 /** Rows with the columns that tell one from another (docs/adr/0031-a-stolen-writer-password.md). */
 const rowsWhere = (condition: string): string => `
-  SELECT log_offset, 'event' AS kind, toNullable(run_id) AS run_id, toNullable(run_seq) AS run_seq, toNullable(event_id) AS event_id, log_time
+  SELECT log_offset, 'event' AS kind, toNullable(run_id) AS run_id, toNullable(run_seq) AS run_seq, toNullable(event_id) AS event_id, log_time,
+    retention_class, NULL AS reason
   FROM ${EVENTS_TABLE} WHERE ${IN_PARTITION} AND ${condition}
   UNION ALL
-  SELECT log_offset, toString(kind), run_id, run_seq, NULL, log_time FROM ${SKIPPED_TABLE} WHERE ${IN_PARTITION} AND ${condition}`
+  SELECT log_offset, toString(kind), run_id, run_seq, NULL, log_time, retention_class, reason FROM ${SKIPPED_TABLE} WHERE ${IN_PARTITION} AND ${condition}`
 /** The key of a row of audit_events, whose columns say no kind. */
 export const EVENT_KEY: string = ROW_KEY.replace('toString(kind)', "'event'")
 export const QUARANTINED_KEYS: string = `
@@ -17,7 +18,8 @@ export const QUARANTINED_KEYS: string = `
 
 const ROWS = `
   SELECT DISTINCT toFloat64(log_offset) AS offset, kind, lower(hex(run_id)) AS runId, toFloat64(run_seq) AS runSeq,
-    toString(event_id) AS eventId, toFloat64(toUnixTimestamp64Milli(log_time)) AS logTimeMs
+    toString(event_id) AS eventId, toFloat64(toUnixTimestamp64Milli(log_time)) AS logTimeMs,
+    retention_class AS retentionClass, reason
   FROM (${rowsWhere('log_offset BETWEEN {from:Int64} AND {to:Int64}')})
   WHERE ((log_offset, ${ROW_KEY}) IN (${QUARANTINED_KEYS})) = {quarantined:UInt8}
   ORDER BY offset LIMIT {limit:UInt64}`

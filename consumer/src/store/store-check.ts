@@ -34,7 +34,7 @@ const CONSTRAINTS: Readonly<Record<string, readonly string[]>> = {
 /** A column of each table that the consumer reads, the newest grant first: without them a question fails later, amid the work. */
 const NEEDED: readonly (readonly [column: string, table: string])[] = [
   ['event_id', EVENTS_TABLE],
-  ['run_seq', SKIPPED_TABLE],
+  ['reason', SKIPPED_TABLE],
   ['first_offset', EXPIRED_TABLE],
   ['released', QUARANTINED_TABLE],
 ]

@@ -1,6 +1,7 @@
 /** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
 import {
   ALERTS_TABLE,
+  CHECKPOINTS_TABLE,
   DETECTOR_CURSORS_TABLE,
   DETECTOR_RUNS_TABLE,
   EVENTS_TABLE,
@@ -8,10 +9,14 @@ import {
   FINDINGS_TABLE,
   LOGS_TABLE,
   QUARANTINED_TABLE,
+  SEALS_TABLE,
   SKIPPED_TABLE,
 } from '../names.ts'
 
-/** Columns that the consumer may read, by table: enough to find its position, its duplicates and conflicts, and no content. */
+/**
+ * Columns that the consumer may read, by table: enough to find its position, its duplicates and conflicts, and to seal again what an
+ * owner before it has stored; no content. The reason of a skipped row is the consumer's own text.
+ */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   [EVENTS_TABLE]: [
     'run_id',
@@ -25,6 +30,7 @@ const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
   ],
   [SKIPPED_TABLE]: [
     'kind',
+    'reason',
     'run_id',
     'run_seq',
     'retention_class',
@@ -87,8 +93,25 @@ export function detectorGrants(database: string): string[] {
   return [...readerGrants(database), ...FOUND.map((table) => `GRANT INSERT ON ${database}.${table}`)]
 }
 
+/** Tables that the notary inserts into, and reads to go on from where it was. */
+const NOTED: readonly string[] = [SEALS_TABLE, CHECKPOINTS_TABLE]
+
+/** Grants of the notary: it reads no event, only the seal log that it writes and which logs there are. */
+export function notaryGrants(database: string): string[] {
+  return [
+    ...NOTED.map((table) => `GRANT SELECT, INSERT ON ${database}.${table}`),
+    `GRANT SELECT ON ${database}.${LOGS_TABLE}`,
+  ]
+}
+
 /** A role with rights of its own beside reading. */
-export type Role = 'writer' | 'detector'
+export type Role = 'writer' | 'detector' | 'notary'
+
+const ALLOWED: Readonly<Record<Role, (privilege: string, target: string, database: string) => boolean>> = {
+  writer: isWriters,
+  detector: isDetectors,
+  notary: isNotarys,
+}
 
 /**
  * Finds the grants of a user beyond those of its role.
@@ -96,7 +119,7 @@ export type Role = 'writer' | 'detector'
  * @returns The excess grants, such as `ALTER ON audit.audit_events`; empty for a correct user.
  */
 export function excessiveGrants(shown: readonly string[], database: string, role: Role = 'writer'): string[] {
-  const isAllowed = role === 'writer' ? isWriters : isDetectors
+  const isAllowed = ALLOWED[role]
   return shown.flatMap((line) => {
     const [, granted, target] = /^GRANT (.+) ON (\S+) TO .+?$/.exec(line) ?? []
     if (granted === undefined || target === undefined) return [line]
@@ -120,4 +143,10 @@ function isDetectors(privilege: string, target: string, database: string): boole
   if (!target.startsWith(`${database}.`)) return false
   if (/^SELECT(\(.+\))?$/.test(privilege)) return true
   return privilege === 'INSERT' && FOUND.includes(target.slice(database.length + 1))
+}
+
+function isNotarys(privilege: string, target: string, database: string): boolean {
+  const table = target.startsWith(`${database}.`) ? target.slice(database.length + 1) : ''
+  if (/^SELECT(\(.+\))?$/.test(privilege)) return NOTED.includes(table) || table === LOGS_TABLE
+  return privilege === 'INSERT' && NOTED.includes(table)
 }

@@ -22,7 +22,7 @@ export interface ConsumerSeal {
   /** Rows of audit_events and audit_skipped. */
   readonly events: SealedRows
   readonly skipped: SealedRows
-  /** SHA-256 of the whole note before it of this partition. */
+  /** SHA-256 of the text of the seal before it of this partition, without its signatures: two owners have different keys. */
   readonly prev: Buffer | undefined
 }
 
