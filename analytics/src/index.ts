@@ -1,6 +1,7 @@
 export { CATALOGUE, type Catalogue, type ParamsOf, type QueryName, type RowOf } from './catalogue/catalogue.ts'
 export { describeCatalogue } from './catalogue/describe.ts'
 export { findQuery, type PageOptions, queryFile, type QueryRows, runQuery } from './catalogue/run.ts'
+export { describeCost } from './catalogue/query.ts'
 export type { Column, ColumnKind, Cost, NamedQuery, Parameter } from './catalogue/query.ts'
 export type { AnyQuery } from './catalogue/params.ts'
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'

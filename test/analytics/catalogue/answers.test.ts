@@ -104,6 +104,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
     expect(Math.abs((rows[2]?.p99_ms ?? 0) - 1000)).toBeLessThanOrEqual(10)
   })
 
+  it('tokens sums up the whole days that the range touches', async () => {
+    const hour = { since: new Date(`${DAY}T23:00:00Z`), until: new Date(`${DAY}T23:30:00Z`) }
+    expect(await answer(trail, 'tokens', hour)).toEqual(await answer(trail, 'tokens', RANGE))
+  })
+
   it('tokens keeps cached tokens apart, recorded from computed cost, and names what has no price', async () => {
     const [unknown, known] = await answer(trail, 'tokens', RANGE)
     expect(unknown).toMatchObject({
