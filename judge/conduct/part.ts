@@ -25,7 +25,7 @@ export function makeSessions(seed: number): Made[] {
   const draw: Draw = (low, high) => low + Math.floor(random() * (high - low + 1))
   return SCENARIOS.flatMap((scenario, number) =>
     Array.from({ length: DRAWS }, (_, index) => {
-      const draft = new SessionDraft(`made-${number}-${index}`)
+      const draft = new SessionDraft(`made-${number}-${index}`, draw)
       draft.add('session_start')
       draft.ordinary(draw(0, 15))
       scenario.write(draft, draw)
