@@ -7,6 +7,7 @@ import { STORED_SCENARIOS } from '../fleet/scenarios/conduct-stored.ts'
 import { type Draw, SessionDraft, type SessionScenario } from '../fleet/scenarios/session-draft.ts'
 import type { JudgePart, Section } from '../part.ts'
 import { type Case, mistakesOf, tableOf, targetsOf } from './score.ts'
+import { judgeRecorded } from './recorded.ts'
 import { AGENTS, judgeAgents, makeAgents } from './stored.ts'
 
 /** Sessions of each scenario. */
@@ -26,7 +27,14 @@ export const conductPart: JudgePart = {
   name: 'conduct',
   async run({ seed }) {
     if (TUNED_ON.includes(seed)) return `the seeds ${TUNED_ON.join(' and ')} are those that limits were tuned on`
-    return report(judgeSessions(makeSessions(seed)), await judgeAgents(makeAgents(seed)), seed)
+    const section = report(judgeSessions(makeSessions(seed)), await judgeAgents(makeAgents(seed)), seed)
+    const recorded = await judgeRecorded(OF_SESSIONS)
+    return {
+      ...section,
+      tables: [...section.tables, ...recorded.tables],
+      targets: [...section.targets, ...recorded.targets],
+      misses: [...section.misses, ...recorded.misses],
+    }
   },
 }
 
@@ -64,6 +72,7 @@ function report(sessions: readonly Case[], agents: readonly Case[], seed: number
     text: [
       `${sessions.length} made sessions, ${DRAWS} of each of ${SCENARIOS.length} scenarios with drawn parameters, pace and ordinary calls around, judged in memory; and ${agents.length} made agents, ${AGENTS} of each of ${STORED_SCENARIOS.length} scenarios with up to three weeks of history, stored in the real table and read by the detectors' own SQL (seed ${seed}).`,
       `Limits and rules were tuned on the seeds ${TUNED_ON.join(' and ')}, which are not reported. Scenarios and detectors are of one hand, so the figures say what the detectors do at their limits, not how often real agents do so.`,
+      'The recorded sessions have no approvals, and times that are made up (a second for each event): they show that the loop detectors accuse no real session, and nothing about pauses. Limits were not tuned on them.',
       'A finding counts as wrong on every case without an anomaly and on those with an anomaly of another group; on an anomaly of the same group (such as another loop) it counts neither way. Precision follows from the mix of the scenarios. "Flag all" has recall 1; "by size" flags as many of the longest sessions, or agents with the most events, as have the anomaly.',
     ],
     tables: [tableOf('Within a session', sessions), tableOf('Against the history of an agent', agents)],

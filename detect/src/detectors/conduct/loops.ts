@@ -6,7 +6,7 @@ import { type Step, stepsOf } from './loop-steps.ts'
 const CALLS = `countIf(event_type = 'tool_call')`
 const REPEATS = `${CALLS} - uniqIf(arguments_sha256, event_type = 'tool_call')`
 const TUNED =
-  'Tuned on the made sessions of seeds 1 and 2 (judge/conduct), whose scenarios are of the same hand; the recorded sessions of airline-sessions and agent-attacks were looked at for false findings only.'
+  'new_share, the longest round, and what is left out were tuned on the made sessions of seeds 1 and 2 (judge/conduct), whose scenarios are of the same hand; the other limits are chosen by hand. On recorded sessions nothing was tuned.'
 const SOURCE = `Own rule. Failed runs that repeat steps are the most frequent failure of multi-agent runs in MAST (Cemri et al. 2025, FM-1.3 step repetition). ${TUNED}`
 const FRESH =
   'A call after a pause (pause_ms, and four times the usual pause of the session), after a tool that waits, or after a message of the user begins anew.'
