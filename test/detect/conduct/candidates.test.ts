@@ -41,6 +41,19 @@ const SHORTEST: readonly (readonly [name: string, how: string, rows: Row[]])[] =
   ['loop.equal_errors', 'by the error alone', repeat(4, (index) => tool(`${index}`, { error: 'no' }))],
   ['loop.no_progress', 'without order', [0, 1, 2, 0, 2, 1, 1, 0, 2, 0, 1, 2, 2].flatMap(found)],
   ['loop.step_limit', 'a timeout', [{ event_type: 'session_timeout', reason: 'max_steps' }]],
+  [
+    'loop.step_limit',
+    'an end that names a limit',
+    [{ event_type: 'session_end', outcome: 'error', reason: 'Max_turns reached' }],
+  ],
+  [
+    'approval.bypass',
+    'near a rejection whose request is not on record',
+    [
+      decision({ approval_status: 'rejected', tool_name: 'pay', tool_input: '{"eur":100}' }),
+      needs({ requires_approval: false, outcome: 'allowed', tool_input: '{"eur":101}' }),
+    ],
+  ],
   ['approval.bypass', 'no approval', [needs({ outcome: 'allowed' })]],
   ['approval.bypass', 'no approval, no outcome', [needs({})]],
   ['approval.bypass', 'override used twice', [override({}), underOverride, underOverride]],

@@ -38,7 +38,7 @@ const bypass: SessionDetector<{ grace_ms: number }> = {
   source: SOURCE,
   thresholds: { grace_ms: 2000 },
   candidates: `countIf(${ALLOWED_CALL} AND (requires_approval OR approval_id IS NOT NULL)) > 0
-    OR (countIf(event_type = 'approval_request') > 0 AND countIf(${ALLOWED_CALL}) > 0)
+    OR (countIf(event_type IN ('approval_request', 'approval_decision')) > 0 AND countIf(${ALLOWED_CALL}) > 0)
     OR countIf(${OVERRIDE}) > 0`,
   find: (session, { grace_ms }) =>
     bypasses(session, grace_ms).map(({ fault, call, shown }) => ({
