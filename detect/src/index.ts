@@ -1,4 +1,5 @@
 export {
+  candidatesOf,
   type Detector,
   type Finding,
   type QueryDetector,

@@ -109,6 +109,23 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the engine ${NO_CLICKHOUSE ?? ''}`
     ])
   })
 
+  it('reads the sessions that a lowered limit asks for', async () => {
+    const sized: SessionDetector = {
+      ...SIZE,
+      thresholds: { events: 3 },
+      candidates: ({ events }) => `count() >= ${events}`,
+    }
+    for (const [events, expected] of [
+      [3, []],
+      [2, ['test.size s1/2']],
+    ] as const) {
+      const trail = await tests.newTrail()
+      await seed(trail.server, [0, 1], { session_id: 's1' })
+      await judgeAll(trail, { detectors: [sized], thresholds: { 'test.size': { events } } })
+      expect(await causes(trail)).toEqual(expected)
+    }
+  })
+
   describe('a detector that fails', () => {
     const broken: SessionDetector = {
       ...SIZE,
@@ -147,6 +164,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the engine ${NO_CLICKHOUSE ?? ''}`
     })
 
     it.each([
+      [
+        'an expression that cannot be made',
+        {
+          ...SIZE,
+          candidates: (): string => {
+            throw new Error('no expression')
+          },
+        },
+      ],
       ['an expression that is no SQL', { ...SIZE, candidates: 'nonsense(' }],
       ['an expression over a column that is not there', { ...SIZE, candidates: 'any(no_such_column) > 1' }],
       ['an expression that hides the rest of the query', { ...SIZE, candidates: 'true -- ' }],

@@ -8,7 +8,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type Analytics, type LogRange, storedPartitions, withoutQuarantined } from '@agent-audit/analytics'
-import type { Detector, QueryDetector, SessionDetector, Thresholds } from '../detector.ts'
+import { candidatesOf, type Detector, type QueryDetector, type SessionDetector, type Thresholds } from '../detector.ts'
 import { storeFindings } from '../findings/store-findings.ts'
 import { loadCursors, saveCursors, saveRun } from './cursors.ts'
 import { FinalLog, moved } from './final-log.ts'
@@ -148,15 +148,19 @@ export class Engine {
     { standings, ranges, sinceMs, judge }: Work & { readonly sinceMs: number; readonly judge: Judge },
   ): Promise<{ detectors: SessionDetector[]; candidates: Candidate[] }> {
     const detectors = standings.map(({ detector }) => detector as SessionDetector)
+    const candidatesOfAll = (some: readonly SessionDetector[]): Promise<Candidate[]> => {
+      const conditions = some.map((detector) => candidatesOf(detector, this.#thresholds(detector)))
+      return candidatesIn(analytics, { ranges, conditions, sinceMs })
+    }
     try {
-      return { detectors, candidates: await candidatesIn(analytics, { ranges, detectors, sinceMs }) }
+      return { detectors, candidates: await candidatesOfAll(detectors) }
     } catch (error) {
       if (isOfStore(error)) throw error
     }
     const working: SessionDetector[] = []
     for (const detector of detectors) {
       try {
-        await candidatesIn(analytics, { ranges, detectors: [detector], sinceMs })
+        await candidatesOfAll([detector])
         working.push(detector)
       } catch (error) {
         if (isOfStore(error)) throw error
@@ -164,7 +168,7 @@ export class Engine {
       }
     }
     if (working.length === 0) return { detectors: [], candidates: [] }
-    return { detectors: working, candidates: await candidatesIn(analytics, { ranges, detectors: working, sinceMs }) }
+    return { detectors: working, candidates: await candidatesOfAll(working) }
   }
 
   async #judgeQueries(analytics: Analytics, work: Work, signal?: AbortSignal): Promise<Judged> {
@@ -227,9 +231,12 @@ export class Engine {
     return (await storeFindings(this.#connection, this.run, judge.take())).length
   }
 
+  #thresholds({ name, thresholds }: Detector): Thresholds {
+    return { ...thresholds, ...this.#options.thresholds?.[name] }
+  }
+
   #newJudge(): Judge {
-    const replaced = this.#options.thresholds ?? {}
-    return new Judge(({ name, thresholds }) => ({ ...thresholds, ...replaced[name] }), this.#errors)
+    return new Judge((detector) => this.#thresholds(detector), this.#errors)
   }
 }
 
