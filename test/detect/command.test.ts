@@ -94,14 +94,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
   })
 
   it('runs, lists and explains: recorded text moves no cursor', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
-    expect(await run(['run', ...ONLY], trail.server)).toEqual({
+    expect(await run(['run', ...ONLY], tests.server('detector'))).toEqual({
       code: 0,
       out: 'judged 1 new event, read 1 session: 1 new finding, 0 alerts\n',
       err: '',
     })
-    const again = await run(['run', ...ONLY, '--json'], trail.server)
+    const again = await run(['run', ...ONLY, '--json'], tests.server('detector'))
     expect(JSON.parse(again.out)).toMatchObject({ events: 0, findings: 0, failed: [] })
     expect(again.err).toBe('agent-audit: nothing new in the log\n')
     const list = await run(['list'], trail.server)
@@ -124,26 +124,26 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     [['--state', 'acknowledged'], 0],
     [['--since', '1h'], 1],
   ])('list %j filters', async (filter, count) => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
-    await run(['run', ...ONLY], trail.server)
+    await run(['run', ...ONLY], tests.server('detector'))
     expect(JSON.parse((await run(['list', ...filter, '--json'], trail.server)).out)).toHaveLength(count)
   })
 
   it('replaces thresholds, which stand in the finding', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], { ...NIGHT, timestamp: '2026-11-24 07:00:00' })
     const thresholds = fileOf('{"acme.refund_at_night": {"last_hour": 8}}')
-    await run(['run', ...ONLY, '--thresholds', thresholds], trail.server)
+    await run(['run', ...ONLY, '--thresholds', thresholds], tests.server('detector'))
     const found = JSON.parse((await run(['list', '--json'], trail.server)).out) as unknown
     expect(found).toMatchObject([{ thresholds: { first_hour: 0, last_hour: 8 } }])
   })
 
   it('watches: finds what arrives, says how far it is behind, and ends in order at SIGTERM', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     const args = ['detect', 'watch', ...ONLY, '--every', '1', '--json', '--metrics-port', '0']
     const child = spawn(process.execPath, ['--conditions=agent-audit-source', SHIM, ...args], {
-      env: { ...process.env, ...environment(trail.server) },
+      env: { ...process.env, ...environment(tests.server('detector')) },
     })
     onTestFinished(() => void child.kill('SIGKILL'))
     const exited = once(child, 'exit')
@@ -161,8 +161,22 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     expect(await exited).toEqual([0, null])
   })
 
-  it('exits with 3 when a detector fails, and when the user may not insert findings', async () => {
-    const trail = await tests.newTrail()
+  it.each([
+    ['admin', 1, /^agent-audit: the user \S+ may do more than a detector, which reads the trail and inserts findings: revoke /],
+    ['writer', 1, /^agent-audit: the user \S+ may do more than a detector, .* INSERT ON \S+\.audit_events/],
+    ['reader', 3, /^agent-audit: the user \S+ may do less than a detector, .*: grant INSERT ON \S+\.audit_findings; /],
+  ] as const)('run and watch refuse the %s before they judge anything', async (user, exitCode, message) => {
+    const trail = await tests.emptyTrail()
+    await seed(trail.server, [0], NIGHT)
+    for (const command of ['run', 'watch']) {
+      const { code, err } = await run([command, ...ONLY], tests.server(user))
+      expect([code, err.replace(/^agent-audit: watching .*\n/, '')]).toEqual([exitCode, expect.stringMatching(message)])
+    }
+    expect(JSON.parse((await run(['list', '--json'], trail.server)).out)).toEqual([])
+  })
+
+  it('exits with 3 when a detector fails', async () => {
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
     const module = join(makeTempDirectory(), 'broken.mjs')
     const broken = {
@@ -178,7 +192,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
       module,
       `export default { ...${JSON.stringify(broken)}, thresholds: {}, find() { throw new Error('broken') } }`,
     )
-    const failed = await run(['run', '--module', module, '--only', 'acme.broken'], trail.server)
+    const failed = await run(['run', '--module', module, '--only', 'acme.broken'], tests.server('detector'))
     expect([failed.code, failed.err]).toEqual([3, 'agent-audit: failed: acme.broken\n'])
     const [finding] = JSON.parse((await run(['list', '--json'], trail.server)).out) as unknown[]
     expect(finding).toMatchObject({ detector: 'detector.failed', severity: 'high' })

@@ -97,6 +97,7 @@ async function runOnce(options: Options, terminal: Terminal, exit: (code: number
     terminal,
     async (analytics) => {
       const engine = new detect.Engine(analytics, engineOptions)
+      await engine.checkUser()
       await using alerts = new detect.Alerts(analytics, targets, alertOptions(options, terminal, metrics))
       const sum = await judgeToEnd(engine, metrics)
       return { ...sum, alerts: await deliverAll(alerts, metrics) }

@@ -7,7 +7,7 @@
  * pause, and after a restart.
  */
 import { randomUUID } from 'node:crypto'
-import { type Analytics, type LogRange, storedPartitions, withoutQuarantined } from '@agent-audit/analytics'
+import { type Analytics, checkGrants, type LogRange, storedPartitions, withoutQuarantined } from '@agent-audit/analytics'
 import type { Detector, QueryDetector, SessionDetector, Thresholds } from '../detector.ts'
 import { storeFindings } from '../findings/store-findings.ts'
 import { loadCursors, saveCursors, saveRun } from './cursors.ts'
@@ -70,6 +70,14 @@ export class Engine {
   constructor(connection: Analytics, options: EngineOptions) {
     this.#connection = connection
     this.#options = options
+  }
+
+  /**
+   * Checks that the user reads the trail and inserts findings, and may do nothing else.
+   * @throws IntegrityError `GRANTS_TOO_WIDE` or `ACCESS_DENIED`; TrailError if the store is away.
+   */
+  async checkUser(): Promise<void> {
+    await checkGrants(this.#connection, 'detector')
   }
 
   /**
