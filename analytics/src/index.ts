@@ -62,7 +62,7 @@ export type {
 } from './why/answer.ts'
 export type { WhyLimits } from './why/read-session.ts'
 export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/tail.ts'
-export type { TimeWindow } from './connection/sql.ts'
+export { isoText, type TimeWindow } from './connection/sql.ts'
 export {
   columnsOf,
   EVENT_COLUMNS,

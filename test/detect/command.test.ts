@@ -162,7 +162,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
   })
 
   it.each([
-    ['admin', 1, /^agent-audit: the user \S+ may do more than a detector, which reads the trail and inserts findings: revoke /],
+    [
+      'admin',
+      1,
+      /^agent-audit: the user \S+ may do more than a detector, which reads the trail and inserts findings: revoke /,
+    ],
     ['writer', 1, /^agent-audit: the user \S+ may do more than a detector, .* INSERT ON \S+\.audit_events/],
     ['reader', 3, /^agent-audit: the user \S+ may do less than a detector, .*: grant INSERT ON \S+\.audit_findings; /],
   ] as const)('run and watch refuse the %s before they judge anything', async (user, exitCode, message) => {

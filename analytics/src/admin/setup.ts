@@ -86,10 +86,7 @@ const WORK: Readonly<Record<Role, string>> = {
 export async function checkGrants(user: Analytics, role: Role): Promise<void> {
   const rows = await user.rows<Record<string, string>>('SHOW GRANTS')
   const shown = rows.flatMap(Object.values)
-  const [excess, lacking] = [
-    excessiveGrants(shown, user.database, role),
-    lackingInserts(shown, user.database, role),
-  ]
+  const [excess, lacking] = [excessiveGrants(shown, user.database, role), lackingInserts(shown, user.database, role)]
   if (excess.length === 0 && lacking.length === 0) return
   const [row] = await user.rows<{ name: string }>('SELECT currentUser() AS name')
   const name = `the user ${row?.name ?? ''}`

@@ -65,7 +65,7 @@ async function decide({ id, type, options, terminal }: Decision): Promise<void> 
   const wanted = subjectOf(id, options)
   const { subject, logDir } = await withTrail(options, terminal, async (analytics, dir) => {
     if (!('finding_id' in wanted)) return { subject: wanted, logDir: dir }
-    const [found] = await detect.findings(analytics, { id: wanted.finding_id })
+    const [found] = await detect.findings(analytics, { ids: [wanted.finding_id] })
     if (found !== undefined) return { subject: wanted, logDir: dir }
     throw new InvalidInputError(
       'OPTIONS_INVALID',

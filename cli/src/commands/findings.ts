@@ -88,7 +88,7 @@ export function addExplain(group: Command, terminal: Terminal, exit: (code: numb
     const detect = await import('@agent-audit/detect')
     const own = await Promise.all((options.module ?? []).map((path) => detect.loadDetectors(path)))
     const explained = await withTrail(options, terminal, async (analytics) => {
-      const [finding] = await detect.findings(analytics, { id })
+      const [finding] = await detect.findings(analytics, { ids: [id] })
       return finding === undefined ? undefined : { finding, events: await evidenceOf(analytics, finding) }
     })
     if (explained === undefined) {

@@ -7,7 +7,13 @@
  * pause, and after a restart.
  */
 import { randomUUID } from 'node:crypto'
-import { type Analytics, checkGrants, type LogRange, storedPartitions, withoutQuarantined } from '@agent-audit/analytics'
+import {
+  type Analytics,
+  checkGrants,
+  type LogRange,
+  storedPartitions,
+  withoutQuarantined,
+} from '@agent-audit/analytics'
 import type { Detector, QueryDetector, SessionDetector, Thresholds } from '../detector.ts'
 import { storeFindings } from '../findings/store-findings.ts'
 import { loadCursors, saveCursors, saveRun } from './cursors.ts'
