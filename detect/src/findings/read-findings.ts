@@ -115,14 +115,13 @@ function selected(options: FindingsOptions): { from: string; params: Record<stri
       ? []
       : [`${PLACE} > (parseDateTime64BestEffort({afterTime:String}, 6, 'UTC'), {afterId:String})`]),
   ]
-  const all = (list: readonly string[]): string => (list.length === 0 ? 'true' : list.join(' AND '))
   const from = `
      FROM (
-       SELECT * FROM {database:Identifier}.audit_findings WHERE ${all(conditions)}
+       SELECT * FROM {database:Identifier}.audit_findings WHERE ${allOf(conditions)}
        ORDER BY found_at, run LIMIT 1 BY finding_id) AS f
      LEFT JOIN (${OWN_DECISIONS}) AS o ON o.finding = toString(f.finding_id)
      LEFT JOIN (${SUPPRESSIONS}) AS s ON s.of_detector = f.detector AND s.of_agent = f.agent_id
-     WHERE ${all(ofAll)}`
+     WHERE ${allOf(ofAll)}`
   const severities = severity === undefined ? undefined : SEVERITIES.slice(SEVERITIES.indexOf(severity))
   const place = { afterTime: after?.found_at, afterId: after?.finding_id }
   return {
@@ -140,6 +139,10 @@ function selected(options: FindingsOptions): { from: string; params: Record<stri
       ...place,
     },
   }
+}
+
+function allOf(conditions: readonly string[]): string {
+  return conditions.length === 0 ? 'true' : conditions.join(' AND ')
 }
 
 type FindingRow = Omit<StoredFinding, 'signals' | 'thresholds'> & {

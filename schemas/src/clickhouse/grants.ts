@@ -113,12 +113,13 @@ export function excessiveGrants(shown: readonly string[], database: string, role
  * @returns Such as `INSERT ON audit.audit_findings`; empty for a correct user.
  */
 export function lackingInserts(shown: readonly string[], database: string, role: Role): string[] {
-  const granted = shown.flatMap((line) => {
+  const lines = shown.flatMap((line) => {
     const [, privileges = '', target = ''] = /^GRANT (.+) ON (\S+) TO .+$/.exec(line) ?? []
     return /(^|, )INSERT(,|$)/.test(privileges) ? [target.replaceAll('`', '')] : []
   })
+  const granted = new Set(lines)
   const needed = (role === 'writer' ? WRITTEN : FOUND).map((table) => `${database}.${table}`)
-  return needed.filter((table) => !granted.includes(table)).map((table) => `INSERT ON ${table}`)
+  return needed.filter((table) => !granted.has(table)).map((table) => `INSERT ON ${table}`)
 }
 
 function isWriters(privilege: string, target: string, database: string): boolean {
