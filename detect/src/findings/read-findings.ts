@@ -92,6 +92,16 @@ export async function countFindings(connection: Analytics, options: FindingsOpti
   return Number(row?.count ?? 0)
 }
 
+/** The detectors that have ever run on the trail, or found something in it, by name. @throws TrailError as {@link Analytics.rows}. */
+export async function detectorsOf(analytics: Analytics): Promise<string[]> {
+  const rows = await analytics.rows<{ detector: string }>(
+    `SELECT DISTINCT detector FROM (
+       SELECT detector FROM {database:Identifier}.audit_detector_cursors
+       UNION ALL SELECT detector FROM {database:Identifier}.audit_findings) ORDER BY detector`,
+  )
+  return rows.map(({ detector }) => detector)
+}
+
 /** The rows of the options, one a finding, as `f` with the decisions `o` and `s`. */
 function selected(options: FindingsOptions): { from: string; params: Record<string, unknown> } {
   const { agent, detector, severity, state, notState, since, session, ids, notSentTo, after } = options
