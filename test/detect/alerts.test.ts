@@ -196,12 +196,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`alerts ${NO_CLICKHOUSE ?? ''}`, ()
   it('to Slack mention nobody, link nothing, and stand on two lines, whatever was recorded', async () => {
     const trail = await tests.newTrail()
     await seed(trail.server, [0], { session_id: 'a', agent_id: '<@U123>' })
-    await find(trail, { summary: 'see <!channel>\n<http://evil.test|the report> & https://evil.test \u001B[2J @here' })
+    await find(trail, {
+      summary:
+        'see <!channel>\n<http://evil.test|the report> & https://evil.test \u001B[2J @here [the report](evil.test) WWW.evil.test',
+    })
     const hook = await receiver()
     await new Alerts(trail, [slackTarget(`${hook.url}?token=x`)]).deliver()
     const { text } = JSON.parse(hook.got[0]?.body ?? '') as { text: string }
     expect(text.split('\n')).toHaveLength(2)
-    expect(text).not.toMatch(/[<>]|:\/\/|@(?!\u2060)|\p{Cc}(?<!\n)/u)
+    expect(text).not.toMatch(/[<>]|:\/\/|@(?!\u2060)|\]\(|www\.(?!\u2060)|\p{Cc}(?<!\n)/iu)
     expect(text).toContain('HIGH test.each: see &lt;!channel&gt; &lt;http:')
   })
 

@@ -72,6 +72,27 @@ describe('without a server', () => {
     [['explain', 'nonsense'], /expected a finding_id/],
     [['suppress', '--by', 'ana', '--reason', 'known', '--agent', 'a'], /either a finding, or all of/],
     [['list', '--state', 'closed'], /Allowed choices are open, acknowledged/],
+    [['list', '--severity', 'grave'], /Allowed choices are info, low, medium, high, critical/],
+    [['list', '--since', 'yesterday'], /expected a duration such as 24h or 7d, or a date/],
+    [['list', '--limit', '0'], /expected a whole number from 1 to 100000/],
+    [['run', '--alert-severity', 'grave'], /Allowed choices are info/],
+    [['watch', '--every', '0'], /expected a whole number from 1 to 3600/],
+    [
+      [
+        'suppress',
+        '--by',
+        'ana',
+        '--reason',
+        'known',
+        '--detector',
+        'loop.cycle',
+        '--agent',
+        'a',
+        '--until',
+        '2020-01-01',
+      ],
+      /expected a time to come/,
+    ],
   ])('%j is wrong use', async (args, message) => {
     const { code, err } = await run(args.map((arg) => (arg.startsWith('{') ? fileOf(arg) : arg)))
     expect([code, err]).toEqual([64, expect.stringMatching(message)])
@@ -118,7 +139,6 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     [['--agent', 'other'], 0],
     [['--severity', 'high'], 0],
     [['--severity', 'low'], 1],
-    [['--detector', "x' OR 1=1 --"], 0],
     [['--detector', 'acme.refund_at_night'], 1],
     [['--session', 's1'], 1],
     [['--state', 'acknowledged'], 0],
@@ -128,6 +148,26 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     await seed(trail.server, [0], NIGHT)
     await run(['run', ...ONLY], tests.server('detector'))
     expect(JSON.parse((await run(['list', ...filter, '--json'], trail.server)).out)).toHaveLength(count)
+  })
+
+  it.each([
+    [['list', '--detector', 'acme.refund_at_nite'], 64, /no such detector; did you mean acme\.refund_at_night\?/],
+    [['list', '--detector', 'loop.repeated_cal'], 64, /no such detector; did you mean loop\.repeated_call\?/],
+    [['list', '--detector', `x' OR 1=1 --${ESCAPE}[2J`], 64, /--detector x' OR 1=1 --\\u001b\[2J: no such detector/],
+    [['explain', '00000000-0000-8000-8000-000000000000'], 1, /no finding 00000000-\S+; `agent-audit detect list`/],
+    [['ack', '00000000-0000-8000-8000-000000000000', '--by', 'ana', '--reason', 'x'], 64, /no finding 00000000-/],
+    [
+      ['suppress', '--by', 'ana', '--reason', 'x', '--detector', 'loop.cycl', '--agent', 'a', '--until', '7d'],
+      64,
+      /no such detector; did you mean loop\.\w+\?/,
+    ],
+  ])('%j says what is not there', async (args, exitCode, message) => {
+    const trail = await tests.emptyTrail()
+    await seed(trail.server, [0], NIGHT)
+    await run(['run', ...ONLY], tests.server('detector'))
+    const { code, out, err } = await run(args, tests.server('reader'))
+    expect([code, out, err]).toEqual([exitCode, '', expect.stringMatching(message)])
+    expect(err).not.toContain(ESCAPE)
   })
 
   it('replaces thresholds, which stand in the finding', async () => {
