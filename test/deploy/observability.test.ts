@@ -12,6 +12,7 @@ import { prometheusText } from '../../examples/telemetry.ts'
 import { environmentOf, openEmbedded, openStore, runConsumer } from '../consumer/support.ts'
 import { encodeRun } from '../support/records.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
+import { DetectMetrics } from '../../cli/src/detect-metrics.ts'
 import { readExpression } from './promql.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -92,7 +93,7 @@ async function commandAndProducerMetrics(): Promise<string[]> {
 
 /** What the code exports: the labels of each metric. */
 async function exportedMetrics(): Promise<Map<string, Set<string>>> {
-  const expositions = [await consumerMetrics(), ...(await commandAndProducerMetrics())]
+  const expositions = [await consumerMetrics(), ...(await commandAndProducerMetrics()), new DetectMetrics().text()]
   const exported = new Map<string, Set<string>>()
   for (const [name, labels] of expositions.flatMap(metricsOf)) {
     exported.set(name, new Set([...(exported.get(name) ?? []), ...labels, ...ADDED]))
