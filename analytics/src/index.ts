@@ -62,8 +62,9 @@ export type {
   Why,
 } from './why/answer.ts'
 export type { WhyLimits } from './why/read-session.ts'
+export { follow, type FollowOptions, type Notice } from './tail/follow.ts'
 export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/tail.ts'
-export type { TimeWindow } from './connection/sql.ts'
+export { isoText, type TimeWindow } from './connection/sql.ts'
 export {
   columnsOf,
   EVENT_COLUMNS,

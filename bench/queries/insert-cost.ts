@@ -5,7 +5,8 @@
 import type { Analytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, readMigrations } from '@agent-audit/schemas'
 import { readUsage } from '../support/process-usage.ts'
-import { type InsertCost, median, rounded } from '../support/results.ts'
+import type { InsertCost } from './query-figures.ts'
+import { median, rounded } from '../support/results.ts'
 
 const MIGRATION = 11
 const BLOCK_ROWS = 50_000

@@ -10,7 +10,7 @@ import {
   SESSION_TRAIL,
   TEXT_OF_A_DAY,
   TOKENS_OF_A_MONTH,
-} from '../support/results.ts'
+} from './query-figures.ts'
 
 /** A row of the table that a question is about. */
 export interface Asked {

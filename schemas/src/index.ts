@@ -62,7 +62,14 @@ export {
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
 } from './avro/framing.ts'
-export { detectorGrants, excessiveGrants, readerGrants, type Role, writerGrants } from './clickhouse/grants.ts'
+export {
+  detectorGrants,
+  excessiveGrants,
+  lackingInserts,
+  readerGrants,
+  type Role,
+  writerGrants,
+} from './clickhouse/grants.ts'
 export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
   ALERTS_TABLE,
