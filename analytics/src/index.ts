@@ -76,6 +76,7 @@ export {
   type ArgumentOrigin,
   type InstructionMatch,
   instructionsIn,
+  leafPaths,
   type ProvenanceEvent,
   traceArguments,
 } from './provenance/provenance.ts'

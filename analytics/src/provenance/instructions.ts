@@ -4,6 +4,8 @@
  * All patterns are bounded, so that the time is linear in the text.
  */
 
+import { ORDER } from './orders.ts'
+
 export interface InstructionMatch {
   /** As it stands in the text. */
   readonly quote: string
@@ -20,14 +22,8 @@ type Strength = 'order' | 'takeover' | 'secrecy'
 
 /** Later passages of one text are not reported. */
 const MAX_MATCHES = 200
-const AROUND = 160
-
-/** Verbs of orders, in their plain form. */
-const ORDERS =
-  'accept|activate|add|amend|append|approve|arrange|assign|attach|authori[sz]e|block|book|buy|call|cancel|change|checkout|clear|click|close|collect|commit|complete|confirm|connect|contact|copy|create|deactivate|delete|deliver|deploy|deposit|destroy|disable|disclose|donate|download|drop|email|e-mail|enable|encode|enter|erase|execute|export|fetch|file|fill|find|follow|forward|gather|get|give|go|grant|hand|include|insert|install|invite|issue|kick|leak|list|load|log|look|mail|make|merge|message|modify|move|navigate|notify|obtain|open|order|output|overwrite|pay|perform|pick|place|post|print|provide|publish|purchase|push|put|query|read|rebook|redirect|refund|register|remit|remove|rename|repeat|replace|reply|report|request|reschedule|reserve|reset|respond|retrieve|return|reveal|revoke|run|save|say|schedule|search|select|sell|send|set|share|show|shut|sign|store|submit|subscribe|summari[sz]e|swap|switch|take|tell|terminate|text|transfer|transmit|turn|unblock|unlock|unsubscribe|update|upgrade|upload|use|visit|wire|withdraw|write'
-
-const START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c]\s{0,20})`
-const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
+/** A sentence is cut after so many characters. */
+const AROUND = 400
 
 const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
   {
@@ -75,7 +71,7 @@ const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] 
   {
     reason: 'orders an action',
     strength: 'order',
-    pattern: new RegExp(`(?:${START}|${URGE})(?:${URGE}){0,2}(?:${ORDERS})\\b(?!["'\\s]{0,3}[:=])`, 'gim'),
+    pattern: ORDER,
   },
 ]
 
@@ -93,18 +89,38 @@ export function instructionsIn(text: string): InstructionMatch[] {
   for (const { reason, strength, pattern } of RULES) {
     let matches = 0
     for (const match of blanked.matchAll(pattern)) {
-      found.push({ ...quoteAt(text, blanked, match.index, match[0].length), reason, strength })
+      found.push({ ...quoteAt(text, blanked, match, strength), reason, strength })
       if (++matches === MAX_MATCHES) break
     }
   }
   return found.toSorted((one, other) => one.at - other.at).slice(0, MAX_MATCHES)
 }
 
-/** From the match to the end of its sentence. */
-function quoteAt(text: string, blanked: string, at: number, length: number): { quote: string; at: number } {
-  const skipped = /^[\s"'.!?:;>)\]#*•-]*/.exec(blanked.slice(at, at + length))?.[0].length ?? 0
-  const start = skipped === length ? at : at + skipped
-  const rest = blanked.slice(at + length, at + length + AROUND)
-  const end = /[.!?](?=\s|["']|$)|\n\s*\n/.exec(rest)
-  return { quote: text.slice(start, at + length + (end === null ? rest.length : end.index + 1)), at: start }
+/** From the match to the end of its sentence; words that take over also bring the sentence after them, which they are about. */
+function quoteAt(
+  text: string,
+  blanked: string,
+  match: RegExpExecArray,
+  strength: Strength,
+): { quote: string; at: number } {
+  const skipped = /^[\s"'.!?:;>)\]#*•_-]*/.exec(match[0])?.[0].length ?? 0
+  const start = skipped === match[0].length ? match.index : match.index + skipped
+  const end = match.index + match[0].length
+  const first = sentenceEnd(blanked, end)
+  const last = strength === 'takeover' ? sentenceEnd(blanked, first) : first
+  const field = FIELD_END.exec(text.slice(end, last))
+  return { quote: text.slice(start, field === null ? last : end + field.index), at: start }
+}
+
+/** The end of a field, as YAML and JSON print it: what follows is another text. */
+const FIELD_END = /\n[ \t]{0,40}(?:- )?[a-z_][\w-]{0,40}:\s|"\s{0,20}[,}\]]/
+
+/** A stop, unless it ends an abbreviation or an initial, or the sentence goes on in lower case; or an empty line. */
+const SENTENCE_END =
+  /(?<!\b(?:[Ee]\.g|[Ii]\.e|etc|vs|cf|approx|incl|[Mm]rs?|[Mm]s|[Dd]r|[Pp]rof|[Ss]t|[Nn]r|[JjSs]r|[Ii]nc|[Ll]td|[A-HJ-Z]))\.(?=\s{1,40}[^\sa-z,;]|\s{0,40}$|["'])|[!?](?=\s|["']|$)|\n\s*\n/
+
+function sentenceEnd(blanked: string, from: number): number {
+  const rest = blanked.slice(from, from + AROUND)
+  const end = SENTENCE_END.exec(rest)
+  return from + (end === null ? rest.length : end.index + 1)
 }

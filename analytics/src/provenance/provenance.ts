@@ -5,7 +5,7 @@
 import { heldTexts, leafPaths, type ProvenanceEvent, type Speaker } from './held-texts.ts'
 import { foldText, keysIn, kindOf, squeezeText, type ValueKind } from './normal-form.ts'
 
-export type { ProvenanceEvent } from './held-texts.ts'
+export { leafPaths, type ProvenanceEvent } from './held-texts.ts'
 export { type InstructionMatch, instructionsIn } from './instructions.ts'
 
 /** One value of a call, and where it was seen before. */
@@ -93,7 +93,7 @@ function* valuesOf(input: unknown): Generator<Value> {
     if (kind !== 'text') continue
     for (const inner of INSIDE) {
       for (const key of new Set(keysIn(folded, inner))) {
-        if (inner !== 'url' || kindOf(key) === 'url' || folded.includes(`://${key}`))
+        if (inner !== 'url' || kindOf(key) === 'url' || folded.includes(`://${key}`) || folded.includes(`www.${key}`))
           yield { path, value: key, kind: inner }
       }
     }

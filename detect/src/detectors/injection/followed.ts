@@ -59,6 +59,7 @@ export function followedCalls(
 /** The calls with an effect on the world, each with what was said and returned before it. */
 function* suspectsOf(session: Session, passages: readonly Passage[]): Generator<SuspectCall & { position: number }> {
   const spoken: SessionEvent[] = []
+  const used = new Map<string | null, number>()
   const prompts: ProvenanceEvent[] = []
   const rest: ProvenanceEvent[] = []
   let request: Request | undefined
@@ -69,6 +70,7 @@ function* suspectsOf(session: Session, passages: readonly Passage[]): Generator<
       spoken.push(event)
       request = undefined
     }
+    if (event.event_type === 'tool_call' && !used.has(event.tool_name)) used.set(event.tool_name, position)
     if (event.event_type !== 'tool_call' || position <= (passages[0]?.position ?? Infinity)) continue
     const consequence = consequenceOf(event, traceArguments(event, []))
     if (consequence === undefined) continue
@@ -76,7 +78,8 @@ function* suspectsOf(session: Session, passages: readonly Passage[]): Generator<
     let other: ReadonlySet<string> | undefined
     const elsewhere = (): ReadonlySet<string> => (other ??= valuesIn(event, rest))
     const asked = askedValues(event, prompts)
-    yield { call: event, position, consequence, request, asked, elsewhere, spoken: spoken.at(-1) }
+    const firstUse = used.get(event.tool_name) ?? position
+    yield { call: event, position, consequence, request, asked, elsewhere, firstUse, spoken: spoken.at(-1) }
   }
 }
 

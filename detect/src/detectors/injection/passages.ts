@@ -9,6 +9,8 @@ export interface Passage {
   /** Its index in the session. */
   readonly position: number
   readonly text: string
+  /** Its first letters and digits: an argument that holds them holds the passage. */
+  readonly start: string
   /** Its words without their endings, and the kinds of action that they name. */
   readonly words: ReadonlySet<string>
   readonly kinds: ReadonlySet<string>
@@ -26,6 +28,7 @@ const GAP = 250
 /** A longer passage is cut: a page of orders is one cause. */
 const MAX_PASSAGE = 4000
 const MAX_PASSAGES = 400
+const START = 60
 
 /** @returns In the order of the session. A text that the agent itself had given to the tool, or the user to the agent, is none. */
 export function passagesOf(session: Session): Passage[] {
@@ -33,11 +36,11 @@ export function passagesOf(session: Session): Passage[] {
   const own = new Map<string, string>()
   for (const [position, event] of session.events.entries()) {
     if (event.event_type === 'tool_call')
-      own.set(event.tool_call_id ?? '', plain(JSON.stringify(event.tool_input) ?? ''))
+      own.set(event.tool_call_id ?? '', squeezed(JSON.stringify(event.tool_input) ?? ''))
     if (event.event_type !== 'tool_result' || event.tool_output === null) continue
     for (const matches of clusters(event.tool_output, instructionsIn(event.tool_output))) {
       const text = textOf(matches)(event.tool_output)
-      if (own.get(event.tool_call_id ?? '')?.includes(plain(text).slice(0, 60)) === true) continue
+      if (own.get(event.tool_call_id ?? '')?.includes(squeezed(text).slice(0, START)) === true) continue
       passages.push(toPassage(event, position, text, matches))
       if (passages.length === MAX_PASSAGES) return passages
     }
@@ -86,6 +89,7 @@ function toPassage(event: SessionEvent, position: number, text: string, matches:
     event,
     position,
     text,
+    start: squeezed(text).slice(0, START),
     at: Math.min(...matches.map(({ at }) => at)),
     reasons: [...new Set(matches.map(({ reason }) => reason))],
     strength: STRENGTHS.find((strength) => matches.some((match) => match.strength === strength)) ?? 'order',
@@ -94,6 +98,6 @@ function toPassage(event: SessionEvent, position: number, text: string, matches:
 }
 
 /** Letters and digits alone, without the escapes of a print. */
-function plain(text: string): string {
+export function squeezed(text: string): string {
   return text.replaceAll(/\\[nrt]|[^\p{L}\p{N}]/gu, '').toLowerCase()
 }

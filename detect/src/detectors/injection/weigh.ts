@@ -2,10 +2,10 @@
  * Weighs one call against one passage in three parts: does a value of the call come from the passage, does the passage read
  * like an order to a model, and is the call out of what the user asked for. Each part is a number and its signals.
  */
-import { type ArgumentOrigin, traceArguments } from '@agent-audit/analytics'
+import { type ArgumentOrigin, leafPaths, traceArguments } from '@agent-audit/analytics'
 import type { SessionEvent, Signal } from '../../detector.ts'
 import { kindsOfTool, namesThing, stemsOf } from './actions.ts'
-import type { Passage } from './passages.ts'
+import { type Passage, squeezed } from './passages.ts'
 import type { Request } from './request.ts'
 
 export const FOLLOWED_THRESHOLDS = {
@@ -44,6 +44,8 @@ export interface SuspectCall {
   readonly asked: readonly ArgumentOrigin[]
   /** The values of the call that outputs of tools hold outside all passages, as `<path> <value>`. */
   readonly elsewhere: () => ReadonlySet<string>
+  /** The position of the first call of this tool in the session. */
+  readonly firstUse: number
   /** What the user said last. */
   readonly spoken: SessionEvent | undefined
 }
@@ -87,33 +89,67 @@ export function weigh(suspect: SuspectCall, passage: Passage, thresholds: Follow
 const ADDRESS = /[\w.+-]{1,64}@[\w-]{1,63}\.\w|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|https?:\/\/|\bwww\./
 
 function provenanceOf(
-  { call, asked, elsewhere }: SuspectCall,
+  suspect: SuspectCall,
   passage: Passage,
   thresholds: FollowedThresholds,
 ): Part & { readonly values: number } {
-  const held = traceArguments(call, [passage.source])
-  const addresses = held.filter(isAddress)
+  const { call, asked, elsewhere } = suspect
+  const carried = pathsCarrying(call.tool_input, passage)
+  const traced = traceArguments(call, [passage.source])
+  const own = traced.filter(({ path }) => !carried.has(path))
+  const says = ADDRESS.test(passage.text)
+  const addresses = own.filter(isAddress)
   // An order that says where to act is not followed by acting elsewhere.
-  const astray = addresses.length > 0 && !addresses.some(isHeld) && ADDRESS.test(passage.text)
-  if (astray) return { weight: 0, values: 0, signals: [] }
-  const injected = held.filter((value, index) => isHeld(value) && asked[index]?.origins.length === 0)
-  const weights = injected.map((value) => {
-    const other = isAddress(value) && elsewhere().has(`${value.path} ${value.value}`)
-    return weightOf(value, other, thresholds)
-  })
-  const named =
-    [...kindsOfTool(call.tool_name)].some((kind) => passage.kinds.has(kind)) &&
-    namesThing(stemsOf(call.tool_name ?? ''), passage.words)
+  if (says && addresses.length > 0 && !addresses.some(isHeld)) return NOTHING
+  const injected = traced.filter(
+    (value, index) => isHeld(value) && !carried.has(value.path) && asked[index]?.origins.length === 0,
+  )
+  const isShared = (value: ArgumentOrigin): boolean => elsewhere().has(`${value.path} ${value.value}`)
+  const nowhere = says && addresses.length === 0
+  const named = !nowhere && namesAction(call, passage)
+  // What other data holds as well (a name, a place) tells nothing, unless the passage names the action too.
+  const telling = injected.filter((value) => isAddress(value) || named || !isShared(value))
+  if (telling.length === 0 && !(named && isOutOfPattern(suspect, passage))) return NOTHING
   const { event_id } = passage.event
-  const signals: Signal[] = injected.map(({ path, value }) => ({
+  const signals: Signal[] = telling.map(({ path, value }) => ({
     name: 'argument_from_tool_result',
     value: `${path} = ${value.slice(0, 200)}`,
     expected: 'in a message of the user or the prompt',
     event_id,
   }))
   if (named) signals.push({ name: 'action_named_in_tool_result', value: call.tool_name ?? '', event_id })
+  const weights = telling.map((value) => weightOf(value, isAddress(value) && isShared(value), thresholds))
   const weight = Math.min(1, Math.max(0, ...weights) + (named ? thresholds.action_named : 0))
-  return { weight, values: injected.length, signals }
+  return { weight, values: telling.length, signals }
+}
+
+const NOTHING = { weight: 0, values: 0, signals: [] }
+
+/**
+ * The arguments that hold the passage itself, as an object does whose name an attacker chose, or a text that is passed on:
+ * what they hold of it was not taken out of it.
+ */
+function pathsCarrying(input: unknown, { start }: Passage): ReadonlySet<string> {
+  const paths = new Set<string>()
+  for (const { path, leaf } of leafPaths(input)) {
+    if (String(leaf).length >= start.length && squeezed(String(leaf)).includes(start)) paths.add(path)
+  }
+  return paths
+}
+
+function namesAction(call: SessionEvent, { kinds, words }: Passage): boolean {
+  return (
+    [...kindsOfTool(call.tool_name)].some((kind) => kinds.has(kind)) && namesThing(stemsOf(call.tool_name ?? ''), words)
+  )
+}
+
+/** Neither the words nor the values of the user are behind the call, and the agent had not called the tool before it read this. */
+function isOutOfPattern({ call, request, asked, firstUse }: SuspectCall, { position }: Passage): boolean {
+  return (
+    firstUse > position &&
+    ![...kindsOfTool(call.tool_name)].some((kind) => request.kinds.has(kind)) &&
+    !asked.some(({ origins, kind }) => kind !== 'number' && origins.some(({ where }) => where === 'user'))
+  )
 }
 
 function isHeld({ origins }: ArgumentOrigin): boolean {
