@@ -74,6 +74,7 @@ export {
 } from './queries/session-trail.ts'
 export {
   type ArgumentOrigin,
+  ArgumentTracer,
   type InstructionMatch,
   instructionsIn,
   leafPaths,

@@ -36,7 +36,7 @@ const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] 
     reason: 'gives itself as the new instructions',
     strength: 'takeover',
     pattern:
-      /\b(?:new|updated|following|real|actual|next|urgent|additional|revised)\s{1,9}(?:system\s{1,9})?(?:instructions?|directives?|orders?|prompt)\b\s{0,9}(?::|are\b|is\b|override|supersede|take\b)|\b(?:adhere|comply|obey|conform)\b[^.!?]{0,30}\b(?:instructions?|directives?|orders?|commands?|following)\b/gi,
+      /\b(?:new|updated|(?:execute|follow|obey|perform|do|complete|implement|carry\s{1,9}out)\s{1,9}(?:the\s{1,9}|these\s{1,9}|my\s{1,9})?following|real|actual|next|urgent|additional|revised)\s{1,9}(?:system\s{1,9})?(?:instructions?|directives?|orders?|prompt)\b\s{0,9}(?::|are\b|is\b|override|supersede|take\b)|\b(?:adhere|comply|obey|conform)\b[^.!?]{0,30}\b(?:instructions?|directives?|orders?|commands?|following)\b/gi,
   },
   {
     reason: 'has the form of a turn of the system or the user',
