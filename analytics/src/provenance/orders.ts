@@ -26,6 +26,8 @@ const NO_VERB = [
 /** No past, no gerund, no plural, no adverb. */
 const VERB_BY_PLACE = String.raw`(?!(?:${NO_VERB})\b)[a-z]{2,14}(?<!ed|ing|[^s]s|ly)(?=\s{1,20}(?:${OBJECT_START})\b(?!['\u2019]))`
 
+/** Also after a phrase that leads in: `for the full list, open …`. */
+const LEAD_IN = String.raw`(?:(?:before|after|to|for|if|when|once|as|in|with|until|while|on|since|because)\b[^.!?,\n]{1,60},\s{1,9})?`
 const CLAUSE_START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c_]\s{0,20})(?:(?:and|then|or|but|so|next|finally|lastly|second(?:ly)?|third(?:ly)?|after\s{1,9}that|\d{1,2}[.)]|step\s{1,9}\d{1,2}:?)[,\s]{1,9}){0,2}`
 const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|(?:want|need|would\s{1,9}like|ask)\s{1,9}you\s{1,9}to|make\s{1,9}sure\s{1,9}(?:to|you|that\s{1,9}you)|be\s{1,9}sure\s{1,9}to|remember\s{1,9}to|your\s{1,9}(?:new\s{1,9})?task\s{1,9}is\s{1,9}to|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
 
@@ -34,6 +36,6 @@ const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|i
  * numbered heading (`search result 2:`) are none.
  */
 export const ORDER: RegExp = new RegExp(
-  `(?:${CLAUSE_START}|${URGE})(?:${URGE}){0,2}(?:(?:${KNOWN_VERB})\\b(?!-|["'\\s]{0,3}[:=]|\\s\\w{1,20}\\s\\d{1,4}:)|${VERB_BY_PLACE})`,
+  `(?:${CLAUSE_START}${LEAD_IN}|${URGE})(?:${URGE}){0,2}(?:(?:${KNOWN_VERB})\\b(?!-|["'\\s]{0,3}[:=]|\\s\\w{1,20}\\s\\d{1,4}:)|${VERB_BY_PLACE})`,
   'gim',
 )
