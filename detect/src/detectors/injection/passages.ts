@@ -56,9 +56,9 @@ function readPassages(session: Session): Passage[] {
     for (const matches of clusters(event.tool_output, instructionsIn(event.tool_output))) {
       const text = textOf(matches)(event.tool_output)
       if (own.get(event.tool_call_id ?? '')?.includes(squeezed(text).slice(0, START)) === true) continue
-      const passage = toPassage(event, position, text, matches)
-      const left = passage.strength === 'takeover' ? room.takeover-- : room.other--
-      if (left > 0) passages.push(passage)
+      const strength = strengthOf(matches)
+      const left = strength === 'takeover' ? room.takeover-- : room.other--
+      if (left > 0) passages.push(toPassage(event, position, text, matches))
     }
   }
   return passages
@@ -100,9 +100,13 @@ function textOf(matches: readonly InstructionMatch[]): (output: string) => strin
 const ADDRESS = /[\w.+-]{1,64}@[\w-]{1,63}\.\w|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|https?:\/\/|\bwww\./
 const STRENGTHS = ['takeover', 'secrecy', 'order'] as const
 
+function strengthOf(matches: readonly InstructionMatch[]): InstructionMatch['strength'] {
+  return STRENGTHS.find((each) => matches.some(({ strength }) => strength === each)) ?? 'order'
+}
+
 function toPassage(event: SessionEvent, position: number, text: string, matches: readonly InstructionMatch[]): Passage {
   const words = stemsOf(text)
-  const strength = STRENGTHS.find((each) => matches.some((match) => match.strength === each)) ?? 'order'
+  const strength = strengthOf(matches)
   return {
     words,
     // Of mere orders the ordering sentences count, not what stands between them.
