@@ -18,7 +18,7 @@ export const FOLLOWED_THRESHOLDS = {
   text: 0.6,
   id: 0.5,
   number: 0.3,
-  /** Added where the passage names the action and the thing, whatever the arguments. */
+  /** Added where the passage names the action and the thing; alone only for an action out of the session's pattern. */
   action_named: 0.4,
   /** Part two: a text that speaks as only a text for a model does weighs 1, an order that wants no question this, */
   secrecy: 0.8,
