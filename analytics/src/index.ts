@@ -76,8 +76,10 @@ export {
 } from './queries/session-trail.ts'
 export {
   type ArgumentOrigin,
+  ArgumentTracer,
   type InstructionMatch,
   instructionsIn,
+  leafPaths,
   type ProvenanceEvent,
   traceArguments,
 } from './provenance/provenance.ts'

@@ -15,7 +15,7 @@ const THRESHOLDS = {
 
 export const injectionRead: SessionDetector<typeof THRESHOLDS> = {
   name: 'injection.read',
-  version: 1,
+  version: 2,
   unit: 'session',
   finds: 'An output of a tool that tries to give the agent orders, which the agent was given and did not follow.',
   method:
@@ -28,9 +28,7 @@ export const injectionRead: SessionDetector<typeof THRESHOLDS> = {
   candidates: `countIf(event_type = 'tool_result') > 0`,
   find(session, thresholds) {
     const passages = passagesOf(session)
-    const followed = new Set(
-      followedCalls(session, passages, FOLLOWED_THRESHOLDS).map(({ passage }) => passage.event.event_id),
-    )
+    const followed = new Set(followedCalls(session, FOLLOWED_THRESHOLDS).map(({ passage }) => passage.event.event_id))
     const seen = new Set<string>()
     return passages.flatMap(({ event, strength, reasons, text }) => {
       const base = strength === 'order' ? 0 : thresholds[strength]
