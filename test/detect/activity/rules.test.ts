@@ -81,6 +81,29 @@ describe('events', () => {
   })
 })
 
+/** An agent with 38 attempts each hour, of which one in a hundred fails, and with errors of as many sessions from 10 o'clock on. */
+function failing(failed: number[]): object {
+  const errors = HOURS.map((hour) => failed[hour - hourAt(10)] ?? Number(hour % 5 < 2))
+  return {
+    hours: HOURS,
+    attempts: HOURS.map(() => 38),
+    errors,
+    top_hours: HOURS,
+    top_errors: errors.map((count) => Math.min(1, count)),
+    top_ids: HOURS.map(() => 'e1'),
+  }
+}
+
+describe('errors', () => {
+  it('of which twelve come where one is usual are a finding', () => {
+    expect(find('rate.errors', failing([4, 4, 4]))).toMatchObject([{ cause: 'a/2026-11-24T12:00:00Z/errors' }])
+  })
+
+  it('of which seven come where one is usual are none: of thousands of hours some have that by chance', () => {
+    expect(find('rate.errors', failing([3, 2, 2]))).toEqual([])
+  })
+})
+
 describe('a budget', () => {
   const cost = { hours: HOURS, usd: HOURS.map(() => 1), unpriced: HOURS.map(() => 0), dearest: HOURS.map(() => 'e1') }
 

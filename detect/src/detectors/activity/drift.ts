@@ -25,7 +25,7 @@ import { BY_DAY, incidentsOf } from './incidents.ts'
 import { scoreOf, short } from './statistics.ts'
 
 const METHOD = `The counts of a day, and of three days, are compared with the 28 days before, within the same configurations (version, model, prompt): Jensen-Shannon divergence less its expectation for samples of that size, and a likelihood ratio test whose variance is inflated by what the agent's own days differ from each other. After a change of configuration its first days are compared with the days before it, and the finding names the change.`
-const SOURCE = `Jensen-Shannon divergence (Lin, 1991), G-test with quasi-likelihood overdispersion (McCullagh and Nelder, 1989), Wilson and Hilferty (1931). Thresholds were tuned on made fleets (judge/fleet).`
+const SOURCE = `Jensen-Shannon divergence (Lin, 1991), G-test with quasi-likelihood overdispersion (McCullagh and Nelder, 1989), Wilson and Hilferty (1931). Thresholds were tuned on two made fleets (judge/fleet).`
 
 const LIMITS = {
   min_bits: 0.025,
@@ -221,9 +221,14 @@ export const toolDrift: QueryDetector<DriftRow, Limits> = driftDetector({
   where: `event_type = 'tool_call'`,
 })
 
-/** Keys and types of the arguments, at most so many: a tool with free keys has no shape. */
+/**
+ * Keys and types of the arguments, at most so many: a tool with free keys has no shape. The arguments are parsed once; asking for
+ * the type of each key would parse them once a key.
+ */
 const SHAPE = `arrayStringConcat(arraySlice(arraySort(arrayMap(
-  key -> concat(key, ':', toString(JSONType(assumeNotNull(tool_input), key))), JSONExtractKeys(ifNull(tool_input, '')))), 1, 20), ',')`
+  pair -> concat(pair.1, ':', transform(substring(pair.2, 1, 1), ['{', '[', '"', 't', 'f', 'n'],
+    ['Object', 'Array', 'String', 'Bool', 'Bool', 'Null'], if(multiSearchAny(pair.2, ['.', 'e', 'E']), 'Double', 'Int64'))),
+  JSONExtractKeysAndValuesRaw(ifNull(tool_input, '')))), 1, 20), ',')`
 
 export const argumentDrift: QueryDetector<DriftRow, Limits> = driftDetector({
   name: 'drift.arguments',

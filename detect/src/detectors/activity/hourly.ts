@@ -80,7 +80,3 @@ export function idsOf(row: HourlyRow, hour: number): readonly string[] {
   const ids = row.top_ids[row.top_hours.indexOf(hour)] ?? ''
   return ids === '' ? [] : ids.split(' ')
 }
-
-export function sumOf(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0)
-}

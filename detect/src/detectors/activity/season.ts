@@ -4,17 +4,20 @@
  * An hour is compared with the 28 days before its own day, so its verdict is the same whichever window it is asked in. Expected
  * is the larger one of two: the median of the same hour of the week, and the mean of the same hour of other working days (or
  * weekend days) without the highest tenth, times what its day of the week does beside those; of the hour and its two neighbours
- * the largest, since clocks change by an hour and batches start late. The median alone has too few values to know a busy Monday. It grows with the last week. The excess is measured in standard deviations of a count that is noisier than
- * Poisson: variance = expected + a * expected^2 (negative binomial), `a` from the agent's own residuals. It counts if it is also
- * above what the agent's own highest hundredth of hours reaches: thousands of hours are judged a day.
+ * the largest, since clocks change by an hour and batches start late. The median alone has too few values to
+ * know a busy Monday. It grows with the last week. The excess is measured by how improbable it is for a count that is noisier than
+ * Poisson: negative binomial, variance = expected + a * expected^2, `a` from the agent's own residuals. The tail of that count is
+ * taken, not a normal one: of small or noisy counts a normal tail makes a false alarm of what happens each week in a fleet. The
+ * bound holds for the number of hours that are judged: a hundred agents have 50,000 hours and widths a week, so one in a million is
+ * wrong once in 20 weeks. An agent whose own hours have a longer tail than that has a higher bound.
  */
 import { BASELINE_DAYS } from './rows.ts'
-import { mean, meanWithoutTop, median, quantile } from './statistics.ts'
+import { mean, meanWithoutTop, median, normalZ, quantile, tailSurprise } from './statistics.ts'
 
 export interface Excess {
   readonly value: number
   readonly expected: number
-  /** Standard deviations above the expected value. */
+  /** How improbable it is, as standard deviations of a normal value. */
   readonly z: number
   /** What `z` has to reach. */
   readonly limit: number
@@ -22,7 +25,7 @@ export interface Excess {
 
 export interface ExcessLimits {
   readonly min_z: number
-  /** Times the highest hundredth of the agent's own hours. */
+  /** Times what the highest fortieth of the agent's own hours reaches; 1.96 if the distribution is right. */
   readonly tail_factor: number
   /** Least `a` of the variance: few residuals of small counts say little of it. */
   readonly min_noise: number
@@ -136,36 +139,60 @@ function growthOf(values: Float64Array, { from, day }: Baseline): number {
 /** Counts and what was expected of each, by position, over a baseline and the day after it. */
 export interface Comparison {
   readonly values: Float64Array
-  /** The usual value, for the noise. */
-  readonly middle: (at: number) => number
   /** What an excess is measured from. */
   readonly high: (at: number) => number
+  /** `a` of the variance, above 0. */
+  readonly noise: (at: number) => number
 }
 
-/** Judges the hours of the day after a baseline. */
-export function excessesOf(comparison: Comparison, baseline: Baseline, limits: ExcessLimits): (at: number) => Excess {
-  const { values, high } = comparison
-  const noise = Math.max(limits.min_noise, noiseOf(comparison, baseline))
-  const zOf = (at: number): number => {
-    const expected = high(at)
-    return ((values[at] ?? 0) - expected) / Math.sqrt(expected + noise * expected ** 2 + 1)
+/** Share of the agent's own hours that lie below what its limit is made of: an incident of half a day is above it. */
+const OWN_TAIL = 0.975
+
+/** Judges the hours of the day after a baseline. What is dear, the tail of the agent's own hours, is only found for an hour that stands out. */
+export function excessesOf(
+  { values, high, noise }: Comparison,
+  { from, day }: Baseline,
+  limits: ExcessLimits,
+): (at: number) => Excess | undefined {
+  const zOf = (at: number): number =>
+    normalZ(tailSurprise(values[at] ?? 0, { mean: high(at), noise: Math.max(limits.min_noise, noise(at)) }))
+  let own: number | undefined
+  return (at) => {
+    const z = zOf(at)
+    if (z < limits.min_z) return undefined
+    own ??= quantile(
+      Array.from({ length: day - from }, (_, index) => zOf(from + index)),
+      OWN_TAIL,
+    )
+    const limit = Math.max(limits.min_z, limits.tail_factor * own)
+    return z < limit ? undefined : { value: values[at] ?? 0, expected: high(at), z, limit }
   }
-  const history: number[] = []
-  for (let at = baseline.from; at < baseline.day; at++) history.push(zOf(at))
-  const limit = Math.max(limits.min_z, limits.tail_factor * quantile(history, 0.99))
-  return (at) => ({ value: values[at] ?? 0, expected: high(at), z: zOf(at), limit })
 }
 
-const NOISE_WITHOUT_HISTORY = 0.3
+/** What is left of the mean square of normal values whose highest fortieth count as the {@link OWN_TAIL} quantile. */
+const CLIPPED = 0.955
 
-/** `a` of the variance; residuals above their 95th hundredth count as that, so that a past incident does not deafen. */
-function noiseOf({ values, middle }: Comparison, { from, day }: Baseline): number {
-  const residuals: number[] = []
+/**
+ * `a` of the variance of counts about their usual values. The highest fortieth of the squares count as the least of them, so that
+ * a past incident does not deafen; the mean is put right for that, as the MAD is.
+ * @param without - What is taken where fewer than 48 hours have two or more: small counts do not show it
+ */
+export function noiseOf(
+  values: Float64Array,
+  { from, day }: Baseline,
+  { usual, without }: { readonly usual: (at: number) => number; readonly without: number },
+): number {
+  const squares: number[] = []
+  let poisson = 0
   for (let at = from; at < day; at++) {
-    const expected = middle(at)
-    if (expected >= 2) residuals.push((((values[at] ?? 0) - expected) ** 2 - expected) / expected ** 2)
+    const expected = usual(at)
+    if (expected < 2) continue
+    squares.push(((values[at] ?? 0) / expected - 1) ** 2)
+    poisson += 1 / expected
   }
-  if (residuals.length < 48) return NOISE_WITHOUT_HISTORY
-  const highest = quantile(residuals, 0.95)
-  return mean(residuals.map((residual) => Math.min(residual, highest)))
+  if (squares.length < 48) return without
+  const highest = quantile(squares, OWN_TAIL)
+  const scatter = mean(squares.map((square) => Math.min(square, highest))) / CLIPPED
+  // The usual value is itself a mean, of about twenty days: it scatters by a twentieth of that.
+  return 1.05 * scatter - poisson / squares.length
 }
