@@ -142,6 +142,8 @@ export const DRIFT_SCENARIOS: readonly Scenario[] = [
     name: 'a tool that it never called, in three of a hundred calls',
     kind: 'mild',
     ...TWICE,
+    // A tool more is another mix of tools.
+    also: ['drift.tools'],
     apply: lasting({ alter: (behaviour) => withTool(behaviour, 'export_customers', 0.03) }),
   },
   {

@@ -57,7 +57,7 @@ LEFT JOIN (
 ) AS largest USING (agent_id)`
 
 const THRESHOLDS = {
-  min_z: 4,
+  min_z: 3.75,
   tail_factor: 1.5,
   min_noise: 0.02,
   min_ratio: 2.5,

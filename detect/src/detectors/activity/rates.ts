@@ -1,7 +1,7 @@
 /** Sessions and events of an hour above the agent's own season. */
 import type { QueryDetector } from '../../detector.ts'
 import { findExcesses, type StandsOut } from './excess-detector.ts'
-import { HOURLY_ROW, HOURLY_SQL, type HourlyRow, idsOf, largeSessions } from './hourly.ts'
+import { HOURLY_ROW, HOURLY_SQL, type HourlyRow, idsOf, largeSessions, largestSession } from './hourly.ts'
 import { dense, type Hours } from './rows.ts'
 import { bornAt, type Baseline, excessesOf, noiseOf, profileOf, rolling } from './season.ts'
 import { mean, quantile, sumOf } from './statistics.ts'
@@ -14,7 +14,7 @@ interface Judged {
   readonly width: number
 }
 
-const SESSIONS = { min_z: 4.75, tail_factor: 2, min_noise: 0.05, min_ratio: 1.6, min_count: 20, min_history_days: 14 }
+const SESSIONS = { min_z: 4.4, tail_factor: 2, min_noise: 0.05, min_ratio: 1.6, min_count: 20, min_history_days: 14 }
 
 export const sessionRate: QueryDetector<HourlyRow, typeof SESSIONS> = {
   unit: 'query',
@@ -22,7 +22,7 @@ export const sessionRate: QueryDetector<HourlyRow, typeof SESSIONS> = {
   version: 1,
   finds: 'An agent starts far more sessions than it does at that time of the week.',
   method:
-    "The session_start events of an hour, and of the three and six hours up to it, are compared with the 28 days before their day: the larger of the median of the same hour of the week and the mean of the same hour of like days (working days, weekends) without the highest tenth, and of the hour's neighbours, times the growth of the last week. How improbable the excess is for a negative binomial count whose spread is the agent's own, is told as standard deviations of a normal value: at 4.75 it is one in a million.",
+    "The session_start events of an hour, and of the three and six hours up to it, are compared with the 28 days before their day: the larger of the median of the same hour of the week and the mean of the same hour of like days (working days, weekends) without the highest tenth, and of the hour's neighbours, times the growth of the last week. How improbable the excess is for a negative binomial count whose spread is the agent's own, is told as standard deviations of a normal value: 4.4 is one in 185,000.",
   source: SOURCE,
   thresholds: SESSIONS,
   sql: HOURLY_SQL,
@@ -53,14 +53,18 @@ function judgeSessions(
     return excess && excess.value >= limits.min_ratio * excess.expected ? { ...excess, width } : undefined
   }
   function excessesOfProfile(): ReturnType<typeof excessesOf> {
-    const { middle, high } = profileOf(values, baseline, hours.origin)
-    const noise = noiseOf(values, baseline, { usual: (at) => middle[slot(at)] ?? 0, without: 0.3 })
-    return excessesOf({ values, high: (at) => high[slot(at)] ?? 0, noise: () => noise }, baseline, limits)
+    const { middle, high, days } = profileOf(values, baseline, hours.origin)
+    const usual = (at: number): number => middle[slot(at)] ?? 0
+    const noise = Math.max(limits.min_noise, noiseOf(values, baseline, { usual, without: 0.3 }))
+    // The usual value is itself a mean of few days, and scatters as they do.
+    const noiseAt = (at: number): number =>
+      noise + (noise + 1 / Math.max(1, usual(at))) / Math.max(1, days[slot(at)] ?? 0)
+    return excessesOf({ values, high: (at) => high[slot(at)] ?? 0, noise: noiseAt }, baseline, limits)
   }
 }
 
 const EVENTS = {
-  min_z: 4.75,
+  min_z: 4.4,
   tail_factor: 2,
   min_noise: 0.02,
   min_ratio: 1.8,
@@ -76,7 +80,7 @@ export const eventRate: QueryDetector<HourlyRow, typeof EVENTS> = {
   version: 1,
   finds: 'An agent records far more events than its sessions at that time explain.',
   method:
-    "The events of an hour, and of the three and six hours up to it, are compared with the sessions of that time, times the events of a session in the 28 days before: more sessions explain more events. How improbable the excess is for a sum of so many sessions whose sizes scatter as the agent's own do (gamma, so that the count is negative binomial), is told as standard deviations of a normal value. At least min_large sessions must have large_times the events of a usual one: one long session is no change of the rate (loops are found in sessions).",
+    "The events of an hour, and of the three and six hours up to it, are compared with the sessions of that time, times the events of a session in the 28 days before: more sessions explain more events. How improbable the excess is for a sum of so many sessions whose sizes scatter as the agent's own do (gamma, so that the count is negative binomial), is told as standard deviations of a normal value. At least min_large sessions must have large_times the events of a usual one: one long session is no change of the rate (loops are found in sessions), so the hour must also stand out if its largest session were a usual one.",
   source: SOURCE,
   thresholds: EVENTS,
   sql: HOURLY_SQL,
@@ -114,6 +118,8 @@ function judgeEvents(
     if (value < limits.min_count || value < limits.min_ratio * usual * sessionsAt(at)) return undefined
     const excess = excessOf(at)
     if (excess === undefined) return undefined
+    const without = value - largestSession(row, { until: hours.origin + at, width }) + usual
+    if (excessOf(at, without) === undefined) return undefined
     const large = largeSessions(row, { until: hours.origin + at, width, least: limits.large_times * usual })
     return large >= limits.min_large ? { ...excess, width } : undefined
   }

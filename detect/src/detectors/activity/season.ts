@@ -77,17 +77,22 @@ export interface Profile {
   readonly middle: Float64Array
   /** The highest value that is usual. */
   readonly high: Float64Array
+  /** How many days the usual value is a mean of. */
+  readonly days: Float64Array
 }
 
 /** @param origin - Hour since 1970 of the first value, a midnight. */
 export function profileOf(values: Float64Array, { from, day }: Baseline, origin: number): Profile {
   const middle = new Float64Array(WEEK)
   const usual = new Float64Array(WEEK)
+  const days = new Float64Array(WEEK)
   const [ofDays, ofWeek] = slotsOf(values, { from, day }, origin)
   const others = Float64Array.from({ length: WEEK }, (_, slot) => meanWithoutTop(ofDays[dayKind(slot)] ?? [], HIGHEST))
   const factors = weekdayFactors(ofWeek, others)
   for (let slot = 0; slot < WEEK; slot++) {
-    const other = (others[slot] ?? 0) * (factors[Math.floor(slot / 24)] ?? 1)
+    const factor = factors[Math.floor(slot / 24)] ?? 1
+    const other = factor * (others[slot] ?? 0)
+    days[slot] = ((factor > 1 ? ofWeek[slot] : ofDays[dayKind(slot)]) ?? []).length
     middle[slot] = other
     usual[slot] = Math.max(other, median(ofWeek[slot] ?? []))
   }
@@ -96,7 +101,7 @@ export function profileOf(values: Float64Array, { from, day }: Baseline, origin:
     const before = usual[(slot + WEEK - 1) % WEEK] ?? 0
     return level * Math.max(before, value, usual[(slot + 1) % WEEK] ?? 0)
   })
-  return { middle, high }
+  return { middle, high, days }
 }
 
 /** What each day of the week does beside the like days, 1 to 3; of the weeks the median, so that one incident makes no habit. */
@@ -153,19 +158,19 @@ export function excessesOf(
   { values, high, noise }: Comparison,
   { from, day }: Baseline,
   limits: ExcessLimits,
-): (at: number) => Excess | undefined {
-  const zOf = (at: number): number =>
-    normalZ(tailSurprise(values[at] ?? 0, { mean: high(at), noise: Math.max(limits.min_noise, noise(at)) }))
+): (at: number, value?: number) => Excess | undefined {
+  const zOf = (at: number, value = values[at] ?? 0): number =>
+    normalZ(tailSurprise(value, { mean: high(at), noise: Math.max(limits.min_noise, noise(at)) }))
   let own: number | undefined
-  return (at) => {
-    const z = zOf(at)
+  return (at, value = values[at] ?? 0) => {
+    const z = zOf(at, value)
     if (z < limits.min_z) return undefined
     own ??= quantile(
       Array.from({ length: day - from }, (_, index) => zOf(from + index)),
       OWN_TAIL,
     )
     const limit = Math.max(limits.min_z, limits.tail_factor * own)
-    return z < limit ? undefined : { value: values[at] ?? 0, expected: high(at), z, limit }
+    return z < limit ? undefined : { value, expected: high(at), z, limit }
   }
 }
 
@@ -193,6 +198,5 @@ export function noiseOf(
   if (squares.length < 48) return without
   const highest = quantile(squares, OWN_TAIL)
   const scatter = mean(squares.map((square) => Math.min(square, highest))) / CLIPPED
-  // The usual value is itself a mean, of about twenty days: it scatters by a twentieth of that.
-  return 1.05 * scatter - poisson / squares.length
+  return scatter - poisson / squares.length
 }

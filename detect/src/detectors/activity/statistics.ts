@@ -62,13 +62,21 @@ export function tailSurprise(value: number, { mean: expected, noise }: { mean: n
   return Math.max(0, -(first + shape * Math.log1p(-share) + at * Math.log(share) + Math.log(sum)))
 }
 
+/** Minus the logarithm of the probability that a normal value is so many standard deviations above its mean. */
+export function normalSurprise(z: number): number {
+  return z ** 2 / 2 - Math.log(millsRatio(z) / Math.sqrt(2 * Math.PI))
+}
+
+/** Of a normal tail to its density: Sampford's bound (1953), 1 % off at 1 and closer above. */
+function millsRatio(z: number): number {
+  return 4 / (3 * z + Math.sqrt(z ** 2 + 8))
+}
+
 /** How many standard deviations of a normal value are as improbable, 0 for less than one; `surprise`: minus the logarithm of the probability. */
 export function normalZ(surprise: number): number {
   let z = Math.sqrt(2 * surprise)
-  // The tail is the density times Mills' ratio, of which Sampford (1953) gives a bound that is 1 % off at 1 and closer above.
   for (let round = 0; round < 6; round++) {
-    const mills = 4 / (3 * z + Math.sqrt(z ** 2 + 8))
-    z = Math.sqrt(Math.max(0, 2 * (surprise + Math.log(mills / Math.sqrt(2 * Math.PI)))))
+    z = Math.sqrt(Math.max(0, 2 * (surprise + Math.log(millsRatio(z) / Math.sqrt(2 * Math.PI)))))
   }
   return z < 1 ? 0 : z
 }
