@@ -8,8 +8,9 @@
  * know a busy Monday. It grows with the last week. The excess is measured by how improbable it is for a count that is noisier than
  * Poisson: negative binomial, variance = expected + a * expected^2, `a` from the agent's own residuals. The tail of that count is
  * taken, not a normal one: of small or noisy counts a normal tail makes a false alarm of what happens each week in a fleet. The
- * bound holds for the number of hours that are judged: a hundred agents have 50,000 hours and widths a week, so one in a million is
- * wrong once in 20 weeks. An agent whose own hours have a longer tail than that has a higher bound.
+ * bound is one for the number of hours that are judged: a hundred agents have 50,000 hours and widths a week. Counts of 24 made
+ * fleets of 94 agents without an anomaly, a week each, had one excess of sessions and none of events above 4.4, and three of errors
+ * above 3.75 (few hours have the errors that it takes). An agent whose own hours have a longer tail than that has a higher bound.
  */
 import { BASELINE_DAYS } from './rows.ts'
 import { mean, meanWithoutTop, median, normalZ, quantile, tailSurprise } from './statistics.ts'
