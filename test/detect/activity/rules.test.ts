@@ -96,7 +96,7 @@ function failing(failed: number[]): object {
 
 describe('errors', () => {
   it('of which twelve come where one is usual are a finding', () => {
-    expect(find('rate.errors', failing([4, 4, 4]))).toMatchObject([{ cause: 'a/2026-11-24T12:00:00Z/errors' }])
+    expect(find('rate.errors', failing([4, 4, 4]))).toMatchObject([{ cause: 'a/2026-11-24T11:00:00Z/errors' }])
   })
 
   it('of which seven come where one is usual are none: of thousands of hours some have that by chance', () => {
