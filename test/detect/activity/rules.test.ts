@@ -75,6 +75,11 @@ describe('events', () => {
     expect(find('rate.events', hourly({ 10: { events: 270, sessions: 3 } }, top))).toEqual([])
   })
 
+  it('of one long session beside two of twice the usual size are none', () => {
+    const top = { 10: 'x:200 y:25 z:25' }
+    expect(find('rate.events', hourly({ 10: { events: 250, sessions: 3 } }, top))).toEqual([])
+  })
+
   it('that more sessions explain are none', () => {
     const top = { 10: 'x:30 y:30 z:30' }
     expect(find('rate.events', hourly({ 10: { events: 270, sessions: 27 } }, top))).toEqual([])

@@ -4,13 +4,14 @@
  * An hour is compared with the 28 days before its own day, so its verdict is the same whichever window it is asked in. Expected
  * is the larger one of two: the median of the same hour of the week, and the mean of the same hour of other working days (or
  * weekend days) without the highest tenth, times what its day of the week does beside those; of the hour and its two neighbours
- * the largest, since clocks change by an hour and batches start late. The median alone has too few values to
- * know a busy Monday. It grows with the last week. The excess is measured by how improbable it is for a count that is noisier than
- * Poisson: negative binomial, variance = expected + a * expected^2, `a` from the agent's own residuals. The tail of that count is
- * taken, not a normal one: of small or noisy counts a normal tail makes a false alarm of what happens each week in a fleet. The
- * bound is one for the number of hours that are judged: a hundred agents have 50,000 hours and widths a week. Counts of 24 made
- * fleets of 94 agents without an anomaly, a week each, had one excess of sessions and none of events above 4.4, and three of errors
- * above 3.75 (few hours have the errors that it takes). An agent whose own hours have a longer tail than that has a higher bound.
+ * the largest, since clocks change by an hour and batches start late. The median alone has too few values to know a busy
+ * Monday. It grows with the last week. The excess is measured by how improbable it is for a count that is noisier than Poisson:
+ * negative binomial, variance = expected + a * expected^2, `a` from the agent's own residuals. The tail of that count is taken,
+ * not a normal one: of small or noisy counts a normal tail makes a false alarm of what happens each week in a fleet. The bound
+ * is one for the number of hours that are judged: a hundred agents have 50,000 hours and widths a week. Counts of 24 made
+ * fleets of 94 agents without an anomaly, a week each, had one excess of sessions and none of events above 4.4, and three of
+ * errors above 3.75 (few hours have the errors that it takes). An agent whose own hours have a longer tail than that has a
+ * higher bound.
  */
 import { BASELINE_DAYS } from './rows.ts'
 import { mean, meanWithoutTop, median, normalZ, quantile, tailSurprise } from './statistics.ts'
@@ -154,7 +155,7 @@ export interface Comparison {
 /** Share of the agent's own hours that lie below what its limit is made of: an incident of half a day is above it. */
 const OWN_TAIL = 0.975
 
-/** Judges the hours of the day after a baseline. What is dear, the tail of the agent's own hours, is only found for an hour that stands out. */
+/** Judges the hours of the day after a baseline, or another value in an hour's place. What is dear, the tail of the agent's own hours, is only found for an hour that stands out. */
 export function excessesOf(
   { values, high, noise }: Comparison,
   { from, day }: Baseline,
