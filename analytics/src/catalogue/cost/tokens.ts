@@ -33,8 +33,8 @@ export interface TokensRow {
   readonly price: string | null
 }
 
-/** No cost is recorded, and tokens are. */
-const TO_COMPUTE = 'e.cost_usd IS NULL AND (e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL)'
+/** No cost is recorded, and both counts of tokens are: one of them alone would give too low a cost. */
+const TO_COMPUTE = 'e.cost_usd IS NULL AND e.input_tokens IS NOT NULL AND e.output_tokens IS NOT NULL'
 const CACHED = 'ifNull(toInt128(e.cache_read_tokens), 0) + ifNull(toInt128(e.cache_write_tokens), 0)'
 const sumOf = (column: string): string => `sum(toInt128(e.${column}))`
 /** Tokens of the calls whose cost is to be computed, as {@link PRICES} count them. */
@@ -96,7 +96,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
     unpriced_because: {
       kind: 'text',
       nullable: true,
-      about: 'Why: no tokens recorded, model not recorded, or no price of the model.',
+      about: 'Why: input or output tokens not recorded, model not recorded, or no price of the model.',
     },
     price: {
       kind: 'text',
@@ -123,7 +123,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
       if(computed_calls = 0, NULL, (toFloat64(d.plain) * p.input_usd + toFloat64(d.cache_read) * p.cache_read_usd
         + toFloat64(d.cache_write) * p.cache_write_usd + toFloat64(d.written) * p.output_usd) / 1000000) AS computed_cost_usd,
       d.calls - d.recorded_calls - computed_calls AS unpriced_calls,
-      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'no tokens recorded',
+      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'input or output tokens not recorded',
         d.model_id = '', 'model not recorded', 'no price of the model') AS unpriced_because,
       if(computed_calls = 0, NULL, p.described) AS price
     FROM (${DAYS}) AS d ASOF LEFT JOIN (${PRICE_ROWS}) AS p ON p.model = d.undated AND d.day >= p.since`,
