@@ -83,7 +83,7 @@ export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
   maxDays: MAX_DAYS.lists,
   sql: `
     SELECT * FROM (
-      SELECT e.approval_id AS approval_id, minIf(e.timestamp, ${REQUEST}) AS requested_at,
+      SELECT toString(assumeNotNull(e.approval_id)) AS approval_id, minIf(e.timestamp, ${REQUEST}) AS requested_at,
         ifNull(${first('e.approval_status', DECISION)}, 'pending') AS status, argMinIf(e.agent_id, e.timestamp, ${REQUEST}) AS agent_id,
         ${first('e.user_id', REQUEST)} AS user_id, argMinIf(e.session_id, e.timestamp, ${REQUEST}) AS session_id,
         ${first('e.tool_name', REQUEST)} AS tool_name, ${first('e.tool_input', REQUEST)} AS tool_input,

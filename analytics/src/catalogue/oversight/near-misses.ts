@@ -63,9 +63,6 @@ const KIND = `multiIf(
   e.event_type = 'human_intervention' AND (e.tool_call_id IS NOT NULL OR e.approval_id IS NOT NULL)
     AND ifNull(e.outcome, '') != 'allowed', 'corrected',
   '')`
-/** What a kind needs, of columns that are small: the server reads the texts of these events alone. */
-const CANDIDATES = `(e.event_type IN ('approval_decision', 'human_intervention')
-  OR (e.event_type IN ('tool_call', 'tool_result', 'sandbox_crossing') AND e.outcome IN ('denied', 'blocked', 'error')))`
 /** Sessions that may have a near miss: few, so that what is joined stays small whatever the range has. */
 const SESSIONS = `
   SELECT session_id FROM {database:Identifier}.audit_events
@@ -131,7 +128,7 @@ export const nearMisses: NamedQuery<AgentRange, NearMissesRow> = {
         ${ofCall('arguments_sha256')}, e.event_id AS event_id, ${POSITION} AS position
       FROM ${EVENTS} LEFT JOIN (${CALLS}) AS c ON c.event_id = e.parent_event_id
       WHERE ${IN_AGENT_RANGE} AND kind != ''
-        AND ${CANDIDATES}) AS m
+        AND e.event_type IN ('tool_call', 'tool_result', 'sandbox_crossing', 'approval_decision', 'human_intervention')) AS m
     LEFT JOIN (${SUCCESSES}) AS s
       ON s.session_id = m.session_id AND s.tool_name = m.tool_name AND s.arguments_sha256 = m.arguments_sha256`,
 }
