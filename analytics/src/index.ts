@@ -1,4 +1,5 @@
 export { CATALOGUE, type Catalogue, type ParamsOf, type QueryName, type RowOf } from './catalogue/catalogue.ts'
+export { type Price, PRICES } from './catalogue/cost/prices.ts'
 export { describeCatalogue } from './catalogue/describe.ts'
 export { findQuery, type PageOptions, queryFile, type QueryRows, runQuery } from './catalogue/run.ts'
 export { describeCost } from './catalogue/query.ts'
@@ -39,6 +40,7 @@ export {
 } from './queries/dead-letters.ts'
 export { exportTrail, type ExportOptions, type ExportReport } from './export/export.ts'
 export type { ExportColumn, ExportedFile, ExportRange, Manifest, Round, Stretch } from './export/manifest.ts'
+export { type FileContent, type FileDigest, writeWhole } from './export/whole-file.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'

@@ -26,7 +26,7 @@ ALTER TABLE audit_events
   ADD PROJECTION IF NOT EXISTS days
   (
     WITH
-      cost_usd + 0 IS NULL AND (input_tokens + 0 IS NOT NULL OR output_tokens + 0 IS NOT NULL) AS open,
+      cost_usd + 0 IS NULL AND input_tokens + 0 IS NOT NULL AND output_tokens + 0 IS NOT NULL AS open,
       ifNull(toInt128(cache_read_tokens), 0) + ifNull(toInt128(cache_write_tokens), 0) AS cached
     SELECT
       toDate(timestamp), agent_id, event_type, model_id,

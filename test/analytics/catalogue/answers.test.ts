@@ -138,7 +138,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
       recorded_cost_usd: 0.25,
       computed_calls: 1,
       unpriced_calls: 1,
-      unpriced_because: 'no tokens recorded',
+      unpriced_because: 'input or output tokens not recorded',
     })
     // 500,000 at 3 USD, 400,000 at 0.30, 100,000 at 3.75 and 10,000 at 15, each a million.
     expect(known?.computed_cost_usd).toBeCloseTo(1.5 + 0.12 + 0.375 + 0.15, 10)

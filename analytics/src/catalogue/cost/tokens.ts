@@ -28,8 +28,8 @@ export interface TokensRow {
 /** A column has a value. Written as the projection `days` has it: the server reads `IS NOT NULL` of a bare column from its rows. */
 const has = (column: string): string => `e.${column} + 0 IS NOT NULL`
 const COUNTED = `e.event_type = 'llm_call' OR ${has('input_tokens')} OR ${has('output_tokens')} OR ${has('cost_usd')}`
-/** No cost is recorded, and tokens are. */
-const OPEN = `e.cost_usd + 0 IS NULL AND (${has('input_tokens')} OR ${has('output_tokens')})`
+/** No cost is recorded, and both counts of tokens are: one of them alone would give too low a cost. */
+const OPEN = `e.cost_usd + 0 IS NULL AND ${has('input_tokens')} AND ${has('output_tokens')}`
 const CACHED = '(ifNull(toInt128(e.cache_read_tokens), 0) + ifNull(toInt128(e.cache_write_tokens), 0))'
 const sumOf = (column: string): string => `sum(toInt128(e.${column}))`
 const openSumOf = (column: string): string => `sumIf(ifNull(toInt128(e.${column}), 0), ${OPEN})`
@@ -89,7 +89,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
     unpriced_because: {
       kind: 'text',
       nullable: true,
-      about: 'Why: no tokens recorded, model not recorded, or no price of the model.',
+      about: 'Why: input or output tokens not recorded, model not recorded, or no price of the model.',
     },
     price: {
       kind: 'text',
@@ -117,7 +117,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
       if(computed_calls = 0, NULL, (toFloat64(d.plain) * p.input_usd + toFloat64(d.cache_read) * p.cache_read_usd
         + toFloat64(d.cache_write) * p.cache_write_usd + toFloat64(d.written) * p.output_usd) / 1000000) AS computed_cost_usd,
       d.calls - d.recorded_calls - computed_calls AS unpriced_calls,
-      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'no tokens recorded',
+      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'input or output tokens not recorded',
         d.model_id = '', 'model not recorded', 'no price of the model') AS unpriced_because,
       if(computed_calls = 0, NULL, p.described) AS price
     FROM (${DAYS}) AS d ASOF LEFT JOIN (${PRICE_ROWS}) AS p ON p.model = d.undated AND d.day >= p.since`,
