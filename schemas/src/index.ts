@@ -70,7 +70,7 @@ export {
   type Role,
   writerGrants,
 } from './clickhouse/grants.ts'
-export { type Migration, readMigrations } from './clickhouse/migrations.ts'
+export { type Migration, readMigrations, statementsIn } from './clickhouse/migrations.ts'
 export {
   ALERTS_TABLE,
   classesOfTopic,
