@@ -76,6 +76,7 @@ export {
   type TrailEvent,
   type TrailField,
 } from './queries/session-trail.ts'
+export { mayInstruct } from './provenance/instruction-signs.ts'
 export {
   type ArgumentOrigin,
   ArgumentTracer,

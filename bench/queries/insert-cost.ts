@@ -82,6 +82,5 @@ async function makeTable(fleet: Analytics, { database, migration }: (typeof TABL
   await fleet.command('DROP DATABASE IF EXISTS {cost:Identifier} SYNC', { cost: database })
   await fleet.command('CREATE DATABASE {cost:Identifier}', { cost: database })
   const chosen = readMigrations().filter(({ number }) => number <= migration)
-  for (const statement of chosen.flatMap((migration) => statementsIn(migration, database)))
-    await fleet.command(statement)
+  for (const statement of chosen.flatMap((file) => statementsIn(file, database))) await fleet.command(statement)
 }

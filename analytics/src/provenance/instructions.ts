@@ -18,14 +18,14 @@ export interface InstructionMatch {
    */
   readonly strength: Strength
 }
-type Strength = 'order' | 'takeover' | 'secrecy'
+export type Strength = 'order' | 'takeover' | 'secrecy'
 
 /** Later passages of one form in one text are not reported. */
 const MAX_MATCHES = 200
 /** A sentence is cut after so many characters. */
 const AROUND = 400
 
-const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
+export const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
   {
     reason: 'sets earlier instructions aside',
     strength: 'takeover',
@@ -76,10 +76,10 @@ const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] 
 ]
 
 /** An escaped or folded line break, as YAML and JSON print it: blanked, so that indices stay those of the text. */
-const PRINTED_BREAK = /\\\r?\n[ \t]*\\?|\\[nrt]/g
-const INVISIBLE = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]/
+export const PRINTED_BREAK: RegExp = /\\\r?\n[ \t]*\\?|\\[nrt]/g
+export const INVISIBLE: RegExp = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]/
 /** Letters of other scripts that look like Latin ones, and full-width ones: used to hide orders from filters. */
-const LOOKALIKE = /[\u0370-\u03ff\u0400-\u04ff\uff01-\uff5e]/g
+export const LOOKALIKE: RegExp = /[\u0370-\u03ff\u0400-\u04ff\uff01-\uff5e]/g
 const LOOKALIKES = new Map(
   Array.from('АВЕЅІЈКМНОРСТХУаеѕіјорсхуΑΒΕΖΗΙΚΜΝΟΡΤΥΧο', (letter, index) => [
     letter,
@@ -94,7 +94,8 @@ interface Shown {
   readonly at?: readonly number[]
 }
 
-function shownOf(text: string): Shown {
+/** As RegExps and SQL search it. */
+export function shownOf(text: string): Shown {
   const same = text
     .replaceAll(PRINTED_BREAK, (found) => '\n'.padStart(found.length, ' '))
     .replaceAll(/[‘’]/g, "'")

@@ -21,15 +21,29 @@ const NO_VERB = [
   'went got came saw had made took felt gave found told said left met kept held brought bought thought sent spent paid ate ran sat stood understood knew grew threw flew wrote spoke broke chose drove rode began drank sang heard read lost won taught caught led built meant',
 ]
   .join(' ')
-  .replaceAll(' ', '|')
+  .split(' ')
 
 /** No past, no gerund, no plural, no adverb. */
-const VERB_BY_PLACE = String.raw`(?!(?:${NO_VERB})\b)[a-z]{2,14}(?<!ed|ing|[^s]s|ly)(?=\s{1,20}(?:${OBJECT_START})\b(?!['\u2019]))`
+const VERB_BY_PLACE = String.raw`(?!(?:${NO_VERB.join('|')})\b)[a-z]{2,14}(?<!ed|ing|[^s]s|ly)(?=\s{1,20}(?:${OBJECT_START})\b(?!['\u2019]))`
 
 /** Also after a phrase that leads in: `for the full list, open …`. */
 const LEAD_IN = String.raw`(?:(?:before|after|to|for|if|when|once|as|in|with|until|while|on|since|because)\b[^.!?,\n]{1,60},\s{1,9})?`
 const CLAUSE_START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c_]\s{0,20})(?:(?:and|then|or|but|so|next|finally|lastly|second(?:ly)?|third(?:ly)?|after\s{1,9}that|\d{1,2}[.)]|step\s{1,9}\d{1,2}:?)[,\s]{1,9}){0,2}`
 const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|(?:want|need|would\s{1,9}like|ask)\s{1,9}you\s{1,9}to|make\s{1,9}sure\s{1,9}(?:to|you|that\s{1,9}you)|be\s{1,9}sure\s{1,9}to|remember\s{1,9}to|your\s{1,9}(?:new\s{1,9})?task\s{1,9}is\s{1,9}to|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
+
+/** Behind a word that is no name of a field (`order":`) and no first part of a compound. */
+const NO_NAME = String.raw`(?:\z|[^-:="' \t-\r\w]|["' \t-\r]{1,3}(?:\z|[^:="' \t-\r])|["' \t-\r]{4})`
+
+/** The rest of any word of small letters but these, as a pattern without look-arounds. */
+function wordBut(words: readonly string[]): string {
+  const byLetter = Map.groupBy(words.filter(Boolean), (word) => word.charAt(0))
+  const others = Array.from('abcdefghijklmnopqrstuvwxyz', (letter) => (byLetter.has(letter) ? '' : letter)).join('')
+  const branches = [...byLetter].map(([letter, of]) => {
+    const rests = of.map((word) => word.slice(1))
+    return `${letter}${wordBut(rests)}${rests.includes('') ? '' : '?'}`
+  })
+  return `(?:${[...branches, ...(others === '' ? [] : [`[${others}][a-z]*`])].join('|')})`
+}
 
 /**
  * A verb that is first in its clause or urged. A name of a field (`order:`), a compound (`follow-up`) and a
@@ -39,3 +53,25 @@ export const ORDER: RegExp = new RegExp(
   `(?:${CLAUSE_START}${LEAD_IN}|${URGE})(?:${URGE}){0,2}(?:(?:${KNOWN_VERB})\\b(?!-|["'\\s]{0,3}[:=]|\\s\\w{1,20}\\s\\d{1,4}:)|${VERB_BY_PLACE})`,
   'gim',
 )
+
+const BEGINNING = `(?:${CLAUSE_START}${LEAD_IN}|${URGE})(?:${URGE}){0,2}`
+
+/**
+ * Patterns without look-arounds, which RE2 lacks: {@link ORDER} matches in no text, as it is shown, in which none of the lists
+ * matches whole. What stands behind a verb is read with it; the words that are no verbs are left out letter by letter, which is
+ * slow, so that the pattern before it tells most texts. Lengths have no bounds, which would be states of the automaton.
+ */
+export const ORDER_SIGNS: readonly (readonly string[])[] = [
+  [`${BEGINNING}(?:${KNOWN_VERB.replace(/\(\?<!.*\)$/, '')})${NO_NAME}`],
+  [
+    String.raw`[a-z]\s{1,20}(?:${OBJECT_START})\b`,
+    String.raw`${BEGINNING}${wordBut(NO_VERB)}\s{1,20}(?:${OBJECT_START})\b`,
+  ],
+].map((patterns) => patterns.map(unbounded))
+
+function unbounded(pattern: string): string {
+  return pattern
+    .replaceAll(/\{0,\d+\}\??/g, '*')
+    .replaceAll(/\{1,\d+\}/g, '+')
+    .replaceAll('{3,14}', '+')
+}

@@ -1,8 +1,12 @@
 /** `injection.followed`: the agent did what a text in a tool's output told it to do, and what the user had not asked for. */
+import { mayInstruct } from '@agent-audit/analytics'
 import type { Finding, Session, SessionDetector } from '../../detector.ts'
 import { type Passage, passagesOf } from './passages.ts'
 import { type SuspectCall, suspectsOf } from './suspects.ts'
 import { FOLLOWED_THRESHOLDS, type FollowedThresholds, type Verdict, weigh } from './weigh.ts'
+
+/** A result that may hold a passage: only a call after it follows one. */
+const READ = `event_type = 'tool_result' AND ${mayInstruct('tool_output', 'any')}`
 
 export const injectionFollowed: SessionDetector<FollowedThresholds> = {
   name: 'injection.followed',
@@ -22,7 +26,7 @@ export const injectionFollowed: SessionDetector<FollowedThresholds> = {
     'Taint tracking of arguments as in CaMeL (Debenedetti et al., 2025) and FIDES (Costa et al., 2025), on records instead of at ' +
     'run time. The weights are set by hand; docs/adr/0051 says on what.',
   thresholds: FOLLOWED_THRESHOLDS,
-  candidates: `countIf(event_type = 'tool_result') > 0 AND countIf(event_type = 'tool_call') > 1`,
+  candidates: `countIf(${READ}) > 0 AND maxIf(timestamp, event_type = 'tool_call') >= minIf(timestamp, ${READ})`,
   find: (session, thresholds) => followedCalls(session, thresholds).map(({ finding }) => finding),
 }
 
