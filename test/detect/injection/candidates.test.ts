@@ -57,7 +57,7 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
         const session: Session = { session_id, agent_id: 'support', events: await sessionTrail(trail, session_id) }
         const found = detector.find(session, detector.thresholds).length > 0
         expect(found, `${detector.name}: ${session_id}`).toBe(by.includes(detector.name))
-        if (found) expect(candidates, detector.name).toContain(session_id)
+        if (found) expect(candidates, `${detector.name}: ${session_id}`).toContain(session_id)
       }
     }
   },
