@@ -1,3 +1,10 @@
+export { CATALOGUE, type Catalogue, type ParamsOf, type QueryName, type RowOf } from './catalogue/catalogue.ts'
+export { type Price, PRICES } from './catalogue/cost/prices.ts'
+export { describeCatalogue } from './catalogue/describe.ts'
+export { findQuery, type PageOptions, queryFile, type QueryRows, runQuery } from './catalogue/run.ts'
+export { describeCost } from './catalogue/query.ts'
+export type { Column, ColumnKind, Cost, NamedQuery, Parameter } from './catalogue/query.ts'
+export type { AnyQuery } from './catalogue/params.ts'
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
 export {
   type Analytics,
@@ -7,6 +14,8 @@ export {
   type RowSchema,
 } from './connection/clickhouse.ts'
 export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
+export { finalEnd, type LogRange, type StoredPartition, storedPartitions } from './queries/log-ranges.ts'
+export { withoutQuarantined } from './connection/quarantine.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,
@@ -29,10 +38,51 @@ export {
   readSkipped,
   type RecordPosition,
 } from './queries/dead-letters.ts'
+export { exportTrail, type ExportOptions, type ExportReport } from './export/export.ts'
+export type { ExportColumn, ExportedFile, ExportRange, Manifest, Round, Stretch } from './export/manifest.ts'
+export { type FileContent, type FileDigest, writeWhole } from './export/whole-file.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
+export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'
 export { sessions, type SessionsOptions, type SessionSummary } from './queries/sessions.ts'
 export { findPosition, quarantineRow, type RowAtPosition, rowsAt } from './admin/quarantine.ts'
-export { checkWriterGrants, type LogRegistration, registerLog } from './admin/setup.ts'
-export type { TimeWindow } from './connection/sql.ts'
-export { sessionEvents, sessionTrail, type TrailEvent, type TrailField } from './queries/session-trail.ts'
+export { checkGrants, type LogRegistration, registerLog } from './admin/setup.ts'
+export { why } from './why/why.ts'
+export type {
+  ApprovalFacts,
+  ApprovalWarning,
+  CallFacts,
+  Change,
+  Circumstances,
+  DataRead,
+  Decision,
+  EventRef,
+  Followed,
+  Reasoning,
+  SessionFacts,
+  Verdict,
+  Why,
+} from './why/answer.ts'
+export type { WhyLimits } from './why/read-session.ts'
+export { follow, type FollowOptions, type Notice } from './tail/follow.ts'
+export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/tail.ts'
+export { isoText, type TimeWindow } from './connection/sql.ts'
+export {
+  columnsOf,
+  EVENT_COLUMNS,
+  sessionEvents,
+  sessionTrail,
+  toEvent,
+  type TrailEvent,
+  type TrailField,
+} from './queries/session-trail.ts'
+export { mayInstruct } from './provenance/instruction-signs.ts'
+export {
+  type ArgumentOrigin,
+  ArgumentTracer,
+  type InstructionMatch,
+  instructionsIn,
+  leafPaths,
+  type ProvenanceEvent,
+  traceArguments,
+} from './provenance/provenance.ts'

@@ -1,4 +1,14 @@
 /** The project's performance bounds, and whether a run met them. A missed bound is shown; it fails nothing. */
+import type { DetectPart } from '../detect/detect-figures.ts'
+import {
+  AGENT_ACTIVITY,
+  EVENT_BY_ID,
+  LATEST_SESSIONS,
+  type QueriesPart,
+  SESSION_TRAIL,
+  TEXT_OF_A_DAY,
+  TOKENS_OF_A_MONTH,
+} from '../queries/query-figures.ts'
 import {
   type CompletenessPart,
   type ConsumerPart,
@@ -45,6 +55,17 @@ const STALL_MS = 3
 /** Milliseconds at the largest size; and how much longer than at the smallest size, but for what reads a whole partition. */
 const SCALE = { [WITHOUT_METADATA]: 1000, [WITH_METADATA]: 200, [SUSPECTS_STORED]: 100 }
 const SCALE_GROWTH_MS = 50
+/** Milliseconds at the largest size, p95. */
+export const QUERY_MS: Readonly<Record<string, number>> = {
+  [SESSION_TRAIL]: 60,
+  [EVENT_BY_ID]: 30,
+  [AGENT_ACTIVITY]: 40,
+  [TOKENS_OF_A_MONTH]: 40,
+  [LATEST_SESSIONS]: 150,
+  [TEXT_OF_A_DAY]: 200,
+}
+const QUERY_COSTS = { bytesAnEvent: 60, insertUs: 1.5 }
+const DETECT = { seconds: 60, peakMb: 500, lagSeconds: 10 }
 const OUTAGE = { aboveIdleMb: 64, callerUs: 8 }
 
 export function consumerBounds({ backlogs, rounds }: ConsumerPart): Bound[] {
@@ -172,6 +193,33 @@ export function scaleBounds({ rounds }: ScalePart): Bound[] {
   return [
     ...Object.entries(SCALE).map(([question, bound]) => atMost(`ms, ${question}`, bound, at(largest, question))),
     atMost('ms longer than at the smallest size, any other question', SCALE_GROWTH_MS, Number(growth.toFixed(1))),
+  ]
+}
+
+export function queriesBounds({ figures, stored, inserts }: QueriesPart): Bound[] {
+  const largest = Math.max(...figures.map(({ rows }) => rows))
+  const times = Object.entries(QUERY_MS).map(([question, bound]) => {
+    const found = figures.find((figure) => figure.rows === largest && figure.question === question)
+    return atMost(`ms, ${question}, p95`, bound, found?.p95Ms ?? Number.NaN)
+  })
+  const bytes = stored.find(({ rows }) => rows === largest)?.bytesAnEvent ?? Number.NaN
+  const more = Number((inserts.with.insertUs - inserts.without.insertUs).toFixed(2))
+  return [
+    ...times,
+    atMost('bytes an event on disk, all included', QUERY_COSTS.bytesAnEvent, bytes),
+    atMost('us of CPU an event more to insert', QUERY_COSTS.insertUs, more),
+  ]
+}
+
+export function detectBounds({ run, watch }: DetectPart): Bound[] {
+  return [
+    atMost('seconds for the day', DETECT.seconds, run.seconds),
+    atMost('MiB of memory of its own', DETECT.peakMb, Math.max(run.peakMb, watch.peakMb)),
+    atMost(
+      'seconds behind, at 5,000 events/s',
+      DETECT.lagSeconds,
+      Math.max(watch.sessionLagSeconds, watch.queryLagSeconds),
+    ),
   ]
 }
 

@@ -4,12 +4,15 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
+import { describeDetect } from './document-detect.ts'
 import { describeEveryday } from './document-everyday.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
+import { describeQueries } from './document-queries.ts'
 import { describeScale } from './document-scale.ts'
 import type { Environment } from '../support/environment.ts'
+import { writeGrowthPlot } from './growth-plot.ts'
 import { newest, type Results } from '../support/results.ts'
 
 const FILE = fileURLToPath(new URL('../../docs/performance.md', import.meta.url))
@@ -32,6 +35,9 @@ export function writeDocument(): void {
   const completeness = newest('completeness')
   const outage = newest('outage')
   const scale = newest('scale')
+  const queries = newest('queries')
+  if (queries !== undefined) writeGrowthPlot(queries.part)
+  const detect = newest('detect')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -41,6 +47,8 @@ export function writeDocument(): void {
     ...(outage === undefined ? [] : [describeOutage(outage.part), origin(outage)]),
     ...(completeness === undefined ? [] : [describeCompleteness(completeness.part), origin(completeness)]),
     ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
+    ...(queries === undefined ? [] : [describeQueries(queries.part), origin(queries)]),
+    ...(detect === undefined ? [] : [describeDetect(detect.part), origin(detect)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

@@ -2,6 +2,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { DetectPart } from '../detect/detect-figures.ts'
+import type { QueriesPart } from '../queries/query-figures.ts'
 import type { Environment } from './environment.ts'
 import type { SizeMix } from './size-mix.ts'
 
@@ -219,6 +221,8 @@ export interface Results {
   readonly completeness?: CompletenessPart | undefined
   readonly outage?: OutagePart | undefined
   readonly scale?: ScalePart | undefined
+  readonly queries?: QueriesPart | undefined
+  readonly detect?: DetectPart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('../results', import.meta.url))

@@ -4,17 +4,29 @@ import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
+import { addDetect } from './commands/detect.ts'
+import { addExport } from './commands/export.ts'
 import { addQuarantine } from './commands/quarantine.ts'
+import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
 import { addSetup } from './commands/setup.ts'
 import { addSpool } from './commands/spool.ts'
+import { addTail } from './commands/tail.ts'
 import { addTrail } from './commands/trail.ts'
 import { addVerify } from './commands/verify.ts'
+import { addWhy } from './commands/why.ts'
 import { EXIT, type Terminal } from './terminal.ts'
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
-const FINDINGS = new Set(['GRANTS_TOO_WIDE', 'MIGRATION_CHANGED', 'CLUSTER_CHANGED', 'LOG_REPLACED', 'LOG_TRUNCATED'])
+const FINDINGS = new Set([
+  'GRANTS_TOO_WIDE',
+  'MIGRATION_CHANGED',
+  'CLUSTER_CHANGED',
+  'LOG_REPLACED',
+  'LOG_TRUNCATED',
+  'EXPORT_CHANGED',
+])
 
 const AFTER_HELP = `
 The trail:
@@ -78,7 +90,21 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [addTrail, addSessions, addAgents, addVerify, addDeadLetters, addQuarantine, addSetup, addSpool])
+  for (const add of [
+    addTrail,
+    addTail,
+    addSessions,
+    addAgents,
+    addVerify,
+    addDeadLetters,
+    addDetect,
+    addExport,
+    addQuarantine,
+    addQuery,
+    addSetup,
+    addSpool,
+    addWhy,
+  ])
     add(program, terminal, exit)
   return program
 }

@@ -23,11 +23,15 @@ export function connectable(command: Command): Command {
   return command.option('-D, --data-dir <dir>', 'embedded trail in this directory (default: CLICKHOUSE_URL)')
 }
 
-/** Connects for reading, does the work, and closes, also after an error. `logDir`: the embedded log beside the trail. */
+/**
+ * Connects for reading, does the work, and closes, also after an error. `logDir`: the embedded log beside the trail. `role`: the
+ * user of an embedded trail; of a server the environment names it.
+ */
 export async function withTrail<T>(
   options: ConnectionOptions,
   terminal: Terminal,
   work: (analytics: Analytics, logDir: string | undefined) => Promise<T>,
+  role: 'reader' | 'detector' = 'reader',
 ): Promise<T> {
   if (options.dataDir === undefined) {
     await using analytics = connectServer(terminal.env)
@@ -35,7 +39,7 @@ export async function withTrail<T>(
   }
   const { openDataDir } = await importEmbedded()
   await using dataDir = await openDataDir(options.dataDir, { create: false })
-  await using analytics = connectAnalytics(dataDir.reader)
+  await using analytics = connectAnalytics(dataDir[role])
   return await work(analytics, dataDir.logDir)
 }
 

@@ -34,6 +34,12 @@ process.exitCode = await runCli(process.argv.slice(2), {
   drained: async () => {
     if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain')
   },
+  interrupted: () => {
+    const interrupt = new AbortController()
+    // A second one ends the process at once.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal).once(signal, () => interrupt.abort())
+    return interrupt.signal
+  },
   exitCode: (code) => (process.exitCode = code),
   colors: process.stdout.isTTY && process.stdout.hasColors() && (process.env['NO_COLOR'] ?? '') === '',
 })

@@ -9,6 +9,8 @@ export interface Terminal {
   readonly colors: boolean
   /** Resolves when the reader of `out` has taken enough to go on. Absent: at once. */
   readonly drained?: () => Promise<void>
+  /** From now on, Ctrl-C ends the command in order: the signal. Absent: nothing does. */
+  readonly interrupted?: () => AbortSignal
   /** Told the exit code as soon as the command knows it: the reader of `out` may close it before the end. */
   readonly exitCode?: (code: number) => void
 }

@@ -13,7 +13,7 @@ random() { head -c 1024 /dev/urandom | LC_ALL=C tr -dc 'A-Za-z0-9' | head -c "$1
 
 make_env() {
   cat <<EOF
-# What plain \`docker compose up\` starts: core, or full (also the schema registry, Prometheus and Grafana).
+# What plain \`docker compose up\` starts: core, or full (also detectors, the schema registry, Prometheus and Grafana).
 COMPOSE_PROFILES=core
 
 # The identity of Kafka's log. It belongs to the volume kafka-data: a volume that is made anew needs a new one (22 characters).
@@ -23,6 +23,7 @@ AUDIT_KAFKA_PASSWORD=$(random 32)
 AUDIT_ADMIN_PASSWORD=$(random 32)
 AUDIT_WRITER_PASSWORD=$(random 32)
 AUDIT_READER_PASSWORD=$(random 32)
+AUDIT_DETECTOR_PASSWORD=$(random 32)
 # Of the user admin, in the profile full.
 AUDIT_GRAFANA_PASSWORD=$(random 32)
 
@@ -30,6 +31,7 @@ AUDIT_GRAFANA_PASSWORD=$(random 32)
 #AUDIT_KAFKA_PORT=9092
 #AUDIT_CLICKHOUSE_PORT=8123
 #AUDIT_CONSUMER_PORT=9464
+#AUDIT_DETECT_PORT=9465
 #AUDIT_REGISTRY_PORT=8081
 #AUDIT_PROMETHEUS_PORT=9090
 #AUDIT_GRAFANA_PORT=3000
@@ -59,6 +61,7 @@ KAFKA=$(valueOf AUDIT_KAFKA_PASSWORD)
 ADMIN=$(valueOf AUDIT_ADMIN_PASSWORD)
 WRITER=$(valueOf AUDIT_WRITER_PASSWORD)
 READER=$(valueOf AUDIT_READER_PASSWORD)
+DETECTOR=$(valueOf AUDIT_DETECTOR_PASSWORD)
 cat <<EOF
 export KAFKA_BROKERS='localhost:$(valueOf AUDIT_KAFKA_PORT 9092)'
 export KAFKA_SASL_MECHANISM='plain'
@@ -69,4 +72,5 @@ export CLICKHOUSE_USER='admin'
 export CLICKHOUSE_PASSWORD='$ADMIN'
 export AUDIT_WRITER_PASSWORD='$WRITER'
 export AUDIT_READER_PASSWORD='$READER'
+export AUDIT_DETECTOR_PASSWORD='$DETECTOR'
 EOF

@@ -7,6 +7,7 @@ import { connectAnalytics, migrate, type MigrationReport } from '@agent-audit/an
 import {
   AuditUnavailableError,
   DEFAULT_DATABASE,
+  detectorGrants,
   InvalidInputError,
   readerGrants,
   writerGrants,
@@ -33,6 +34,8 @@ export interface DataDir extends AsyncDisposable {
   readonly writer: DataDirUser
   /** Reads the whole trail. */
   readonly reader: DataDirUser
+  /** Reads the whole trail, and inserts findings. */
+  readonly detector: DataDirUser
   /** Changes tables and users. */
   readonly admin: DataDirUser
   /** The migrations that this opening applied. */
@@ -48,8 +51,10 @@ export interface DataDirOptions {
 
 const WRITER = 'audit_writer'
 const READER = 'audit_reader'
+const DETECTOR = 'audit_detector'
+type UserName = typeof WRITER | typeof READER | typeof DETECTOR
 
-type TrailServer = ClickHouseServer<typeof WRITER | typeof READER>
+type TrailServer = ClickHouseServer<UserName>
 
 /**
  * What one query may take from the server. The limits of memory and answers cannot be changed by the user; that of time can,
@@ -70,9 +75,14 @@ function limits(of: {
 }
 
 /** The users that a server of a trail has beside `admin`. */
-export const TRAIL_USERS: readonly UserSpec<typeof WRITER | typeof READER>[] = [
+export const TRAIL_USERS: readonly UserSpec<UserName>[] = [
   { name: WRITER, grants: writerGrants(DEFAULT_DATABASE), ...limits({ seconds: 600, memoryGiB: 2, resultGiB: 1 }) },
   { name: READER, grants: readerGrants(DEFAULT_DATABASE), ...limits({ seconds: 3600, memoryGiB: 3, resultGiB: 10 }) },
+  {
+    name: DETECTOR,
+    grants: detectorGrants(DEFAULT_DATABASE),
+    ...limits({ seconds: 3600, memoryGiB: 3, resultGiB: 10 }),
+  },
 ]
 
 /**
@@ -101,7 +111,7 @@ export async function openDataDir(dataDir: string, { create = true }: DataDirOpt
  * @param dataDir - Of the embedded log.
  */
 export async function openDataDirOn(clickhouse: TrailServer, dataDir: string): Promise<DataDir> {
-  const user = (name: 'admin' | typeof WRITER | typeof READER): DataDirUser => ({
+  const user = (name: 'admin' | UserName): DataDirUser => ({
     url: clickhouse.url,
     database: DEFAULT_DATABASE,
     ...clickhouse.credentials[name],
@@ -114,6 +124,7 @@ export async function openDataDirOn(clickhouse: TrailServer, dataDir: string): P
       clickhouse,
       writer: user(WRITER),
       reader: user(READER),
+      detector: user(DETECTOR),
       admin: user('admin'),
       migrations,
       close: () => clickhouse.stop(),

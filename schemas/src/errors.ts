@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'STORE_LIMIT'
   | 'PART_UNAVAILABLE'
+  | 'EXPORT_BUSY'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'
@@ -50,6 +51,7 @@ export type ErrorCode =
   | 'STORE_UNFIT'
   | 'MIGRATION_CHANGED'
   | 'STORE_REFUSED'
+  | 'EXPORT_CHANGED'
 
 /** One wrong field or option: its path, and the expected value. */
 export interface Issue {

@@ -62,17 +62,28 @@ export {
   SINGLE_OBJECT_BYTES,
   singleObjectHeader,
 } from './avro/framing.ts'
-export { excessiveGrants, readerGrants, writerGrants } from './clickhouse/grants.ts'
-export { type Migration, readMigrations } from './clickhouse/migrations.ts'
 export {
+  detectorGrants,
+  excessiveGrants,
+  lackingInserts,
+  readerGrants,
+  type Role,
+  writerGrants,
+} from './clickhouse/grants.ts'
+export { type Migration, readMigrations, statementsIn } from './clickhouse/migrations.ts'
+export {
+  ALERTS_TABLE,
   classesOfTopic,
   DEFAULT_CONSUMER_GROUP,
   DEFAULT_DATABASE,
   DEFAULT_RETENTION_CLASS,
+  DETECTOR_CURSORS_TABLE,
+  DETECTOR_RUNS_TABLE,
   EXPIRED_RUNS_TABLE,
   EXPIRED_TABLE,
   DEFAULT_TOPIC,
   EVENTS_TABLE,
+  FINDINGS_TABLE,
   isBelowDefaultTopic,
   LOGS_TABLE,
   logIdOf,

@@ -14,6 +14,11 @@ export const EXPIRED_TABLE = 'audit_expired'
 export const EXPIRED_RUNS_TABLE = 'audit_expired_runs'
 /** Forged rows that count no more. */
 export const QUARANTINED_TABLE = 'audit_quarantined'
+/** What detectors have found, where each stands in the log, what their runs did, and the alerts that were delivered. */
+export const FINDINGS_TABLE = 'audit_findings'
+export const DETECTOR_CURSORS_TABLE = 'audit_detector_cursors'
+export const DETECTOR_RUNS_TABLE = 'audit_detector_runs'
+export const ALERTS_TABLE = 'audit_alerts'
 /** SQL expressions that tell the rows of one offset apart, for rows of both tables (an event has the kind event) and for the quarantine. */
 export const ROW_KEY = `toString(kind), ifNull(hex(run_id), ''), ifNull(run_seq, -1), ifNull(toString(event_id), ''), log_time`
 

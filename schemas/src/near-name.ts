@@ -3,8 +3,8 @@
 /** A longer name is not a misspelling of any name here. */
 const LONGEST = 64
 
-/** Says that there is no such field or option, and names the nearest one, if one is near. */
-export function noSuch(what: 'field' | 'option', name: string, known: readonly string[]): string {
+/** Says that there is no such field, option or the like, and names the nearest one, if one is near. */
+export function noSuch(what: string, name: string, known: readonly string[]): string {
   const near = nearest(name, known)
   return near === undefined ? `no such ${what}` : `no such ${what}; did you mean ${near}?`
 }

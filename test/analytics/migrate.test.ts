@@ -1,5 +1,5 @@
 /** Setting up a database: migrations, logs, grants; and the errors when the server refuses. */
-import { checkWriterGrants, connectAnalytics, migrate, registerLog, sessions } from '@agent-audit/analytics'
+import { checkGrants, connectAnalytics, migrate, registerLog, sessions } from '@agent-audit/analytics'
 import { readMigrations } from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { execute } from './seed.ts'
@@ -105,12 +105,12 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`setting up ${NO_CLICKHOUSE ?? ''}`
 
   it('a writer with the right grants passes the check; a writer who may delete does not', async () => {
     await migrate(tests.connect())
-    await checkWriterGrants(tests.connect('writer'))
-    await expect(checkWriterGrants(tests.connect('wide'))).rejects.toMatchObject({
+    await checkGrants(tests.connect('writer'), 'writer')
+    await expect(checkGrants(tests.connect('wide'), 'writer')).rejects.toMatchObject({
       code: 'GRANTS_TOO_WIDE',
       message: expect.stringContaining('ALTER DELETE') as string,
     })
-    await expect(checkWriterGrants(tests.connect('admin'))).rejects.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
+    await expect(checkGrants(tests.connect('admin'), 'writer')).rejects.toMatchObject({ code: 'GRANTS_TOO_WIDE' })
   })
 
   it('says what to do when the server is unreachable, the password wrong, or the tables missing', async () => {

@@ -1,12 +1,12 @@
 /** A ClickHouse for the tests of a file, with databases of their own. */
 import { randomBytes } from 'node:crypto'
 import { type Analytics, connectAnalytics, migrate, registerLog } from '@agent-audit/analytics'
-import { readerGrants, writerGrants } from '@agent-audit/schemas'
+import { detectorGrants, readerGrants, writerGrants } from '@agent-audit/schemas'
 import { clickHouseAvailability, type ClickHouseServer, startClickHouse } from '@agent-audit/stack'
 import { afterAll } from 'vitest'
 import { type Server, SOURCE_ID, TOPIC } from './seed.ts'
 
-export type UserName = 'admin' | 'writer' | 'reader' | 'wide'
+export type UserName = 'admin' | 'writer' | 'reader' | 'detector' | 'wide'
 
 const availability = clickHouseAvailability()
 /** Why these tests cannot run here; undefined if they can. */
@@ -22,6 +22,8 @@ export interface TestServer {
   connect(user?: UserName, database?: string): Analytics
   /** A connection of the admin to a new database with all tables and a registered log. */
   newTrail(): Promise<Analytics & { readonly server: Server }>
+  /** The same, in the database that the users have their rights in, which is made anew. */
+  emptyTrail(): Promise<Analytics & { readonly server: Server }>
 }
 
 /** Starts a server for the tests of one file. */
@@ -31,6 +33,7 @@ export async function startTestServer(): Promise<TestServer> {
     users: [
       { name: 'writer', grants: writerGrants(database) },
       { name: 'reader', grants: readerGrants(database), settings: { readonly: '1' } },
+      { name: 'detector', grants: detectorGrants(database) },
       { name: 'wide', grants: [...writerGrants(database), `GRANT ALTER DELETE ON ${database}.audit_events`] },
     ],
   })
@@ -52,15 +55,23 @@ export async function startTestServer(): Promise<TestServer> {
     open.push(analytics)
     return analytics
   }
-  const newTrail: TestServer['newTrail'] = async () => {
-    const name = newName()
-    databases.push(name)
+  const made = async (name: string): Promise<Analytics & { readonly server: Server }> => {
     const analytics = connect('admin', name)
     await migrate(analytics)
     await registerLog(analytics, { sourceId: SOURCE_ID, topic: TOPIC, consumerGroup: 'audit-writer' })
     return { ...analytics, server: server('admin', name) }
   }
-  return { clickhouse, database, server, connect, newTrail }
+  const newTrail: TestServer['newTrail'] = () => {
+    const name = newName()
+    databases.push(name)
+    return made(name)
+  }
+  const emptyTrail: TestServer['emptyTrail'] = async () => {
+    await using admin = connectAnalytics(server('admin', 'default'))
+    await admin.command(`DROP DATABASE IF EXISTS ${database} SYNC`)
+    return made(database)
+  }
+  return { clickhouse, database, server, connect, newTrail, emptyTrail }
 }
 
 function newName(): string {

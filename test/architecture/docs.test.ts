@@ -8,7 +8,7 @@ const DOCUMENTS = globSync(['*.md', '*/README.md', 'docs/**/*.md'], {
   cwd: ROOT,
   exclude: (name) => name === 'node_modules',
 })
-const sources = [...PACKAGES, 'test'].flatMap((name) => filesBelow(name).map(({ path }) => path))
+const sources = [...PACKAGES, 'test', 'judge'].flatMap((name) => filesBelow(name).map(({ path }) => path))
 
 describe.each(DOCUMENTS)('%s', (document) => {
   const text = readText(document)

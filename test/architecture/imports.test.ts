@@ -27,10 +27,12 @@ const ARROWS: Record<Package, readonly string[]> = {
     'prom-client',
     'zod',
   ],
-  analytics: ['@agent-audit/schemas', '@clickhouse/client'],
+  analytics: ['@agent-audit/schemas', '@clickhouse/client', 'hyparquet'],
+  detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
+    '@agent-audit/detect',
     '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',

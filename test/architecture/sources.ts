@@ -11,6 +11,7 @@ export const PACKAGES = [
   'producer',
   'consumer',
   'analytics',
+  'detect',
   'cli',
   'embedded',
   'stack',

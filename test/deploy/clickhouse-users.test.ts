@@ -1,6 +1,6 @@
 /** deploy/clickhouse/users.d/audit.xml has the users that the code expects, and bounds what each may use. */
 import { readFileSync } from 'node:fs'
-import { readerGrants, writerGrants } from '@agent-audit/schemas'
+import { detectorGrants, readerGrants, writerGrants } from '@agent-audit/schemas'
 import { expect, it } from 'vitest'
 
 function read(path: string): string {
@@ -14,12 +14,13 @@ function grantsOf(user: string): string[] {
   return [...grants.matchAll(/<query>(.*)<\/query>/g)].map(([, grant = '']) => grant)
 }
 
-it('audit_writer and audit_reader have the grants of the contract', () => {
+it('audit_writer, audit_reader and audit_detector have the grants of the contract', () => {
   expect(grantsOf('audit_writer')).toEqual(writerGrants('audit'))
   expect(grantsOf('audit_reader')).toEqual(readerGrants('audit'))
+  expect(grantsOf('audit_detector')).toEqual(detectorGrants('audit'))
 })
 
-it.each(['audit_writer', 'audit_reader'])(
+it.each(['audit_writer', 'audit_reader', 'audit_detector'])(
   'the profile of %s bounds memory, time and answers, and no query can lift it',
   (user) => {
     const file = read('deploy/clickhouse/users.d/audit.xml')

@@ -32,7 +32,7 @@ it('makes passwords that are random, and readable by their owner alone', () => {
   for (const directory of [one, other]) expect(run(directory).status).toBe(0)
   const values = valuesOf(join(one, '.env'))
   const passwords = [...values].filter(([name]) => name.endsWith('_PASSWORD')).map(([, value]) => value)
-  expect(passwords).toHaveLength(5)
+  expect(passwords).toHaveLength(6)
   expect(new Set([...passwords, ...valuesOf(join(other, '.env')).values()]).size).toBe(passwords.length + values.size)
   expect(passwords.filter((password) => !/^[A-Za-z0-9]{32}$/.test(password))).toEqual([])
   expect(Buffer.from(values.get('AUDIT_KAFKA_CLUSTER_ID') ?? '', 'base64url')).toHaveLength(16)

@@ -1,5 +1,5 @@
 /** Brings the tables of a database up to date. It needs an admin: writers and readers lack the rights. */
-import { IntegrityError, type Migration, readMigrations } from '@agent-audit/schemas'
+import { IntegrityError, type Migration, readMigrations, statementsIn } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 export interface MigrationReport {
@@ -44,17 +44,13 @@ async function pendingOf(admin: Analytics, migrations: readonly Migration[]): Pr
   })
 }
 
-async function apply(admin: Analytics, { name, sha256, statements }: Migration): Promise<void> {
-  for (const statement of statements) await admin.command(inDatabase(statement))
+async function apply(admin: Analytics, migration: Migration): Promise<void> {
+  const { name, sha256 } = migration
+  for (const statement of statementsIn(migration, admin.database)) await admin.command(statement)
   await admin.command(
     `INSERT INTO {database:Identifier}.${TABLE} (name, sha256) SELECT {name:String}, {sha256:String}`,
     { name, sha256 },
   )
-}
-
-/** The files name no database: the operator chooses it. */
-function inDatabase(statement: string): string {
-  return statement.replaceAll(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
 }
 
 function changed(admin: Analytics, { name }: Migration): IntegrityError {

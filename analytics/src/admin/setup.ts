@@ -1,5 +1,13 @@
 /** Besides the tables, an operator sets up the consumer group of each log and checks the rights of the consumer's user. */
-import { excessiveGrants, IntegrityError, InvalidInputError, logIdOf, LOGS_TABLE } from '@agent-audit/schemas'
+import {
+  excessiveGrants,
+  IntegrityError,
+  InvalidInputError,
+  lackingInserts,
+  logIdOf,
+  LOGS_TABLE,
+  type Role,
+} from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 export interface LogRegistration {
@@ -65,14 +73,25 @@ async function registrationOf(
   return { group: rows[0]?.consumer_group, topicId: rows.find((row) => row.topic_id !== '')?.topic_id }
 }
 
+const WORK: Readonly<Record<Role, string>> = {
+  writer: 'the writer, which inserts and reads its bookkeeping',
+  detector: 'a detector, which reads the trail and inserts findings',
+}
+
 /**
- * Checks that the consumer's user may only insert and read the consumer's bookkeeping.
- * @param writer - Connected as that user.
- * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those.
+ * Checks that a user has the grants of its role to insert, and none beyond those of the role.
+ * @param user - Connected as that user.
+ * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those; `ACCESS_DENIED` naming every insert that it may not make.
  */
-export async function checkWriterGrants(writer: Analytics): Promise<void> {
-  const rows = await writer.rows<Record<string, string>>('SHOW GRANTS')
-  const excess = excessiveGrants(rows.flatMap(Object.values), writer.database)
-  if (excess.length === 0) return
-  throw new IntegrityError('GRANTS_TOO_WIDE', `the writer may do more than insert: revoke ${excess.join('; ')}`)
+export async function checkGrants(user: Analytics, role: Role): Promise<void> {
+  const rows = await user.rows<Record<string, string>>('SHOW GRANTS')
+  const shown = rows.flatMap(Object.values)
+  const [excess, lacking] = [excessiveGrants(shown, user.database, role), lackingInserts(shown, user.database, role)]
+  if (excess.length === 0 && lacking.length === 0) return
+  const [row] = await user.rows<{ name: string }>('SELECT currentUser() AS name')
+  const name = `the user ${row?.name ?? ''}`
+  if (excess.length > 0) {
+    throw new IntegrityError('GRANTS_TOO_WIDE', `${name} may do more than ${WORK[role]}: revoke ${excess.join('; ')}`)
+  }
+  throw new IntegrityError('ACCESS_DENIED', `${name} may do less than ${WORK[role]}: grant ${lacking.join('; ')}`)
 }

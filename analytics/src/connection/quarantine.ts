@@ -25,6 +25,7 @@ export async function withoutQuarantined(analytics: Analytics): Promise<{ analyt
     analytics: {
       ...analytics,
       query: (sql, options) => analytics.query(filtered(sql), options),
+      bytes: (sql, options) => analytics.bytes(filtered(sql), options),
       rows: (sql, parameters) => analytics.rows(filtered(sql), parameters),
     },
   }

@@ -3,12 +3,12 @@
  * cannot do that: an event may be stored hours after it happened (the spool of a dead run), and minutes after the log has
  * appended it.
  */
-import { EVENTS_TABLE, EXPIRED_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
-import { number, type Row, text } from '../connection/rows.ts'
 import type { RecordPosition } from './dead-letters.ts'
-import { EVENT_COLUMNS, toEvent, type TrailEvent } from './session-trail.ts'
+import { finalEnd, IN_RANGE, type LogRange, type StoredPartition, storedPartitions } from './log-ranges.ts'
+import { AS_EVENT, bytesOf, EVENT_COLUMNS, type TrailEvent } from './session-trail.ts'
 
 /** Where a job stands: the next offset of each partition that it has read. Plain JSON, to be kept beside the job's results. */
 export type Cursor = readonly RecordPosition[]
@@ -22,6 +22,8 @@ export interface Changes extends AsyncIterable<TrailEvent, void, undefined> {
    * insert that is under way fills such a gap soon; `agent-audit verify --completeness` says whether it is a loss.
    */
   readonly held: Cursor
+  /** Behind the last row of each partition when the last iteration began. */
+  readonly ends: Cursor
 }
 
 /** Offsets that one query looks at. */
@@ -30,30 +32,9 @@ const WINDOW = 65_536
 const PAGE_BYTES = 4 * 2 ** 20
 const FIRST_PAGE_EVENTS = 500
 const MAX_PAGE_EVENTS = 10_000
-/** What a value of a JavaScript object costs beside its text. */
-const VALUE_BYTES = 24
 
-const TABLES = [EVENTS_TABLE, SKIPPED_TABLE].map((table) => `{database:Identifier}.${table}`)
-const partitionsIn = (table: string): string => `
-  SELECT lower(hex(log_id)) AS log, log_partition, min(log_offset) AS first, max(log_offset) AS last
-  FROM {database:Identifier}.${table} GROUP BY log_id, log_partition`
-const IN_RANGE = `log_id = unhex({log:String}) AND log_partition = {partition:Int32}
-  AND log_offset >= {from:Int64} AND log_offset < {to:Int64}`
-const STORED = TABLES.map((table) => `SELECT log_offset AS at FROM ${table} WHERE ${IN_RANGE}`)
-/** What retention has dropped keeps no job waiting. Notes may overlap. */
-const EXPIRED = `
-  SELECT arrayJoin(range(greatest(first_offset, {from:Int64}), least(last_offset + 1, {to:Int64}))) AS at
-  FROM {database:Identifier}.${EXPIRED_TABLE}
-  WHERE log_id = unhex({log:String}) AND log_partition = {partition:Int32}
-    AND first_offset < {to:Int64} AND last_offset >= {from:Int64}`
-/** How many offsets from `from` on are accounted for without a gap. */
-const CONTIGUOUS = `
-  SELECT countIf(at = {from:Int64} + place - 1) AS offsets
-  FROM (
-    SELECT at, row_number() OVER (ORDER BY at) AS place
-    FROM (SELECT DISTINCT at FROM (${[...STORED, EXPIRED].join(' UNION ALL ')})))`
 const PAGE = `
-  SELECT ${EVENT_COLUMNS} FROM ${TABLES[0]} AS e WHERE ${IN_RANGE.replaceAll('log_', 'e.log_')}
+  SELECT ${EVENT_COLUMNS} FROM {database:Identifier}.${EVENTS_TABLE} AS e WHERE ${IN_RANGE.replaceAll('log_', 'e.log_')}
   ORDER BY e.log_id, e.log_partition, e.log_offset LIMIT {limit:UInt32}`
 
 /**
@@ -79,15 +60,9 @@ export function changesSince(analytics: Analytics, cursor: Cursor = []): Changes
   return new ChangeReader(analytics, cursor)
 }
 
-interface Partition {
-  readonly log: string
-  readonly partition: number
-  readonly first: number
-  readonly last: number
-}
-
 class ChangeReader implements Changes {
   held: RecordPosition[] = []
+  ends: RecordPosition[] = []
   readonly #connection: Analytics
   #analytics: Analytics
   readonly #positions = new Map<string, RecordPosition>()
@@ -106,34 +81,16 @@ class ChangeReader implements Changes {
   async *[Symbol.asyncIterator](): AsyncGenerator<TrailEvent, void, undefined> {
     this.held = []
     this.#analytics = (await withoutQuarantined(this.#connection)).analytics
-    for (const partition of await this.#findPartitions()) yield* this.#readPartition(partition)
+    const partitions = await storedPartitions(this.#analytics)
+    this.ends = partitions.map(({ log, partition, last }) => ({ log_id: log, partition, offset: last + 1 }))
+    for (const partition of partitions) yield* this.#readPartition(partition)
   }
 
-  /**
-   * Skipped rows are asked for first: the events of their batches are there already when the second question is asked. ClickHouse
-   * promises no common snapshot of two tables: one query over both might see the skipped rows of a partition's first batch
-   * without its events, which would never be read then.
-   */
-  async #findPartitions(): Promise<Partition[]> {
-    const found = new Map<string, Partition>()
-    for (const table of [SKIPPED_TABLE, EVENTS_TABLE]) {
-      for (const row of await this.#analytics.rows<Row>(partitionsIn(table))) {
-        const [log, partition] = [text(row, 'log'), number(row, 'log_partition')]
-        const [first, last] = [number(row, 'first'), number(row, 'last')]
-        const other = found.get(`${log}/${partition}`) ?? { first, last }
-        const ends = { first: Math.min(first, other.first), last: Math.max(last, other.last) }
-        found.set(`${log}/${partition}`, { log, partition, ...ends })
-      }
-    }
-    return [...found.values()].toSorted((a, b) => a.log.localeCompare(b.log) || a.partition - b.partition)
-  }
-
-  async *#readPartition({ log, partition, first, last }: Partition): AsyncGenerator<TrailEvent, void, undefined> {
+  async *#readPartition({ log, partition, first, last }: StoredPartition): AsyncGenerator<TrailEvent, void, undefined> {
     let from = this.#positions.get(`${log}/${partition}`)?.offset ?? first
     while (from <= last) {
       const to = Math.min(from + WINDOW, last + 1)
-      const [row] = await this.#analytics.rows<Row>(CONTIGUOUS, { log, partition, from, to })
-      const end = from + (row === undefined ? 0 : number(row, 'offsets'))
+      const end = await finalEnd(this.#analytics, { log, partition, from, to })
       // Rows are never changed, and all of these are there: a later query sees the same.
       yield* this.#readRange({ log, partition, from, to: end })
       const position = { log_id: log, partition, offset: end }
@@ -143,9 +100,7 @@ class ChangeReader implements Changes {
     }
   }
 
-  async *#readRange(
-    range: Omit<Partition, 'first' | 'last'> & { from: number; to: number },
-  ): AsyncGenerator<TrailEvent> {
+  async *#readRange(range: LogRange): AsyncGenerator<TrailEvent> {
     let { from } = range
     while (from < range.to) {
       const page = await this.#readPage({ ...range, from })
@@ -177,16 +132,4 @@ class ChangeReader implements Changes {
   #moveTo(position: RecordPosition): void {
     this.#positions.set(`${position.log_id}/${position.partition}`, position)
   }
-}
-
-const AS_EVENT = { parse: (row: unknown): TrailEvent => toEvent(row as Record<string, unknown>) }
-
-function bytesOf(event: TrailEvent): number {
-  let bytes = 0
-  for (const value of Object.values(event) as unknown[]) {
-    bytes += VALUE_BYTES
-    if (typeof value === 'string') bytes += value.length
-    else if (typeof value === 'object' && value !== null) bytes += JSON.stringify(value).length
-  }
-  return bytes
 }

@@ -1,15 +1,17 @@
 /**
- * The trail of one session, event by event: JSON parsed, digests in hex, times with microseconds. A session may have any
- * size, so it is read page by page: the server sums up the sizes of the events in order and gives the bounds of pages of
- * some megabytes, then each page is one query. One long answer instead would break as soon as its reader pauses for longer
- * than the server's send_timeout (a person in a pager).
+ * The trail of one session, event by event: JSON parsed, digests in hex, times with microseconds. A session that fits into a
+ * page of some megabytes, as most do, is one query of the stretch of the log that has it. A session may have any size, so a
+ * larger one is read page by page: the server sums up the sizes of the events in order and gives the bounds of the pages, then
+ * each page is one query. One long answer instead would break as soon as its reader pauses for longer than the server's
+ * send_timeout (a person in a pager).
  */
 import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
-import type { Analytics } from '../connection/clickhouse.ts'
+import type { Analytics, RowSchema } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import type { Row } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
 import { parseJsonField } from './json-field.ts'
+import { byIds, type Stretches, stretchesOf } from './stretches.ts'
 
 /**
  * One stored event: the fields of the record, and its position in the log. Null means "does not apply or was not recorded".
@@ -105,6 +107,8 @@ const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_o
 
 /** Size of a page: the fields of its events, and what each field costs as a value of a JavaScript object. */
 const PAGE_BYTES = 4 * 2 ** 20
+/** Events that may be one page: the server sorts them before it sends the first one. */
+const PAGE_EVENTS = 2000
 const FIELD_BYTES = 24
 
 /** The columns of the position in the log, as a TrailEvent has them. */
@@ -113,6 +117,13 @@ const POSITION = `lower(hex(e.log_id)) AS log_id, e.log_partition AS log_partiti
 
 /** The columns of a TrailEvent, of the table `e`; {@link toEvent} makes one of such a row. */
 export const EVENT_COLUMNS: string = [...FIELDS.map(readable), POSITION].join(', ')
+
+/** The columns of some fields, of the table `e`, as {@link EVENT_COLUMNS} has them. */
+export function columnsOf(fields: readonly TrailField[]): string {
+  return FIELDS.filter(({ name }) => fields.includes(name as TrailField))
+    .map(readable)
+    .join(', ')
+}
 
 /** A field of the record, not of its position in the log. */
 export type TrailField = Exclude<
@@ -145,43 +156,89 @@ export async function* sessionEvents(
   sessionId: string,
   only?: readonly TrailField[],
 ): AsyncGenerator<TrailEvent> {
-  const { analytics } = await withoutQuarantined(connection)
+  const [{ analytics }, stretches] = await Promise.all([
+    withoutQuarantined(connection),
+    stretchesOf(connection, byIds([sessionId])),
+  ])
+  if (stretches.events === 0) return
   const fields = only === undefined ? FIELDS : FIELDS.filter(({ name }) => only.includes(name as TrailField))
   const columns = only === undefined ? EVENT_COLUMNS : fields.map(readable).join(', ')
-  for (const page of await analytics.rows<Row>(pagesQuery(fields), { sessionId })) {
-    const rows = await analytics.rows<Record<string, unknown>>(
-      `SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} AS e WHERE ${IN_PAGE}
-       ORDER BY e.timestamp, e.run_seq, e.run_id, e.log_id, e.log_partition, e.log_offset`,
-      { sessionId, ...page },
-    )
-    for (const row of rows) yield toEvent(row)
-  }
+  const reader = new SessionReader(analytics, { columns, stretches, sessionId })
+  const whole = stretches.events <= PAGE_EVENTS ? await reader.readWhole() : undefined
+  if (whole !== undefined) return yield* whole
+  for (const page of await reader.findPages(fields)) yield* await reader.readPage(page)
 }
 
-/**
- * The bounds of the pages, in order. Events of the same time and run_seq have the same sum, so they are in one page: an event
- * is never in two.
- */
-function pagesQuery(fields: readonly RecordField[]): string {
-  const size = `byteSize(${fields.map(({ name }) => name).join(', ')}) + ${fields.length * FIELD_BYTES}`
-  return `
-    SELECT toString(min(place).1) AS firstTime, toString(min(place).2) AS firstSeq,
-      toString(max(place).1) AS lastTime, toString(max(place).2) AS lastSeq
-    FROM (
-      SELECT (toUnixTimestamp64Micro(timestamp), run_seq) AS place,
-        intDiv(sum(${size}) OVER (ORDER BY timestamp, run_seq) - 1, ${PAGE_BYTES}) AS page
-      FROM {database:Identifier}.${EVENTS_TABLE} WHERE session_id = {sessionId:String})
-    GROUP BY page
-    ORDER BY page`
+interface SessionQuery {
+  readonly columns: string
+  readonly stretches: Stretches
+  readonly sessionId: string
+}
+
+class SessionReader {
+  readonly #analytics: Analytics
+  readonly #columns: string
+  readonly #from: string
+  readonly #parameters: Readonly<Record<string, unknown>>
+
+  constructor(analytics: Analytics, { columns, stretches, sessionId }: SessionQuery) {
+    this.#analytics = analytics
+    this.#columns = columns
+    this.#from = `FROM {database:Identifier}.${EVENTS_TABLE} AS e
+      WHERE e.session_id = {sessionId:String} AND ${stretches.condition}`
+    this.#parameters = { ...stretches.parameters, sessionId }
+  }
+
+  /** @returns undefined if the session is larger than a page. */
+  async readWhole(): Promise<TrailEvent[] | undefined> {
+    const events: TrailEvent[] = []
+    let bytes = 0
+    const rows = this.#analytics.query(`SELECT ${this.#columns} ${this.#from} ${IN_ORDER}`, {
+      schema: AS_EVENT,
+      params: this.#parameters,
+    })
+    for await (const event of rows) {
+      events.push(event)
+      bytes += bytesOf(event)
+      if (bytes > PAGE_BYTES) return undefined
+    }
+    return events
+  }
+
+  /**
+   * The bounds of the pages, in order. Events of the same time and run_seq have the same sum, so they are in one page: an event
+   * is never in two.
+   */
+  findPages(fields: readonly RecordField[]): Promise<Row[]> {
+    const size = `byteSize(${fields.map(({ name }) => `e.${name}`).join(', ')}) + ${fields.length * FIELD_BYTES}`
+    return this.#analytics.rows<Row>(
+      `SELECT toString(min(place).1) AS firstTime, toString(min(place).2) AS firstSeq,
+        toString(max(place).1) AS lastTime, toString(max(place).2) AS lastSeq
+      FROM (
+        SELECT (toUnixTimestamp64Micro(e.timestamp), e.run_seq) AS place,
+          intDiv(sum(${size}) OVER (ORDER BY e.timestamp, e.run_seq) - 1, ${PAGE_BYTES}) AS page
+        ${this.#from})
+      GROUP BY page
+      ORDER BY page`,
+      this.#parameters,
+    )
+  }
+
+  async readPage(page: Row): Promise<TrailEvent[]> {
+    const sql = `SELECT ${this.#columns} ${this.#from} AND ${IN_PAGE} ${IN_ORDER}`
+    const rows = await this.#analytics.rows<Record<string, unknown>>(sql, { ...this.#parameters, ...page })
+    return rows.map(toEvent)
+  }
 }
 
 const [FIRST_TIME, LAST_TIME] = ['firstTime', 'lastTime'].map(
   (name) => `fromUnixTimestamp64Micro({${name}:Int64}, 'UTC')`,
 )
 /** The condition on the time alone uses the index by_time. */
-const IN_PAGE = `e.session_id = {sessionId:String} AND e.timestamp BETWEEN ${FIRST_TIME} AND ${LAST_TIME}
+const IN_PAGE = `e.timestamp BETWEEN ${FIRST_TIME} AND ${LAST_TIME}
   AND (e.timestamp, e.run_seq) >= (${FIRST_TIME}, {firstSeq:Int64})
   AND (e.timestamp, e.run_seq) <= (${LAST_TIME}, {lastSeq:Int64})`
+const IN_ORDER = 'ORDER BY e.timestamp, e.run_seq, e.run_id, e.log_id, e.log_partition, e.log_offset'
 
 function readable(field: RecordField): string {
   const { name, kind } = field
@@ -195,6 +252,7 @@ function isLong(field: RecordField): boolean {
   return field.kind === 'long' && field.name !== 'timestamp'
 }
 
+/** Makes an event of a row with {@link EVENT_COLUMNS}, or with some of them. */
 export function toEvent(row: Record<string, unknown>): TrailEvent {
   const exact: Record<string, string> = {}
   for (const name of LONG_FIELDS) {
@@ -208,4 +266,18 @@ export function toEvent(row: Record<string, unknown>): TrailEvent {
   for (const name of JSON_FIELDS) if (name in row) row[name] = parseJsonField(row[name])
   if (Object.keys(exact).length > 0) row['exact'] = exact
   return row as unknown as TrailEvent
+}
+
+/** Makes a TrailEvent of a row with {@link EVENT_COLUMNS}. */
+export const AS_EVENT: RowSchema<TrailEvent> = { parse: (row) => toEvent(row as Record<string, unknown>) }
+
+/** About what an event takes in memory. */
+export function bytesOf(event: TrailEvent): number {
+  let bytes = 0
+  for (const value of Object.values(event) as unknown[]) {
+    bytes += FIELD_BYTES
+    if (typeof value === 'string') bytes += value.length
+    else if (typeof value === 'object' && value !== null) bytes += JSON.stringify(value).length
+  }
+  return bytes
 }

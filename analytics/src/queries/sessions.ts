@@ -2,8 +2,9 @@
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
-import { exactSum, number, numbersOf, text } from '../connection/rows.ts'
+import { exactSum, number, numbersOf, type Row, text } from '../connection/rows.ts'
 import { clockOf, ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
+import { byIds, type SessionSet, stretchesOf } from './stretches.ts'
 
 export interface SessionsOptions extends TimeWindow {
   /** Most sessions to return, the latest ones. @defaultValue 50 */
@@ -37,33 +38,116 @@ export interface SessionSummary {
 
 const DEFAULT_LIMIT = 50
 
+/** Stretches of time before the end of the window in which its latest sessions are looked for, milliseconds. */
+const SPANS = [0.25, 2, 16, 128, 1024].map((hours) => hours * 3_600_000)
+/** A longer id, which only another producer writes, would make the address of a query too long: its hash stands for it. */
+const LONGEST_ID_BYTES = 256
+/** Bytes of the ids of one query, and hashes of one query. */
+const [IDS_BYTES, HASHES] = [3000, 200]
+
 /**
  * Lists the sessions with an event in the window, the latest by the window's time first. The figures of a session count all of its events, also those
  * outside of the window. Excludes the trail's own sessions (`trail:<run>`).
  */
 export async function sessions(connection: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
   const { analytics } = await withoutQuarantined(connection)
-  const { condition, parameters } = windowOf(options)
-  const clock = clockOf(options)
-  const ofAgent = options.agent === undefined ? '' : 'AND agent_id = {agent:String}'
-  const table = `{database:Identifier}.${EVENTS_TABLE}`
-  const rows = await analytics.rows<Record<keyof SessionSummary, unknown>>(
-    `SELECT session_id,
+  const latest = await latestSessions(connection, analytics, options)
+  const rows: SummaryRow[] = []
+  for (const set of inSets(latest)) {
+    const { condition, parameters } = await stretchesOf(connection, set)
+    const sql = summaries(clockOf(options), `${set.condition} AND ${condition}`)
+    rows.push(...(await analytics.rows<SummaryRow>(sql, { ...parameters, ...set.parameters })))
+  }
+  return rows.toSorted(byLatest).map(toSummary)
+}
+
+/** A session by its id, or by a hash of it if it is long. */
+type Latest = Readonly<Record<'id' | 'hash', unknown>>
+
+function inSets(latest: readonly Latest[]): SessionSet[] {
+  const ids: string[][] = []
+  let bytes = IDS_BYTES
+  const short = latest.filter((row) => row.hash === null).map((row) => text(row, 'id'))
+  for (const id of short) {
+    bytes += Buffer.byteLength(id)
+    if (bytes <= IDS_BYTES) ids.at(-1)?.push(id)
+    else {
+      ids.push([id])
+      bytes = Buffer.byteLength(id)
+    }
+  }
+  const hashes = latest.filter((row) => row.hash !== null).map((row) => text(row, 'hash'))
+  const sets = ids.map(byIds)
+  for (let first = 0; first < hashes.length; first += HASHES) sets.push(byHashes(hashes.slice(first, first + HASHES)))
+  return sets
+}
+
+/** Sessions by the hash of their ids: the server compares the hash of each id. */
+function byHashes(hashes: readonly string[]): SessionSet {
+  return { condition: `toString(sipHash64(session_id)) IN {hashes:Array(String)}`, parameters: { hashes } }
+}
+
+/**
+ * The latest sessions. Those of a stretch of time before the end of the window are its latest ones, if there are
+ * enough of them: a longer stretch is read only otherwise. The log's newest time says where the rows end; rows of a clock that
+ * is ahead are in each stretch without `until`.
+ */
+async function latestSessions(
+  connection: Analytics,
+  analytics: Analytics,
+  { agent, limit = DEFAULT_LIMIT, ...window }: SessionsOptions,
+): Promise<Latest[]> {
+  const clock = clockOf(window)
+  const newest = await newestLogTime(connection)
+  const end = Math.min(window.until?.getTime() ?? Infinity, newest)
+  const begins = SPANS.map((span) => end - span).filter((begin) => begin > (window.since?.getTime() ?? 0))
+  for (const begin of [...begins.map((ms) => new Date(ms)), window.since]) {
+    const { condition, parameters } = windowOf({ ...window, since: begin })
+    const rows = await analytics.rows<Latest>(
+      `SELECT if(length(session_id) <= ${LONGEST_ID_BYTES}, session_id, '') AS id,
+         if(length(session_id) <= ${LONGEST_ID_BYTES}, NULL, toString(sipHash64(session_id))) AS hash
+       FROM {database:Identifier}.${EVENTS_TABLE}
+       WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${agent === undefined ? '' : 'AND agent_id = {agent:String}'}
+       GROUP BY session_id ORDER BY max(${clock}) DESC, session_id LIMIT {limit:UInt32}`,
+      { ...parameters, agent: agent ?? '', limit },
+    )
+    if (rows.length >= limit || begin === window.since) return rows
+  }
+  return []
+}
+
+/** Milliseconds; the server knows it without reading. */
+async function newestLogTime(connection: Analytics): Promise<number> {
+  const [row] = await connection.rows<Row>(
+    `SELECT toString(toUnixTimestamp64Milli(max(log_time))) AS newest FROM {database:Identifier}.${EVENTS_TABLE}`,
+  )
+  return row === undefined ? 0 : number(row, 'newest')
+}
+
+type SummaryRow = Readonly<Record<keyof SessionSummary | 'latest', unknown>>
+
+function summaries(clock: string, where: string): string {
+  return `SELECT session_id,
        argMin(e.agent_id, e.timestamp) AS agent_id, any(e.user_id) AS user_id,
        ${isoText('min(e.timestamp)')} AS started_at, ${isoText('max(e.timestamp)')} AS last_at,
        argMaxIf(event_type, e.timestamp, event_type IN ('session_start', 'session_resumed', 'session_end', 'session_timeout')) AS state,
        argMaxIf(tuple(e.outcome), e.timestamp, event_type IN ('session_end', 'session_timeout')).1 AS outcome,
        count() AS events, countIf(event_type = 'llm_call') AS llm_calls, countIf(event_type = 'tool_call') AS tool_calls,
-       countIf(${ERRORS}) AS errors, ${exactSum('e.input_tokens')} AS input_tokens, ${exactSum('e.output_tokens')} AS output_tokens
-     FROM ${table} AS e
-     WHERE session_id IN (
-       SELECT session_id FROM ${table} WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${ofAgent}
-       GROUP BY session_id ORDER BY max(${clock}) DESC LIMIT {limit:UInt32})
-     GROUP BY session_id
-     ORDER BY max(e.${clock}) DESC, session_id`,
-    { ...parameters, agent: options.agent ?? '', limit: options.limit ?? DEFAULT_LIMIT },
-  )
-  return rows.map((row) => ({
+       countIf(${ERRORS}) AS errors, ${exactSum('e.input_tokens')} AS input_tokens, ${exactSum('e.output_tokens')} AS output_tokens,
+       ${isoText(`max(e.${clock})`)} AS latest
+     FROM {database:Identifier}.${EVENTS_TABLE} AS e
+     WHERE ${where}
+     GROUP BY session_id`
+}
+
+function byLatest(one: SummaryRow, other: SummaryRow): number {
+  const [latest, others] = [text(one, 'latest'), text(other, 'latest')]
+  if (latest !== others) return latest < others ? 1 : -1
+  return text(one, 'session_id') < text(other, 'session_id') ? -1 : 1
+}
+
+function toSummary(row: SummaryRow): SessionSummary {
+  return {
     session_id: text(row, 'session_id'),
     agent_id: text(row, 'agent_id'),
     user_id: row.user_id as string | null,
@@ -76,7 +160,7 @@ export async function sessions(connection: Analytics, options: SessionsOptions =
     tool_calls: number(row, 'tool_calls'),
     errors: number(row, 'errors'),
     ...numbersOf(row, ['input_tokens', 'output_tokens']),
-  }))
+  }
 }
 
 function stateAfter(lastTurn: string): SessionSummary['state'] {

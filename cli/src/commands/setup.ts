@@ -1,7 +1,7 @@
 /** `agent-audit setup`: creates the topics, tables and registrations that the first event needs. Idempotent. */
 import {
   type Analytics,
-  checkWriterGrants,
+  checkGrants,
   connectAnalytics,
   migrate,
   type MigrationReport,
@@ -74,7 +74,8 @@ export function addSetup(program: Command, terminal: Terminal): void {
 
 const SETUP_HELP = `
 CLICKHOUSE_USER must be an admin for this command. With CLICKHOUSE_WRITER_USER and CLICKHOUSE_WRITER_PASSWORD, it also checks
-the grants of the consumer's user: to insert, and to read its bookkeeping, and no others.
+the grants of the consumer's user: to insert, and to read its bookkeeping, and no others. With CLICKHOUSE_DETECTOR_USER and
+CLICKHOUSE_DETECTOR_PASSWORD those of the detectors' user: to read the trail, and to insert findings.
 ${KAFKA_HELP}`
 
 async function setUpDataDir(dataDir: string): Promise<Step[]> {
@@ -92,7 +93,7 @@ async function setUpServers(options: Options, terminal: Terminal): Promise<Step[
     for (const topic of topics) steps.push(...(await setUpLog(kafka, topic, options, admin)))
     steps.push(...(await checkDurability(kafka, topics)))
   }
-  return [...steps, ...(await checkWriter(admin, terminal.env))]
+  return [...steps, ...(await checkRoles(admin, terminal.env))]
 }
 
 async function setUpLog(kafka: KafkaConnection, topic: string, options: Options, admin: Analytics): Promise<Step[]> {
@@ -123,21 +124,24 @@ async function checkDurability(kafka: KafkaConnection, topics: readonly string[]
   return found.map(({ message }) => ({ what: 'durability', changed: false, detail: message, warning: true }))
 }
 
-async function checkWriter(admin: { database: string }, env: Terminal['env']): Promise<Step[]> {
-  const username = env['CLICKHOUSE_WRITER_USER']
-  if (username === undefined) return []
-  const password = secretOf(env, 'CLICKHOUSE_WRITER_PASSWORD') ?? ''
-  const url = env['CLICKHOUSE_URL'] ?? ''
-  const ssl = clickHouseTls(env)
-  await using writer = connectAnalytics({ url, username, password, database: admin.database, ssl })
-  await checkWriterGrants(writer)
-  return [
-    {
-      what: `writer ${username}`,
-      changed: false,
-      detail: 'may insert and read its bookkeeping, and has no other grants',
-    },
-  ]
+const ROLES = [
+  { role: 'writer', variable: 'CLICKHOUSE_WRITER', may: 'may insert and read its bookkeeping' },
+  { role: 'detector', variable: 'CLICKHOUSE_DETECTOR', may: 'may read the trail and insert findings' },
+] as const
+
+async function checkRoles(admin: { database: string }, env: Terminal['env']): Promise<Step[]> {
+  const steps: Step[] = []
+  for (const { role, variable, may } of ROLES) {
+    const username = env[`${variable}_USER`]
+    if (username === undefined) continue
+    const password = secretOf(env, `${variable}_PASSWORD`) ?? ''
+    const url = env['CLICKHOUSE_URL'] ?? ''
+    const ssl = clickHouseTls(env)
+    await using user = connectAnalytics({ url, username, password, database: admin.database, ssl })
+    await checkGrants(user, role)
+    steps.push({ what: `${role} ${username}`, changed: false, detail: `${may}, and has no other grants` })
+  }
+  return steps
 }
 
 function tablesStep(what: string, { applied, present }: MigrationReport): Step {

@@ -172,7 +172,7 @@ function tokens(input: bigint | null, output: bigint | null): string {
 }
 
 /** The tool, and the outcome of its call. */
-function subjectOf(event: Summed): string {
+export function subjectOf(event: Summed): string {
   // A guard may refuse an approved call: the outcome counts.
   const verdict = event.outcome ?? event.approval_status
   return [event.tool_name, verdict]
@@ -181,7 +181,7 @@ function subjectOf(event: Summed): string {
     .join(' ')
 }
 
-function styleOf(event: TrailEvent): Parameters<Paint>[0] {
+export function styleOf(event: TrailEvent): Parameters<Paint>[0] {
   if (event.error !== null || event.outcome === 'error') return 'red'
   if (event.outcome === 'denied' || event.outcome === 'blocked' || event.approval_status === 'rejected') return 'yellow'
   if (event.event_type === 'tool_call' || event.event_type === 'tool_result') return 'cyan'

@@ -1,5 +1,15 @@
 /** Grants of the roles in ClickHouse, and the check that a user has no more than these. */
-import { EVENTS_TABLE, EXPIRED_TABLE, LOGS_TABLE, QUARANTINED_TABLE, SKIPPED_TABLE } from '../names.ts'
+import {
+  ALERTS_TABLE,
+  DETECTOR_CURSORS_TABLE,
+  DETECTOR_RUNS_TABLE,
+  EVENTS_TABLE,
+  EXPIRED_TABLE,
+  FINDINGS_TABLE,
+  LOGS_TABLE,
+  QUARANTINED_TABLE,
+  SKIPPED_TABLE,
+} from '../names.ts'
 
 /** Columns that the consumer may read, by table: enough to find its position, its duplicates and conflicts, and no content. */
 const BOOKKEEPING: Readonly<Record<string, readonly string[]>> = {
@@ -69,12 +79,24 @@ export function readerGrants(database: string): string[] {
   return [`GRANT SELECT ON ${database}.*`]
 }
 
+/** Tables that the detectors insert into: none of those that the consumer writes. */
+const FOUND: readonly string[] = [FINDINGS_TABLE, DETECTOR_CURSORS_TABLE, DETECTOR_RUNS_TABLE, ALERTS_TABLE]
+
+/** Grants of the detectors: they read the whole trail, and insert what they find. */
+export function detectorGrants(database: string): string[] {
+  return [...readerGrants(database), ...FOUND.map((table) => `GRANT INSERT ON ${database}.${table}`)]
+}
+
+/** A role with rights of its own beside reading. */
+export type Role = 'writer' | 'detector'
+
 /**
- * Finds the grants of a user beyond {@link writerGrants}.
+ * Finds the grants of a user beyond those of its role.
  * @param shown - Lines of `SHOW GRANTS`, such as `GRANT SELECT(a, b), INSERT ON audit.audit_events TO audit_writer`.
- * @returns The excess grants, such as `ALTER ON audit.audit_events`; empty for a correct writer.
+ * @returns The excess grants, such as `ALTER ON audit.audit_events`; empty for a correct user.
  */
-export function excessiveGrants(shown: readonly string[], database: string): string[] {
+export function excessiveGrants(shown: readonly string[], database: string, role: Role = 'writer'): string[] {
+  const isAllowed = role === 'writer' ? isWriters : isDetectors
   return shown.flatMap((line) => {
     const [, granted, target] = /^GRANT (.+) ON (\S+) TO .+?$/.exec(line) ?? []
     if (granted === undefined || target === undefined) return [line]
@@ -85,11 +107,32 @@ export function excessiveGrants(shown: readonly string[], database: string): str
   })
 }
 
-function isAllowed(privilege: string, target: string, database: string): boolean {
+/**
+ * Finds the grants to insert that a user of a role lacks.
+ * @param shown - As {@link excessiveGrants} takes them, of a user without excess.
+ * @returns Such as `INSERT ON audit.audit_findings`; empty for a correct user.
+ */
+export function lackingInserts(shown: readonly string[], database: string, role: Role): string[] {
+  const lines = shown.flatMap((line) => {
+    const [, privileges = '', target = ''] = /^GRANT (.+) ON (\S+) TO .+$/.exec(line) ?? []
+    return /(^|, )INSERT(,|$)/.test(privileges) ? [target.replaceAll('`', '')] : []
+  })
+  const granted = new Set(lines)
+  const needed = (role === 'writer' ? WRITTEN : FOUND).map((table) => `${database}.${table}`)
+  return needed.filter((table) => !granted.has(table)).map((table) => `INSERT ON ${table}`)
+}
+
+function isWriters(privilege: string, target: string, database: string): boolean {
   if (privilege === 'SELECT' && target === `${database}.${LOGS_TABLE}`) return true
   const table = target.startsWith(`${database}.`) ? target.slice(database.length + 1) : ''
   if (privilege === 'INSERT') return WRITTEN.includes(table)
   const columns = SYSTEM_COLUMNS[target] ?? BOOKKEEPING[table] ?? []
   const read = /^SELECT\((.+)\)$/.exec(privilege)?.[1]
   return read !== undefined && read.split(',').every((column) => columns.includes(column.trim().replaceAll('`', '')))
+}
+
+function isDetectors(privilege: string, target: string, database: string): boolean {
+  if (!target.startsWith(`${database}.`)) return false
+  if (/^SELECT(\(.+\))?$/.test(privilege)) return true
+  return privilege === 'INSERT' && FOUND.includes(target.slice(database.length + 1))
 }

@@ -1,0 +1,42 @@
+/** The windows that query detectors look at: which agents, from which hour on. */
+import type { QueryWindow } from '../detector.ts'
+import type { TouchedAgent } from './touched.ts'
+
+const HOUR_MS = 3_600_000
+/** An agent whose spool came late has a window of its own: the others need not be read so far back. */
+const LATE_MS = 48 * HOUR_MS
+/** A producer's clock may be fast; one that is further ahead is wrong. */
+const MOST_AHEAD_MS = 24 * HOUR_MS
+/** A list is a parameter of a query, of at most 128 KiB. */
+const MOST_AGENTS = 1000
+const MOST_CHARACTERS = 30_000
+
+export function windowsOf(agents: readonly TouchedAgent[], now: number): QueryWindow[] {
+  const latest = agents.reduce((greatest, { last }) => Math.max(greatest, last), 0)
+  const until = new Date(Math.max(now, Math.min(latest, now + MOST_AHEAD_MS)) + 1)
+  const groups = Map.groupBy(agents, ({ first }) => now - first > LATE_MS)
+  return [...groups.values()].flatMap((group) =>
+    chunks(group).map((chunk) => {
+      const first = chunk.reduce((least, agent) => Math.min(least, agent.first), now)
+      return {
+        agents: chunk.map(({ agent_id }) => agent_id),
+        since: new Date(Math.floor(first / HOUR_MS) * HOUR_MS),
+        until,
+      }
+    }),
+  )
+}
+
+function chunks(agents: readonly TouchedAgent[]): TouchedAgent[][] {
+  const all: TouchedAgent[][] = []
+  let [chunk, characters]: [TouchedAgent[], number] = [[], 0]
+  for (const agent of agents) {
+    if (chunk.length >= MOST_AGENTS || characters + agent.agent_id.length > MOST_CHARACTERS) {
+      all.push(chunk)
+      ;[chunk, characters] = [[], 0]
+    }
+    chunk.push(agent)
+    characters += agent.agent_id.length
+  }
+  return chunk.length === 0 ? all : [...all, chunk]
+}
