@@ -1,6 +1,8 @@
 export { CATALOGUE, type Catalogue, type ParamsOf, type QueryName, type RowOf } from './catalogue/catalogue.ts'
+export { type Price, PRICES } from './catalogue/cost/prices.ts'
 export { describeCatalogue } from './catalogue/describe.ts'
 export { findQuery, type PageOptions, queryFile, type QueryRows, runQuery } from './catalogue/run.ts'
+export { describeCost } from './catalogue/query.ts'
 export type { Column, ColumnKind, Cost, NamedQuery, Parameter } from './catalogue/query.ts'
 export type { AnyQuery } from './catalogue/params.ts'
 export { agents, type AgentsOptions, type AgentSummary, type EventCount, eventCounts } from './queries/agents.ts'
@@ -38,6 +40,7 @@ export {
 } from './queries/dead-letters.ts'
 export { exportTrail, type ExportOptions, type ExportReport } from './export/export.ts'
 export type { ExportColumn, ExportedFile, ExportRange, Manifest, Round, Stretch } from './export/manifest.ts'
+export { type FileContent, type FileDigest, writeWhole } from './export/whole-file.ts'
 export { migrate, type MigrationReport } from './admin/migrate.ts'
 export { eventById } from './queries/event.ts'
 export type { Range } from './verify/ranges.ts'
@@ -61,8 +64,9 @@ export type {
   Why,
 } from './why/answer.ts'
 export type { WhyLimits } from './why/read-session.ts'
+export { follow, type FollowOptions, type Notice } from './tail/follow.ts'
 export { type Tail, type TailItem, type TailOptions, tailTrail } from './tail/tail.ts'
-export type { TimeWindow } from './connection/sql.ts'
+export { isoText, type TimeWindow } from './connection/sql.ts'
 export {
   columnsOf,
   EVENT_COLUMNS,
@@ -72,10 +76,13 @@ export {
   type TrailEvent,
   type TrailField,
 } from './queries/session-trail.ts'
+export { mayInstruct } from './provenance/instruction-signs.ts'
 export {
   type ArgumentOrigin,
+  ArgumentTracer,
   type InstructionMatch,
   instructionsIn,
+  leafPaths,
   type ProvenanceEvent,
   traceArguments,
 } from './provenance/provenance.ts'

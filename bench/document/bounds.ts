@@ -1,24 +1,26 @@
 /** The project's performance bounds, and whether a run met them. A missed bound is shown; it fails nothing. */
+import type { DetectPart } from '../detect/detect-figures.ts'
 import {
   AGENT_ACTIVITY,
+  EVENT_BY_ID,
+  LATEST_SESSIONS,
+  type QueriesPart,
+  SESSION_TRAIL,
+  TEXT_OF_A_DAY,
+  TOKENS_OF_A_MONTH,
+} from '../queries/query-figures.ts'
+import {
   type CompletenessPart,
   type ConsumerPart,
   type ConsumerRound,
-  type DetectPart,
-  EVENT_BY_ID,
   type EverydayPart,
   type EverydayRound,
-  LATEST_SESSIONS,
   type LatencyPart,
   median,
   type OutagePart,
   type ProducerPart,
-  type QueriesPart,
   type ScalePart,
-  SESSION_TRAIL,
   SUSPECTS_STORED,
-  TEXT_OF_A_DAY,
-  TOKENS_OF_A_MONTH,
   WITH_METADATA,
   WITHOUT_METADATA,
 } from '../support/results.ts'

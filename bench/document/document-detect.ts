@@ -1,7 +1,7 @@
 /** The section of docs/performance.md about the detectors. */
 import { detectBounds } from './bounds.ts'
 import { boundsTable, count } from './markdown.ts'
-import type { DetectPart } from '../support/results.ts'
+import type { DetectPart } from '../detect/detect-figures.ts'
 
 export function describeDetect(part: DetectPart): string {
   const { rows, partitions, run, watch } = part

@@ -2,7 +2,7 @@
 import { queriesBounds } from './bounds.ts'
 import { PLOT_NAME } from './growth-plot.ts'
 import { boundsTable, count, table } from './markdown.ts'
-import type { QueriesPart, QueryFigures } from '../support/results.ts'
+import type { QueriesPart, QueryFigures } from '../queries/query-figures.ts'
 
 export function describeQueries(part: QueriesPart): string {
   const sizes = [...new Set(part.figures.map(({ rows }) => rows))]

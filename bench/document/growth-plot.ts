@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { QUERY_MS } from './bounds.ts'
 import { count } from './markdown.ts'
-import type { QueriesPart, QueryFigures } from '../support/results.ts'
+import type { QueriesPart, QueryFigures } from '../queries/query-figures.ts'
 
 /** In docs. */
 export const PLOT_NAME = 'query-growth.svg'

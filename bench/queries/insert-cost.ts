@@ -3,9 +3,10 @@
  * without. The tables take turns. Both get the same blocks of 50,000 consecutive rows of one partition of a fleet.
  */
 import type { Analytics } from '@agent-audit/analytics'
-import { EVENTS_TABLE, readMigrations } from '@agent-audit/schemas'
+import { EVENTS_TABLE, readMigrations, statementsIn } from '@agent-audit/schemas'
 import { readUsage } from '../support/process-usage.ts'
-import { type InsertCost, median, rounded } from '../support/results.ts'
+import type { InsertCost } from './query-figures.ts'
+import { median, rounded } from '../support/results.ts'
 
 const MIGRATION = 11
 const BLOCK_ROWS = 50_000
@@ -81,8 +82,5 @@ async function makeTable(fleet: Analytics, { database, migration }: (typeof TABL
   await fleet.command('DROP DATABASE IF EXISTS {cost:Identifier} SYNC', { cost: database })
   await fleet.command('CREATE DATABASE {cost:Identifier}', { cost: database })
   const chosen = readMigrations().filter(({ number }) => number <= migration)
-  for (const statement of chosen.flatMap(({ statements }) => statements)) {
-    const named = statement.replace(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/m, '$1{cost:Identifier}.')
-    await fleet.command(named, { cost: database })
-  }
+  for (const statement of chosen.flatMap((file) => statementsIn(file, database))) await fleet.command(statement)
 }

@@ -1,8 +1,12 @@
 /** Measures what people and jobs ask of the trail of a fleet, on trails of different sizes in one ClickHouse. */
+import { createReadStream } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { DataDir } from '@agent-audit/embedded'
 import { type Analytics, connectAnalytics, migrate } from '@agent-audit/analytics'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
-import { percentile, type QueriesPart, type QueryFigures, rounded, type StoredBytes } from '../support/results.ts'
+import type { QueriesPart, QueryFigures, StoredBytes } from './query-figures.ts'
+import { percentile, rounded } from '../support/results.ts'
 import { createRandom } from '../support/sessions.ts'
 import { AGENTS, makeFleet, PARTITIONS } from './fleet-rows.ts'
 import { measureInsertCost } from './insert-cost.ts'
@@ -34,6 +38,7 @@ export async function benchmarkQueries({ dataDir, rows, runs, say }: QueriesBenc
   for (const size of sizes) {
     await using admin = connect(dataDir, size)
     await waitForMerges(admin, say)
+    await readFiles(admin)
     stored.push(await readStored(admin, size))
     const asked = await chooseRows(admin, size, WARM_UP + runs)
     for (const question of QUESTIONS) {
@@ -109,6 +114,21 @@ async function waitForMerges(admin: Analytics, say: (line: string) => void): Pro
     if (row?.merges === 0) return
     if (!told) say(`queries: waits for ${row?.merges} merges`)
     await new Promise((resolve) => setTimeout(resolve, 1000))
+  }
+}
+
+/**
+ * Reads all files of the table once, so that the system's page cache has what fits into memory: warm runs measure the server,
+ * not the disk. Rows at random places of the log are seldom twice in one file block, so runs alone would not warm it.
+ */
+async function readFiles(admin: Analytics): Promise<void> {
+  const parts = await admin.rows<{ path: string }>(
+    `SELECT path FROM system.parts WHERE database = {database:String} AND active AND table = '${EVENTS_TABLE}'`,
+  )
+  for (const { path } of parts) {
+    for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile()) await createReadStream(join(entry.parentPath, entry.name)).forEach(() => undefined)
+    }
   }
 }
 

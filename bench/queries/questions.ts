@@ -1,5 +1,5 @@
 /** The questions of the benchmark. Each is asked about other rows every time, so that no cache of answers or conditions helps. */
-import { type Analytics, eventById, sessions, sessionTrail } from '@agent-audit/analytics'
+import { type Analytics, eventById, runQuery, sessions, sessionTrail } from '@agent-audit/analytics'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import {
   AGENT_ACTIVITY,
@@ -10,7 +10,7 @@ import {
   SESSION_TRAIL,
   TEXT_OF_A_DAY,
   TOKENS_OF_A_MONTH,
-} from '../support/results.ts'
+} from './query-figures.ts'
 
 /** A row of the table that a question is about. */
 export interface Asked {
@@ -67,13 +67,10 @@ export const QUESTIONS: readonly Question[] = [
   {
     name: TOKENS_OF_A_MONTH,
     async ask(analytics, { at }) {
-      const rows = await analytics.rows(
-        `SELECT toDate(toStartOfHour(timestamp)) AS day, agent_id, toString(sum(toInt128(input_tokens))) AS input_tokens,
-           toString(sum(toInt128(output_tokens))) AS output_tokens
-         FROM ${TABLE} WHERE ${HOURS('toStartOfHour(timestamp)')} GROUP BY day, agent_id`,
-        { until: at.getTime(), hours: 30 * 24 },
-      )
-      return rows.length
+      const range = { since: new Date(at.getTime() - 30 * 24 * HOUR_MS), until: at }
+      let rows = 0
+      for await (const _ of runQuery(analytics, 'tokens', range)) rows++
+      return rows
     },
   },
   {

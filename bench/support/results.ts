@@ -2,6 +2,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { DetectPart } from '../detect/detect-figures.ts'
+import type { QueriesPart } from '../queries/query-figures.ts'
 import type { Environment } from './environment.ts'
 import type { SizeMix } from './size-mix.ts'
 
@@ -183,84 +185,6 @@ export interface ScalePart {
   /** Active parts of all tables. */
   readonly parts: number
   readonly rounds: readonly ScaleRound[]
-}
-
-/** Questions of the benchmark of queries; those with a bound: bench/document/bounds.ts. */
-export const SESSION_TRAIL = 'session trail, all columns'
-export const EVENT_BY_ID = 'event by id, all columns'
-export const AGENT_ACTIVITY = "agent's last 24 h, each event, ten columns"
-export const AGENT_EVENTS = "agent's last 24 h, latest 100 events, all columns"
-export const AGENT_HOURS = "agent's last 24 h, sums by hour, type and model"
-export const TOKENS_OF_A_MONTH = 'tokens by agent and day, 30 days'
-export const LATEST_SESSIONS = 'latest 50 sessions of a day'
-export const TEXT_OF_A_DAY = 'text search in one day'
-
-/** One question, asked about other rows each time. */
-export interface QueryFigures {
-  /** Of the trail. */
-  readonly rows: number
-  readonly question: string
-  readonly p50Ms: number
-  readonly p95Ms: number
-  /** CPU of the server a run, the mean, milliseconds: on a busy machine it says more. */
-  readonly cpuMs: number
-  /** Of the answer, the mean. */
-  readonly answerRows: number
-}
-
-/** Bytes an event on disk. */
-export interface StoredBytes {
-  readonly rows: number
-  readonly parts: number
-  /** All included. */
-  readonly bytesAnEvent: number
-  readonly indexes: number
-  readonly projections: Readonly<Record<string, number>>
-}
-
-interface CostAnEvent {
-  readonly insertUs: number
-  /** To merge it once. */
-  readonly mergeUs: number
-}
-
-/** CPU of the server an event, in tables with and without what questions are answered from. */
-export interface InsertCost {
-  readonly blockRows: number
-  readonly rounds: number
-  readonly with: CostAnEvent
-  readonly without: CostAnEvent
-}
-
-export interface QueriesPart {
-  readonly agents: number
-  /** Of each question. */
-  readonly runs: number
-  readonly figures: readonly QueryFigures[]
-  readonly stored: readonly StoredBytes[]
-  readonly inserts: InsertCost
-}
-
-/** The detectors as jobs. */
-export interface DetectPart {
-  /** Events of the made day. */
-  readonly rows: number
-  readonly partitions: number
-  readonly run: {
-    readonly events: number
-    readonly sessions: number
-    readonly findings: number
-    readonly seconds: number
-    readonly cpuSeconds: number
-    readonly peakMb: number
-  }
-  readonly watch: {
-    readonly eventsPerSecond: number
-    /** Most that the detectors of sessions, and those with queries, were behind. */
-    readonly sessionLagSeconds: number
-    readonly queryLagSeconds: number
-    readonly peakMb: number
-  }
 }
 
 /** A producer while its broker is up, down, and up again. */

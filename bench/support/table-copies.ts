@@ -9,6 +9,7 @@ import {
   NEWEST_SCHEMA,
   readMigrations,
   SINGLE_OBJECT_BYTES,
+  statementsIn,
   writeLong,
 } from '@agent-audit/schemas'
 import { type ClickHouseServer, startClickHouse } from '@agent-audit/stack'
@@ -82,11 +83,8 @@ export async function migrateCopy(
 ): Promise<void> {
   await admin.command(`CREATE DATABASE ${database}`)
   const chosen = readMigrations().filter(({ number }) => number <= newest)
-  for (const statement of chosen.flatMap(({ statements }) => statements)) {
-    await admin.command(
-      statement.replace(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/m, `$1${database}.`),
-    )
-  }
+  for (const statement of chosen.flatMap((migration) => statementsIn(migration, database)))
+    await admin.command(statement)
 }
 
 /** The server's CPU for some inserts alone, then for one merge of all of their parts. */

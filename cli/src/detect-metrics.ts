@@ -88,8 +88,8 @@ export class DetectMetrics {
     return [...lines(COUNTERS, 'counter'), ...lines(GAUGES, 'gauge'), head, ...lag].join('')
   }
 
-  /** @throws InvalidInputError `OPTIONS_INVALID` if the port is in use, or not allowed. */
-  async serve(port: number): Promise<MetricsServer> {
+  /** @throws InvalidInputError `OPTIONS_INVALID` if the port is in use, or not allowed, or the address is not of this host. */
+  async serve(port: number, host: string): Promise<MetricsServer> {
     const server = createServer((request, response) => {
       if (request.url === '/metrics') {
         response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8')
@@ -100,14 +100,14 @@ export class DetectMetrics {
         response.end('try /metrics or /healthz\n')
       }
     })
-    server.listen(port, '127.0.0.1')
+    server.listen(port, host)
     try {
       await once(server, 'listening')
     } catch (error) {
       const why = (error as NodeJS.ErrnoException).code ?? String(error)
-      throw new InvalidInputError('OPTIONS_INVALID', `--metrics-port: cannot listen at 127.0.0.1:${port}: ${why}`)
+      throw new InvalidInputError('OPTIONS_INVALID', `--metrics-port: cannot listen at ${host}:${port}: ${why}`)
     }
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const url = `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`
     return {
       url,
       [Symbol.dispose]: () => {

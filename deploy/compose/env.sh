@@ -13,7 +13,7 @@ random() { head -c 1024 /dev/urandom | LC_ALL=C tr -dc 'A-Za-z0-9' | head -c "$1
 
 make_env() {
   cat <<EOF
-# What plain \`docker compose up\` starts: core, or full (also the schema registry, Prometheus and Grafana).
+# What plain \`docker compose up\` starts: core, or full (also detectors, the schema registry, Prometheus and Grafana).
 COMPOSE_PROFILES=core
 
 # The identity of Kafka's log. It belongs to the volume kafka-data: a volume that is made anew needs a new one (22 characters).
@@ -32,6 +32,7 @@ AUDIT_GRAFANA_PASSWORD=$(random 32)
 #AUDIT_KAFKA_PORT=9092
 #AUDIT_CLICKHOUSE_PORT=8123
 #AUDIT_CONSUMER_PORT=9464
+#AUDIT_DETECT_PORT=9465
 #AUDIT_REGISTRY_PORT=8081
 #AUDIT_PROMETHEUS_PORT=9090
 #AUDIT_GRAFANA_PORT=3000

@@ -151,10 +151,22 @@ export interface SessionDetector<T extends Thresholds = Thresholds> extends Abou
   readonly unit: 'session'
   /**
    * SQL over the rows of one session (aggregate functions over columns of audit_events) that is true for each session that may
-   * give a finding: the others are not read. Such as `countIf(event_type = 'tool_call') >= 3`.
+   * give a finding: the others are not read. Such as `countIf(event_type = 'tool_call') >= 3`. Where it depends on thresholds, a
+   * function of them: a limit that an operator lowers lets more sessions be read.
    */
-  readonly candidates: string
+  readonly candidates: string | Candidates<T>['of']
   find(session: Session, thresholds: T): Finding[]
+}
+
+interface Candidates<T extends Thresholds> {
+  // A method, so that detectors of different thresholds fit into one list.
+  of(thresholds: T): string
+}
+
+/** The SQL that a session has to satisfy to be read. @param thresholds - Those in force; default: the detector's own */
+export function candidatesOf(detector: SessionDetector, thresholds: Thresholds = detector.thresholds): string {
+  const { candidates } = detector
+  return typeof candidates === 'string' ? candidates : candidates(thresholds)
 }
 
 /** What the engine passes to the SQL of a {@link QueryDetector}, as parameters of the query. */

@@ -1,4 +1,5 @@
 export {
+  candidatesOf,
   type Detector,
   type Finding,
   type QueryDetector,
@@ -17,7 +18,19 @@ export { DETECTORS } from './detectors/detectors.ts'
 export { Engine, type EngineOptions, type Judged } from './engine/engine.ts'
 export { DECIDING_AGENT, type DecisionType, type FindingState, STATES, type Subject } from './findings/decisions.ts'
 export { findingId } from './findings/finding-id.ts'
-export { findings, type FindingsOptions, type StoredFinding } from './findings/read-findings.ts'
+export {
+  detectorsOf,
+  type FindingPlace,
+  findings,
+  type FindingsOptions,
+  type StoredFinding,
+} from './findings/read-findings.ts'
+export {
+  type FindingsTail,
+  type FindingsTailItem,
+  type FindingsTailOptions,
+  tailFindings,
+} from './findings/tail-findings.ts'
 export { joined, loadDetectors, noSuchDetector, readThresholds } from './own-detectors.ts'
 export { watch, type WatchOptions } from './engine/watch.ts'
 export type { AlertTarget } from './alerts/alert.ts'

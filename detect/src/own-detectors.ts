@@ -38,7 +38,8 @@ function faultsOf(value: unknown): string[] {
   if (!areThresholds(detector['thresholds'])) faults.push('thresholds: expected an object of numbers')
   if (typeof detector['find'] !== 'function') faults.push('find: expected a function')
   if (detector['unit'] === 'session') {
-    if (typeof detector['candidates'] !== 'string') faults.push('candidates: expected a text')
+    if (!['string', 'function'].includes(typeof detector['candidates']))
+      faults.push('candidates: expected a text, or a function of the thresholds')
   } else if (detector['unit'] === 'query') {
     if (typeof detector['sql'] !== 'string') faults.push('sql: expected a text')
     if (typeof (detector['schema'] as { parse?: unknown } | null)?.parse !== 'function') {

@@ -54,6 +54,7 @@ function section(runs: readonly Run[], seed: number): Section {
       `${runs.length} scripted runs of two AgentDojo suites; in the chat format, made into the events that our producer records of them. One flag a run. No model was called.`,
       'The bound on the score is chosen on one half (the highest F1 with at most 3 % accused) and judged on the other: halves of user tasks, then of injection tasks; a pair (followed and resisted) is never parted.',
       'The rules and weights were written with these runs at hand, also those of the second half: only the bound is tuned on one half. The figures are an upper bound for runs of other kinds.',
+      'Runs of two other suites, of which half the tasks were kept unseen, are judged in docs/adr/0051: there 0.956 of the followed are found and 1 of 405 others is accused.',
     ],
     tables: [
       ...splits.map(({ table }) => table),

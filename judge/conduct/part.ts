@@ -1,14 +1,22 @@
-/** Judges the detectors of sessions about conduct on made sessions, in memory, beside rules that look at nothing. */
+/** Judges the detectors of conduct on made sessions and made agents, beside rules that look at nothing. */
 import { DETECTORS, type SessionDetector, type Session } from '@agent-audit/detect'
 import { createRandom } from '../../bench/support/sessions.ts'
 import { APPROVAL_SCENARIOS } from '../fleet/scenarios/conduct-approvals.ts'
 import { LOOP_SCENARIOS } from '../fleet/scenarios/conduct-loops.ts'
+import { STORED_SCENARIOS } from '../fleet/scenarios/conduct-stored.ts'
 import { type Draw, SessionDraft, type SessionScenario } from '../fleet/scenarios/session-draft.ts'
 import type { JudgePart, Section } from '../part.ts'
+import { type Case, mistakesOf, tableOf, targetsOf } from './score.ts'
+import { judgeRecorded } from './recorded.ts'
+import { AGENTS, judgeAgents, makeAgents } from './stored.ts'
 
 /** Sessions of each scenario. */
 const DRAWS = 25
 const SCENARIOS: readonly SessionScenario[] = [...LOOP_SCENARIOS, ...APPROVAL_SCENARIOS]
+const NAMES: ReadonlySet<string> = new Set(SCENARIOS.map(({ detector }) => detector))
+const OF_SESSIONS = DETECTORS.filter((each): each is SessionDetector => each.unit === 'session' && NAMES.has(each.name))
+/** Seeds that limits and rules were tuned on: they are not reported. */
+export const TUNED_ON: readonly number[] = [1, 2]
 
 export interface Made {
   readonly scenario: SessionScenario
@@ -17,7 +25,17 @@ export interface Made {
 
 export const conductPart: JudgePart = {
   name: 'conduct',
-  run: ({ seed }) => Promise.resolve(report(makeSessions(seed), seed)),
+  async run({ seed }) {
+    if (TUNED_ON.includes(seed)) return `the seeds ${TUNED_ON.join(' and ')} are those that limits were tuned on`
+    const section = report(judgeSessions(makeSessions(seed)), await judgeAgents(makeAgents(seed)), seed)
+    const recorded = await judgeRecorded(OF_SESSIONS)
+    return {
+      ...section,
+      tables: [...section.tables, ...recorded.tables],
+      targets: [...section.targets, ...recorded.targets],
+      misses: [...section.misses, ...recorded.misses],
+    }
+  },
 }
 
 export function makeSessions(seed: number): Made[] {
@@ -25,7 +43,7 @@ export function makeSessions(seed: number): Made[] {
   const draw: Draw = (low, high) => low + Math.floor(random() * (high - low + 1))
   return SCENARIOS.flatMap((scenario, number) =>
     Array.from({ length: DRAWS }, (_, index) => {
-      const draft = new SessionDraft(`made-${number}-${index}`)
+      const draft = new SessionDraft(`made-${number}-${index}`, draw)
       draft.add('session_start')
       draft.ordinary(draw(0, 15))
       scenario.write(draft, draw)
@@ -35,97 +53,30 @@ export function makeSessions(seed: number): Made[] {
   )
 }
 
-function group(name: string): string {
-  return name.slice(0, name.indexOf('.'))
+/** A hint (severity info) counts neither way. */
+export function judgeSessions(made: readonly Made[]): Case[] {
+  return made.map(({ scenario, session }) => ({
+    scenario,
+    events: session.events.length,
+    found: new Set(
+      OF_SESSIONS.filter((detector) =>
+        detector.find(session, detector.thresholds).some(({ severity }) => severity !== 'info'),
+      ).map(({ name }) => name),
+    ),
+  }))
 }
 
-/** Whether a session has the anomaly that the detector is for; undefined: one of its group, which counts neither way. */
-function isWanted({ scenario }: Made, detector: string): boolean | undefined {
-  if (scenario.kind === 'benign') return false
-  if (scenario.detector === detector) return true
-  return group(scenario.detector) === group(detector) ? undefined : false
-}
-
-interface Score {
-  readonly precision: number
-  readonly strong: number
-  readonly mild: number
-}
-
-function scoreOf(made: readonly Made[], detector: string, flagged: ReadonlySet<Made>): Score {
-  const right = made.filter((each) => flagged.has(each) && isWanted(each, detector) === true)
-  const wrong = made.filter((each) => flagged.has(each) && isWanted(each, detector) === false)
-  const recall = (kind: string): number => {
-    const all = made.filter((each) => isWanted(each, detector) === true && each.scenario.kind === kind)
-    return all.filter((each) => flagged.has(each)).length / all.length
-  }
-  const precision = right.length / (right.length + wrong.length)
-  return { precision, strong: recall('strong'), mild: recall('mild') }
-}
-
-/** The largest sessions, as many as have the anomaly. */
-function largest(made: readonly Made[], detector: string): Set<Made> {
-  const count = made.filter((each) => isWanted(each, detector) === true).length
-  return new Set(made.toSorted((a, b) => b.session.events.length - a.session.events.length).slice(0, count))
-}
-
-function report(made: readonly Made[], seed: number): Section {
-  const names = [...new Set(SCENARIOS.map(({ detector }) => detector))]
-  const judged = names.map((name) => {
-    const flagged = new Set(made.filter(({ session }) => finds(name, session)))
-    return { name, flagged, score: scoreOf(made, name, flagged) }
-  })
-  const rows = judged.map(({ name, score }) => [
-    name,
-    ...[score.precision, score.strong, score.mild].map(round),
-    round(scoreOf(made, name, new Set(made)).precision),
-    ...Object.values(scoreOf(made, name, largest(made, name))).map(round),
-  ])
+function report(sessions: readonly Case[], agents: readonly Case[], seed: number): Section {
   return {
-    title: 'Conduct within a session',
+    title: 'Conduct',
     text: [
-      `${made.length} made sessions, ${DRAWS} of each of ${SCENARIOS.length} scenarios with drawn parameters (seed ${seed}), each within ordinary calls.`,
-      'Scenarios and detectors are of one hand, so the figures say what the detectors do at their limits, not how often real agents do so. No limit was tuned on these sessions.',
-      'A finding counts as wrong on every session without an anomaly and on those with an anomaly of another group; on an anomaly of the same group (such as another loop) it counts neither way. Precision follows from the mix of the scenarios. "Flag all" has recall 1; "by size" flags as many of the longest sessions as have the anomaly, and finds next to nothing here, since the longest sessions of this mix are look-alikes.',
+      `${sessions.length} made sessions, ${DRAWS} of each of ${SCENARIOS.length} scenarios with drawn parameters, pace and ordinary calls around, judged in memory; and ${agents.length} made agents, ${AGENTS} of each of ${STORED_SCENARIOS.length} scenarios with up to three weeks of history, stored in the real table and read by the detectors' own SQL (seed ${seed}).`,
+      `Limits and rules were tuned on the seeds ${TUNED_ON.join(' and ')}, which are not reported. Scenarios and detectors are of one hand, so the figures say what the detectors do at their limits, not how often real agents do so.`,
+      'The recorded sessions have no approvals, and times that are made up (a second for each event): they show that the loop detectors accuse no real session, and nothing about pauses. Limits were not tuned on them.',
+      'A finding counts as wrong on every case without an anomaly and on those with an anomaly of another group; on an anomaly of the same group (such as another loop) it counts neither way. Precision follows from the mix of the scenarios. "Flag all" has recall 1; "by size" flags as many of the longest sessions, or agents with the most events, as have the anomaly.',
     ],
-    tables: [
-      {
-        title: 'By detector',
-        columns: [
-          'detector',
-          'precision',
-          'recall strong',
-          'recall mild',
-          'flag all: precision',
-          'by size: precision',
-          'by size: strong',
-          'by size: mild',
-        ],
-        rows,
-      },
-    ],
-    targets: [],
-    misses: judged.flatMap(({ name, flagged }) => mistakesOf(made, name, flagged)),
+    tables: [tableOf('Within a session', sessions), tableOf('Against the history of an agent', agents)],
+    targets: [...targetsOf(sessions), ...targetsOf(agents)],
+    misses: [...mistakesOf(sessions), ...mistakesOf(agents)],
   }
-}
-
-function finds(name: string, session: Session): boolean {
-  const detector = DETECTORS.find((each): each is SessionDetector => each.unit === 'session' && each.name === name)
-  if (detector === undefined) throw new Error(`no detector of sessions is called ${name}`)
-  return detector.find(session, detector.thresholds).length > 0
-}
-
-/** One line for each scenario that is missed or accused, with how often. */
-function mistakesOf(made: readonly Made[], detector: string, flagged: ReadonlySet<Made>): string[] {
-  return [...Map.groupBy(made, ({ scenario }) => scenario)].flatMap(([{ kind, name }, sessions]) => {
-    const [first] = sessions as [Made]
-    const wanted = isWanted(first, detector)
-    const wrong = wanted === undefined ? 0 : sessions.filter((each) => flagged.has(each) !== wanted).length
-    const what = wanted === true ? `misses (${kind})` : 'accuses'
-    return wrong === 0 ? [] : [`${detector} ${what} ${wrong} of ${sessions.length}: ${name}`]
-  })
-}
-
-function round(value: number): number {
-  return Math.round(value * 1000) / 1000
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
-import type { Detector, Finding, QueryWindow, Session } from '@agent-audit/detect'
+import { candidatesOf, type Detector, type Finding, type QueryWindow, type Session } from '@agent-audit/detect'
 import { openDataDir } from '@agent-audit/embedded'
 import { type Fleet, makeFleet } from './fleet.ts'
 import { DAY_MS } from './model.ts'
@@ -117,7 +117,7 @@ export function readerOf(analytics: Analytics, window: QueryWindow): Reader {
       last = { sql, rows }
       return rows
     },
-    sessions: ({ candidates }) => readSessions(analytics, window, candidates),
+    sessions: (detector) => readSessions(analytics, window, candidatesOf(detector)),
   }
 }
 

@@ -17,8 +17,7 @@ export function scoreOf(fleets: readonly JudgedFleet[], detector: string): Score
     Placed['scenario']['kind'],
     [number, number]
   >
-  const misses: string[] = []
-  let wrong = 0
+  const [missed, accused]: [Map<string, string[]>, string[]] = [new Map(), []]
   for (const { seed, placed, findings } of fleets) {
     const own = placed.filter(({ scenario }) => scenario.detector === detector)
     // A hint is no accusation.
@@ -28,17 +27,24 @@ export function scoreOf(fleets: readonly JudgedFleet[], detector: string): Score
       const hit = found.some((finding) => isAbout(finding, each))
       counts[kind][0] += Number(hit)
       counts[kind][1]++
-      if (!hit && kind !== 'benign') misses.push(`seed ${seed}: missed (${kind}) ${name}, ${each.truth.agent_id}`)
+      const key = `${kind}: ${name}`
+      if (kind !== 'benign') missed.set(key, missed.get(key) ?? [])
+      if (!hit) missed.get(key)?.push(`${each.truth.agent_id} of seed ${seed}`)
     }
     for (const finding of found) {
-      if (placed.some((each) => isExcused(finding, each, detector))) continue
-      wrong++
-      const scenario = placed.find(({ truth }) => truth.agent_id === finding.agent_id)?.scenario
-      const what = scenario === undefined ? 'an agent as it always was' : `${scenario.kind}: ${scenario.name}`
-      misses.push(`seed ${seed}: accused (${what}) ${finding.summary}`)
+      if (!placed.some((each) => isExcused(finding, each, detector))) accused.push(accusation(finding, seed, placed))
     }
   }
-  return { ...counts, wrong, misses }
+  const misses = [...missed].flatMap(([what, agents]) =>
+    agents.length === 0 ? [] : [`missed, ${what} (${agents.join(', ')})`],
+  )
+  return { ...counts, wrong: accused.length, misses: [...misses, ...accused] }
+}
+
+function accusation({ agent_id, summary }: Finding, seed: number, placed: readonly Placed[]): string {
+  const scenario = placed.find(({ truth }) => truth.agent_id === agent_id)?.scenario
+  const what = scenario === undefined ? 'an agent as it always was' : `${scenario.kind}: ${scenario.name}`
+  return `wrong, ${what} (seed ${seed}): ${summary}`
 }
 
 function isAbout(finding: Finding, { truth }: Placed): boolean {

@@ -73,12 +73,13 @@ export {
 export {
   detectorGrants,
   excessiveGrants,
+  lackingInserts,
   notaryGrants,
   readerGrants,
   type Role,
   writerGrants,
 } from './clickhouse/grants.ts'
-export { type Migration, readMigrations } from './clickhouse/migrations.ts'
+export { type Migration, readMigrations, statementsIn } from './clickhouse/migrations.ts'
 export {
   ALERTS_TABLE,
   CHECKPOINTS_TABLE,

@@ -34,6 +34,17 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`sessions, agents, eventCounts ${NO
     { session_id: 'again', event_type: 'session_resumed', at: '13:00:02', run_id: runId(2) },
   ].map(({ at, ...row }, index) => ({ ...row, timestamp: `${DAY} ${at}.000007`, log_offset: index, run_seq: index }))
 
+  it('lists sessions of any id: one of 300,000 bytes keeps none of the others off the list', async () => {
+    const trail = await tests.newTrail()
+    const ids = ['é'.repeat(150_000), ...Array.from({ length: 60 }, (_, index) => `${index}-${'%'.repeat(200)}`)]
+    const rows = ids.map((id, index) => ({ session_id: id, log_offset: index, run_seq: index }))
+    await seedEvents(trail.server, rows)
+    const found = await sessions(trail, { limit: 100 })
+    expect(new Map(found.map(({ session_id, events }) => [session_id, events]))).toEqual(
+      new Map(ids.map((id) => [id, 1])),
+    )
+  })
+
   it('sums up each whole session: state, outcome, counts, tokens', async () => {
     const trail = await tests.newTrail()
     await seedEvents(trail.server, EVENTS)

@@ -22,6 +22,8 @@ export interface TestServer {
   connect(user?: UserName, database?: string): Analytics
   /** A connection of the admin to a new database with all tables and a registered log. */
   newTrail(): Promise<Analytics & { readonly server: Server }>
+  /** The same, in the database that the users have their rights in, which is made anew. */
+  emptyTrail(): Promise<Analytics & { readonly server: Server }>
 }
 
 /** Starts a server for the tests of one file. */
@@ -53,15 +55,23 @@ export async function startTestServer(): Promise<TestServer> {
     open.push(analytics)
     return analytics
   }
-  const newTrail: TestServer['newTrail'] = async () => {
-    const name = newName()
-    databases.push(name)
+  const made = async (name: string): Promise<Analytics & { readonly server: Server }> => {
     const analytics = connect('admin', name)
     await migrate(analytics)
     await registerLog(analytics, { sourceId: SOURCE_ID, topic: TOPIC, consumerGroup: 'audit-writer' })
     return { ...analytics, server: server('admin', name) }
   }
-  return { clickhouse, database, server, connect, newTrail }
+  const newTrail: TestServer['newTrail'] = () => {
+    const name = newName()
+    databases.push(name)
+    return made(name)
+  }
+  const emptyTrail: TestServer['emptyTrail'] = async () => {
+    await using admin = connectAnalytics(server('admin', 'default'))
+    await admin.command(`DROP DATABASE IF EXISTS ${database} SYNC`)
+    return made(database)
+  }
+  return { clickhouse, database, server, connect, newTrail, emptyTrail }
 }
 
 function newName(): string {

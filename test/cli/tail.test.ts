@@ -54,6 +54,14 @@ function rows(from: number, to: number, more: SeedRow = {}): SeedRow[] {
   return Array.from({ length: to - from }, (_, at) => ({ log_offset: from + at, run_seq: from + at, ...more }))
 }
 
+interface FoundMore {
+  readonly secondsAgo?: number
+  readonly agent?: string
+  readonly detector?: string
+  readonly severity?: string
+  readonly summary?: string
+}
+
 interface Line {
   readonly event: { readonly log_offset: number; readonly log_time: string }
   readonly cursor: string
@@ -62,6 +70,8 @@ interface Line {
 
 const parsed = (lines: readonly string[]): Line[] => lines.map((line) => JSON.parse(line) as Line)
 const offsetsOf = (lines: readonly string[]): number[] => parsed(lines).map(({ event }) => event.log_offset)
+const causes = ({ lines }: Running): string[] =>
+  lines.map((line) => (JSON.parse(line) as { finding: { cause: string } }).finding.cause)
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, at) => from + at)
 
 describe.skipIf(!availability.available)(
@@ -153,6 +163,85 @@ describe.skipIf(!availability.available)(
         /^2026-11-24 10:00:00\.000 +\+\d+\.\ds {2}a\\u001b\[31m +s1 +llm_call +x\\u001b\[2J forged line\\u202e$/,
       )
       expect(await tail.interrupt()).toBe(0)
+    })
+
+    /** Stores findings, each by a cause; `secondsAgo`: when its insert began. */
+    async function find(
+      made: readonly string[],
+      { secondsAgo = 0, ...more }: FoundMore = {},
+    ): Promise<readonly string[]> {
+      await using admin = connectAnalytics(trail.admin)
+      const { agent = 'support', detector = 'loop.repeated_call', severity = 'high', summary = 'found' } = more
+      await admin.command(
+        `INSERT INTO {database:Identifier}.audit_findings (finding_id, detector, version, cause, severity, score, agent_id,
+           summary, signals, evidence, thresholds, run, found_at)
+         SELECT generateUUIDv4(cause), {detector:String}, 1, arrayJoin({causes:Array(String)}) AS cause, {severity:String}, 1,
+           {agent:String}, {summary:String}, '[]', [], '{}', generateUUIDv4(0), now64(6) - toIntervalSecond({secondsAgo:UInt32})`,
+        { causes: made, agent, detector, severity, summary, secondsAgo },
+      )
+      return made
+    }
+
+    it('--findings prints each finding once, across a kill of ClickHouse, and goes on after Ctrl-C', async () => {
+      await find(['old'])
+      const tail = start(['--findings', '--json'], environment(trail.reader))
+      // It begins with what is stored from now on: ask until it has begun.
+      let probes = 0
+      await expect
+        .poll(async () => {
+          await find([`probe ${probes++}`])
+          return tail.lines.length
+        })
+        .toBeGreaterThan(0)
+      await expect.poll(() => causes(tail).at(-1)).toBe(`probe ${probes - 1}`)
+      const expected = [...causes(tail)]
+      expect(expected).toEqual(Array.from(expected, (_, at) => `probe ${probes - expected.length + at}`))
+      await trail.clickhouse.kill()
+      await expect.poll(tail.errors).toContain('agent-audit: ClickHouse is away, waiting: ')
+      await open()
+      expected.push(...(await find(['after the kill'])))
+      await expect.poll(() => causes(tail)).toEqual(expected)
+      // Its insert began before the last one that was printed.
+      expected.push(...(await find(['slow'], { secondsAgo: 60 })))
+      await expect.poll(() => causes(tail)).toEqual(expected)
+      expect(tail.errors()).toContain('agent-audit: ClickHouse is back\n')
+      expect(JSON.parse(tail.lines.at(-1) ?? '')).toMatchObject({
+        lag: { behind: 0, since_found_ms: expect.any(Number) },
+      })
+      expect(await tail.interrupt()).toBe(0)
+      const [, cursor = ''] = /go on with --after (\S+)/.exec(tail.errors()) ?? []
+      const later = [...(await find(['later'])), ...(await find(['last']))]
+      const on = start(['--findings', '--json', '--after', cursor], environment(trail.reader))
+      await expect.poll(() => causes(on)).toEqual(later)
+      expect(await on.interrupt()).toBe(0)
+    })
+
+    it('--findings prints lines for people, with hostile text as escapes, filtered', async () => {
+      const filters = ['--agent', 'a\u001B[31m', '--detector', 'loop.repeated_call', '--severity', 'high']
+      const tail = start(['--findings', '--since', '1h', ...filters], environment(trail.reader))
+      const hostile = { agent: 'a\u001B[31m', summary: 'x\u001B[2J\nforged line\u202E' }
+      await find(['of another agent'])
+      await find(['of another detector'], { ...hostile, detector: 'loop.cycle' })
+      await find(['milder'], { ...hostile, severity: 'medium' })
+      await find(['hostile'], hostile)
+      await expect.poll(() => tail.lines.length).toBe(1)
+      expect(tail.lines[0]).toMatch(
+        /^\S+ \S+ +\+\d+\.\ds {2}high +loop\.repeated_call +a\\u001b\[31m +x\\u001b\[2J forged line\\u202e {2}[0-9a-f-]{36}$/,
+      )
+      expect(await tail.interrupt()).toBe(0)
+    })
+
+    it.each([
+      [['--severity', 'high'], /--severity needs --findings/],
+      [['--detector', 'loop.cycle'], /--detector needs --findings/],
+      [['--findings', '--type', 'llm_call'], /--type is of events/],
+      [['--findings', '--after', `${LOG_ID}/0/1`], /expected the cursor that tail --findings has printed/],
+      [['--findings', '--severity', 'grave'], /Allowed choices are info, low, medium, high, critical/],
+      [['--findings', '--detector', 'loop.repeated_cal'], /no such detector; did you mean loop\.repeated_call\?/],
+    ])('%j is wrong use', async (args, message) => {
+      const wrong = start(args, environment(trail.reader))
+      await once(wrong.child, 'close')
+      expect([wrong.child.exitCode, wrong.errors()]).toEqual([64, expect.stringMatching(message)])
     })
 
     it('refuses a cursor that is none, and --since beside --after', async () => {

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { connectAnalytics, migrate, registerLog } from '@agent-audit/analytics'
-import { readMigrations, SCHEMA_VERSIONS, type SchemaVersion, writerGrants } from '@agent-audit/schemas'
+import { readMigrations, SCHEMA_VERSIONS, type SchemaVersion, statementsIn, writerGrants } from '@agent-audit/schemas'
 import { openEmbeddedLog } from '@agent-audit/spool'
 import { clickHouseAvailability, startClickHouse } from '@agent-audit/stack'
 import { makeEmbeddedTopic } from '@agent-audit/consumer'
@@ -50,14 +50,10 @@ describe.skipIf(!availability.available)('an upgrade to version 2 of the record'
   const openOldTrail = async (): Promise<OldTrail> => {
     await admin.command('DROP DATABASE IF EXISTS {database:Identifier} SYNC')
     await admin.command('CREATE DATABASE {database:Identifier}')
-    for (const { number, statements } of readMigrations()) {
-      if (number === 6) continue
-      for (const statement of statements) {
-        await admin.command(
-          statement.replace(/^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) )(?=audit_)/m, `$1${database}.`),
-        )
-      }
-    }
+    // Without version 2, and without the views, which have its columns.
+    const before = readMigrations().filter(({ name }) => !/record_version_2|views/.test(name))
+    for (const statement of before.flatMap((migration) => statementsIn(migration, database)))
+      await admin.command(statement)
     const directory = makeTempDirectory()
     makeEmbeddedTopic(directory, NAMES, 1)
     const log = openEmbeddedLog({ directory })

@@ -74,8 +74,9 @@ describe('docker-compose.yml', () => {
     expect(secrets.filter(({ value }) => !fromEnv.test(value))).toEqual([])
   })
 
-  it('fits a laptop: the memory limits of all services are 4 GB at most, and the heaps and caches fit their limits', () => {
-    const limits = SERVICES.map(([, service]) => bytesOf(service.mem_limit))
+  it('fits a laptop: the memory limits of the services that run together are 4 GB at most, and the heaps and caches fit their limits', () => {
+    // Set-up has ended when the consumer and the detectors start.
+    const limits = LONG_RUNNING.map(([, service]) => bytesOf(service.mem_limit))
     expect(limits.reduce((sum, limit) => sum + limit)).toBeLessThanOrEqual(4e9)
     expect(heapOf('kafka', 'KAFKA_HEAP_OPTS')).toBeLessThan(0.6 * limitOf('kafka'))
     expect(heapOf('registry', 'JAVA_TOOL_OPTIONS')).toBeLessThan(0.5 * limitOf('registry'))
@@ -111,6 +112,31 @@ describe('docker-compose.yml', () => {
     })
     const sources = ['consumer/src/settings.ts', 'kafka/src/connection.ts'].map(read).join('\n')
     expect(Object.keys(environment).filter((name) => !sources.includes(name))).toEqual([])
+  })
+
+  it('gives the detectors a command line and settings that they accept, and Prometheus scrapes their port', async () => {
+    const { command = [], environment = {}, ports = [] } = COMPOSE.services['detect'] ?? {}
+    let output = ''
+    const exitCode = await runCli([...command.map(interpolated), '--every', '0'], {
+      out: (text) => (output += text),
+      err: (text) => (output += text),
+      env: {},
+      colors: false,
+    })
+    // All else is right: only the option that the test adds is wrong.
+    expect({ exitCode, output }).toEqual({
+      exitCode: 64,
+      output: expect.stringMatching(/^agent-audit: .*--every.*\n$/),
+    })
+    expect(environmentOf('detect')).toEqual({
+      CLICKHOUSE_URL: 'http://clickhouse:8123',
+      CLICKHOUSE_USER: 'audit_detector',
+      CLICKHOUSE_PASSWORD: 'AUDIT_DETECTOR_PASSWORD',
+    })
+    expect(Object.keys(environment).filter((name) => !read('cli/src/connect.ts').includes(name))).toEqual([])
+    const port = command[command.indexOf('--metrics-port') + 1]
+    expect(ports.map((each) => each.split(':').at(-1))).toEqual([port])
+    expect(read('deploy/prometheus/prometheus.yml')).toContain(`['detect:${port}']`)
   })
 
   it('gives setup a command line and settings that it accepts', async () => {

@@ -70,6 +70,8 @@ describe.skipIf(NO_HELM !== '')(`the rendered chart ${NO_HELM}`, () => {
     ['kafka.tls.ca=ca.crt', /kafka\.tls\.existingSecret: expected the secret that has the key ca\.crt/],
     ['clickhouse.existingSecret=', /clickhouse\/existingSecret/],
     ['setup.clickhouse.existingSecret=', /setup\/clickhouse\/existingSecret/],
+    ['detect.enabled=true', /detect\/clickhouse\/existingSecret/],
+    ['detect.alerts.severity=grave', /detect\/alerts\/severity/],
     ['consumer.replicas=two', /consumer\/replicas.*want integer/],
     ['consumer.settings.LEASE_SECONDS=3', /consumer\/settings.*'LEASE_SECONDS'/],
     ['consumer.settings.LEASE_MS=3', /consumer\/settings\/LEASE_MS/],
@@ -114,11 +116,71 @@ describe.skipIf(NO_HELM !== '')(`the rendered chart ${NO_HELM}`, () => {
     expect(options.filter((option) => !help.includes(`${option} <`))).toEqual([])
     const consumer = environmentOf(find(objects, 'Deployment'))
     const further = Object.keys(environmentOf(job)).filter((name) => !(name in consumer))
-    expect(further).toEqual(['CLICKHOUSE_WRITER_PASSWORD_FILE', 'CLICKHOUSE_WRITER_USER'])
+    expect(further.toSorted()).toEqual([
+      'CLICKHOUSE_DETECTOR_PASSWORD_FILE',
+      'CLICKHOUSE_DETECTOR_USER',
+      'CLICKHOUSE_WRITER_PASSWORD_FILE',
+      'CLICKHOUSE_WRITER_USER',
+    ])
     expect(environmentOf(job)['KAFKA_SASL_USERNAME']).toBe('audit-admin')
     expect([pod.serviceAccountName, pod.automountServiceAccountToken]).toEqual([undefined, false])
     const weightOf = (object: typeof job): number => Number(object.metadata.annotations?.['helm.sh/hook-weight'])
     expect(weightOf(find(objects, 'NetworkPolicy', '-setup'))).toBeLessThan(weightOf(job))
+  })
+
+  it('runs the detectors by options and variables that the command knows, with their own user and secrets', async () => {
+    const { objects } = render('full.yaml')
+    const deployment = find(objects, 'Deployment', '-detect')
+    const pod = deployment.spec.template.spec
+    const [, , ...options] = pod.containers[0].args ?? []
+    let help = ''
+    const terminal = { out: (text: string) => (help += text), err: () => undefined, env: {}, colors: false }
+    await runCli(['detect', 'watch', '--help'], terminal)
+    const names = options.map((option) => option.split('=')[0] ?? '')
+    expect(names.filter((name) => !help.includes(`${name} <`))).toEqual([])
+    expect(options).toContain('--alert-severity=medium')
+
+    const environment = environmentOf(deployment)
+    const mounted = pod.volumes[0].projected.sources.map(({ secret }) => [secret.items[0].path, secret.name])
+    expect(Object.fromEntries(mounted)).toMatchObject({
+      CLICKHOUSE_PASSWORD: 'audit-detector',
+      AUDIT_ALERT_WEBHOOK_URL: 'alert-webhook',
+      AUDIT_ALERT_WEBHOOK_SECRET: 'alert-webhook',
+      AUDIT_ALERT_SLACK_URL: 'alert-slack',
+      KAFKA_SASL_PASSWORD: 'kafka-alerts',
+    })
+    const files = Object.keys(environment).filter((name) => name.endsWith('_FILE'))
+    expect(files.toSorted()).toEqual(mounted.map(([path]) => `${path}_FILE`).toSorted())
+    const sources = ['cli/src/connect.ts', 'cli/src/alert-targets.ts', 'kafka/src/connection.ts', 'schemas/src/tls.ts']
+    const known = sources.map((file) => readFileSync(join(DEPLOY, '..', file), 'utf8')).join('')
+    const plain = Object.keys(environment).filter((name) => !/_SSL/.test(name))
+    expect(plain.filter((name) => !known.includes(name.replace(/_FILE$/, '')))).toEqual([])
+    expect(environment).toMatchObject({ CLICKHOUSE_USER: 'audit_detector', KAFKA_SASL_USERNAME: 'audit-alerts' })
+
+    const { labels } = deployment.spec.template.metadata
+    const service = find(objects, 'Service', '-detect')
+    expect(labels).toMatchObject(service.spec.selector)
+    expect(labels).not.toMatchObject(find(objects, 'Service', '-consumer').spec.selector)
+    const monitor = find(objects, 'ServiceMonitor', '-detect')
+    expect(service.metadata.labels).toMatchObject(monitor.spec.selector.matchLabels)
+    const policy = find(objects, 'NetworkPolicy', '-detect')
+    expect(labels).toMatchObject(policy.spec.podSelector.matchLabels)
+    expect(policy.spec.egress.map(({ ports }) => ports.map(({ port }) => port))).toEqual([
+      [53, 53],
+      [9093, 9094, 9095],
+      [8443],
+      [443],
+    ])
+  })
+
+  it('without a topic of alerts the detectors reach no Kafka', () => {
+    const options = ['--set', 'detect.enabled=true', '--set', 'detect.clickhouse.existingSecret=audit-detector']
+    const { objects, error } = render('least.yaml', ...options)
+    expect(error).toBe('')
+    const environment = environmentOf(find(objects, 'Deployment', '-detect'))
+    expect(Object.keys(environment).filter((name) => /KAFKA|ALERT|REGISTRY/.test(name))).toEqual([])
+    const { egress } = find(objects, 'NetworkPolicy', '-detect').spec
+    expect(egress.map(({ ports }) => ports.map(({ port }) => port))).toEqual([[53, 53], [8123]])
   })
 
   it('selects the consumers, and not the set-up', () => {

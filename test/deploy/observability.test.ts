@@ -1,5 +1,5 @@
 /** Alerts and dashboard ask for what the code exports, and each alert leads to a page that says what to do. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -90,9 +90,24 @@ async function commandAndProducerMetrics(): Promise<string[]> {
   return [ofProducer, ...files.map((file) => readFileSync(file, 'utf8'))]
 }
 
+/** What /metrics of `detect watch` says. */
+async function detectorMetrics(): Promise<string> {
+  const { url, username, password } = store.dataDir.detector
+  const env = { ...process.env, CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
+  const command = join(ROOT, 'cli/bin/agent-audit.js')
+  const args = ['detect', 'watch', '--only', 'loop.cycle', '--metrics-port', '0']
+  const child = spawn(process.execPath, ['--conditions=agent-audit-source', command, ...args], { env })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
+  await expect.poll(() => said).toMatch(/metrics at http:\S+/)
+  const [, address = ''] = /metrics at (\S+)/.exec(said) ?? []
+  return (await fetch(address)).text()
+}
+
 /** What the code exports: the labels of each metric. */
 async function exportedMetrics(): Promise<Map<string, Set<string>>> {
-  const expositions = [await consumerMetrics(), ...(await commandAndProducerMetrics())]
+  const expositions = [await consumerMetrics(), ...(await commandAndProducerMetrics()), await detectorMetrics()]
   const exported = new Map<string, Set<string>>()
   for (const [name, labels] of expositions.flatMap(metricsOf)) {
     exported.set(name, new Set([...(exported.get(name) ?? []), ...labels, ...ADDED]))

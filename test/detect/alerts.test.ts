@@ -137,6 +137,49 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`alerts ${NO_CLICKHOUSE ?? ''}`, ()
     expect([back.got.length, here.got.length]).toEqual([2, 2])
   })
 
+  it('reach a target that was away, all of them, the oldest first, and none again after a restart', async () => {
+    const trail = await tests.newTrail()
+    // More than a page, the first of them found three days ago; the last alert that the target took is as old.
+    const count = 230
+    await trail.command(
+      `INSERT INTO {database:Identifier}.audit_findings (finding_id, detector, version, cause, severity, score, agent_id,
+         summary, signals, evidence, thresholds, run, found_at)
+       SELECT toUUID(concat('00000000-0000-8000-8000-', leftPad(lower(hex(cityHash64(number) % 0xffffff)), 8, '0'),
+           leftPad(lower(hex(number)), 4, '0'))),
+         'test.each', 1, toString(number), 'high', 1, 'support', 'found', '[]', [], '{}', generateUUIDv4(0),
+         now64(6) - INTERVAL 3 DAY + INTERVAL intDiv(number, 3) SECOND
+       FROM numbers({count:UInt32})`,
+      { count },
+    )
+    const hook = await receiver()
+    const target = webhookTarget(hook.url, SECRET)
+    await trail.command(
+      `INSERT INTO {database:Identifier}.audit_alerts (finding_id, target, attempts)
+       SELECT finding_id, {target:String}, 1 FROM {database:Identifier}.audit_findings WHERE cause = '0'`,
+      { target: target.name },
+    )
+    await hook.close()
+    await using away = new Alerts(trail, [target])
+    expect(await away.deliver()).toEqual({ delivered: 0, waiting: count - 1 })
+    expect(await away.deliver()).toEqual({ delivered: 0, waiting: count - 1 })
+    const back = await receiver(Number(new URL(hook.url).port))
+    const stop = new AbortController()
+    const dying: Analytics = {
+      ...trail,
+      command: async (statement, parameters) => {
+        await trail.command(statement, parameters)
+        if (back.got.length === 90) stop.abort()
+      },
+    }
+    expect(await new Alerts(dying, [target]).deliver(stop.signal)).toEqual({ delivered: 90, waiting: count - 91 })
+    expect(await new Alerts(trail, [target]).deliver()).toEqual({ delivered: count - 91, waiting: 0 })
+    expect(await new Alerts(trail, [target]).deliver()).toEqual({ delivered: 0, waiting: 0 })
+    const got = back.got.map(({ body }) => (JSON.parse(body) as { data: { cause: string; found_at: string } }).data)
+    expect(new Set(got.map(({ cause }) => cause)).size).toBe(count - 1)
+    expect(got).toHaveLength(count - 1)
+    expect(got.map(({ found_at }) => found_at)).toEqual(got.map(({ found_at }) => found_at).toSorted())
+  })
+
   it.each([500, 404, 302])('count as not taken when the answer is %i, which is not followed', async (status) => {
     const trail = await tests.newTrail()
     await seed(trail.server, [0], { session_id: 'a' })
@@ -153,12 +196,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`alerts ${NO_CLICKHOUSE ?? ''}`, ()
   it('to Slack mention nobody, link nothing, and stand on two lines, whatever was recorded', async () => {
     const trail = await tests.newTrail()
     await seed(trail.server, [0], { session_id: 'a', agent_id: '<@U123>' })
-    await find(trail, { summary: 'see <!channel>\n<http://evil.test|the report> & https://evil.test \u001B[2J @here' })
+    await find(trail, {
+      summary:
+        'see <!channel>\n<http://evil.test|the report> & https://evil.test \u001B[2J @here [the report](evil.test) WWW.evil.test',
+    })
     const hook = await receiver()
     await new Alerts(trail, [slackTarget(`${hook.url}?token=x`)]).deliver()
     const { text } = JSON.parse(hook.got[0]?.body ?? '') as { text: string }
     expect(text.split('\n')).toHaveLength(2)
-    expect(text).not.toMatch(/[<>]|:\/\/|@(?!\u2060)|\p{Cc}(?<!\n)/u)
+    expect(text).not.toMatch(/[<>]|:\/\/|@(?!\u2060)|\]\(|www\.(?!\u2060)|\p{Cc}(?<!\n)/iu)
     expect(text).toContain('HIGH test.each: see &lt;!channel&gt; &lt;http:')
   })
 

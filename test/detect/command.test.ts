@@ -72,6 +72,27 @@ describe('without a server', () => {
     [['explain', 'nonsense'], /expected a finding_id/],
     [['suppress', '--by', 'ana', '--reason', 'known', '--agent', 'a'], /either a finding, or all of/],
     [['list', '--state', 'closed'], /Allowed choices are open, acknowledged/],
+    [['list', '--severity', 'grave'], /Allowed choices are info, low, medium, high, critical/],
+    [['list', '--since', 'yesterday'], /expected a duration such as 24h or 7d, or a date/],
+    [['list', '--limit', '0'], /expected a whole number from 1 to 100000/],
+    [['run', '--alert-severity', 'grave'], /Allowed choices are info/],
+    [['watch', '--every', '0'], /expected a whole number from 1 to 3600/],
+    [
+      [
+        'suppress',
+        '--by',
+        'ana',
+        '--reason',
+        'known',
+        '--detector',
+        'loop.cycle',
+        '--agent',
+        'a',
+        '--until',
+        '2020-01-01',
+      ],
+      /expected a time to come/,
+    ],
   ])('%j is wrong use', async (args, message) => {
     const { code, err } = await run(args.map((arg) => (arg.startsWith('{') ? fileOf(arg) : arg)))
     expect([code, err]).toEqual([64, expect.stringMatching(message)])
@@ -94,14 +115,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
   })
 
   it('runs, lists and explains: recorded text moves no cursor', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
-    expect(await run(['run', ...ONLY], trail.server)).toEqual({
+    expect(await run(['run', ...ONLY], tests.server('detector'))).toEqual({
       code: 0,
       out: 'judged 1 new event, read 1 session: 1 new finding, 0 alerts\n',
       err: '',
     })
-    const again = await run(['run', ...ONLY, '--json'], trail.server)
+    const again = await run(['run', ...ONLY, '--json'], tests.server('detector'))
     expect(JSON.parse(again.out)).toMatchObject({ events: 0, findings: 0, failed: [] })
     expect(again.err).toBe('agent-audit: nothing new in the log\n')
     const list = await run(['list'], trail.server)
@@ -118,32 +139,51 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     [['--agent', 'other'], 0],
     [['--severity', 'high'], 0],
     [['--severity', 'low'], 1],
-    [['--detector', "x' OR 1=1 --"], 0],
     [['--detector', 'acme.refund_at_night'], 1],
     [['--session', 's1'], 1],
     [['--state', 'acknowledged'], 0],
     [['--since', '1h'], 1],
   ])('list %j filters', async (filter, count) => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
-    await run(['run', ...ONLY], trail.server)
+    await run(['run', ...ONLY], tests.server('detector'))
     expect(JSON.parse((await run(['list', ...filter, '--json'], trail.server)).out)).toHaveLength(count)
   })
 
+  it.each([
+    [['list', '--detector', 'acme.refund_at_nite'], 64, /no such detector; did you mean acme\.refund_at_night\?/],
+    [['list', '--detector', 'loop.repeated_cal'], 64, /no such detector; did you mean loop\.repeated_call\?/],
+    [['list', '--detector', `x' OR 1=1 --${ESCAPE}[2J`], 64, /--detector x' OR 1=1 --\\u001b\[2J: no such detector/],
+    [['explain', '00000000-0000-8000-8000-000000000000'], 1, /no finding 00000000-\S+; `agent-audit detect list`/],
+    [['ack', '00000000-0000-8000-8000-000000000000', '--by', 'ana', '--reason', 'x'], 64, /no finding 00000000-/],
+    [
+      ['suppress', '--by', 'ana', '--reason', 'x', '--detector', 'loop.cycl', '--agent', 'a', '--until', '7d'],
+      64,
+      /no such detector; did you mean loop\.\w+\?/,
+    ],
+  ])('%j says what is not there', async (args, exitCode, message) => {
+    const trail = await tests.emptyTrail()
+    await seed(trail.server, [0], NIGHT)
+    await run(['run', ...ONLY], tests.server('detector'))
+    const { code, out, err } = await run(args, tests.server('reader'))
+    expect([code, out, err]).toEqual([exitCode, '', expect.stringMatching(message)])
+    expect(err).not.toContain(ESCAPE)
+  })
+
   it('replaces thresholds, which stand in the finding', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], { ...NIGHT, timestamp: '2026-11-24 07:00:00' })
     const thresholds = fileOf('{"acme.refund_at_night": {"last_hour": 8}}')
-    await run(['run', ...ONLY, '--thresholds', thresholds], trail.server)
+    await run(['run', ...ONLY, '--thresholds', thresholds], tests.server('detector'))
     const found = JSON.parse((await run(['list', '--json'], trail.server)).out) as unknown
     expect(found).toMatchObject([{ thresholds: { first_hour: 0, last_hour: 8 } }])
   })
 
   it('watches: finds what arrives, says how far it is behind, and ends in order at SIGTERM', async () => {
-    const trail = await tests.newTrail()
+    const trail = await tests.emptyTrail()
     const args = ['detect', 'watch', ...ONLY, '--every', '1', '--json', '--metrics-port', '0']
     const child = spawn(process.execPath, ['--conditions=agent-audit-source', SHIM, ...args], {
-      env: { ...process.env, ...environment(trail.server) },
+      env: { ...process.env, ...environment(tests.server('detector')) },
     })
     onTestFinished(() => void child.kill('SIGKILL'))
     const exited = once(child, 'exit')
@@ -161,8 +201,26 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
     expect(await exited).toEqual([0, null])
   })
 
-  it('exits with 3 when a detector fails, and when the user may not insert findings', async () => {
-    const trail = await tests.newTrail()
+  it.each([
+    [
+      'admin',
+      1,
+      /^agent-audit: the user \S+ may do more than a detector, which reads the trail and inserts findings: revoke /,
+    ],
+    ['writer', 1, /^agent-audit: the user \S+ may do more than a detector, .* INSERT ON \S+\.audit_events/],
+    ['reader', 3, /^agent-audit: the user \S+ may do less than a detector, .*: grant INSERT ON \S+\.audit_findings; /],
+  ] as const)('run and watch refuse the %s before they judge anything', async (user, exitCode, message) => {
+    const trail = await tests.emptyTrail()
+    await seed(trail.server, [0], NIGHT)
+    for (const command of ['run', 'watch']) {
+      const { code, err } = await run([command, ...ONLY], tests.server(user))
+      expect([code, err.replace(/^agent-audit: watching .*\n/, '')]).toEqual([exitCode, expect.stringMatching(message)])
+    }
+    expect(JSON.parse((await run(['list', '--json'], trail.server)).out)).toEqual([])
+  })
+
+  it('exits with 3 when a detector fails', async () => {
+    const trail = await tests.emptyTrail()
     await seed(trail.server, [0], NIGHT)
     const module = join(makeTempDirectory(), 'broken.mjs')
     const broken = {
@@ -178,7 +236,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`with a store ${NO_CLICKHOUSE ?? ''
       module,
       `export default { ...${JSON.stringify(broken)}, thresholds: {}, find() { throw new Error('broken') } }`,
     )
-    const failed = await run(['run', '--module', module, '--only', 'acme.broken'], trail.server)
+    const failed = await run(['run', '--module', module, '--only', 'acme.broken'], tests.server('detector'))
     expect([failed.code, failed.err]).toEqual([3, 'agent-audit: failed: acme.broken\n'])
     const [finding] = JSON.parse((await run(['list', '--json'], trail.server)).out) as unknown[]
     expect(finding).toMatchObject({ detector: 'detector.failed', severity: 'high' })

@@ -52,11 +52,11 @@ describe.each(kinds)('on %s', (_, openLog) => {
     await expect
       .poll(async () => (await listed(log, agent_id)).map(({ state }) => state), WAIT)
       .toContain('acknowledged')
-    expect(await findings(detector, { id })).toMatchObject([
+    expect(await findings(detector, { ids: [id] })).toMatchObject([
       { decided_by: 'ana@example.com', decision_reason: 'known, on it', decided_at: expect.stringMatching(/Z$/) },
     ])
     await run(log, 'escalate', id, '--by', 'ben', '--reason', 'worse than thought')
-    await expect.poll(async () => (await findings(detector, { id }))[0]?.state, WAIT).toBe('escalated')
+    await expect.poll(async () => (await findings(detector, { ids: [id] }))[0]?.state, WAIT).toBe('escalated')
     const rule = ['--detector', 'test.decided', '--agent', agent_id, '--until', '1d']
     await run(log, 'suppress', ...rule, '--by', 'ben', '--reason', 'a load test')
     await expect

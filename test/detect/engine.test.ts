@@ -35,6 +35,35 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the engine ${NO_CLICKHOUSE ?? ''}`
     expect(await causes(trail)).toEqual(found)
   })
 
+  it('asks once for the rows that detectors have in common, and judges them by each', async () => {
+    const trail = await tests.newTrail()
+    await seed(trail.server, [0, 1, 2], { session_id: 'a' })
+    const asked: string[] = []
+    const counting: Analytics = {
+      ...trail,
+      query: (sql, options) => {
+        asked.push(sql)
+        return trail.query(sql, options)
+      },
+    }
+    const failing = {
+      ...HOURS,
+      name: 'test.failing',
+      find: () => {
+        throw new Error('broken')
+      },
+    }
+    const other = { ...HOURS, name: 'test.other_sql', sql: `${HOURS.sql} LIMIT 1` }
+    await judgeAll(counting, { detectors: [HOURS, failing, { ...HOURS, name: 'test.twin' }, other] })
+    expect(asked.filter((sql) => sql === HOURS.sql)).toHaveLength(1)
+    expect((await causes(trail)).map((each) => each.split(' ')[0])).toEqual([
+      'detector.failed',
+      'test.hours',
+      'test.other_sql',
+      'test.twin',
+    ])
+  })
+
   it('stores a cause once when two workers find it side by side', async () => {
     const trail = await tests.newTrail()
     await seed(
@@ -109,6 +138,23 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the engine ${NO_CLICKHOUSE ?? ''}`
     ])
   })
 
+  it('reads the sessions that a lowered limit asks for', async () => {
+    const sized: SessionDetector = {
+      ...SIZE,
+      thresholds: { events: 3 },
+      candidates: ({ events }) => `count() >= ${events}`,
+    }
+    for (const [events, expected] of [
+      [3, []],
+      [2, ['test.size s1/2']],
+    ] as const) {
+      const trail = await tests.newTrail()
+      await seed(trail.server, [0, 1], { session_id: 's1' })
+      await judgeAll(trail, { detectors: [sized], thresholds: { 'test.size': { events } } })
+      expect(await causes(trail)).toEqual(expected)
+    }
+  })
+
   describe('a detector that fails', () => {
     const broken: SessionDetector = {
       ...SIZE,
@@ -147,6 +193,15 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the engine ${NO_CLICKHOUSE ?? ''}`
     })
 
     it.each([
+      [
+        'an expression that cannot be made',
+        {
+          ...SIZE,
+          candidates: (): string => {
+            throw new Error('no expression')
+          },
+        },
+      ],
       ['an expression that is no SQL', { ...SIZE, candidates: 'nonsense(' }],
       ['an expression over a column that is not there', { ...SIZE, candidates: 'any(no_such_column) > 1' }],
       ['an expression that hides the rest of the query', { ...SIZE, candidates: 'true -- ' }],

@@ -103,7 +103,7 @@ const summary = {
 }
 const stored: fc.Arbitrary<Stored> = fc.record({
   events: fc.array(event, { minLength: 1, maxLength: 3 }),
-  sessions: fc.array(
+  sessions: fc.uniqueArray(
     fc.record({
       ...summary,
       session_id: text,
@@ -112,7 +112,7 @@ const stored: fc.Arbitrary<Stored> = fc.record({
       state: text,
       started_at: time,
     }),
-    { maxLength: 3 },
+    { maxLength: 3, selector: ({ session_id }) => session_id },
   ),
   agents: fc.array(fc.record({ ...summary, sessions: fc.nat(), denied: fc.nat(), blocked: fc.nat() }), {
     maxLength: 3,
@@ -197,7 +197,9 @@ async function checkTrail(): Promise<void> {
 }
 
 async function checkList(command: 'sessions' | 'agents'): Promise<void> {
-  const rows = served[command]
+  // Sessions with the same time of their last event are in order of their ids.
+  const inOrder = (one: Row, other: Row): number => (String(one['session_id']) < String(other['session_id']) ? -1 : 1)
+  const rows = command === 'sessions' ? served.sessions.toSorted(inOrder) : served.agents
   const list = await run(command)
   must(list.length <= LINE_LENGTH * (rows.length + 2), `${command}: ${list.length} characters`)
   const printed = JSON.parse(await run(command, '--json')) as Row[]

@@ -1,5 +1,5 @@
 /** Brings the tables of a database up to date. It needs an admin: writers and readers lack the rights. */
-import { IntegrityError, type Migration, readMigrations } from '@agent-audit/schemas'
+import { IntegrityError, type Migration, readMigrations, statementsIn } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 
 export interface MigrationReport {
@@ -44,23 +44,13 @@ async function pendingOf(admin: Analytics, migrations: readonly Migration[]): Pr
   })
 }
 
-async function apply(admin: Analytics, { name, sha256, statements }: Migration): Promise<void> {
-  for (const statement of statements) await admin.command(inDatabase(statement, admin.database))
+async function apply(admin: Analytics, migration: Migration): Promise<void> {
+  const { name, sha256 } = migration
+  for (const statement of statementsIn(migration, admin.database)) await admin.command(statement)
   await admin.command(
     `INSERT INTO {database:Identifier}.${TABLE} (name, sha256) SELECT {name:String}, {sha256:String}`,
     { name, sha256 },
   )
-}
-
-/**
- * The files name no database: the operator chooses it. Within a view it cannot be a parameter: the server would take the view for
- * one that has parameters of its own.
- */
-function inDatabase(statement: string, database: string): string {
-  const quoted = `\`${database.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``
-  return statement
-    .replaceAll(/^((?:CREATE (?:TABLE|VIEW) IF NOT EXISTS|ALTER TABLE) )(?=audit_)/gm, '$1{database:Identifier}.')
-    .replaceAll(/(\bFROM )(?=audit_)/g, (from) => `${from}${quoted}.`)
 }
 
 function changed(admin: Analytics, { name }: Migration): IntegrityError {

@@ -3,6 +3,7 @@ import {
   excessiveGrants,
   IntegrityError,
   InvalidInputError,
+  lackingInserts,
   logIdOf,
   LOGS_TABLE,
   type Role,
@@ -72,20 +73,26 @@ async function registrationOf(
   return { group: rows[0]?.consumer_group, topicId: rows.find((row) => row.topic_id !== '')?.topic_id }
 }
 
-const MAY: Readonly<Record<Role, string>> = {
-  writer: 'the writer may do more than insert',
-  detector: 'the detectors may do more than read and insert what they find',
-  notary: 'the notary may do more than keep seals and checkpoints',
+const WORK: Readonly<Record<Role, string>> = {
+  writer: 'the writer, which inserts and reads its bookkeeping',
+  detector: 'a detector, which reads the trail and inserts findings',
+  notary: 'a notary, which keeps seals and checkpoints',
 }
 
 /**
- * Checks that a user has no grants beyond those of its role.
+ * Checks that a user has the grants of its role to insert, and none beyond those of the role.
  * @param user - Connected as that user.
- * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those.
+ * @throws IntegrityError `GRANTS_TOO_WIDE` naming every grant beyond those; `ACCESS_DENIED` naming every insert that it may not make.
  */
 export async function checkGrants(user: Analytics, role: Role): Promise<void> {
   const rows = await user.rows<Record<string, string>>('SHOW GRANTS')
-  const excess = excessiveGrants(rows.flatMap(Object.values), user.database, role)
-  if (excess.length === 0) return
-  throw new IntegrityError('GRANTS_TOO_WIDE', `${MAY[role]}: revoke ${excess.join('; ')}`)
+  const shown = rows.flatMap(Object.values)
+  const [excess, lacking] = [excessiveGrants(shown, user.database, role), lackingInserts(shown, user.database, role)]
+  if (excess.length === 0 && lacking.length === 0) return
+  const [row] = await user.rows<{ name: string }>('SELECT currentUser() AS name')
+  const name = `the user ${row?.name ?? ''}`
+  if (excess.length > 0) {
+    throw new IntegrityError('GRANTS_TOO_WIDE', `${name} may do more than ${WORK[role]}: revoke ${excess.join('; ')}`)
+  }
+  throw new IntegrityError('ACCESS_DENIED', `${name} may do less than ${WORK[role]}: grant ${lacking.join('; ')}`)
 }

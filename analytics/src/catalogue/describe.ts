@@ -1,6 +1,7 @@
 /** The catalogue as the section of docs/queries.md. */
 import { CATALOGUE } from './catalogue.ts'
 import type { AnyQuery } from './params.ts'
+import { describeCost } from './query.ts'
 
 /** Markdown without tables: a formatter changes nothing in it. */
 export function describeCatalogue(): string {
@@ -10,7 +11,6 @@ export function describeCatalogue(): string {
 function describe(query: AnyQuery): string {
   const { cost, maxDays } = query
   const range = maxDays === undefined ? 'No range.' : `Range: at most ${maxDays} days.`
-  const times = cost.passes === 1 ? 'once' : `${cost.passes} times`
   const note = cost.note === undefined ? '' : ` ${cost.note}`
   const params = Object.entries(query.params).map(([name, { kind, about, required, choices, fallback }]) => {
     const words = choices === undefined ? '' : `: ${choices.join(', ')}`
@@ -24,7 +24,7 @@ function describe(query: AnyQuery): string {
     `### ${query.name}`,
     query.answers,
     `Reads: ${query.reads}`,
-    `Costs: each event in range is read ${times}, found by the index \`${cost.index}\`. ${range}${note}`,
+    `Costs: ${describeCost(cost)}. ${range}${note}`,
     `Parameters:`,
     params.join('\n'),
     `Columns, in order of ${query.order.map((name) => `\`${name}\``).join(', ')}:`,

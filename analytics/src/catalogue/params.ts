@@ -28,7 +28,7 @@ export function resolveParams(query: AnyQuery, given: Readonly<Record<string, un
     if (expected !== undefined) issues.push({ path: name, expected })
     else if (value !== undefined) resolved[name] = value as string | Date
   }
-  if (issues.length === 0 && query.maxDays !== undefined) resolveRange(resolved, query.maxDays, issues)
+  if (issues.length === 0) resolveRange(resolved, query, issues)
   if (issues.length > 0) throw invalid(query.name, issues)
   return resolved
 }
@@ -53,7 +53,12 @@ function kindOf(value: unknown): string {
 }
 
 /** Fills in both ends, so that a cursor names the same range later. */
-function resolveRange(resolved: Record<string, string | Date>, maxDays: number, issues: Issue[]): void {
+function resolveRange(
+  resolved: Record<string, string | Date>,
+  { maxDays, wholeDays = false }: AnyQuery,
+  issues: Issue[],
+): void {
+  if (maxDays === undefined) return
   const until = (resolved['until'] ??= new Date()) as Date
   const since = (resolved['since'] ??= new Date(until.getTime() - DAY_MS)) as Date
   const days = (until.getTime() - since.getTime()) / DAY_MS
@@ -63,6 +68,9 @@ function resolveRange(resolved: Record<string, string | Date>, maxDays: number, 
     const expected = `expected a range of at most ${maxDays} days: ${range} has ${Math.ceil(days)}`
     issues.push({ path: 'since', expected })
   }
+  if (!wholeDays) return
+  resolved['since'] = new Date(Math.floor(since.getTime() / DAY_MS) * DAY_MS)
+  resolved['until'] = new Date(Math.ceil(until.getTime() / DAY_MS) * DAY_MS)
 }
 
 export function invalid(name: string, issues: readonly Issue[]): InvalidInputError {

@@ -52,12 +52,19 @@ export type Parameters<Params> = {
     (undefined extends Params[Name] ? { readonly required?: false } : { readonly required: true })
 }
 
-/** What reading costs. Counts of a store whose rows in range are all read: an index leaves out what is outside of it. */
-export interface Cost {
-  /** The skip index of audit_events by which granules outside of the range are not read. */
-  readonly index: 'by_time' | 'by_session'
-  /** How often each event in range is read. */
-  readonly passes: number
+/** What reading costs: events in range, which an index finds, or sums that a projection has of them. */
+export type Cost = (
+  | {
+      /** The skip index of audit_events by which granules outside of the range are not read. */
+      readonly index: 'by_time' | 'by_session'
+      /** How often each event in range is read. */
+      readonly passes: number
+    }
+  | {
+      /** The projection of audit_events that answers. No event is read, unless rows are quarantined. */
+      readonly projection: 'days'
+    }
+) & {
   /** What else it takes, such as the memory of a large group. */
   readonly note?: string
 }
@@ -77,6 +84,8 @@ export interface NamedQuery<Params = never, Row = unknown> {
   readonly order: readonly (keyof Row & string)[]
   /** Longest range from `since` to `until`, days. Absent: the query has no range. */
   readonly maxDays?: number
+  /** Whether the range is of whole days (UTC): those that the given range touches. @defaultValue false */
+  readonly wholeDays?: boolean
   /** Values that the SQL takes beside the parameters. */
   readonly constants?: Readonly<Record<string, string>>
   /**
@@ -121,9 +130,17 @@ export const SINCE = `{since:DateTime64(6, 'UTC')}`
 export const UNTIL = `{until:DateTime64(6, 'UTC')}`
 /** The events of the table `e` in the range of `since` and `until`. */
 export const IN_RANGE: string = `e.timestamp >= ${SINCE} AND e.timestamp < ${UNTIL}`
+/** The events of the days of a query of whole days, written so that the projection `days` has them. */
+export const IN_DAYS: string = `toDate(e.timestamp) >= toDate(${SINCE}) AND toDate(e.timestamp) < toDate(${UNTIL})`
 /** {@link IN_RANGE}, of the agent of {@link AgentRange}. */
 export const IN_AGENT_RANGE: string = `${IN_RANGE} AND ${optional('agent')}`
 /** Where a row is in the log: `log_id/partition/offset`. No two rows of the trail have the same. */
 export const POSITION = `concat(lower(hex(e.log_id)), '/', toString(e.log_partition), '/', toString(e.log_offset))`
+/** What a query costs, in words. */
+export function describeCost(cost: Cost): string {
+  if ('projection' in cost) return `reads sums of days from the projection ${cost.projection}, and no event`
+  return `reads each event in range ${cost.passes === 1 ? 'once' : `${cost.passes} times`}, found by the index ${cost.index}`
+}
+
 /** The table of events, as `e`. */
 export const EVENTS = `{database:Identifier}.audit_events AS e`

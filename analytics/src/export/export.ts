@@ -15,7 +15,7 @@ import { withoutQuarantined } from '../connection/quarantine.ts'
 import type { TimeWindow } from '../connection/sql.ts'
 import type { Cursor } from '../queries/changes.ts'
 import { logEnds } from '../queries/log-ends.ts'
-import { digestOf, type FileDigest, listParquet, pathOf, removeUnfinished, rowsOf, writeWhole } from './folder.ts'
+import { digestOf, listParquet, pathOf, removeUnfinished, rowsOf, unfinishedIn } from './folder.ts'
 import {
   completeTo,
   type ExportedFile,
@@ -29,6 +29,7 @@ import {
 } from './manifest.ts'
 import { countRows, fileBytes, planFiles, readWriter } from './plan.ts'
 import { type Plan, Work } from './work.ts'
+import { type FileDigest, writeWhole } from './whole-file.ts'
 
 export interface ExportOptions extends TimeWindow {
   /** Made if it is missing. One folder holds one range. */
@@ -183,7 +184,8 @@ class Exporter {
     const { directory, signal } = this.#options
     signal?.throwIfAborted()
     const path = pathOf(file)
-    const digest = await writeWhole(directory, path, {
+    const digest = await writeWhole(join(directory, path), {
+      unfinished: unfinishedIn(directory),
       content: fileBytes(this.#analytics, { range, round, file, signal }),
       accept: async (unfinished) => (await rowsOf(unfinished)) === file.rows,
     })
@@ -226,9 +228,10 @@ class Exporter {
   }
 
   async #save(manifest: Manifest): Promise<void> {
+    const { directory } = this.#options
     const content = [Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)]
-    await writeWhole(this.#options.directory, MANIFEST, { content })
-    await removeUnfinished(this.#options.directory)
+    await writeWhole(join(directory, MANIFEST), { unfinished: unfinishedIn(directory), content })
+    await removeUnfinished(directory)
   }
 }
 

@@ -1,9 +1,10 @@
-/** The files of an export: their names, and how they appear whole. */
+/** The files of an export: their names, and what is in them. */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { readdir, rm } from 'node:fs/promises'
+import { join, sep } from 'node:path'
 import { asyncBufferFromFile, parquetMetadataAsync } from 'hyparquet'
+import type { FileDigest } from './whole-file.ts'
 
 /** Folder of the events, which holds nothing but Parquet: DuckDB and polars read all of it. */
 export const EVENTS = 'events'
@@ -42,12 +43,6 @@ function percentEncoded(character: string): string {
     .replaceAll(/../g, (byte) => `%${byte.toUpperCase()}`)
 }
 
-/** What a file is. */
-export interface FileDigest {
-  readonly bytes: number
-  readonly sha256: string
-}
-
 /** Undefined: there is no such file. */
 export async function digestOf(path: string): Promise<FileDigest | undefined> {
   const hash = createHash('sha256')
@@ -64,65 +59,9 @@ export async function digestOf(path: string): Promise<FileDigest | undefined> {
   return { bytes, sha256: hash.digest('hex') }
 }
 
-/**
- * Writes a file that is there whole or not at all, also after loss of power: the data is on the disk before the name is, and
- * the name before this returns.
- * @param accept - Looks at the finished file before it gets its name; false: it gets none.
- */
-export async function writeWhole(
-  directory: string,
-  path: string,
-  {
-    content,
-    accept = () => true,
-  }: {
-    readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
-    readonly accept?: (unfinished: string) => Promise<boolean> | boolean
-  },
-): Promise<FileDigest | undefined> {
-  const unfinished = join(directory, UNFINISHED, randomUUID())
-  await mkdir(dirname(unfinished), { recursive: true })
-  try {
-    const digest = await writeSynced(unfinished, content)
-    if (!(await accept(unfinished))) return undefined
-    const target = join(directory, path)
-    const made = await mkdir(dirname(target), { recursive: true })
-    await rename(unfinished, target)
-    await syncUpwards(dirname(target), made === undefined ? dirname(target) : dirname(made))
-    return digest
-  } finally {
-    await rm(unfinished, { force: true })
-  }
-}
-
-async function writeSynced(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<FileDigest> {
-  const hash = createHash('sha256')
-  let bytes = 0
-  const file = await open(path, 'wx')
-  try {
-    for await (const chunk of content) {
-      hash.update(chunk)
-      bytes += chunk.length
-      await file.writeFile(chunk)
-    }
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  return { bytes, sha256: hash.digest('hex') }
-}
-
-/** A name is on the disk once its folder is: the new folders, and the one that they are in. */
-async function syncUpwards(from: string, to: string): Promise<void> {
-  for (let path = from; ; path = dirname(path)) {
-    const folder = await open(path)
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
-    if (path === to || path === dirname(path)) return
-  }
+/** Where a file of the export grows until it is whole. */
+export function unfinishedIn(directory: string): string {
+  return join(directory, UNFINISHED, randomUUID())
 }
 
 /** Removes what a killed run has left unfinished. */

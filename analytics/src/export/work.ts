@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
-import type { FileDigest } from './folder.ts'
+import type { FileDigest } from './whole-file.ts'
 import type { ExportRange, PlannedFile, Round } from './manifest.ts'
 
 const FILE = '.export.db'

@@ -4,6 +4,8 @@
  * All patterns are bounded, so that the time is linear in the text.
  */
 
+import { ORDER } from './orders.ts'
+
 export interface InstructionMatch {
   /** As it stands in the text. */
   readonly quote: string
@@ -16,31 +18,25 @@ export interface InstructionMatch {
    */
   readonly strength: Strength
 }
-type Strength = 'order' | 'takeover' | 'secrecy'
+export type Strength = 'order' | 'takeover' | 'secrecy'
 
-/** Later passages of one text are not reported. */
+/** Later passages of one form in one text are not reported. */
 const MAX_MATCHES = 200
-const AROUND = 160
+/** A sentence is cut after so many characters. */
+const AROUND = 400
 
-/** Verbs of orders, in their plain form. */
-const ORDERS =
-  'accept|activate|add|amend|append|approve|arrange|assign|attach|authori[sz]e|block|book|buy|call|cancel|change|checkout|clear|click|close|collect|commit|complete|confirm|connect|contact|copy|create|deactivate|delete|deliver|deploy|deposit|destroy|disable|disclose|donate|download|drop|email|e-mail|enable|encode|enter|erase|execute|export|fetch|file|fill|find|follow|forward|gather|get|give|go|grant|hand|include|insert|install|invite|issue|kick|leak|list|load|log|look|mail|make|merge|message|modify|move|navigate|notify|obtain|open|order|output|overwrite|pay|perform|pick|place|post|print|provide|publish|purchase|push|put|query|read|rebook|redirect|refund|register|remit|remove|rename|repeat|replace|reply|report|request|reschedule|reserve|reset|respond|retrieve|return|reveal|revoke|run|save|say|schedule|search|select|sell|send|set|share|show|shut|sign|store|submit|subscribe|summari[sz]e|swap|switch|take|tell|terminate|text|transfer|transmit|turn|unblock|unlock|unsubscribe|update|upgrade|upload|use|visit|wire|withdraw|write'
-
-const START = String.raw`(?:^|[.!?:;>)\]#*•-]\s{1,20}|[\n"'\u201c]\s{0,20})`
-const URGE = String.raw`(?:\b(?:please|kindly|just|also|then|now|first|instead|immediately|you\s{1,9}(?:must|should|shall|need\s{1,9}to|have\s{1,9}to|are\s{1,9}to|will)(?:\s{1,9}(?:also|now|then|first|immediately))?|todo|to-do|do|action\s{1,9}required|important|urgent|task|note)\b[\s:!,-]{1,20})`
-
-const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
+export const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] = [
   {
     reason: 'sets earlier instructions aside',
     strength: 'takeover',
     pattern:
-      /(?:ignore|disregard|forget|override|overrule|bypass|skip|drop|discard|cancel|do\s{1,9}not\s{1,9}follow|stop\s{1,9}following)\b[^.!?]{0,40}?\b(?:instructions?|prompts?|rules?|guidelines|directives?|orders|commands?|(?:previous|prior|above|earlier|original|initial|current)\s{1,9}[a-z]{1,20})\b/gi,
+      /(?:ignore|disregard|forget|override|overrule|bypass|skip|drop|discard|cancel|do\s{1,9}not\s{1,9}follow|stop\s{1,9}following)\b[^.!?]{0,40}?\b(?:instructions?|prompts?|rules?|guidelines|directives?|orders|commands?|(?:previous|prior|above|earlier|original|initial|current)\s{1,9}[a-z]{1,20}|(?:everything|all|the)\s{1,9}(?:above|previous|prior|preceding|foregoing))\b|\b(?:previous|prior|above|earlier|original|initial|current)\s{1,9}(?:tasks?|requests?|instructions?|prompts?|quer(?:y|ies))\s{1,9}(?:is|are|was|were|ha(?:s|ve)\s{1,9}been)\s{1,9}(?:now\s{1,9})?(?:cancell?ed|void|superseded|obsolete|revoked|replaced|no\s{1,9}longer)\b/gi,
   },
   {
     reason: 'gives itself as the new instructions',
     strength: 'takeover',
     pattern:
-      /\b(?:new|updated|following|real|actual|next|urgent|additional|revised)\s{1,9}(?:system\s{1,9})?(?:instructions?|directives?|orders?|prompt)\b\s{0,9}(?::|are\b|is\b|override|supersede|take\b)|\b(?:adhere|comply|obey|conform)\b[^.!?]{0,30}\b(?:instructions?|directives?|orders?|commands?|following)\b/gi,
+      /\b(?:new|updated|(?:execute|follow|obey|perform|do|complete|implement|carry\s{1,9}out)\s{1,9}(?:the\s{1,9}|these\s{1,9}|my\s{1,9})?following|real|actual|next|urgent|additional|revised)\s{1,9}(?:system\s{1,9})?(?:instructions?|directives?|orders?|prompt)\b\s{0,9}(?::|are\b|is\b|override|supersede|take\b)|\b(?:adhere|comply|obey|conform)\b[^.!?]{0,30}\b(?:instructions?|directives?|orders?|commands?|following)\b/gi,
   },
   {
     reason: 'has the form of a turn of the system or the user',
@@ -75,36 +71,83 @@ const RULES: readonly { reason: string; strength: Strength; pattern: RegExp }[] 
   {
     reason: 'orders an action',
     strength: 'order',
-    pattern: new RegExp(`(?:${START}|${URGE})(?:${URGE}){0,2}(?:${ORDERS})\\b(?!["'\\s]{0,3}[:=])`, 'gim'),
+    pattern: ORDER,
   },
 ]
 
 /** An escaped or folded line break, as YAML and JSON print it: blanked, so that indices stay those of the text. */
-const PRINTED_BREAK = /\\\r?\n[ \t]*\\?|\\[nrt]/g
-const INVISIBLE = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]/g
+export const PRINTED_BREAK: RegExp = /\\\r?\n[ \t]*\\?|\\[nrt]/g
+export const INVISIBLE: RegExp = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]/
+/** Letters of other scripts that look like Latin ones, and full-width ones: used to hide orders from filters. */
+export const LOOKALIKE: RegExp = /[\u0370-\u03ff\u0400-\u04ff\uff01-\uff5e]/g
+const LOOKALIKES = new Map(
+  Array.from('АВЕЅІЈКМНОРСТХУаеѕіјорсхуΑΒΕΖΗΙΚΜΝΟΡΤΥΧο', (letter, index) => [
+    letter,
+    'ABESIJKMHOPCTXYaesijopcxyABEZHIKMNOPTYXo'[index] ?? letter,
+  ]),
+)
+
+/** A text as it is seen, one letter for one; and where the letters stand in the text itself. */
+interface Shown {
+  readonly text: string
+  /** Absent: at the same index. */
+  readonly at?: readonly number[]
+}
+
+/** As RegExps and SQL search it. */
+export function shownOf(text: string): Shown {
+  const same = text
+    .replaceAll(PRINTED_BREAK, (found) => '\n'.padStart(found.length, ' '))
+    .replaceAll(/[‘’]/g, "'")
+    .replaceAll(
+      LOOKALIKE,
+      (letter) => LOOKALIKES.get(letter) ?? (letter > '\uff00' ? letter.normalize('NFKC') : letter),
+    )
+  if (!INVISIBLE.test(same)) return { text: same }
+  const at = Array.from({ length: same.length }, (_, index) => index).filter(
+    (index) => !INVISIBLE.test(same[index] ?? ''),
+  )
+  return { text: at.map((index) => same[index]).join(''), at: [...at, same.length] }
+}
 
 /** Finds them, in the order of the text. Never throws, whatever the text holds. */
 export function instructionsIn(text: string): InstructionMatch[] {
-  const blanked = text
-    .replaceAll(PRINTED_BREAK, (found) => '\n'.padStart(found.length, ' '))
-    .replaceAll(INVISIBLE, ' ')
-    .replaceAll(/[‘’]/g, "'")
+  const shown = shownOf(text)
   const found: InstructionMatch[] = []
   for (const { reason, strength, pattern } of RULES) {
     let matches = 0
-    for (const match of blanked.matchAll(pattern)) {
-      found.push({ ...quoteAt(text, blanked, match.index, match[0].length), reason, strength })
+    for (const match of shown.text.matchAll(pattern)) {
+      const bounds = boundsOf(shown.text, match, strength)
+      const [start, end, last] = bounds.map((index) => shown.at?.[index] ?? index) as typeof bounds
+      const field = FIELD_END.exec(text.slice(end, last))
+      found.push({ quote: text.slice(start, field === null ? last : end + field.index), at: start, reason, strength })
       if (++matches === MAX_MATCHES) break
     }
   }
-  return found.toSorted((one, other) => one.at - other.at).slice(0, MAX_MATCHES)
+  return found.toSorted((one, other) => one.at - other.at)
 }
 
-/** From the match to the end of its sentence. */
-function quoteAt(text: string, blanked: string, at: number, length: number): { quote: string; at: number } {
-  const skipped = /^[\s"'.!?:;>)\]#*•-]*/.exec(blanked.slice(at, at + length))?.[0].length ?? 0
-  const start = skipped === length ? at : at + skipped
-  const rest = blanked.slice(at + length, at + length + AROUND)
-  const end = /[.!?](?=\s|["']|$)|\n\s*\n/.exec(rest)
-  return { quote: text.slice(start, at + length + (end === null ? rest.length : end.index + 1)), at: start }
+/**
+ * Where the match begins, where it ends, and where its sentence ends; words that take over also bring the sentence after them,
+ * which they are about.
+ */
+function boundsOf(text: string, match: RegExpExecArray, strength: Strength): [number, number, number] {
+  const skipped = /^[\s"'.!?:;>)\]#*•_-]*/.exec(match[0])?.[0].length ?? 0
+  const start = skipped === match[0].length ? match.index : match.index + skipped
+  const end = match.index + match[0].length
+  const first = sentenceEnd(text, end)
+  return [start, end, strength === 'takeover' ? sentenceEnd(text, first) : first]
+}
+
+/** The end of a field, as YAML and JSON print it: what follows is another text. */
+const FIELD_END = /\n[ \t]{0,40}(?:- )?[a-z_][\w-]{0,40}:\s|"\s{0,20}[,}\]]/
+
+/** A stop, unless it ends an abbreviation or an initial, or the sentence goes on in lower case; or an empty line. */
+const SENTENCE_END =
+  /(?<!\b(?:[Ee]\.g|[Ii]\.e|etc|vs|cf|approx|incl|[Mm]rs?|[Mm]s|[Dd]r|[Pp]rof|[Ss]t|[Nn]r|[JjSs]r|[Ii]nc|[Ll]td|[A-HJ-Z]|[Nn]o(?=\.\s\d)))\.(?=\s{1,40}[^\sa-z,;]|\s{0,40}$|["'])|[!?](?=\s|["']|$)|\n\s*\n/
+
+function sentenceEnd(text: string, from: number): number {
+  const rest = text.slice(from, from + AROUND)
+  const end = SENTENCE_END.exec(rest)
+  return from + (end === null ? rest.length : end.index + 1)
 }

@@ -2,10 +2,12 @@
  * Where the arguments of a tool call come from: each value with every earlier event that holds it. A value that no event holds
  * was made by the model: by its knowledge, by arithmetic, or by putting a text into other words, which cannot be told here.
  */
+import { gramsOf } from './gram-sketch.ts'
 import { heldTexts, leafPaths, type ProvenanceEvent, type Speaker } from './held-texts.ts'
 import { foldText, keysIn, kindOf, squeezeText, type ValueKind } from './normal-form.ts'
+import { PASSAGE_KEY, SearchedText, type Sought, TextBlock, type Value } from './searched-text.ts'
 
-export type { ProvenanceEvent } from './held-texts.ts'
+export { leafPaths, type ProvenanceEvent } from './held-texts.ts'
 export { type InstructionMatch, instructionsIn } from './instructions.ts'
 
 /** One value of a call, and where it was seen before. */
@@ -28,11 +30,7 @@ export interface ArgumentOrigin {
 const MAX_VALUES = 500
 /** A longer text is traced by its passages. */
 const LONG_TEXT = 120
-/** A passage is found by its first letters and digits: so many of them. */
-const PASSAGE_KEY = 80
 const MIN_PASSAGE = 16
-/** A text of fewer letters and digits is searched as whole words. */
-const SHORT_TEXT = 12
 const INSIDE: readonly ValueKind[] = ['email', 'iban', 'url']
 
 /**
@@ -40,26 +38,31 @@ const INSIDE: readonly ValueKind[] = ['email', 'iban', 'url']
  * @param before - Earlier events of the session, in any order. Their texts are read once, also over many calls.
  */
 export function traceArguments(call: ProvenanceEvent, before: readonly ProvenanceEvent[]): ArgumentOrigin[] {
-  const texts = before.filter((event) => event !== call).flatMap(readTexts)
-  return readValues(call).map((value) => ({
-    path: value.path,
-    value: value.value,
-    kind: value.kind,
-    origins: originsOf(value, texts),
-  }))
+  const tracer = new ArgumentTracer()
+  for (const event of before) if (event !== call) tracer.add(event)
+  return tracer.trace(call)
 }
 
-interface Value {
-  readonly path: string
-  readonly value: string
-  readonly kind: ValueKind
-}
+/** Traces many calls of one session: the cost of one grows far slower than the texts before it. */
+export class ArgumentTracer {
+  readonly #blocks: TextBlock[] = []
 
-/** A value, with the forms that it is searched by. */
-interface Sought extends Value {
-  readonly folded: string
-  readonly squeezed: string
-  readonly keys: readonly string[]
+  /** An event that is before the calls that are traced from now on. */
+  add(event: ProvenanceEvent): void {
+    for (const text of readTexts(event)) {
+      if (this.#blocks.at(-1)?.add(text) === true) continue
+      this.#blocks.push(new TextBlock(text))
+    }
+  }
+
+  trace(call: ProvenanceEvent): ArgumentOrigin[] {
+    return readValues(call).map((value) => ({
+      path: value.path,
+      value: value.value,
+      kind: value.kind,
+      origins: originsOf(this.#blocks.flatMap((block) => block.holding(value))),
+    }))
+  }
 }
 
 const VALUES = new WeakMap<ProvenanceEvent, readonly Sought[]>()
@@ -72,10 +75,13 @@ function readValues(call: ProvenanceEvent): readonly Sought[] {
   for (const value of valuesOf(call.tool_input)) {
     if (values.length === MAX_VALUES) break
     const folded = foldText(value.value).trim()
+    const isText = value.kind === 'text' || value.kind === 'id'
+    const squeezed = isText ? squeezeText(folded).slice(0, PASSAGE_KEY) : ''
     values.push({
       ...value,
       folded,
-      squeezed: value.kind === 'text' ? squeezeText(folded) : '',
+      squeezed,
+      grams: gramsOf(squeezed),
       keys: wantedKeys(folded, value.kind),
     })
   }
@@ -93,7 +99,7 @@ function* valuesOf(input: unknown): Generator<Value> {
     if (kind !== 'text') continue
     for (const inner of INSIDE) {
       for (const key of new Set(keysIn(folded, inner))) {
-        if (inner !== 'url' || kindOf(key) === 'url' || folded.includes(`://${key}`))
+        if (inner !== 'url' || kindOf(key) === 'url' || folded.includes(`://${key}`) || folded.includes(`www.${key}`))
           yield { path, value: key, kind: inner }
       }
     }
@@ -102,46 +108,6 @@ function* valuesOf(input: unknown): Generator<Value> {
       if (passage.length >= MIN_PASSAGE) yield { path, value: passage.trim(), kind: 'text' }
     }
   }
-}
-
-/** One text of an event; what a search needs of it is made at the first need. */
-class SearchedText {
-  readonly event: ProvenanceEvent
-  readonly where: Speaker
-  readonly #folded: string
-  #squeezed: string | undefined
-  readonly #keys: Map<ValueKind, Set<string>> = new Map<ValueKind, Set<string>>()
-
-  constructor(event: ProvenanceEvent, where: Speaker, text: string) {
-    this.event = event
-    this.where = where
-    this.#folded = foldText(text)
-  }
-
-  holds({ folded, squeezed, keys, kind }: Sought): boolean {
-    if (kind === 'id') return this.#hasWord(folded)
-    if (kind !== 'text') return keys.some((key) => this.#keysOf(kind).has(key))
-    if (squeezed.length < SHORT_TEXT) return this.#hasWord(folded)
-    this.#squeezed ??= squeezeText(this.#folded)
-    return this.#squeezed.includes(squeezed.slice(0, PASSAGE_KEY))
-  }
-
-  #keysOf(kind: ValueKind): Set<string> {
-    const known = this.#keys.get(kind) ?? new Set(keysIn(this.#folded, kind))
-    this.#keys.set(kind, known)
-    return known
-  }
-
-  #hasWord(word: string): boolean {
-    for (let at = this.#folded.indexOf(word); at >= 0; at = this.#folded.indexOf(word, at + 1)) {
-      if (!isWordCharacter(this.#folded[at - 1]) && !isWordCharacter(this.#folded[at + word.length])) return true
-    }
-    return false
-  }
-}
-
-function isWordCharacter(character: string | undefined): boolean {
-  return character !== undefined && /[\p{L}\p{N}_]/u.test(character)
 }
 
 /** A date with its time is also found as the date alone, or without its year. */
@@ -159,8 +125,7 @@ function readTexts(event: ProvenanceEvent): readonly SearchedText[] {
   return texts
 }
 
-function originsOf(value: Sought, texts: readonly SearchedText[]): ArgumentOrigin['origins'] {
-  const found = texts.filter((text) => text.holds(value))
+function originsOf(found: readonly SearchedText[]): ArgumentOrigin['origins'] {
   // The model is given what a tool returned: the result itself is the origin, not the message that repeats it.
   const returned = found.some(({ event }) => event.event_type === 'tool_result')
   const seen = new Set<string>()

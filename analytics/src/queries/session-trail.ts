@@ -11,7 +11,7 @@ import { withoutQuarantined } from '../connection/quarantine.ts'
 import type { Row } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
 import { parseJsonField } from './json-field.ts'
-import { type Stretches, stretchesOf } from './stretches.ts'
+import { byIds, type Stretches, stretchesOf } from './stretches.ts'
 
 /**
  * One stored event: the fields of the record, and its position in the log. Null means "does not apply or was not recorded".
@@ -158,7 +158,7 @@ export async function* sessionEvents(
 ): AsyncGenerator<TrailEvent> {
   const [{ analytics }, stretches] = await Promise.all([
     withoutQuarantined(connection),
-    stretchesOf(connection, [sessionId]),
+    stretchesOf(connection, byIds([sessionId])),
   ])
   if (stretches.events === 0) return
   const fields = only === undefined ? FIELDS : FIELDS.filter(({ name }) => only.includes(name as TrailField))

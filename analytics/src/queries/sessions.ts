@@ -4,7 +4,7 @@ import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import { exactSum, number, numbersOf, type Row, text } from '../connection/rows.ts'
 import { clockOf, ERRORS, isoText, NOT_OF_THE_TRAIL, type TimeWindow, windowOf } from '../connection/sql.ts'
-import { stretchesOf } from './stretches.ts'
+import { byIds, type SessionSet, stretchesOf } from './stretches.ts'
 
 export interface SessionsOptions extends TimeWindow {
   /** Most sessions to return, the latest ones. @defaultValue 50 */
@@ -40,8 +40,10 @@ const DEFAULT_LIMIT = 50
 
 /** Stretches of time before the end of the window in which its latest sessions are looked for, milliseconds. */
 const SPANS = [0.25, 2, 16, 128, 1024].map((hours) => hours * 3_600_000)
-/** Sessions of one query: their ids are in its address. */
-const CHUNK = 200
+/** A longer id, which only another producer writes, would make the address of a query too long: its hash stands for it. */
+const LONGEST_ID_BYTES = 256
+/** Bytes of the ids of one query, and hashes of one query. */
+const [IDS_BYTES, HASHES] = [3000, 200]
 
 /**
  * Lists the sessions with an event in the window, the latest by the window's time first. The figures of a session count all of its events, also those
@@ -49,20 +51,44 @@ const CHUNK = 200
  */
 export async function sessions(connection: Analytics, options: SessionsOptions = {}): Promise<SessionSummary[]> {
   const { analytics } = await withoutQuarantined(connection)
-  const ids = await latestSessions(connection, analytics, options)
+  const latest = await latestSessions(connection, analytics, options)
   const rows: SummaryRow[] = []
-  for (let first = 0; first < ids.length; first += CHUNK) {
-    const sessionIds = ids.slice(first, first + CHUNK)
-    const { condition, parameters } = await stretchesOf(connection, sessionIds)
-    rows.push(
-      ...(await analytics.rows<SummaryRow>(summaries(clockOf(options), condition), { ...parameters, sessionIds })),
-    )
+  for (const set of inSets(latest)) {
+    const { condition, parameters } = await stretchesOf(connection, set)
+    const sql = summaries(clockOf(options), `${set.condition} AND ${condition}`)
+    rows.push(...(await analytics.rows<SummaryRow>(sql, { ...parameters, ...set.parameters })))
   }
   return rows.toSorted(byLatest).map(toSummary)
 }
 
+/** A session by its id, or by a hash of it if it is long. */
+type Latest = Readonly<Record<'id' | 'hash', unknown>>
+
+function inSets(latest: readonly Latest[]): SessionSet[] {
+  const ids: string[][] = []
+  let bytes = IDS_BYTES
+  const short = latest.filter((row) => row.hash === null).map((row) => text(row, 'id'))
+  for (const id of short) {
+    bytes += Buffer.byteLength(id)
+    if (bytes <= IDS_BYTES) ids.at(-1)?.push(id)
+    else {
+      ids.push([id])
+      bytes = Buffer.byteLength(id)
+    }
+  }
+  const hashes = latest.filter((row) => row.hash !== null).map((row) => text(row, 'hash'))
+  const sets = ids.map(byIds)
+  for (let first = 0; first < hashes.length; first += HASHES) sets.push(byHashes(hashes.slice(first, first + HASHES)))
+  return sets
+}
+
+/** Sessions by the hash of their ids: the server compares the hash of each id. */
+function byHashes(hashes: readonly string[]): SessionSet {
+  return { condition: `toString(sipHash64(session_id)) IN {hashes:Array(String)}`, parameters: { hashes } }
+}
+
 /**
- * The ids of the latest sessions. Those of a stretch of time before the end of the window are its latest ones, if there are
+ * The latest sessions. Those of a stretch of time before the end of the window are its latest ones, if there are
  * enough of them: a longer stretch is read only otherwise. The log's newest time says where the rows end; rows of a clock that
  * is ahead are in each stretch without `until`.
  */
@@ -70,20 +96,22 @@ async function latestSessions(
   connection: Analytics,
   analytics: Analytics,
   { agent, limit = DEFAULT_LIMIT, ...window }: SessionsOptions,
-): Promise<string[]> {
+): Promise<Latest[]> {
   const clock = clockOf(window)
   const newest = await newestLogTime(connection)
   const end = Math.min(window.until?.getTime() ?? Infinity, newest)
   const begins = SPANS.map((span) => end - span).filter((begin) => begin > (window.since?.getTime() ?? 0))
   for (const begin of [...begins.map((ms) => new Date(ms)), window.since]) {
     const { condition, parameters } = windowOf({ ...window, since: begin })
-    const rows = await analytics.rows<{ session_id: string }>(
-      `SELECT session_id FROM {database:Identifier}.${EVENTS_TABLE}
+    const rows = await analytics.rows<Latest>(
+      `SELECT if(length(session_id) <= ${LONGEST_ID_BYTES}, session_id, '') AS id,
+         if(length(session_id) <= ${LONGEST_ID_BYTES}, NULL, toString(sipHash64(session_id))) AS hash
+       FROM {database:Identifier}.${EVENTS_TABLE}
        WHERE ${condition} AND ${NOT_OF_THE_TRAIL} ${agent === undefined ? '' : 'AND agent_id = {agent:String}'}
        GROUP BY session_id ORDER BY max(${clock}) DESC, session_id LIMIT {limit:UInt32}`,
       { ...parameters, agent: agent ?? '', limit },
     )
-    if (rows.length >= limit || begin === window.since) return rows.map((row) => text(row, 'session_id'))
+    if (rows.length >= limit || begin === window.since) return rows
   }
   return []
 }
@@ -98,7 +126,7 @@ async function newestLogTime(connection: Analytics): Promise<number> {
 
 type SummaryRow = Readonly<Record<keyof SessionSummary | 'latest', unknown>>
 
-function summaries(clock: string, stretches: string): string {
+function summaries(clock: string, where: string): string {
   return `SELECT session_id,
        argMin(e.agent_id, e.timestamp) AS agent_id, any(e.user_id) AS user_id,
        ${isoText('min(e.timestamp)')} AS started_at, ${isoText('max(e.timestamp)')} AS last_at,
@@ -108,7 +136,7 @@ function summaries(clock: string, stretches: string): string {
        countIf(${ERRORS}) AS errors, ${exactSum('e.input_tokens')} AS input_tokens, ${exactSum('e.output_tokens')} AS output_tokens,
        ${isoText(`max(e.${clock})`)} AS latest
      FROM {database:Identifier}.${EVENTS_TABLE} AS e
-     WHERE session_id IN {sessionIds:Array(String)} AND ${stretches}
+     WHERE ${where}
      GROUP BY session_id`
 }
 

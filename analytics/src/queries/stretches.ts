@@ -21,21 +21,27 @@ interface Stretch {
   readonly last: number
 }
 
+/** A condition on `session_id`, with its parameters. */
+export interface SessionSet {
+  readonly condition: string
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
 /** Stretches that are no farther apart are one: a granule of the table has 8192 rows. */
 const NEAR = 8192
 /** Conditions that one query may have. With more, it has one for each partition of a log. */
 const MOST = 50
 
-const QUERY = `
+const QUERY = (sessions: string): string => `
   SELECT session_id, lower(hex(log_id)) AS log, log_partition AS partition, min(log_offset) AS first, max(log_offset) AS last, count() AS events
   FROM {database:Identifier}.${EVENTS_TABLE} AS e
-  WHERE session_id IN {sessionIds:Array(String)}
+  WHERE ${sessions}
   GROUP BY session_id, log_id, log_partition
   ORDER BY log, partition, first`
 
 /** @param connection - Unfiltered: the projection does not know which rows are quarantined, and needs not to. */
-export async function stretchesOf(connection: Analytics, sessionIds: readonly string[]): Promise<Stretches> {
-  const rows = await connection.rows<Row>(QUERY, { sessionIds })
+export async function stretchesOf(connection: Analytics, sessions: SessionSet): Promise<Stretches> {
+  const rows = await connection.rows<Row>(QUERY(sessions.condition), sessions.parameters)
   const found = rows.map((row) => ({
     log: text(row, 'log'),
     partition: number(row, 'partition'),
@@ -50,6 +56,11 @@ export async function stretchesOf(connection: Analytics, sessionIds: readonly st
     parameters: Object.assign({}, ...merged.map(parametersOf)) as Record<string, unknown>,
     events: rows.reduce((sum, row) => sum + number(row, 'events'), 0),
   }
+}
+
+/** Sessions by their ids, which are in the address of each query. */
+export function byIds(sessionIds: readonly string[]): SessionSet {
+  return { condition: 'session_id IN {sessionIds:Array(String)}', parameters: { sessionIds } }
 }
 
 /** Of sorted stretches. */

@@ -2,15 +2,16 @@
  * Follows the trail: events as they are stored, each once, across restarts of ClickHouse. {@link changesSince} in a loop: its
  * cursor is right after every event and every error, so going on after an error misses nothing and repeats nothing.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { EVENTS_TABLE, EXPIRED_TABLE, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
+import { EVENTS_TABLE, EXPIRED_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { type Row, text } from '../connection/rows.ts'
 import { type Changes, changesSince, type Cursor } from '../queries/changes.ts'
 import { cursorAt, logEnds } from '../queries/log-ends.ts'
 import type { TrailEvent } from '../queries/session-trail.ts'
+import { follow, type FollowOptions, type Notice } from './follow.ts'
 
-export interface TailOptions {
+/** A look is one query of the tables' metadata while nothing is stored. */
+export interface TailOptions extends FollowOptions {
   /** Begins here: the cursor of an earlier tail. */
   readonly after?: Cursor | undefined
   /** Begins with what the log has appended since then. Not beside `after`. @defaultValue with what is stored from now on */
@@ -19,19 +20,13 @@ export interface TailOptions {
   readonly agents?: readonly string[] | undefined
   readonly types?: readonly string[] | undefined
   readonly sessions?: readonly string[] | undefined
-  /** How often to look, milliseconds: a look is one query of the tables' metadata while nothing is stored. @defaultValue 1000 */
-  readonly pollMs?: number | undefined
-  /** Ends the iteration, without an error. */
-  readonly signal?: AbortSignal | undefined
 }
 
 export type TailItem =
   | { readonly kind: 'event'; readonly event: TrailEvent }
   /** All that is stored was read, but for what `held` of the tail names. Said after events only. */
   | { readonly kind: 'caught_up' }
-  /** ClickHouse does not answer: the tail tries again at each look. Said once. */
-  | { readonly kind: 'lost'; readonly error: TrailError }
-  | { readonly kind: 'back' }
+  | Notice
 
 export interface Tail extends AsyncIterable<TailItem, void, undefined> {
   /** Behind every event that the iteration has given, or left out. Empty until the first item. */
@@ -42,7 +37,6 @@ export interface Tail extends AsyncIterable<TailItem, void, undefined> {
   readonly held: Cursor
 }
 
-const POLL_MS = 1000
 /** Looks at the tables at least so often, whatever the metadata says: an insert and a drop of as many rows may look like nothing. */
 const FULL_LOOK_MS = 60_000
 /** ClickHouse answers it from the metadata of the tables: it reads no rows. */
@@ -69,7 +63,6 @@ class Follower implements Tail {
   #changes: Changes | undefined
   #seen: string | undefined
   #lookedAt = 0
-  #lost = false
 
   constructor(analytics: Analytics, options: TailOptions) {
     this.#analytics = analytics
@@ -90,46 +83,26 @@ class Follower implements Tail {
     return ends.reduce((sum, end) => sum + Math.max(0, end.offset - (read.get(keyOf(end)) ?? end.offset)), 0)
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<TailItem, void, undefined> {
-    const { signal, pollMs = POLL_MS } = this.#options
-    try {
-      this.#changes ??= changesSince(this.#analytics, await untilAborted(this.#start(), signal))
-      for (;;) {
-        yield* this.#look(this.#changes)
-        await sleep(pollMs, undefined, { signal })
-      }
-    } catch (error) {
-      if (signal?.aborted !== true) throw error
+  [Symbol.asyncIterator](): AsyncGenerator<TailItem, void, undefined> {
+    const begin = async (): Promise<void> => {
+      this.#changes ??= changesSince(this.#analytics, await this.#start())
     }
+    return follow<TailItem>(begin, () => this.#look(), this.#options)
   }
 
-  /** One look: the events that are new, or the loss of the connection. */
-  async *#look(changes: Changes): AsyncGenerator<TailItem, void, undefined> {
-    const events: AsyncIterator<TrailEvent> = changes[Symbol.asyncIterator]()
-    const { signal } = this.#options
-    try {
-      const state = await untilAborted(this.#state(), signal)
-      if (this.#lost) yield { kind: 'back' }
-      this.#lost = false
-      if (state === this.#seen && Date.now() - this.#lookedAt < FULL_LOOK_MS) return
-      let passed = false
-      for (;;) {
-        const next = await untilAborted(events.next(), signal)
-        if (next.done === true) break
-        passed = true
-        if (this.#isWanted(next.value)) yield { kind: 'event', event: next.value }
-      }
-      // Only now: after an error the same state is looked at again.
-      this.#seen = state
-      this.#lookedAt = Date.now()
-      if (passed) yield { kind: 'caught_up' }
-    } catch (error) {
-      if (!(error instanceof TrailError) || !error.retryable) throw error
-      if (!this.#lost) yield { kind: 'lost', error }
-      this.#lost = true
-    } finally {
-      void events.return?.().catch(() => {})
+  /** One look: the events that are new. */
+  async *#look(): AsyncGenerator<TailItem, void, undefined> {
+    const state = await this.#state()
+    if (state === this.#seen && Date.now() - this.#lookedAt < FULL_LOOK_MS) return
+    let passed = false
+    for await (const event of this.#changes ?? []) {
+      passed = true
+      if (this.#isWanted(event)) yield { kind: 'event', event }
     }
+    // Only now: after an error the same state is looked at again.
+    this.#seen = state
+    this.#lookedAt = Date.now()
+    if (passed) yield { kind: 'caught_up' }
   }
 
   async #start(): Promise<Cursor> {
@@ -151,18 +124,4 @@ class Follower implements Tail {
 
 function keyOf({ log_id, partition }: Cursor[number]): string {
   return `${log_id}/${partition}`
-}
-
-/** A server that is held answers nothing: the caller's end does not wait for it. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  signal.throwIfAborted()
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const abort = (): void => reject(signal.reason)
-  signal.addEventListener('abort', abort)
-  try {
-    return await Promise.race([work, aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
 }

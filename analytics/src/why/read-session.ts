@@ -5,7 +5,7 @@ import { withoutQuarantined } from '../connection/quarantine.ts'
 import { number, text } from '../connection/rows.ts'
 import { isoText } from '../connection/sql.ts'
 import type { ProvenanceEvent } from '../provenance/provenance.ts'
-import { type Stretches, stretchesOf } from '../queries/stretches.ts'
+import { byIds, type Stretches, stretchesOf } from '../queries/stretches.ts'
 import { EVENT_COLUMNS, toEvent, type TrailEvent } from '../queries/session-trail.ts'
 import type { Change, EventRef } from './answer.ts'
 
@@ -70,7 +70,7 @@ export class SessionReader {
 
   /** Leaves quarantined rows out. */
   static async open(connection: Analytics, sessionId: string): Promise<SessionReader> {
-    const stretches = await stretchesOf(connection, [sessionId])
+    const stretches = await stretchesOf(connection, byIds([sessionId]))
     const { analytics } = await withoutQuarantined(connection)
     return new SessionReader(analytics, sessionId, stretches)
   }

@@ -24,6 +24,7 @@ interface Options extends ConnectionOptions {
 interface WatchOptions extends Options {
   readonly every: number
   readonly metricsPort?: number
+  readonly metricsHost: string
 }
 
 const AFTER_HELP = `
@@ -42,7 +43,8 @@ export function addDetect(program: Command, terminal: Terminal, exit: (code: num
     .command('watch')
     .description('judge what is new every few seconds, until SIGTERM or SIGINT')
     .option('--every <seconds>', 'shortest time between two looks at the log', parseCount(1, 3600), 2)
-    .option('--metrics-port <n>', 'serve /metrics and /healthz on this port of 127.0.0.1', parseCount(0, 65_535))
+    .option('--metrics-port <n>', 'serve /metrics and /healthz on this port', parseCount(0, 65_535))
+    .option('--metrics-host <address>', 'the address of that port; 0.0.0.0 in a container', '127.0.0.1')
     .option('--json', 'one JSON object a line')
     .addHelpText('after', AFTER_HELP)
   runnable(watch).action((options: WatchOptions) => watchLog(options, terminal, exit))
@@ -97,6 +99,7 @@ async function runOnce(options: Options, terminal: Terminal, exit: (code: number
     terminal,
     async (analytics) => {
       const engine = new detect.Engine(analytics, engineOptions)
+      await engine.checkUser()
       await using alerts = new detect.Alerts(analytics, targets, alertOptions(options, terminal, metrics))
       const sum = await judgeToEnd(engine, metrics)
       return { ...sum, alerts: await deliverAll(alerts, metrics) }
@@ -175,7 +178,8 @@ async function watchLog(options: WatchOptions, terminal: Terminal, exit: (code: 
     metrics.problem()
     terminal.err(`agent-audit: ${printable(error.message)}\n`)
   }
-  using server = options.metricsPort === undefined ? undefined : await metrics.serve(options.metricsPort)
+  using server =
+    options.metricsPort === undefined ? undefined : await metrics.serve(options.metricsPort, options.metricsHost)
   await withTrail(
     options,
     terminal,

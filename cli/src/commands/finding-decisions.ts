@@ -7,7 +7,7 @@ import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { printable } from '../render/text.ts'
 import type { Terminal } from '../terminal.ts'
-import { findingIdOf } from './findings.ts'
+import { expectDetectors, findingIdOf } from './findings.ts'
 
 interface Options extends ConnectionOptions {
   readonly by: string
@@ -64,8 +64,11 @@ async function decide({ id, type, options, terminal }: Decision): Promise<void> 
   const detect = await import('@agent-audit/detect')
   const wanted = subjectOf(id, options)
   const { subject, logDir } = await withTrail(options, terminal, async (analytics, dir) => {
-    if (!('finding_id' in wanted)) return { subject: wanted, logDir: dir }
-    const [found] = await detect.findings(analytics, { id: wanted.finding_id })
+    if (!('finding_id' in wanted)) {
+      await expectDetectors({ detect, analytics, names: [wanted.detector], option: '--detector' })
+      return { subject: wanted, logDir: dir }
+    }
+    const [found] = await detect.findings(analytics, { ids: [wanted.finding_id] })
     if (found !== undefined) return { subject: wanted, logDir: dir }
     throw new InvalidInputError(
       'OPTIONS_INVALID',

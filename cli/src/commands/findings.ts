@@ -1,7 +1,7 @@
 /** `agent-audit detect list` and `agent-audit detect explain`. */
 import { type Analytics, eventById, type TrailEvent } from '@agent-audit/analytics'
 import type * as Detect from '@agent-audit/detect'
-import { InvalidInputError } from '@agent-audit/schemas'
+import { InvalidInputError, noSuch } from '@agent-audit/schemas'
 import { type Command, Option } from 'commander'
 import { collect, parseCount, parseTime } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
@@ -51,7 +51,11 @@ export function addList(group: Command, terminal: Terminal): void {
   connectable(list).action(async (options: ListOptions) => {
     const detect = await import('@agent-audit/detect')
     if (options.detectors === true) return listDetectors(detect, options, terminal)
-    const found = await withTrail(options, terminal, (analytics) => detect.findings(analytics, options))
+    const found = await withTrail(options, terminal, async (analytics) => {
+      const names = options.detector === undefined ? [] : [options.detector]
+      await expectDetectors({ detect, analytics, names, option: '--detector' })
+      return detect.findings(analytics, options)
+    })
     if (options.json === true) return printArray(terminal, found)
     if (found.length === 0) return terminal.out('no findings\n')
     terminal.out(findingList(found, painter(terminal.colors)))
@@ -75,6 +79,29 @@ async function listDetectors(detect: typeof Detect, options: ListOptions, termin
   terminal.out(about.length === 0 ? 'no detectors\n' : detectorList(about, painter(terminal.colors)))
 }
 
+/**
+ * Holds names against the detectors of the project, those of modules, and all that have ever run on this trail.
+ * @throws InvalidInputError `OPTIONS_INVALID` naming the near one.
+ */
+export async function expectDetectors({
+  detect,
+  analytics,
+  names,
+  option,
+}: {
+  readonly detect: typeof Detect
+  readonly analytics: Analytics
+  readonly names: readonly string[]
+  readonly option: string
+}): Promise<void> {
+  if (names.every((name) => detect.DETECTORS.some((each) => each.name === name))) return
+  const known = [...detect.DETECTORS.map((each) => each.name), ...(await detect.detectorsOf(analytics))]
+  for (const name of names) {
+    if (known.includes(name)) continue
+    throw new InvalidInputError('OPTIONS_INVALID', `${option} ${printable(name)}: ${noSuch('detector', name, known)}`)
+  }
+}
+
 export function addExplain(group: Command, terminal: Terminal, exit: (code: number) => void): void {
   const explain = group
     .command('explain')
@@ -88,7 +115,7 @@ export function addExplain(group: Command, terminal: Terminal, exit: (code: numb
     const detect = await import('@agent-audit/detect')
     const own = await Promise.all((options.module ?? []).map((path) => detect.loadDetectors(path)))
     const explained = await withTrail(options, terminal, async (analytics) => {
-      const [finding] = await detect.findings(analytics, { id })
+      const [finding] = await detect.findings(analytics, { ids: [id] })
       return finding === undefined ? undefined : { finding, events: await evidenceOf(analytics, finding) }
     })
     if (explained === undefined) {

@@ -1,10 +1,10 @@
 /** `agent-audit keys`: signing keys, and the trust file that says which of them count. */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { writeWhole } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import type { KeyRole, KeySigner, OpenedTrust, Trust, TrustedKey, VerifierKey } from '@agent-audit/seals'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { collect, parseTime } from '../arguments.ts'
-import { Output } from '../output.ts'
 import { asJson } from '../render/text.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -149,9 +149,9 @@ async function keepTrust(file: string, options: TrustOptions, terminal: Terminal
       throw new InvalidInputError('OPTIONS_INVALID', `${file} is signed: a change needs --root-key`)
   }
   const text = formatTrust(changed)
-  await using output = await Output.open(file, terminal)
-  await output.write(rootKey?.sign(text) ?? text)
-  await output.commit()
+  const signed = rootKey?.sign(text) ?? text
+  if (file === undefined) terminal.out(signed)
+  else await writeWhole(file, { content: [Buffer.from(signed)] })
   return showTrust({ ...changed, signature: rootKey === undefined ? 'none' : 'checked' }, options.json, terminal)
 }
 

@@ -8,15 +8,15 @@ import {
   type QueryName,
   type QueryRows,
   runQuery,
+  writeWhole,
 } from '@agent-audit/analytics'
 import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { collect, parseCount, parseTime } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
-import { Output } from '../output.ts'
 import { csvHead, csvLine, queryHelp, type QueryRow, rowJson, rowTable } from '../render/rows.ts'
 import { painter } from '../render/text.ts'
-import type { Terminal } from '../terminal.ts'
+import { Printer, type Terminal } from '../terminal.ts'
 
 const FORMATS = ['table', 'json', 'csv', 'parquet'] as const
 interface Options extends ConnectionOptions {
@@ -110,45 +110,70 @@ function pageOf({ page, after, format }: Options): PageOptions {
   return { after, page: page ?? (format === 'table' ? TABLE_ROWS : undefined) }
 }
 
+/** The text of the rows in each format. */
+const TEXTS: Readonly<
+  Record<Exclude<Options['format'], 'parquet'>, (work: Work, rows: Rows) => AsyncIterable<string>>
+> = {
+  table: tableOf,
+  json: jsonOf,
+  csv: csvOf,
+}
+type Rows = AsyncIterable<QueryRow>
+
 async function writeRows(work: Work, rows: QueryRows<QueryRow>): Promise<void> {
   const { options, terminal } = work
-  await using output = await Output.open(options.output, terminal)
-  const count = await { table: writeTable, json: writeJson, csv: writeCsv, parquet: writeCsv }[options.format](
-    work,
-    rows,
-    output,
-  )
-  await output.commit()
+  const format = options.format === 'parquet' ? 'csv' : options.format
+  let count = 0
+  async function* counted(): Rows {
+    for await (const row of rows) {
+      count += 1
+      yield row
+    }
+  }
+  await writeText(TEXTS[format](work, counted()), options.output, terminal)
   if (count === 0) terminal.err(nothing(work, rows.params))
   if (rows.next !== undefined) terminal.err(`agent-audit: there are more rows; go on with --after ${rows.next}\n`)
 }
 
-async function writeTable(
-  { query, terminal, options }: Work,
-  rows: QueryRows<QueryRow>,
-  output: Output,
-): Promise<number> {
+/** To the terminal, or to a file that appears under its name once it is whole. */
+async function writeText(text: AsyncIterable<string>, file: string | undefined, terminal: Terminal): Promise<void> {
+  if (file !== undefined) return void (await writeWhole(file, { content: inBlocks(text) }))
+  const printer = new Printer(terminal)
+  for await (const each of text) await printer.print(each)
+  await printer.flush()
+}
+
+const BLOCK_CHARACTERS = 65_536
+
+async function* inBlocks(text: AsyncIterable<string>): AsyncIterable<Buffer> {
+  let block = ''
+  for await (const each of text) {
+    block += each
+    if (block.length < BLOCK_CHARACTERS) continue
+    yield Buffer.from(block)
+    block = ''
+  }
+  yield Buffer.from(block)
+}
+
+async function* tableOf({ query, terminal, options }: Work, rows: Rows): AsyncIterable<string> {
   const all: QueryRow[] = []
   for await (const row of rows) all.push(row)
-  if (all.length > 0) await output.write(rowTable(query, all, painter(terminal.colors && options.output === undefined)))
-  return all.length
+  if (all.length > 0) yield rowTable(query, all, painter(terminal.colors && options.output === undefined))
 }
 
-async function writeJson(_: Work, rows: QueryRows<QueryRow>, output: Output): Promise<number> {
-  let count = 0
-  for await (const row of rows) await output.write(`${count++ === 0 ? '[' : ',\n'}${rowJson(row)}`)
-  await output.write(count === 0 ? '[]\n' : ']\n')
-  return count
-}
-
-async function writeCsv({ query }: Work, rows: QueryRows<QueryRow>, output: Output): Promise<number> {
-  let count = 0
-  await output.write(csvHead(query))
+async function* jsonOf(_: Work, rows: Rows): AsyncIterable<string> {
+  let before = '['
   for await (const row of rows) {
-    count += 1
-    await output.write(csvLine(query, row))
+    yield `${before}${rowJson(row)}`
+    before = ',\n'
   }
-  return count
+  yield before === '[' ? '[]\n' : ']\n'
+}
+
+async function* csvOf({ query }: Work, rows: Rows): AsyncIterable<string> {
+  yield csvHead(query)
+  for await (const row of rows) yield csvLine(query, row)
 }
 
 async function writeParquet(work: Work, read: () => Promise<AsyncIterable<Buffer> | undefined>): Promise<void> {
@@ -157,15 +182,18 @@ async function writeParquet(work: Work, read: () => Promise<AsyncIterable<Buffer
   if (page !== undefined || after !== undefined) throw wrong('--format parquet: has all rows: no --page and no --after')
   const bytes = await read()
   if (bytes === undefined) return work.terminal.err(nothing(work, {}))
-  await using output = await Output.open(file, work.terminal)
+  await writeWhole(file, { content: wholeParquet(bytes) })
+}
+
+/** @throws AuditUnavailableError `STORE_UNAVAILABLE` if the bytes end before the file does. */
+async function* wholeParquet(bytes: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   let end: Buffer = Buffer.alloc(0)
   for await (const chunk of bytes) {
-    end = Buffer.concat([end.subarray(-4), chunk.subarray(-4)])
-    await output.write(chunk)
+    end = Buffer.concat([end, chunk.subarray(-4)]).subarray(-4)
+    yield chunk
   }
-  if (end.subarray(-4).toString('latin1') !== 'PAR1')
+  if (end.toString('latin1') !== 'PAR1')
     throw new AuditUnavailableError('STORE_UNAVAILABLE', 'the server broke off before the end of the file')
-  await output.commit()
 }
 
 function nothing({ query, options }: Work, { since, until }: Readonly<Record<string, unknown>>): string {

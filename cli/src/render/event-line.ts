@@ -36,7 +36,7 @@ export function eventLine(
 }
 
 /** `0.4s`, `12s`, `5m`, `3h`, `2d`. */
-function lagText(ms: number): string {
+export function lagText(ms: number): string {
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)}s`
   if (ms < 120_000) return `${Math.round(ms / 1000)}s`
   if (ms < 7_200_000) return `${Math.round(ms / 60_000)}m`

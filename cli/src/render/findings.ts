@@ -1,9 +1,10 @@
 /** Findings for people. All of their text may be recorded text. */
 import type { TrailEvent } from '@agent-audit/analytics'
 import type * as Detect from '@agent-audit/detect'
+import { lagText } from './event-line.ts'
 import { describeEvent } from './event-text.ts'
-import { type Column, table } from './table.ts'
-import { dayAndTime, type Paint, printable, shortened, shortId } from './text.ts'
+import { type Column, padded, table } from './table.ts'
+import { counted, dayAndTime, type Paint, printable, shortened, shortId } from './text.ts'
 
 const SUMMARY_LENGTH = 100
 const TEXT_LENGTH = 160
@@ -21,6 +22,30 @@ const COLUMNS: readonly Column<Detect.StoredFinding>[] = [
 
 export function findingList(found: readonly Detect.StoredFinding[], paint: Paint): string {
   return table(COLUMNS, found, paint)
+}
+
+const STYLES = { info: 'dim', low: 'dim', medium: 'yellow', high: 'red', critical: 'red' } as const
+/** Longest name in a line, characters. */
+const NAME_LENGTH = 24
+const WIDTHS = { lag: 7, severity: 8, detector: 24, agent: 12 }
+
+/** @returns Without a line break. */
+export function findingLine(
+  finding: Detect.StoredFinding,
+  { lagMs, behind, paint }: { readonly lagMs: number; readonly behind: number; readonly paint: Paint },
+): string {
+  const { severity, detector, agent_id: agent, summary, finding_id: id } = finding
+  const parts = [
+    paint('dim', finding.found_at.slice(0, 23).replace('T', ' ')),
+    paint('dim', padded(`+${lagText(lagMs)}`, WIDTHS.lag, true)),
+    paint(STYLES[severity], padded(severity, WIDTHS.severity)),
+    padded(shortened(detector, NAME_LENGTH), WIDTHS.detector),
+    padded(shortened(agent, NAME_LENGTH), WIDTHS.agent),
+    shortened(summary, TEXT_LENGTH),
+    paint('dim', id),
+    ...(behind > 0 ? [paint('dim', `(${counted(behind, 'finding')} behind)`)] : []),
+  ]
+  return parts.join('  ')
 }
 
 type About = Pick<Detect.Detector, 'name' | 'version' | 'finds' | 'method' | 'source' | 'thresholds'>

@@ -1,5 +1,5 @@
 /** Rows of a query in the formats of the command. Recorded text is hostile in each of them. */
-import type { AnyQuery, Column } from '@agent-audit/analytics'
+import { type AnyQuery, type Column, describeCost } from '@agent-audit/analytics'
 import { table } from './table.ts'
 import { asJson, figure, type Paint, printable, shortened } from './text.ts'
 
@@ -78,7 +78,7 @@ export function queryHelp(query: AnyQuery): string {
     about,
   ])
   const range = maxDays === undefined ? [] : [`Range: at most ${maxDays} days.`]
-  const costs = `Costs: reads each event in range ${cost.passes === 1 ? 'once' : `${cost.passes} times`}, found by index ${cost.index}. ${cost.note ?? ''}`
+  const costs = `Costs: ${describeCost(cost)}. ${cost.note ?? ''}`
   const parts = [`${name}: ${query.answers}`, `Reads: ${query.reads}`, costs.trim(), ...range]
   return `${[...parts, '', 'Parameters (--param name=value):', ...listed(params), '', `Columns, in order of ${query.order.join(', ')}:`, ...listed(columns)].join('\n')}\n`
 }

@@ -51,9 +51,10 @@ function slackText(finding: StoredFinding): string {
 
 function escaped(text: string): string {
   const plain = text.replaceAll(/[\p{C}\p{Z}]+/gu, ' ')
-  // Slack needs three characters escaped; bare links and e-mail addresses get no link where a word joiner stands in them.
+  // Slack needs three characters escaped. A word joiner keeps bare links, links of Markdown (Mattermost) and mentions from working.
   const inert = plain.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  return inert.replaceAll('://', ':\u2060//').replaceAll('@', '@\u2060')
+  const unlinked = inert.replaceAll('://', ':\u2060//').replaceAll(/www\./gi, '$&\u2060').replaceAll('](', ']\u2060(')
+  return unlinked.replaceAll('@', '@\u2060')
 }
 
 function httpTarget(

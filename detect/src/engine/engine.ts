@@ -7,8 +7,14 @@
  * pause, and after a restart.
  */
 import { randomUUID } from 'node:crypto'
-import { type Analytics, type LogRange, storedPartitions, withoutQuarantined } from '@agent-audit/analytics'
-import type { Detector, QueryDetector, SessionDetector, Thresholds } from '../detector.ts'
+import {
+  type Analytics,
+  checkGrants,
+  type LogRange,
+  storedPartitions,
+  withoutQuarantined,
+} from '@agent-audit/analytics'
+import { candidatesOf, type Detector, type QueryDetector, type SessionDetector, type Thresholds } from '../detector.ts'
 import { storeFindings } from '../findings/store-findings.ts'
 import { loadCursors, saveCursors, saveRun } from './cursors.ts'
 import { FinalLog, moved } from './final-log.ts'
@@ -70,6 +76,14 @@ export class Engine {
   constructor(connection: Analytics, options: EngineOptions) {
     this.#connection = connection
     this.#options = options
+  }
+
+  /**
+   * Checks that the user reads the trail and inserts findings, and may do nothing else.
+   * @throws IntegrityError `GRANTS_TOO_WIDE` or `ACCESS_DENIED`; TrailError if the store is away.
+   */
+  async checkUser(): Promise<void> {
+    await checkGrants(this.#connection, 'detector')
   }
 
   /**
@@ -148,15 +162,19 @@ export class Engine {
     { standings, ranges, sinceMs, judge }: Work & { readonly sinceMs: number; readonly judge: Judge },
   ): Promise<{ detectors: SessionDetector[]; candidates: Candidate[] }> {
     const detectors = standings.map(({ detector }) => detector as SessionDetector)
+    const candidatesOfAll = (some: readonly SessionDetector[]): Promise<Candidate[]> => {
+      const conditions = some.map((detector) => candidatesOf(detector, this.#thresholds(detector)))
+      return candidatesIn(analytics, { ranges, conditions, sinceMs })
+    }
     try {
-      return { detectors, candidates: await candidatesIn(analytics, { ranges, detectors, sinceMs }) }
+      return { detectors, candidates: await candidatesOfAll(detectors) }
     } catch (error) {
       if (isOfStore(error)) throw error
     }
     const working: SessionDetector[] = []
     for (const detector of detectors) {
       try {
-        await candidatesIn(analytics, { ranges, detectors: [detector], sinceMs })
+        await candidatesOfAll([detector])
         working.push(detector)
       } catch (error) {
         if (isOfStore(error)) throw error
@@ -164,7 +182,7 @@ export class Engine {
       }
     }
     if (working.length === 0) return { detectors: [], candidates: [] }
-    return { detectors: working, candidates: await candidatesIn(analytics, { ranges, detectors: working, sinceMs }) }
+    return { detectors: working, candidates: await candidatesOfAll(working) }
   }
 
   async #judgeQueries(analytics: Analytics, work: Work, signal?: AbortSignal): Promise<Judged> {
@@ -173,10 +191,10 @@ export class Engine {
     let findings = 0
     if (touched.events > 0) {
       const windows = windowsOf(await agentsIn(analytics, work.ranges), touched.now)
-      for (const { detector } of work.standings) {
+      for (const detectors of ofEqualRows(work.standings)) {
         for (const window of windows) {
           if (signal?.aborted === true) return { ...NOTHING, findings: findings + (await this.#store(judge)) }
-          if (!judge.failed.has(detector.name)) await judge.query(analytics, detector as QueryDetector, window)
+          await judge.query(analytics, detectors, window)
         }
         findings += await this.#store(judge)
       }
@@ -194,8 +212,8 @@ export class Engine {
     const [row] = await analytics.rows<{ now: number | string }>('SELECT toUnixTimestamp64Milli(now64(3)) AS now')
     const [until, judge] = [new Date(Number(row?.now)), this.#newJudge()]
     const since = new Date(Math.floor(until.getTime() / 3_600_000) * 3_600_000)
-    for (const { detector } of standings) {
-      await judge.query(analytics, detector as QueryDetector, { agents: [], since, until })
+    for (const detectors of ofEqualRows(standings)) {
+      await judge.query(analytics, detectors, { agents: [], since, until })
     }
     return { ...NOTHING, findings: await this.#store(judge), failed: [...judge.failed] }
   }
@@ -227,10 +245,24 @@ export class Engine {
     return (await storeFindings(this.#connection, this.run, judge.take())).length
   }
 
-  #newJudge(): Judge {
-    const replaced = this.#options.thresholds ?? {}
-    return new Judge(({ name, thresholds }) => ({ ...thresholds, ...replaced[name] }), this.#errors)
+  #thresholds({ name, thresholds }: Detector): Thresholds {
+    return { ...thresholds, ...this.#options.thresholds?.[name] }
   }
+
+  #newJudge(): Judge {
+    return new Judge((detector) => this.#thresholds(detector), this.#errors)
+  }
+}
+
+/** Query detectors that read the same rows: with equal SQL and the same schema. Each list is asked once. */
+function ofEqualRows(standings: readonly Standing[]): QueryDetector[][] {
+  const lists: QueryDetector[][] = []
+  for (const detector of standings.map((standing) => standing.detector as QueryDetector)) {
+    const same = lists.find(([one]) => one?.sql === detector.sql && one.schema === detector.schema)
+    if (same === undefined) lists.push([detector])
+    else same.push(detector)
+  }
+  return lists
 }
 
 interface Work {

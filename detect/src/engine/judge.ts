@@ -51,20 +51,29 @@ export class Judge {
     }
   }
 
-  /** Runs the SQL of a detector, then the detector. @throws TrailError if the store is away. */
-  async query(analytics: Analytics, detector: QueryDetector, window: QueryWindow): Promise<void> {
+  /**
+   * Runs the SQL that these detectors have in common, then each of them on its rows.
+   * @throws TrailError if the store is away.
+   */
+  async query(analytics: Analytics, detectors: readonly QueryDetector[], window: QueryWindow): Promise<void> {
+    const working = detectors.filter(({ name }) => !this.failed.has(name))
+    const [first] = working
+    if (first === undefined) return
     const rows: never[] = []
     try {
       const { agents, since, until } = window
-      const options = { schema: detector.schema, params: { agents, since, until } }
-      for await (const row of analytics.query(detector.sql, options)) {
+      const options = { schema: first.schema, params: { agents, since, until } }
+      for await (const row of analytics.query(first.sql, options)) {
         if (rows.push(row) > MOST_ROWS) throw new Error(`the query answers with more than ${MOST_ROWS} rows`)
       }
     } catch (error) {
       if (isOfStore(error)) throw error
-      return this.fail(detector, error)
+      for (const detector of working) this.fail(detector, error)
+      return
     }
-    this.#attempt(detector, () => detector.find(rows, this.#thresholds(detector), window))
+    for (const detector of working) {
+      this.#attempt(detector, () => detector.find(rows, this.#thresholds(detector), window))
+    }
   }
 
   /** Notes that a detector failed: a finding for each detector and error. */

@@ -1,6 +1,5 @@
 /** What new rows touch: sessions that a detector may find something in, and agents with the time of their events. */
 import type { Analytics, LogRange } from '@agent-audit/analytics'
-import type { SessionDetector } from '../detector.ts'
 import { DECISION_TYPES } from '../findings/decisions.ts'
 import { inRanges } from './final-log.ts'
 
@@ -50,7 +49,8 @@ interface CandidateRow extends Readonly<Record<string, string | number>> {
 
 export interface SessionsTouched {
   readonly ranges: readonly LogRange[]
-  readonly detectors: readonly Pick<SessionDetector, 'candidates'>[]
+  /** SQL of the detectors, in their order. */
+  readonly conditions: readonly string[]
   /** Rows that the log appended earlier are not looked at, milliseconds since 1970. */
   readonly sinceMs: number
 }
@@ -58,11 +58,11 @@ export interface SessionsTouched {
 /** The sessions with rows in the ranges that a detector wants, over all their rows: one query. */
 export async function candidatesIn(
   analytics: Analytics,
-  { ranges, detectors, sinceMs }: SessionsTouched,
+  { ranges, conditions, sinceMs }: SessionsTouched,
 ): Promise<Candidate[]> {
   const { condition, params } = inRanges(ranges)
   // Each expression on a line of its own: a comment at its end hides nothing else.
-  const flags = detectors.map(({ candidates }) => `if(ifNull(toBool((${candidates}\n)), false), '1', '0')`)
+  const flags = conditions.map((wanted) => `if(ifNull(toBool((${wanted}\n)), false), '1', '0')`)
   const sql = `
     SELECT session_id, count() AS session_events, concat(${flags.join(', ')}, '') AS mask,
       lower(hex(min(log_id))) AS log, min(log_partition) AS partition,

@@ -20,13 +20,15 @@ const EVERY_MS = 2000
 const QUERY_REST = 2
 const BACK_OFF_MS = { first: 1000, longest: 30_000 }
 
-/** @throws TrailError that does not pass by itself. */
+/** @throws TrailError that does not pass by itself: as {@link Engine.checkUser} to begin with. */
 export async function watch(engine: Engine, options: WatchOptions): Promise<void> {
   const { signal, everyMs = EVERY_MS, onJudged, onProblem } = options
-  let [queriesAt, pauseMs] = [0, BACK_OFF_MS.first]
+  let [queriesAt, pauseMs, isChecked] = [0, BACK_OFF_MS.first, false]
   while (!signal.aborted) {
     const started = performance.now()
     try {
+      if (!isChecked) await engine.checkUser()
+      isChecked = true
       onJudged?.(await engine.judgeSessions(signal), 'session')
       if (performance.now() >= queriesAt && !signal.aborted) {
         const from = performance.now()

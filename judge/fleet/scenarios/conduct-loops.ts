@@ -11,9 +11,21 @@ const REPEATED = of('loop.repeated_call', [
     write: (draft, draw) => times(draw(6, 20), () => draft.call('search', { q: 'refund' }, 'nothing found')),
   },
   {
+    // Not 3: a third look is what a careful agent does, and the definition leaves it out.
     kind: 'mild',
-    name: 'the same search 3 to 5 times',
-    write: (draft, draw) => times(draw(3, 5), () => draft.call('search', { q: 'refund' }, 'nothing found')),
+    name: 'the same search 4 to 6 times',
+    write: (draft, draw) => times(draw(4, 6), () => draft.call('search', { q: 'refund' }, 'nothing found')),
+  },
+  {
+    kind: 'mild',
+    name: 'the same search 5 to 8 times, with another call once between',
+    write(draft, draw) {
+      const count = draw(5, 8)
+      const cut = draw(1, count - 1)
+      times(cut, () => draft.call('search', { q: 'refund' }, 'nothing found'))
+      draft.ordinary(1)
+      times(count - cut, () => draft.call('search', { q: 'refund' }, 'nothing found'))
+    },
   },
   {
     kind: 'benign',
@@ -29,9 +41,24 @@ const REPEATED = of('loop.repeated_call', [
     write: (draft, draw) => times(draw(4, 25), () => draft.call('job_status', { job: 7 }, '{"state":"pending"}')),
   },
   {
+    // Without the pauses it is the strong form in other words: no recorded field tells the two apart.
     kind: 'benign',
-    name: 'an inbox looked at 2 to 8 times in which no mail comes',
-    write: (draft, draw) => times(draw(2, 8), () => draft.call('list_mail', { folder: 'inbox' }, '[]')),
+    name: 'an inbox looked at 2 to 8 times, 20 s to 5 min apart, in which no mail comes',
+    write: (draft, draw) => times(draw(2, 8), () => draft.pause(20, 300).call('list_mail', { folder: 'inbox' }, '[]')),
+  },
+  {
+    kind: 'benign',
+    name: 'an inbox looked at 2 or 3 times without a pause',
+    write: (draft, draw) => times(draw(2, 3), () => draft.call('list_mail', { folder: 'inbox' }, '[]')),
+  },
+  {
+    kind: 'benign',
+    name: 'the same record fetched again for each of 4 to 8 questions of the user',
+    write: (draft, draw) =>
+      times(draw(4, 8), (at) => {
+        draft.add('user_message', { content: { message: `question ${at}` } })
+        draft.call('get_booking', { id: 'B1' }, 'booked')
+      }),
   },
   {
     kind: 'benign',
@@ -79,6 +106,43 @@ const CYCLES = of('loop.cycle', [
   },
   {
     kind: 'benign',
+    name: 'edit and test, each time with the same failure',
+    write: (draft, draw) =>
+      times(draw(4, 12), (at) => {
+        draft.call('edit', { file: 'a.ts', change: at }, 'ok')
+        draft.call('test', {}, 'failed at line 7')
+      }),
+  },
+  {
+    kind: 'benign',
+    name: 'an inbox looked at 3 to 8 times, with a tool that waits between',
+    write: (draft, draw) =>
+      times(draw(3, 8), () => {
+        draft.call('list_mail', { folder: 'inbox' }, '[]')
+        draft.call('wait', { seconds: 30 }, 'ok')
+      }),
+  },
+  {
+    kind: 'benign',
+    name: 'two or three files read twice to compare them',
+    write(draft, draw) {
+      const period = draw(2, 3)
+      times(2 * period, (at) => draft.call('open', { file: at % period }, `text ${at % period}`))
+    },
+  },
+  {
+    kind: 'benign',
+    name: 'four or five files read again for the next question of the user',
+    write(draft, draw) {
+      const period = draw(4, 5)
+      times(draw(2, 3), (at) => {
+        draft.add('user_message', { content: { message: `question ${at}` } })
+        times(period, (file) => draft.call('open', { file }, `text ${file}`))
+      })
+    },
+  },
+  {
+    kind: 'benign',
     name: 'two jobs polled in turn',
     write: (draft, draw) =>
       times(draw(3, 12), () => {
@@ -118,6 +182,20 @@ const ERRORS = of('loop.equal_errors', [
   },
   {
     kind: 'benign',
+    name: '2 or 3 equal errors, and another way from there',
+    write: (draft, draw) => times(draw(2, 3), () => draft.call('book', { seat: 1 }, '!no quota left')),
+  },
+  {
+    kind: 'benign',
+    name: 'items that fail, each in its own way',
+    write: (draft, draw) =>
+      times(draw(4, 8), (at) => {
+        const why = ['no such address', 'mailbox full', 'blocked by the recipient', 'message too large'][at % 4]
+        draft.call('mail', { to: `x${at}` }, `!${why}`)
+      }),
+  },
+  {
+    kind: 'benign',
     name: 'a batch of which some items fail, in any order',
     write: (draft, draw) =>
       times(draw(30, 60), (at) => draft.call('mail', { to: at }, draw(0, 99) < 15 ? '!no such address' : 'sent')),
@@ -143,10 +221,11 @@ const PROGRESS = of('loop.no_progress', [
       }),
   },
   {
+    // Not 12 to 25: of 12 calls, 4 known ones and one new, 7 bring nothing, and the definition asks for 10 in a row.
     kind: 'mild',
-    name: '12 to 25 calls out of 4 known ones, each eighth new',
+    name: '16 to 30 calls out of 4 known ones, each eighth new',
     write: (draft, draw) =>
-      times(draw(12, 25), (at) => {
+      times(draw(16, 30), (at) => {
         const file = at % 8 === 7 ? 100 + at : draw(0, 3)
         draft.call('open', { file }, `text ${file}`)
       }),
@@ -158,6 +237,15 @@ const PROGRESS = of('loop.no_progress', [
       times(draw(10, 30), (at) => {
         draft.call('edit', { file: at % 3, change: at }, 'ok')
         draft.call('open', { file: at % 3 }, `text after change ${at}`)
+      }),
+  },
+  {
+    kind: 'benign',
+    name: 'a watch over 3 sensors whose values never change, a round each 20 s to 5 min',
+    write: (draft, draw) =>
+      times(draw(4, 12), () => {
+        draft.pause(20, 300)
+        times(3, (sensor) => draft.call('read_sensor', { sensor }, '230 V'))
       }),
   },
   {
@@ -182,6 +270,17 @@ const LIMITS = of('loop.step_limit', [
     name: 'a limit that only the reason of the session end names',
     write: (draft, draw) =>
       void draft.ordinary(draw(10, 40)).add('session_end', { outcome: 'error', reason: 'max_steps' }),
+  },
+  {
+    kind: 'benign',
+    name: 'an end whose reason names a limit of the business',
+    write: (draft, draw) =>
+      void draft.ordinary(draw(5, 20)).add('session_end', {
+        outcome: 'error',
+        reason:
+          ['the credit limit is reached', 'over the limit for refunds', 'the time to book has passed'][draw(0, 2)] ??
+          '',
+      }),
   },
   { kind: 'benign', name: 'a long session', write: (draft, draw) => void draft.ordinary(draw(60, 90)) },
 ])

@@ -139,9 +139,11 @@ export const DRIFT_SCENARIOS: readonly Scenario[] = [
   },
   {
     detector: 'drift.new_tool',
-    name: 'a tool that it never called, in a hundredth of the calls',
+    name: 'a tool that it never called, in three of a hundred calls',
     kind: 'mild',
     ...TWICE,
+    // A tool more is another mix of tools.
+    also: ['drift.tools'],
     apply: lasting({ alter: (behaviour) => withTool(behaviour, 'export_customers', 0.03) }),
   },
   {
@@ -198,9 +200,10 @@ export const DRIFT_SCENARIOS: readonly Scenario[] = [
   { detector: 'drift.unversioned_change', name: 'a prompt with the date in it', kind: 'benign', apply: dated },
 ]
 
+/** @param share - Of all calls */
 function withTool(behaviour: Behaviour, name: string, share: number): Behaviour {
   const sum = Object.values(behaviour.tools).reduce((total, { weight }) => total + weight, 0)
-  return { ...behaviour, tools: { ...behaviour.tools, [name]: toolOf(name, share * sum) } }
+  return { ...behaviour, tools: { ...behaviour.tools, [name]: toolOf(name, (share / (1 - share)) * sum) } }
 }
 
 function everNew(fleet: Parameters<Scenario['apply']>[0]): ReturnType<Scenario['apply']> {

@@ -23,9 +23,14 @@ export class SessionDraft {
   readonly #events: SessionEvent[] = []
   #now = START
   readonly id: string
+  readonly #draw: Draw
+  /** Milliseconds between two events, about: each session has its own pace. */
+  readonly #pace: number
 
-  constructor(id: string) {
+  constructor(id: string, draw: Draw) {
     this.id = id
+    this.#draw = draw
+    this.#pace = 300 * 15 ** (draw(0, 100) / 100)
   }
 
   wait(ms: number): this {
@@ -54,12 +59,18 @@ export class SessionDraft {
       ...fields,
     }
     this.#events.push(event)
-    this.#now += 700
+    this.#now += Math.round((this.#pace * this.#draw(50, 150)) / 100)
     return event
   }
 
-  /** A call and what came of it: a text, or `!text` for an error. */
+  /** A model call, the call that it asks for, and what came of it: a text, or `!text` for an error. */
   call(tool_name: string, tool_input: unknown, came: string, more: Partial<SessionEvent> = {}): SessionEvent {
+    this.add('llm_call', { outcome: 'success' })
+    return this.act(tool_name, tool_input, came, more)
+  }
+
+  /** A call without a model call right before it, and what came of it. */
+  act(tool_name: string, tool_input: unknown, came: string, more: Partial<SessionEvent> = {}): SessionEvent {
     const about = { tool_name, tool_call_id: `${this.id}-c${this.#events.length}` }
     const call = this.add('tool_call', { ...about, ...argumentsOf(tool_input), outcome: 'allowed', ...more })
     const result = came.startsWith('!')
@@ -67,6 +78,11 @@ export class SessionDraft {
       : { outcome: 'success', tool_output: came }
     this.add('tool_result', { ...about, parent_event_id: call.event_id, ...result })
     return call
+  }
+
+  /** A pause, in seconds, between the two bounds. */
+  pause(low: number, high: number): this {
+    return this.wait(this.#draw(low, high) * 1000)
   }
 
   /** Calls as every session has them, each with an answer of its own. */

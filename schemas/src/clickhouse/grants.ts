@@ -130,6 +130,21 @@ export function excessiveGrants(shown: readonly string[], database: string, role
   })
 }
 
+/**
+ * Finds the grants to insert that a user of a role lacks.
+ * @param shown - As {@link excessiveGrants} takes them, of a user without excess.
+ * @returns Such as `INSERT ON audit.audit_findings`; empty for a correct user.
+ */
+export function lackingInserts(shown: readonly string[], database: string, role: Role): string[] {
+  const lines = shown.flatMap((line) => {
+    const [, privileges = '', target = ''] = /^GRANT (.+) ON (\S+) TO .+$/.exec(line) ?? []
+    return /(^|, )INSERT(,|$)/.test(privileges) ? [target.replaceAll('`', '')] : []
+  })
+  const granted = new Set(lines)
+  const needed = (role === 'writer' ? WRITTEN : FOUND).map((table) => `${database}.${table}`)
+  return needed.filter((table) => !granted.has(table)).map((table) => `INSERT ON ${table}`)
+}
+
 function isWriters(privilege: string, target: string, database: string): boolean {
   if (privilege === 'SELECT' && target === `${database}.${LOGS_TABLE}`) return true
   const table = target.startsWith(`${database}.`) ? target.slice(database.length + 1) : ''

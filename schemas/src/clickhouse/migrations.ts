@@ -13,6 +13,16 @@ export interface Migration {
   readonly sha256: string
 }
 
+/**
+ * The statements of a migration, for the tables of one database. The files name none: the operator chooses it. It is no parameter
+ * of the statement: within a view the server would take it for one of the view's own.
+ */
+export function statementsIn({ statements }: Migration, database: string): string[] {
+  const quoted = `\`${database.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``
+  const named = /(?:^CREATE (?:TABLE|VIEW) IF NOT EXISTS|^ALTER TABLE|\bFROM) (?=audit_)/gm
+  return statements.map((statement) => statement.replaceAll(named, (before) => `${before}${quoted}.`))
+}
+
 /** Reads all migrations. Statements end with a semicolon at the end of a line. */
 export function readMigrations(): Migration[] {
   // Not at import: a bundled agent, which never migrates, has no such folder, nor an import.meta.url in a CommonJS bundle.

@@ -104,6 +104,11 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
     expect(Math.abs((rows[2]?.p99_ms ?? 0) - 1000)).toBeLessThanOrEqual(10)
   })
 
+  it('tokens sums up the whole days that the range touches', async () => {
+    const hour = { since: new Date(`${DAY}T23:00:00Z`), until: new Date(`${DAY}T23:30:00Z`) }
+    expect(await answer(trail, 'tokens', hour)).toEqual(await answer(trail, 'tokens', RANGE))
+  })
+
   it('tokens keeps cached tokens apart, recorded from computed cost, and names what has no price', async () => {
     const [unknown, known] = await answer(trail, 'tokens', RANGE)
     expect(unknown).toMatchObject({
@@ -133,7 +138,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
       recorded_cost_usd: 0.25,
       computed_calls: 1,
       unpriced_calls: 1,
-      unpriced_because: 'no tokens recorded',
+      unpriced_because: 'input or output tokens not recorded',
     })
     // 500,000 at 3 USD, 400,000 at 0.30, 100,000 at 3.75 and 10,000 at 15, each a million.
     expect(known?.computed_cost_usd).toBeCloseTo(1.5 + 0.12 + 0.375 + 0.15, 10)

@@ -1,5 +1,14 @@
 /** The catalogue on hostile values, large numbers, quarantined rows, an empty store; what it reads; its views. */
-import { type Analytics, CATALOGUE, quarantineRow, type QueryName, rowsAt, runQuery } from '@agent-audit/analytics'
+import {
+  type Analytics,
+  type AnyQuery,
+  CATALOGUE,
+  type Parameter,
+  quarantineRow,
+  type QueryName,
+  rowsAt,
+  runQuery,
+} from '@agent-audit/analytics'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { execute, LOG_ID, type SeedRow, seedEvents, type Server } from '../seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../support.ts'
@@ -7,6 +16,11 @@ import { answer } from './support.ts'
 import { EVENTS, RANGE } from './trail.ts'
 
 const NAMES = Object.keys(CATALOGUE) as QueryName[]
+const PARAMS = NAMES.flatMap((name) =>
+  Object.entries<Parameter>(CATALOGUE[name].params).map(([param, { kind }]) => [name, param, kind] as const),
+)
+const TEXT_PARAMS = PARAMS.filter(([, , kind]) => kind === 'text')
+const OTHER_PARAMS = PARAMS.filter(([, , kind]) => kind !== 'text')
 const VIEWS = ['events', 'model_calls', 'tool_events', 'approval_events'].map((name) => `audit_view_${name}`)
 const HOSTILE = [
   "'",
@@ -29,22 +43,55 @@ const HOSTILE = [
 
 describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? ''}`, () => {
   let tests: TestServer
+  /** Holds {@link EVENTS}; no test stores more in it. */
+  let trail: Awaited<ReturnType<typeof seeded>>
+  /** Those of one day alone. */
+  let day: typeof trail | undefined
   beforeAll(async () => {
     tests = await startTestServer()
+    trail = await seeded(EVENTS)
   })
 
   async function seeded(rows: readonly SeedRow[]) {
-    const trail = await tests.newTrail()
-    await seedEvents(trail.server, rows)
-    return trail
+    const opened = await tests.newTrail()
+    await seedEvents(opened.server, rows)
+    return opened
   }
 
-  it.each(NAMES)('%s: a hostile value is a value: it finds nothing that another one has', async (name) => {
-    const trail = await seeded(EVENTS)
+  it.each(TEXT_PARAMS)(
+    '%s: a hostile value of %s is a value: it finds nothing that another one has',
+    async (name, param) => {
+      const usual = usualParams(name)
+      expect((await answer(trail, name, usual as never)).length).toBeGreaterThan(0)
+      for (const value of HOSTILE) {
+        const rows = await answer(trail, name, { ...usual, [param]: value })
+        expect([value, rows.length]).toEqual([value, 0])
+      }
+    },
+  )
+
+  it.each(OTHER_PARAMS)('%s: a hostile value of %s is refused before the server sees it', (name, param) => {
     for (const value of HOSTILE) {
-      const rows = await answer(trail, name, textParams(name, value) as never)
-      const found = name === 'runs' ? 2 : name === 'losses' ? 1 : 0
-      expect([value, rows.length]).toEqual([value, found])
+      const ask = () => runQuery(trail, name, { ...usualParams(name), [param]: value })
+      expect(ask).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }) as Error)
+    }
+  })
+
+  it.each(NAMES)('%s: a hostile key of a cursor is a value, or is refused', async (name) => {
+    const { order, columns } = CATALOGUE[name] as AnyQuery
+    const first = runQuery(trail, name, usualParams(name) as never, { page: 1 })
+    let cursor = ''
+    // While the loop runs: behind the last row there is none.
+    for await (const row of first) cursor = row === null ? '' : (first.next ?? '')
+    const [, plain, key = []] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as string[][]
+    for (const [index, column] of order.entries()) {
+      for (const value of HOSTILE) {
+        const forged = key.with(index, value)
+        const after = Buffer.from(JSON.stringify([name, plain, forged])).toString('base64url')
+        const asked = answer(trail, name, {}, { after })
+        if (columns[column]?.kind === 'text') await expect(asked).resolves.toBeInstanceOf(Array)
+        else await expect(asked).rejects.toMatchObject({ code: 'OPTIONS_INVALID' })
+      }
     }
   })
 
@@ -58,17 +105,17 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
       event_type: 'tool_call',
       tool_name: text,
     }))
-    const trail = await seeded(rows)
+    const named = await seeded(rows)
     for (const text of HOSTILE) {
-      expect(await answer(trail, 'session-trail', { session: text })).toMatchObject([{ agent_id: text }])
-      expect(await answer(trail, 'agent-activity', { ...RANGE, agent: text })).toMatchObject([
+      expect(await answer(named, 'session-trail', { session: text })).toMatchObject([{ agent_id: text }])
+      expect(await answer(named, 'agent-activity', { ...RANGE, agent: text })).toMatchObject([
         { agent_id: text, events: 1 },
       ])
-      expect(await answer(trail, 'data-touched', { ...RANGE, user: text })).toMatchObject([{ target: text }])
+      expect(await answer(named, 'data-touched', { ...RANGE, user: text })).toMatchObject([{ target: text }])
     }
     const found: string[] = []
     for (let after: string | undefined, pages = 0; pages === 0 || after !== undefined; pages++) {
-      const page = runQuery(trail, 'agent-activity', after === undefined ? RANGE : {}, { page: 1, after })
+      const page = runQuery(named, 'agent-activity', after === undefined ? RANGE : {}, { page: 1, after })
       for await (const { agent_id: agent } of page) found.push(agent)
       after = page.next
     }
@@ -77,7 +124,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
 
   it('numbers beyond 2^53 keep their digits, also in the key of a page', async () => {
     const large = ['9223372036854775806', '9223372036854775807']
-    const trail = await seeded(
+    const numbered = await seeded(
       large.map((run_seq, index) => ({
         log_offset: index,
         run_seq,
@@ -86,47 +133,48 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
         latency_ms: run_seq,
       })),
     )
-    const first = runQuery(trail, 'session-trail', { session: 's1' }, { page: 1 })
+    const first = runQuery(numbered, 'session-trail', { session: 's1' }, { page: 1 })
     for await (const row of first) expect(row.run_seq).toBe(9223372036854775806n)
-    expect(await answer(trail, 'session-trail', {} as never, { after: first.next })).toMatchObject([
+    expect(await answer(numbered, 'session-trail', {} as never, { after: first.next })).toMatchObject([
       { run_seq: 9223372036854775807n },
     ])
-    expect(await answer(trail, 'agent-activity', RANGE)).toMatchObject([{ input_tokens: 18446744073709551613n }])
-    expect(await answer(trail, 'latency', RANGE)).toMatchObject([{ max_ms: 9223372036854775807n }])
-    for (const name of NAMES) await answer(trail, name, textParams(name, 's1') as never)
+    expect(await answer(numbered, 'agent-activity', RANGE)).toMatchObject([{ input_tokens: 18446744073709551613n }])
+    expect(await answer(numbered, 'latency', RANGE)).toMatchObject([{ max_ms: 9223372036854775807n }])
+    for (const name of NAMES) await answer(numbered, name, textParams(name, 's1') as never)
   })
 
-  it.each(NAMES)('%s leaves quarantined rows out', async (name) => {
-    const forged = await seeded(EVENTS.map((row) => ({ ...row, user_id: 'ann', session_id: row['session_id'] })))
-    const params =
-      name === 'session-trail' || name === 'sub-agents'
-        ? { session: 's1' }
-        : name === 'data-touched'
-          ? { user: 'ann' }
-          : {}
-    const asked = { ...(name === 'session-trail' ? {} : RANGE), ...params } as never
-    expect((await answer(forged, name, asked)).length).toBeGreaterThan(0)
+  it('each query and each view leaves quarantined rows out', async () => {
+    const forged = await seeded(EVENTS.map((row) => ({ ...row, user_id: 'ann' })))
+    const isEmpty = async (name: QueryName) => (await answer(forged, name, usualParams(name) as never)).length === 0
+    for (const name of NAMES) expect([name, await isEmpty(name)]).toEqual([name, false])
     for (const { log_offset: offset } of EVENTS) await quarantine(forged, Number(offset))
     // The root of a tree is asked for by name; its sessions have no event.
-    expect(await answer(forged, name, asked)).toEqual([])
+    for (const name of NAMES) expect([name, await isEmpty(name)]).toEqual([name, true])
     for (const view of VIEWS) expect(await execute(forged.server, `SELECT count() FROM ${view}`)).toBe('0\n')
   })
 
-  it.each(NAMES)('%s gives nothing of an empty store', async (name) => {
-    expect(await answer(await tests.newTrail(), name, textParams(name, 'x') as never)).toEqual([])
+  it('gives nothing of an empty store', async () => {
+    const empty = await tests.newTrail()
+    for (const name of NAMES)
+      expect([name, await answer(empty, name, textParams(name, 'x') as never)]).toEqual([name, []])
   })
 
-  it.each(NAMES)('%s uses the index that it names, and reads each event as often as it says', async (name) => {
-    const trail = await seeded(EVENTS.filter(({ timestamp }) => String(timestamp).startsWith('2026-11-24')))
-    const { index, passes } = CATALOGUE[name].cost
-    const { read, explained } = await look(trail, name, textParams(name, name === 'sub-agents' ? 's3' : 's1'))
-    expect(explained).toContain(`Name: ${index}`)
-    // A few rows more: prices, the levels of a tree.
-    expect(Math.floor(read / (EVENTS.length - 1))).toBe(passes)
-  })
+  it.each(NAMES)(
+    '%s uses the index or projection that it names, and reads each event as often as it says',
+    async (name) => {
+      day ??= await seeded(EVENTS.filter(({ timestamp }) => String(timestamp).startsWith('2026-11-24')))
+      const { cost } = CATALOGUE[name]
+      const { read, explained } = await look(day, name, textParams(name, name === 'sub-agents' ? 's3' : 's1'))
+      if ('projection' in cost) return expect(explained).toContain(`ReadFromMergeTree (${cost.projection})`)
+      const { index, passes } = cost
+      expect(explained).toContain(`Name: ${index}`)
+      // A few rows more: prices, the levels of a tree.
+      expect(Math.floor(read / (EVENTS.length - 1))).toBe(passes)
+    },
+  )
 
   it('the views have the rows and figures of the trail', async () => {
-    const { server } = await seeded(EVENTS)
+    const { server } = trail
     const count = async (view: string) => Number(await execute(server, `SELECT count() FROM ${view}`))
     expect(await Promise.all(VIEWS.map(count))).toEqual([EVENTS.length, 4, 8, 3])
     expect(await execute(server, 'SELECT sum(cost_usd), sum(cache_read_tokens) FROM audit_view_model_calls')).toBe(
@@ -143,6 +191,14 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`the catalogue ${NO_CLICKHOUSE ?? '
   })
 })
 
+/** The range of the seeded events, and what the query needs. */
+function usualParams(name: QueryName): Record<string, unknown> {
+  const { params, maxDays } = CATALOGUE[name] as AnyQuery
+  const range = maxDays === undefined ? {} : RANGE
+  const known = Object.entries({ session: 's1', user: 'ann' })
+  return { ...range, ...Object.fromEntries(known.filter(([param]) => params[param]?.required === true)) }
+}
+
 /** Every parameter that takes a text has this one. */
 function textParams(name: QueryName, text: string): Record<string, unknown> {
   const texts = Object.entries(CATALOGUE[name].params).filter(([, { kind }]) => kind === 'text')
@@ -150,31 +206,32 @@ function textParams(name: QueryName, text: string): Record<string, unknown> {
   return { ...range, ...Object.fromEntries(texts.map(([param]) => [param, text])) }
 }
 
-async function quarantine(trail: Analytics, offset: number): Promise<void> {
+async function quarantine(from: Analytics, offset: number): Promise<void> {
   const position = { log_id: LOG_ID, partition: 0, offset }
-  for (const { row } of await rowsAt(trail, position))
-    await quarantineRow(trail, position, { row, reason: 'forged', release: false })
+  for (const { row } of await rowsAt(from, position))
+    await quarantineRow(from, position, { row, reason: 'forged', release: false })
 }
 
 /** The rows that the server read for a query, and its plan. */
-async function look(trail: Analytics & { readonly server: Server }, name: QueryName, params: Record<string, unknown>) {
+async function look(from: Analytics & { readonly server: Server }, name: QueryName, params: Record<string, unknown>) {
   const sent: { sql: string; params: Readonly<Record<string, unknown>> }[] = []
   const watched: Analytics = {
-    ...trail,
+    ...from,
     query: (sql, options) => {
       sent.push({ sql, params: options.params ?? {} })
-      return trail.query(sql, options)
+      return from.query(sql, options)
     },
   }
   await answer(watched, name, params as never)
   const [query] = sent
   if (query === undefined) throw new Error('no query was sent')
-  const bound: [string, string][] = Object.entries({ database: trail.database, ...query.params }).map(
-    ([key, value]) => [`param_${key}`, value === null ? '\\N' : value.replaceAll('\\', '\\\\')],
-  )
+  const bound: [string, string][] = Object.entries({ database: from.database, ...query.params }).map(([key, value]) => [
+    `param_${key}`,
+    value === null ? '\\N' : value.replaceAll('\\', '\\\\'),
+  ])
   const ask = async (sql: string) => {
-    const address = `${trail.server.url}/?${new URLSearchParams([...bound, ['wait_end_of_query', '1']]).toString()}`
-    const headers = { 'X-ClickHouse-User': trail.server.username, 'X-ClickHouse-Key': trail.server.password }
+    const address = `${from.server.url}/?${new URLSearchParams([...bound, ['wait_end_of_query', '1']]).toString()}`
+    const headers = { 'X-ClickHouse-User': from.server.username, 'X-ClickHouse-Key': from.server.password }
     const response = await fetch(address, { method: 'POST', body: sql, headers })
     const text = await response.text()
     if (!response.ok) throw new Error(text)

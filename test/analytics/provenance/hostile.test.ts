@@ -1,4 +1,4 @@
-import { instructionsIn, type ProvenanceEvent, traceArguments } from '@agent-audit/analytics'
+import { ArgumentTracer, instructionsIn, type ProvenanceEvent, traceArguments } from '@agent-audit/analytics'
 import { expect, it } from 'vitest'
 
 const PARTS = [
@@ -77,4 +77,36 @@ it('a deep nest and many values are read in part', () => {
   const traced = traceArguments(call, [])
   expect(traced).toHaveLength(500)
   expect(traced[0]?.value).toBe('value-0')
+})
+
+const eventOf = (event_id: string, event_type: string, fields: object): ProvenanceEvent =>
+  ({ event_id, event_type, tool_name: 't', ...fields }) as ProvenanceEvent
+
+it('in a long session a value is found in the same events as in each event alone', () => {
+  const seed = Number(process.env['TEST_SEED'] ?? Date.now() % 2 ** 31)
+  const random = randomOf(seed)
+  const words = Array.from({ length: 400 }, () => Math.floor(random() * 1e6).toString(36))
+  const pick = (): string => words[Math.floor(random() * words.length)] as string
+  const text = (length: number): string =>
+    Array.from({ length }, () => (random() < 0.05 ? `${pick()}@x.example` : pick())).join(' ')
+  const results = Array.from({ length: 150 }, (_, index) =>
+    eventOf(`r${index}`, 'tool_result', { tool_output: text(80) }),
+  )
+  const tracer = new ArgumentTracer()
+  for (const result of results) tracer.add(result)
+  let found = 0
+  for (let round = 0; round < 40; round++) {
+    const part = String(results[Math.floor(random() * 150)]?.tool_output).slice(round, round + 30 + round)
+    const call = eventOf('c', 'tool_call', {
+      tool_input: { part, id: pick(), mail: `${pick()}@x.example`, long: text(40) },
+    })
+    const alone = results.map((result) => traceArguments(call, [result]))
+    const together = tracer.trace(call)
+    together.forEach(({ origins }, index) => {
+      found += origins.length
+      const expected = alone.flatMap((traced) => traced[index]?.origins ?? [])
+      expect(origins, `seed ${seed}`).toEqual(expected)
+    })
+  }
+  expect(found, `seed ${seed}`).toBeGreaterThan(40)
 })

@@ -75,9 +75,37 @@ describe('events', () => {
     expect(find('rate.events', hourly({ 10: { events: 270, sessions: 3 } }, top))).toEqual([])
   })
 
+  it('of one long session beside two of twice the usual size are none', () => {
+    const top = { 10: 'x:200 y:25 z:25' }
+    expect(find('rate.events', hourly({ 10: { events: 250, sessions: 3 } }, top))).toEqual([])
+  })
+
   it('that more sessions explain are none', () => {
     const top = { 10: 'x:30 y:30 z:30' }
     expect(find('rate.events', hourly({ 10: { events: 270, sessions: 27 } }, top))).toEqual([])
+  })
+})
+
+/** An agent with 38 attempts each hour, of which one in a hundred fails, and with errors of as many sessions from 10 o'clock on. */
+function failing(failed: number[]): object {
+  const errors = HOURS.map((hour) => failed[hour - hourAt(10)] ?? Number(hour % 5 < 2))
+  return {
+    hours: HOURS,
+    attempts: HOURS.map(() => 38),
+    errors,
+    top_hours: HOURS,
+    top_errors: errors.map((count) => Math.min(1, count)),
+    top_ids: HOURS.map(() => 'e1'),
+  }
+}
+
+describe('errors', () => {
+  it('of which twelve come where one is usual are a finding', () => {
+    expect(find('rate.errors', failing([4, 4, 4]))).toMatchObject([{ cause: 'a/2026-11-24T11:00:00Z/errors' }])
+  })
+
+  it('of which seven come where one is usual are none: of thousands of hours some have that by chance', () => {
+    expect(find('rate.errors', failing([3, 2, 2]))).toEqual([])
   })
 })
 

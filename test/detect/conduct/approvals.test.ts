@@ -120,6 +120,26 @@ describe('an agent that records without the guard is found:', () => {
   })
 })
 
+/** A rejected payment, then a call that says that it needs no approval. */
+const afterRejection = (tool_input: object): Promise<Session> =>
+  recorded(async (trail, session) => {
+    await trail.decideApproval(await session.requestApproval(payment), no)
+    unguarded(session, { tool_input, requires_approval: false })
+  })
+
+describe('after a rejection', () => {
+  it('nearly the same without approval is found', async () => {
+    expect(faults(await afterRejection({ to: 'DE02', eur: 1199 }))).toEqual(['near_rejection'])
+    expect(faults(await afterRejection({ to: 'DE02', eur: 1300 }))).toEqual(['near_rejection'])
+  })
+
+  it('much less, or something else, may need no approval', async () => {
+    expect(faults(await afterRejection({ to: 'DE02', eur: 900 }))).toEqual([])
+    expect(faults(await afterRejection({ to: 'DE77', eur: 1200 }))).toEqual([])
+    expect(faults(await afterRejection({ to: 'DE02', eur: 1200, memo: 'rent' }))).toEqual([])
+  })
+})
+
 describe('a record that another producer altered is found:', () => {
   const DIGEST = 'ab'.repeat(32)
 
@@ -136,6 +156,14 @@ describe('a record that another producer altered is found:', () => {
     ['expiry', 'after_expiry', 'approval_request', () => ({ content: { expires_at: '2020-01-01T00:00:00Z' } })],
     ['approver: the user', 'alice', 'approval_decision', () => ({ approver_id: 'ALICE' })],
     ['approver: the agent', 'support', 'tool_call', () => ({ approver_id: 'support' })],
+    [
+      'approver: the user, with a domain',
+      'alice@corp.example',
+      'tool_call',
+      () => ({ approver_id: 'alice@corp.example' }),
+    ],
+    ['approver: the user, of a domain', 'corp\\alice', 'approval_decision', () => ({ approver_id: 'CORP\\alice' })],
+    ['identity source: a word for nothing', 'kim', 'tool_call', () => ({ approval: { identity_source: 'N/A' } })],
     ['identity source', 'kim', 'tool_call', () => ({ approval: { approver_kind: 'person', identity_source: ' ' } })],
   ])('its %s', async (_what, fault, type, alter) => {
     const [value, ...more] = faults(altered(await approved(), type, alter))
@@ -153,6 +181,11 @@ describe('a record that another producer altered is found:', () => {
   })
 })
 
+const selfFound = async (approver_id: string, user_id = 'alice'): Promise<unknown[]> => {
+  const session = altered(await approved(), 'approval_decision', () => ({ approver_id }))
+  return find('approval.self', sessionOf(session.events.map((each) => ({ ...each, user_id }))))
+}
+
 describe('self-approval that the operator allows', () => {
   it('is of low severity, and one finding for the decision and its call', async () => {
     const session = await recorded(
@@ -161,6 +194,13 @@ describe('self-approval that the operator allows', () => {
     )
     expect(find('approval.self', session)).toMatchObject([{ severity: 'low', evidence: { length: 2 } }])
     expect(find('approval.bypass', session)).toEqual([])
+  })
+
+  it('is not seen in a name alike, in the account of another domain, or in the mailbox of a team', async () => {
+    expect(await selfFound('alice@corp.example')).toMatchObject([{ severity: 'high' }])
+    expect(await selfFound('alice@corp.example', 'alice@shop.example')).toEqual([])
+    expect(await selfFound('alicent@corp.example')).toEqual([])
+    expect(await selfFound('support@corp.example')).toEqual([])
   })
 
   it('is not seen in ids that redaction removed', async () => {

@@ -1,6 +1,6 @@
 /** The engine reads only candidates: a session that gives a finding has to be one, by the SQL of each detector. */
 import { sessionTrail } from '@agent-audit/analytics'
-import { DETECTORS, type Session } from '@agent-audit/detect'
+import { candidatesOf, DETECTORS, type Session } from '@agent-audit/detect'
 import { expect, it } from 'vitest'
 import { type SeedRow, seedEvents } from '../../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer } from '../../analytics/support.ts'
@@ -41,6 +41,19 @@ const SHORTEST: readonly (readonly [name: string, how: string, rows: Row[]])[] =
   ['loop.equal_errors', 'by the error alone', repeat(4, (index) => tool(`${index}`, { error: 'no' }))],
   ['loop.no_progress', 'without order', [0, 1, 2, 0, 2, 1, 1, 0, 2, 0, 1, 2, 2].flatMap(found)],
   ['loop.step_limit', 'a timeout', [{ event_type: 'session_timeout', reason: 'max_steps' }]],
+  [
+    'loop.step_limit',
+    'an end that names a limit',
+    [{ event_type: 'session_end', outcome: 'error', reason: 'Max_turns reached' }],
+  ],
+  [
+    'approval.bypass',
+    'near a rejection whose request is not on record',
+    [
+      decision({ approval_status: 'rejected', tool_name: 'pay', tool_input: '{"eur":100}' }),
+      needs({ requires_approval: false, outcome: 'allowed', tool_input: '{"eur":101}' }),
+    ],
+  ],
   ['approval.bypass', 'no approval', [needs({ outcome: 'allowed' })]],
   ['approval.bypass', 'no approval, no outcome', [needs({})]],
   ['approval.bypass', 'override used twice', [override({}), underOverride, underOverride]],
@@ -50,6 +63,17 @@ const SHORTEST: readonly (readonly [name: string, how: string, rows: Row[]])[] =
   ['approval.no_identity_source', 'override that names nobody', [override({})]],
   ['sandbox.denied_burst', 'five refused', repeat(5, () => [refused])],
   ['sandbox.denied_crossing', 'one refused', [refused]],
+]
+const CONDUCT = DETECTORS.filter(({ name, unit }) => unit === 'session' && /^(loop|approval|sandbox)\./.test(name)).map(
+  ({ name }) => name,
+)
+/** Shorter than the detectors' limits, with limits that an operator lowered: a finding, and so a candidate. */
+const LOWERED: readonly (readonly [name: string, rows: Row[], limits: Record<string, number>])[] = [
+  ['loop.repeated_call', repeat(2, () => found(1)), { repeats: 2 }],
+  ['loop.cycle', repeat(4, (index) => found(index % 2)), { repeats: 2 }],
+  ['loop.equal_errors', repeat(2, (index) => tool(`${index}`, { error: 'no' })), { errors: 2 }],
+  ['loop.no_progress', [0, 1, 2, 0, 2, 1].flatMap(found), { calls: 3 }],
+  ['sandbox.denied_burst', repeat(2, () => [refused]), { refused: 2 }],
 ]
 const QUIET: Row[] = [
   { event_type: 'session_start' },
@@ -62,8 +86,8 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
   `a session that gives a finding is a candidate of its detector ${NO_CLICKHOUSE ?? ''}`,
   async () => {
     const trail = await (await startTestServer()).newTrail()
-    const cases = [...SHORTEST, ['', 'quiet', QUIET] as const]
-    const rows = cases.flatMap(([, , events], at) =>
+    const cases = [...SHORTEST.map(([, , events]) => events), QUIET, ...LOWERED.map(([, events]) => events)]
+    const rows = cases.flatMap((events, at) =>
       events.map((row, second) => ({
         timestamp: new Date(Date.UTC(2026, 10, 24, 10, 0, second)).toISOString().slice(0, -1).replace('T', ' '),
         session_id: `s${at}`,
@@ -79,15 +103,24 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
       const events = await sessionTrail(trail, `s${at}`)
       const session: Session = { session_id: `s${at}`, agent_id: 'support', events }
       expect(find(name, session), `${name}: ${how}`).not.toEqual([])
-      if (!(await candidatesOf(name)).includes(`s${at}`)) missed.push(`${name}: ${how}`)
+      if (!(await wantedBy(name)).includes(`s${at}`)) missed.push(`${name}: ${how}`)
+    }
+    for (const [index, [name, , limits]] of LOWERED.entries()) {
+      const session_id = `s${SHORTEST.length + 1 + index}`
+      const session: Session = { session_id, agent_id: 'support', events: await sessionTrail(trail, session_id) }
+      expect(find(name, session), `${name} at its own limits`).toEqual([])
+      const thresholds = { ...detector(name).thresholds, ...limits }
+      expect(detector(name).find(session, thresholds), `${name} at lower limits`).not.toEqual([])
+      if (!(await sessionsWith(candidatesOf(detector(name), thresholds))).includes(session_id)) missed.push(name)
     }
     expect(missed).toEqual([])
-    expect(
-      await candidatesOf(...DETECTORS.flatMap((each) => (each.unit === 'session' ? [each.name] : []))),
-    ).not.toContain(`s${SHORTEST.length}`)
+    expect(await wantedBy(...CONDUCT)).not.toContain(`s${SHORTEST.length}`)
 
-    async function candidatesOf(...names: string[]): Promise<string[]> {
-      const wanted = names.map((name) => `(${detector(name).candidates})`).join(' OR ')
+    function wantedBy(...names: string[]): Promise<string[]> {
+      return sessionsWith(names.map((name) => `(${candidatesOf(detector(name))})`).join(' OR '))
+    }
+
+    async function sessionsWith(wanted: string): Promise<string[]> {
       const sql = `SELECT session_id FROM {database:Identifier}.audit_events GROUP BY session_id HAVING ${wanted}`
       return (await trail.rows<{ session_id: string }>(sql)).map(({ session_id }) => session_id)
     }
@@ -95,7 +128,5 @@ it.skipIf(NO_CLICKHOUSE !== undefined)(
 )
 
 it('every detector of sessions about conduct has a shortest session here', () => {
-  const groups = /^(loop|approval|sandbox)\./
-  const all = DETECTORS.filter(({ name, unit }) => unit === 'session' && groups.test(name)).map(({ name }) => name)
-  expect(new Set(SHORTEST.map(([name]) => name))).toEqual(new Set(all))
+  expect(new Set(SHORTEST.map(([name]) => name))).toEqual(new Set(CONDUCT))
 })

@@ -1,3 +1,4 @@
+import type { Session, SessionEvent } from '@agent-audit/detect'
 import { describe, expect, it } from 'vitest'
 import { callsOf, event, find, sessionOf } from './support.ts'
 
@@ -59,7 +60,104 @@ describe('no loop is', () => {
       times(20, (i) => (i % 2 === 0 ? ['edit', { i }, 'ok'] : ['test', {}, `${i} failed`])),
     ],
     ['three equal calls', times(3, () => ['search', { q: 'a' }, 'none'])],
+    [
+      'format and test, until the test passes',
+      [
+        ...times(12, (i): Line => (i % 2 === 0 ? ['format', { f: 1 }, 'ok'] : ['test', {}, 'failed'])),
+        ['test', {}, 'passed'],
+      ],
+    ],
+    [
+      'looking into an inbox with a tool that waits between',
+      times(12, (i) => (i % 2 === 0 ? ['list_mail', {}, '[]'] : ['wait', { s: 30 }, 'ok'])),
+    ],
+    [
+      'a batch whose last items fail',
+      times(16, (i) => (i < 10 ? ['mail', { to: i }, 'sent'] : ['mail', { to: i }, '!no such address'])),
+    ],
+    ['a sensor that has changed', times(13, (i) => ['read', { sensor: 1 }, i % 7 === 6 ? '231 V' : '230 V'])],
+    [
+      'a watch over sensors of which one changes',
+      times(24, (i) => ['read', { sensor: i % 3 }, i % 3 === 0 && i % 2 === 0 ? `${i} V` : '230 V']),
+    ],
+    ['comparing three files twice', times(6, (i) => ['open', { f: i % 3 }, `text ${i % 3}`])],
+    ['items that fail, each in its own way', times(8, (i) => ['mail', { to: i }, `!${['full', 'blocked'][i % 2]}`])],
   ])('%s', (_name, lines) => {
     expect(found(lines)).toEqual([])
+  })
+})
+
+/** The calls of a session, `seconds` apart; what `before` says comes before each. */
+const apart = (lines: Line[], seconds: number, before: Partial<SessionEvent>[] = []): Session => {
+  let now = Date.parse('2026-11-24T10:00:00Z')
+  const events = callsOf(lines).events.flatMap((each) => {
+    if (each.event_type !== 'tool_call') return [each]
+    const more = before.map((fields, index) => event(0, { event_id: `${each.event_id}-${index}`, ...fields }))
+    return [...more, each]
+  })
+  return sessionOf(
+    events.map((each) => {
+      now += each.event_type === 'tool_call' ? seconds * 1000 : 100
+      return { ...each, timestamp: new Date(now).toISOString() }
+    }),
+  )
+}
+const foundIn = (session: Session): string[] => LOOPS.filter((name) => find(name, session).length > 0)
+const says = (reasoning: string): Partial<SessionEvent>[] => [{ event_type: 'llm_call', reasoning }]
+const endedBy = (reason: string): Session =>
+  sessionOf([event(1, { event_type: 'session_end', outcome: 'error', reason })])
+const inbox = times(8, (): Line => ['list_mail', {}, '[]'])
+const rounds = times(15, (i): Line => ['read_sensor', { sensor: i % 3 }, '230 V'])
+
+describe('the time and the words between calls tell a loop from', () => {
+  it('an agent that pauses: it waits for what may come', () => {
+    expect(foundIn(apart(inbox, 2))).toEqual(['loop.repeated_call'])
+    expect(foundIn(apart(inbox, 20))).toEqual([])
+    expect(foundIn(apart(rounds, 2))).toEqual(['loop.cycle'])
+    expect(foundIn(apart(rounds, 20))).toEqual([])
+  })
+
+  it('but not from one that is slow at everything it does', () => {
+    const slow = times(6, (i): Line => ['get', { i }, `record ${i}`])
+    expect(foundIn(apart([...slow, ...inbox], 20))).toEqual(['loop.repeated_call'])
+  })
+
+  it('an agent that is asked again', () => {
+    expect(foundIn(apart(inbox, 2, [{ event_type: 'user_message' }]))).toEqual([])
+    expect(foundIn(apart(rounds, 2, [{ event_type: 'user_message' }]))).toEqual([])
+  })
+
+  it('and equal words of the model make it graver', () => {
+    const four = inbox.slice(0, 4)
+    expect(find('loop.repeated_call', apart(four, 2, says('I look for mail.')))).toMatchObject([{ severity: 'high' }])
+    expect(find('loop.repeated_call', apart(four, 2))).toMatchObject([{ severity: 'medium' }])
+  })
+})
+
+describe('a milder loop is found too:', () => {
+  it('two rounds of four, of low severity', () => {
+    const twice = callsOf(times(8, (i) => ['open', { f: i % 4 }, `text ${i % 4}`]))
+    expect(find('loop.cycle', twice)).toMatchObject([
+      { severity: 'low', summary: expect.stringMatching(/^2 rounds/) as string },
+    ])
+  })
+
+  it('an error that names the argument of each call', () => {
+    expect(
+      found(times(5, (i) => ['query', { column: `col_${'abcde'[i]}` }, `!unknown column col_${'abcde'[i]}`])),
+    ).toEqual(['loop.equal_errors'])
+  })
+
+  it('a batch in which everything fails from some item on', () => {
+    const batch = times(30, (i): Line =>
+      i < 15 ? ['mail', { to: i }, 'sent'] : ['mail', { to: i }, '!quota exceeded'],
+    )
+    expect(found(batch)).toEqual(['loop.equal_errors'])
+  })
+
+  it('a limit that the end of the session names, and no limit of the business', () => {
+    expect(find('loop.step_limit', endedBy('max_turns reached'))).toHaveLength(1)
+    expect(find('loop.step_limit', endedBy('Step limit of 50'))).toHaveLength(1)
+    expect(find('loop.step_limit', endedBy('the credit limit is reached'))).toEqual([])
   })
 })

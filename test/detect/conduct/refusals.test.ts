@@ -8,6 +8,9 @@ const calls = (count: number, outcomeAt: (index: number) => string, every = 1): 
   Array.from({ length: count }, (_, index) => call(index, outcomeAt(index), index * every))
 const burst = (events: SessionEvent[]): unknown[] => find('sandbox.denied_burst', sessionOf(events))
 
+const crossing = (number: number, resource: string, outcome: string): SessionEvent =>
+  event(number, { event_type: 'sandbox_crossing', outcome, content: { boundary: 'network', resource } })
+
 describe('a burst of refused actions', () => {
   it('is one finding with its count, its share and the refused events', () => {
     const events = calls(10, (index) => (index % 2 === 0 ? 'denied' : 'allowed'))
@@ -28,8 +31,12 @@ describe('a burst of refused actions', () => {
   })
 })
 
-const crossing = (number: number, resource: string, outcome: string): SessionEvent =>
-  event(number, { event_type: 'sandbox_crossing', outcome, content: { boundary: 'network', resource } })
+it('refused actions that are allowed in the end are no burst, those refused for good beside them are', () => {
+  const tries = Array.from({ length: 6 }, (_, at) => crossing(at, 'a.example', 'denied'))
+  expect(burst([...tries, crossing(7, 'a.example', 'allowed')])).toEqual([])
+  expect(burst([...tries, crossing(7, 'b.example', 'allowed')])).toHaveLength(1)
+})
+
 const crossings = (...events: SessionEvent[]): unknown[] => find('sandbox.denied_crossing', sessionOf(events))
 
 describe('refused crossings', () => {

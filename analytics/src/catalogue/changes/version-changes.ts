@@ -36,7 +36,7 @@ export const versionChanges: NamedQuery<AgentRange, VersionChangesRow> = {
     'When did the prompt, the model or the version of an agent change, and did the prompt or model change without the version?',
   reads:
     'session_start events in the range: each is compared with the one before it of the same agent in the range, so the first one shows no change. While two versions run at the same time, each switch between them is a change.',
-  cost: { index: 'by_time', passes: 1, note: 'Sorts the starts of sessions of the range in memory.' },
+  cost: { index: 'by_time', passes: 1, note: 'Sorts the starts of sessions of the range in memory: some 0.4 KB each.' },
   params: AGENT_RANGE_PARAMS,
   columns: {
     timestamp: { kind: 'time', about: 'Start of the first session with it.' },
@@ -54,7 +54,7 @@ export const versionChanges: NamedQuery<AgentRange, VersionChangesRow> = {
     position: { kind: 'text', about: 'Where that is in the log: log_id/partition/offset.' },
   },
   order: ['timestamp', 'position'],
-  maxDays: MAX_DAYS.sums,
+  maxDays: MAX_DAYS.lists,
   sql: `
     SELECT * EXCEPT (run_seq, place),
       arrayStringConcat(arrayFilter(each -> each != '', [if(${differs('version_before', 'version')}, 'version', ''),

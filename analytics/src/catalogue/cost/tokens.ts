@@ -1,13 +1,5 @@
 /** Tokens and cost by agent, model and day: what was recorded, and what the price list adds where no cost was recorded. */
-import {
-  AGENT_RANGE_PARAMS,
-  type AgentRange,
-  EVENTS,
-  IN_AGENT_RANGE,
-  MAX_DAYS,
-  type NamedQuery,
-  optional,
-} from '../query.ts'
+import { AGENT_RANGE_PARAMS, type AgentRange, EVENTS, IN_DAYS, MAX_DAYS, type NamedQuery, optional } from '../query.ts'
 import { PRICES } from './prices.ts'
 
 export interface TokensParams extends AgentRange {
@@ -33,28 +25,29 @@ export interface TokensRow {
   readonly price: string | null
 }
 
-/** No cost is recorded, and tokens are. */
-const TO_COMPUTE = 'e.cost_usd IS NULL AND (e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL)'
-const CACHED = 'ifNull(toInt128(e.cache_read_tokens), 0) + ifNull(toInt128(e.cache_write_tokens), 0)'
+/** A column has a value. Written as the projection `days` has it: the server reads `IS NOT NULL` of a bare column from its rows. */
+const has = (column: string): string => `e.${column} + 0 IS NOT NULL`
+const COUNTED = `e.event_type = 'llm_call' OR ${has('input_tokens')} OR ${has('output_tokens')} OR ${has('cost_usd')}`
+/** No cost is recorded, and both counts of tokens are: one of them alone would give too low a cost. */
+const OPEN = `e.cost_usd + 0 IS NULL AND ${has('input_tokens')} AND ${has('output_tokens')}`
+const CACHED = '(ifNull(toInt128(e.cache_read_tokens), 0) + ifNull(toInt128(e.cache_write_tokens), 0))'
 const sumOf = (column: string): string => `sum(toInt128(e.${column}))`
-/** Tokens of the calls whose cost is to be computed, as {@link PRICES} count them. */
-const PRICED_TOKENS = `
-  sumIf(greatest(ifNull(toInt128(e.input_tokens), 0) - (${CACHED}), 0), ${TO_COMPUTE}) AS plain,
-  sumIf(ifNull(toInt128(e.cache_read_tokens), 0), ${TO_COMPUTE}) AS cache_read,
-  sumIf(ifNull(toInt128(e.cache_write_tokens), 0), ${TO_COMPUTE}) AS cache_write,
-  sumIf(ifNull(toInt128(e.output_tokens), 0), ${TO_COMPUTE}) AS written`
+const openSumOf = (column: string): string => `sumIf(ifNull(toInt128(e.${column}), 0), ${OPEN})`
+/** Sums of the projection `days` (schemas/clickhouse/0011_answers.sql), which has each of these expressions. */
 const DAYS = `
   SELECT toDate(e.timestamp) AS day, e.agent_id AS agent_id, ifNull(e.model_id, '') AS model_id,
-    replaceRegexpOne(model_id, '-(\\\\d{8}|\\\\d{4}-\\\\d{2}-\\\\d{2})$', '') AS undated, count() AS calls,
+    replaceRegexpOne(model_id, '-(\\\\d{8}|\\\\d{4}-\\\\d{2}-\\\\d{2})$', '') AS undated, countIf(${COUNTED}) AS calls,
     ${sumOf('input_tokens')} AS input_tokens, ${sumOf('cache_read_tokens')} AS cache_read_tokens,
     ${sumOf('cache_write_tokens')} AS cache_write_tokens,
-    sum(toInt128(e.input_tokens) - (${CACHED})) AS uncached_input_tokens, ${sumOf('output_tokens')} AS output_tokens,
-    countIf(e.cost_usd IS NOT NULL) AS recorded_calls, sum(e.cost_usd) AS recorded_cost_usd,
-    countIf(${TO_COMPUTE}) AS open_calls, ${PRICED_TOKENS}
+    sum(toInt128(e.input_tokens) - ${CACHED}) AS uncached_input_tokens, ${sumOf('output_tokens')} AS output_tokens,
+    countIf(${has('cost_usd')}) AS recorded_calls, sum(e.cost_usd) AS recorded_cost_usd, countIf(${OPEN}) AS open_calls,
+    sumIf(greatest(ifNull(toInt128(e.input_tokens), 0) - ${CACHED}, 0), ${OPEN}) AS plain,
+    ${openSumOf('cache_read_tokens')} AS cache_read, ${openSumOf('cache_write_tokens')} AS cache_write,
+    ${openSumOf('output_tokens')} AS written
   FROM ${EVENTS}
-  WHERE ${IN_AGENT_RANGE} AND ${optional('model', 'e.model_id')}
-    AND (e.event_type = 'llm_call' OR e.input_tokens IS NOT NULL OR e.output_tokens IS NOT NULL OR e.cost_usd IS NOT NULL)
-  GROUP BY day, e.agent_id, model_id`
+  WHERE ${IN_DAYS} AND ${optional('agent')} AND ${optional('model', 'e.model_id')}
+  GROUP BY day, e.agent_id, model_id
+  HAVING calls > 0`
 const PRICE_ROWS = `
   SELECT p.1 AS model, p.2 AS since, p.3 AS input_usd, p.4 AS cache_read_usd, p.5 AS cache_write_usd, p.6 AS output_usd,
     p.7 AS described
@@ -65,8 +58,8 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
   name: 'tokens',
   answers: 'How many tokens did each agent use of each model on each day, and what did they cost?',
   reads:
-    'llm_call events in the range, and every other event with tokens or a cost. A cost that a record has is taken as it is; only for calls without one is the price list used.',
-  cost: { index: 'by_time', passes: 1 },
+    'llm_call events in the range, and every other event with tokens or a cost, as sums of whole days (UTC). A cost that a record has is taken as it is; only for calls without one is the price list used.',
+  cost: { projection: 'days' },
   params: { ...AGENT_RANGE_PARAMS, model: { kind: 'text', about: 'only this model_id' } },
   columns: {
     day: { kind: 'day', about: 'Day of the event, UTC.' },
@@ -96,7 +89,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
     unpriced_because: {
       kind: 'text',
       nullable: true,
-      about: 'Why: no tokens recorded, model not recorded, or no price of the model.',
+      about: 'Why: input or output tokens not recorded, model not recorded, or no price of the model.',
     },
     price: {
       kind: 'text',
@@ -106,6 +99,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
   },
   order: ['day', 'agent_id', 'model_id'],
   maxDays: MAX_DAYS.sums,
+  wholeDays: true,
   constants: {
     prices: JSON.stringify(
       PRICES.map(({ model, since, input, cache_read, cache_write, output, source, read_on }) => {
@@ -123,7 +117,7 @@ export const tokens: NamedQuery<TokensParams, TokensRow> = {
       if(computed_calls = 0, NULL, (toFloat64(d.plain) * p.input_usd + toFloat64(d.cache_read) * p.cache_read_usd
         + toFloat64(d.cache_write) * p.cache_write_usd + toFloat64(d.written) * p.output_usd) / 1000000) AS computed_cost_usd,
       d.calls - d.recorded_calls - computed_calls AS unpriced_calls,
-      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'no tokens recorded',
+      multiIf(unpriced_calls = 0, NULL, d.open_calls = 0 OR p.model != '', 'input or output tokens not recorded',
         d.model_id = '', 'model not recorded', 'no price of the model') AS unpriced_because,
       if(computed_calls = 0, NULL, p.described) AS price
     FROM (${DAYS}) AS d ASOF LEFT JOIN (${PRICE_ROWS}) AS p ON p.model = d.undated AND d.day >= p.since`,

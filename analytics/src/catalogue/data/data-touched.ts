@@ -8,6 +8,7 @@ import {
   type NamedQuery,
   POSITION,
   SINCE,
+  UNTIL,
 } from '../query.ts'
 
 export interface DataTouchedParams extends AgentRange {
@@ -31,6 +32,8 @@ export interface DataTouchedRow {
   readonly position: string
 }
 
+/** Days after the range in which a result is looked for: without a bound, an old range would read all that is newer. */
+const LATER_DAYS = 7
 const OF_USER = `(e.user_id = {user:String} OR e.on_behalf_of = {user:String})`
 /** A call has one result; were there more, the first counts. */
 const RESULTS = `
@@ -39,7 +42,7 @@ const RESULTS = `
     argMin(r.outcome, r.timestamp) AS result, argMin(r.effect, r.timestamp) AS effect,
     argMin(length(r.tool_output), r.timestamp) AS output_bytes, 1 AS found
   FROM {database:Identifier}.audit_events AS r
-  WHERE r.timestamp >= ${SINCE} AND r.event_type = 'tool_result' AND r.parent_event_id IS NOT NULL
+  WHERE r.timestamp >= ${SINCE} AND r.timestamp < ${UNTIL} + INTERVAL ${LATER_DAYS} DAY AND r.event_type = 'tool_result' AND r.parent_event_id IS NOT NULL
     AND (r.user_id = {user:String} OR r.on_behalf_of = {user:String} OR r.parent_event_id IN (
       SELECT e.event_id FROM ${EVENTS} WHERE ${IN_AGENT_RANGE} AND ${OF_USER} AND e.event_type = 'tool_call'))
   GROUP BY call`
@@ -48,12 +51,11 @@ export const dataTouched: NamedQuery<DataTouchedParams, DataTouchedRow> = {
   name: 'data-touched',
   answers:
     'Which data did agents read or change for a user: by which tools, with which arguments, beyond which boundaries?',
-  reads:
-    'tool_call events that were not refused and sandbox_crossing events that were allowed, of sessions for the user or on behalf of that principal, in the range; results of those calls from since on. What a session touched before it knew its user is not found.',
+  reads: `tool_call events that were not refused and sandbox_crossing events that were allowed, of sessions for the user or on behalf of that principal, in the range; results of those calls, up to ${LATER_DAYS} days after until. What a session touched before it knew its user is not found.`,
   cost: {
     index: 'by_time',
     passes: 3,
-    note: 'Also reads what is after until, for late results; their content is read for the calls of this user alone.',
+    note: `Also reads the ${LATER_DAYS} days after until, for late results; their content is read for the calls of this user alone.`,
   },
   params: {
     user: { kind: 'text', required: true, about: 'user_id, or the principal of on_behalf_of' },

@@ -35,6 +35,8 @@ export interface ApprovalsRow {
   readonly executed_at: string | null
 }
 
+/** Days after the range in which a decision is looked for: without a bound, an old range would read all that is newer. */
+const LATER_DAYS = MAX_DAYS.lists
 const REQUEST = `e.event_type = 'approval_request'`
 /** A verdict that does not count, such as one of the agent itself, leaves the request pending. */
 const DECISION = `e.event_type = 'approval_decision' AND e.approval_status IN ('approved', 'rejected')`
@@ -47,12 +49,11 @@ const ofApproval = (key: string): string => first(`JSONExtract(e.approval, '${ke
 export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
   name: 'approvals',
   answers: 'Which approvals were asked for, which are pending, who decided the others, and how long did that take?',
-  reads:
-    'approval_request events in the range; decisions and executed calls with their approval_id from since on, also after until. Overrides are no approvals: near-misses and session-trail have them.',
+  reads: `approval_request events in the range; decisions and executed calls with their approval_id from since on, up to ${LATER_DAYS} days after until: what was decided later than that stands as pending. Overrides are no approvals: near-misses and session-trail have them.`,
   cost: {
     index: 'by_time',
     passes: 1,
-    note: 'Also reads what is after until, for late decisions. Content is read of approval events alone.',
+    note: `Also reads the ${LATER_DAYS} days after until, for late decisions. Content is read of approval events alone.`,
   },
   params: {
     ...AGENT_RANGE_PARAMS,
@@ -82,7 +83,7 @@ export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
   maxDays: MAX_DAYS.lists,
   sql: `
     SELECT * FROM (
-      SELECT e.approval_id AS approval_id, minIf(e.timestamp, ${REQUEST}) AS requested_at,
+      SELECT toString(assumeNotNull(e.approval_id)) AS approval_id, minIf(e.timestamp, ${REQUEST}) AS requested_at,
         ifNull(${first('e.approval_status', DECISION)}, 'pending') AS status, argMinIf(e.agent_id, e.timestamp, ${REQUEST}) AS agent_id,
         ${first('e.user_id', REQUEST)} AS user_id, argMinIf(e.session_id, e.timestamp, ${REQUEST}) AS session_id,
         ${first('e.tool_name', REQUEST)} AS tool_name, ${first('e.tool_input', REQUEST)} AS tool_input,
@@ -95,7 +96,7 @@ export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
         ${first(`JSONExtract(e.content, 'expires_at', 'Nullable(String)')`, REQUEST)} AS expires_at,
         if(countIf(${EXECUTION}) = 0, NULL, minIf(e.timestamp, ${EXECUTION})) AS executed_at
       FROM ${EVENTS}
-      WHERE e.timestamp >= ${SINCE} AND e.approval_id IS NOT NULL
+      WHERE e.timestamp >= ${SINCE} AND e.timestamp < ${UNTIL} + INTERVAL ${LATER_DAYS} DAY AND e.approval_id IS NOT NULL
         AND e.event_type IN ('approval_request', 'approval_decision', 'tool_call')
       GROUP BY e.approval_id
       HAVING countIf(${REQUEST} AND e.timestamp < ${UNTIL}) > 0) AS a

@@ -63,13 +63,21 @@ const KIND = `multiIf(
   e.event_type = 'human_intervention' AND (e.tool_call_id IS NOT NULL OR e.approval_id IS NOT NULL)
     AND ifNull(e.outcome, '') != 'allowed', 'corrected',
   '')`
-/** Calls that ran and succeeded, by their arguments: of the sessions of the range, up to an hour after it. */
+/** Sessions that may have a near miss: few, so that what is joined stays small whatever the range has. */
+const SESSIONS = `
+  SELECT session_id FROM {database:Identifier}.audit_events
+  WHERE timestamp >= ${SINCE} - INTERVAL 1 DAY AND timestamp < ${UNTIL} AND (
+    (event_type = 'tool_call' AND requires_approval) OR (event_type = 'tool_result' AND outcome = 'blocked')
+    OR event_type IN ('sandbox_crossing', 'approval_decision', 'human_intervention'))`
+/** Calls of those sessions that ran and succeeded, by their arguments, up to an hour after the range. */
 const SUCCESSES = `
   SELECT c.session_id AS session_id, c.tool_name AS tool_name, c.arguments_sha256 AS arguments_sha256,
     groupArray(r.timestamp) AS succeeded_at
-  FROM {database:Identifier}.audit_events AS c INNER JOIN {database:Identifier}.audit_events AS r ON r.parent_event_id = c.event_id
-  WHERE c.timestamp >= ${SINCE} AND c.timestamp < ${UNTIL} + INTERVAL 1 HOUR AND c.event_type = 'tool_call' AND c.outcome = 'allowed'
-    AND r.timestamp >= ${SINCE} AND r.timestamp < ${UNTIL} + INTERVAL 1 HOUR AND r.event_type = 'tool_result' AND r.outcome = 'success'
+  FROM {database:Identifier}.audit_events AS r INNER JOIN (
+    SELECT event_id, session_id, tool_name, arguments_sha256 FROM {database:Identifier}.audit_events
+    WHERE timestamp >= ${SINCE} AND timestamp < ${UNTIL} + INTERVAL 1 HOUR AND event_type = 'tool_call' AND outcome = 'allowed'
+      AND session_id IN (${SESSIONS})) AS c ON r.parent_event_id = c.event_id
+  WHERE r.timestamp >= ${SINCE} AND r.timestamp < ${UNTIL} + INTERVAL 1 HOUR AND r.event_type = 'tool_result' AND r.outcome = 'success'
   GROUP BY session_id, tool_name, arguments_sha256`
 
 const ofCall = (column: string): string => `if(e.event_type = 'tool_result', c.${column}, e.${column}) AS ${column}`
@@ -81,8 +89,8 @@ export const nearMisses: NamedQuery<AgentRange, NearMissesRow> = {
     'tool_call, tool_result, sandbox_crossing, approval_decision and human_intervention events in the range; calls of the day before it, and results of the hour after it, to tell what became of an action.',
   cost: {
     index: 'by_time',
-    passes: 4,
-    note: 'The calls and results that succeeded in the range are joined in memory.',
+    passes: 5,
+    note: 'Keeps the calls with requires_approval, and the successful calls of their sessions, in memory.',
   },
   params: AGENT_RANGE_PARAMS,
   columns: {

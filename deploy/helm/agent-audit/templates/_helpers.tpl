@@ -21,6 +21,11 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- if .image.digest }}{{ .image.repository }}@{{ .image.digest }}{{ else }}{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
+{{/* Whether a role reaches Kafka: of the detectors, those that send alerts to a topic. */}}
+{{- define "agent-audit.usesKafka" -}}
+{{- if or (ne .role "detect") .root.Values.detect.alerts.topic }}true{{ end -}}
+{{- end }}
+
 {{/*
 The secrets that a role reads, as JSON: {items: [{name: the setting, without _FILE; secret; key}]}. One list for the
 environment, which names the files, and for the volume that holds them.
@@ -28,9 +33,13 @@ environment, which names the files, and for the volume that holds them.
 {{- define "agent-audit.secrets" -}}
 {{- $v := .root.Values -}}
 {{- $setup := eq .role "setup" -}}
+{{- $consumer := eq .role "consumer" -}}
+{{- $detect := eq .role "detect" -}}
+{{- $kafka := include "agent-audit.usesKafka" . -}}
 {{- $items := list -}}
-{{- $services := dict "kafka" "KAFKA" "clickhouse" "CLICKHOUSE" -}}
-{{- if not $setup }}{{ $_ := set $services "schemaRegistry" "SCHEMA_REGISTRY" }}{{ end -}}
+{{- $services := dict "clickhouse" "CLICKHOUSE" -}}
+{{- if $kafka }}{{ $_ := set $services "kafka" "KAFKA" }}{{ end -}}
+{{- if $consumer }}{{ $_ := set $services "schemaRegistry" "SCHEMA_REGISTRY" }}{{ end -}}
 {{- range $service, $prefix := $services -}}
 {{- $tls := (index $v $service).tls -}}
 {{- range $field, $name := dict "ca" "CA" "cert" "CERT" "key" "KEY" "keyPassword" "KEY_PASSWORD" -}}
@@ -40,16 +49,30 @@ environment, which names the files, and for the volume that holds them.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $clickhouse := $setup | ternary $v.setup.clickhouse $v.clickhouse -}}
+{{- $clickhouse := $setup | ternary $v.setup.clickhouse ($detect | ternary $v.detect.clickhouse $v.clickhouse) -}}
 {{- $items = append $items (dict "name" "CLICKHOUSE_PASSWORD" "secret" $clickhouse.existingSecret "key" $clickhouse.passwordKey) -}}
 {{- if and $setup $v.setup.checkWriter -}}
 {{- $items = append $items (dict "name" "CLICKHOUSE_WRITER_PASSWORD" "secret" $v.clickhouse.existingSecret "key" $v.clickhouse.passwordKey) -}}
 {{- end -}}
-{{- if $v.kafka.sasl.mechanism -}}
+{{- if and $setup $v.detect.enabled -}}
+{{- $items = append $items (dict "name" "CLICKHOUSE_DETECTOR_PASSWORD" "secret" $v.detect.clickhouse.existingSecret "key" $v.detect.clickhouse.passwordKey) -}}
+{{- end -}}
+{{- if $detect -}}
+{{- with $v.detect.alerts -}}
+{{- if .webhook.existingSecret -}}
+{{- $items = append $items (dict "name" "AUDIT_ALERT_WEBHOOK_URL" "secret" .webhook.existingSecret "key" .webhook.urlKey) -}}
+{{- $items = append $items (dict "name" "AUDIT_ALERT_WEBHOOK_SECRET" "secret" .webhook.existingSecret "key" .webhook.secretKey) -}}
+{{- end -}}
+{{- if .slack.existingSecret -}}
+{{- $items = append $items (dict "name" "AUDIT_ALERT_SLACK_URL" "secret" .slack.existingSecret "key" .slack.urlKey) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $kafka $v.kafka.sasl.mechanism -}}
 {{- $sasl := fromJson (include "agent-audit.sasl" .) -}}
 {{- $items = append $items (dict "name" "KAFKA_SASL_PASSWORD" "secret" $sasl.existingSecret "key" $sasl.passwordKey) -}}
 {{- end -}}
-{{- if and (not $setup) $v.schemaRegistry.username -}}
+{{- if and $consumer $v.schemaRegistry.username -}}
 {{- $items = append $items (dict "name" "SCHEMA_REGISTRY_PASSWORD" "secret" $v.schemaRegistry.existingSecret "key" $v.schemaRegistry.passwordKey) -}}
 {{- end -}}
 {{- dict "items" $items | toJson -}}
@@ -57,13 +80,14 @@ environment, which names the files, and for the volume that holds them.
 
 {{/* SASL credentials of a role. */}}
 {{- define "agent-audit.sasl" -}}
-{{- $own := .root.Values.setup.kafka.sasl -}}
-{{- and (eq .role "setup") (ne $own.username "") | ternary $own .root.Values.kafka.sasl | toJson -}}
+{{- $own := eq .role "detect" | ternary .root.Values.detect.kafka.sasl .root.Values.setup.kafka.sasl -}}
+{{- and (ne .role "consumer") (ne $own.username "") | ternary $own .root.Values.kafka.sasl | toJson -}}
 {{- end }}
 
 {{/* How a role reaches Kafka and ClickHouse. */}}
 {{- define "agent-audit.connectionEnv" -}}
 {{- $v := .root.Values -}}
+{{- if include "agent-audit.usesKafka" . }}
 - { name: KAFKA_BROKERS, value: {{ $v.kafka.brokers | quote }} }
 {{- if $v.kafka.tls.enabled }}
 - { name: KAFKA_SSL, value: 'true' }
@@ -71,6 +95,7 @@ environment, which names the files, and for the volume that holds them.
 {{- if $v.kafka.sasl.mechanism }}
 - { name: KAFKA_SASL_MECHANISM, value: {{ $v.kafka.sasl.mechanism | quote }} }
 - { name: KAFKA_SASL_USERNAME, value: {{ (fromJson (include "agent-audit.sasl" .)).username | quote }} }
+{{- end }}
 {{- end }}
 - { name: CLICKHOUSE_URL, value: {{ $v.clickhouse.url | quote }} }
 - { name: CLICKHOUSE_DATABASE, value: {{ $v.clickhouse.database | quote }} }
@@ -114,16 +139,27 @@ environment, which names the files, and for the volume that holds them.
   {{- with $policy.dns.to }}
   to: {{ toJson . }}
   {{- end }}
+{{- if include "agent-audit.usesKafka" . }}
 - ports:
     {{- include "agent-audit.ports" (dict "given" $policy.kafka.ports "found" $brokers) | trim | nindent 4 }}
   {{- with $policy.kafka.to }}
   to: {{ toJson . }}
   {{- end }}
+{{- end }}
 - ports:
     {{- include "agent-audit.ports" (dict "given" $policy.clickhouse.ports "found" (list (include "agent-audit.portOf" $v.clickhouse.url))) | trim | nindent 4 }}
   {{- with $policy.clickhouse.to }}
   to: {{ toJson . }}
   {{- end }}
+{{- with $v.detect.alerts }}
+{{- if and (eq $.role "detect") (or .webhook.existingSecret .slack.existingSecret) }}
+- ports:
+    {{- include "agent-audit.ports" (dict "given" $policy.alerts.ports "found" (list 443)) | trim | nindent 4 }}
+  {{- with $policy.alerts.to }}
+  to: {{ toJson . }}
+  {{- end }}
+{{- end }}
+{{- end }}
 {{- if and $v.schemaRegistry.url (eq .role "consumer") }}
 - ports:
     {{- include "agent-audit.ports" (dict "given" $policy.schemaRegistry.ports "found" (list (include "agent-audit.portOf" $v.schemaRegistry.url))) | trim | nindent 4 }}

@@ -14,7 +14,7 @@ import {
   isoHour,
 } from './rows.ts'
 import { bornAt } from './season.ts'
-import { mean, scoreOf, short } from './statistics.ts'
+import { mean, scoreOf, short, sumOf } from './statistics.ts'
 
 interface CostRow extends AgentRow {
   readonly hours: readonly number[]
@@ -146,10 +146,6 @@ function forecastOf(cost: Float64Array, { now, first, end, born, limits, hours }
   const left = Math.max(1, (end - now) / 24)
   const error = deviation * Math.sqrt(1 / left + 1 / 7)
   return { spent, total: spent + rest, low: spent + rest * Math.max(0, 1 - limits.certainty * error) }
-}
-
-function sumOf(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0)
 }
 
 interface Described {

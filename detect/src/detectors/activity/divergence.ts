@@ -1,14 +1,19 @@
 /** How far two distributions of categories are apart, corrected for the size of the samples. */
-import { chiSquareZ, mean, quantile } from './statistics.ts'
+import { chiSquareZ, mean, normalSurprise, normalZ, quantile } from './statistics.ts'
 
 export type Counts = ReadonlyMap<string, number>
 
 export interface Divergence {
   /** Jensen-Shannon divergence in bits, less what samples of this size have by chance. */
   readonly bits: number
-  /** Likelihood ratio statistic of "both are the same", and its degrees of freedom. */
+  /**
+   * Statistic of "both are the same", and its degrees of freedom: the likelihood ratio or Pearson's, of each stratum the lesser. Both
+   * are chi-square for many counts; of few, one takes a value that is absent for improbable, the other a rare one that occurs.
+   */
   readonly g: number
   readonly degrees: number
+  /** The same statistic of the category that changed most beside all others of its stratum, and of how many it is the largest. */
+  readonly largest: { readonly g: number; readonly of: number }
 }
 
 /** Categories that are rarer than this in both together are one. */
@@ -21,31 +26,52 @@ const RARE = 5
 export function divergenceOf(before: Counts, after: Counts): Divergence {
   const strata = strataOf(before, after)
   const total = sumOf(after)
-  const sum = { bits: 0, g: 0, degrees: 0 }
+  const sum = { bits: 0, g: 0, degrees: 0, most: 0, categories: 0 }
   for (const cells of strata.values()) {
     const { bits, g, degrees } = divergenceOfCells(cells)
     sum.bits += (bits * cells.reduce((count, [, right]) => count + right, 0)) / total
     sum.g += g
     sum.degrees += degrees
+    sum.categories += cells.length
+    sum.most = Math.max(sum.most, largestOf(cells))
   }
-  return { ...sum, bits: Math.max(0, sum.bits), degrees: Math.max(1, sum.degrees) }
+  return {
+    bits: Math.max(0, sum.bits),
+    g: sum.g,
+    degrees: Math.max(1, sum.degrees),
+    largest: { g: sum.most, of: Math.max(1, sum.categories) },
+  }
+}
+
+function largestOf(cells: Cells): number {
+  const [n, m] = cells.reduce(([x, y], [left, right]) => [x + left, y + right], [0, 0])
+  const alone = cells.map(
+    ([left, right]) =>
+      divergenceOfCells([
+        [left, right],
+        [n - left, m - right],
+      ]).g,
+  )
+  return Math.max(0, ...alone)
 }
 
 type Cells = readonly (readonly [number, number])[]
 
-function divergenceOfCells(cells: Cells): Divergence {
+function divergenceOfCells(cells: Cells): Omit<Divergence, 'largest'> {
   const [n, m] = cells.reduce(([x, y], [left, right]) => [x + left, y + right], [0, 0])
   if (n === 0 || m === 0 || cells.length < 2) return { bits: 0, g: 0, degrees: 0 }
-  let [g, divergence] = [0, 0]
+  let [g, pearson, divergence] = [0, 0, 0]
   for (const [left, right] of cells) {
+    if (left + right === 0) continue
     const share = (left + right) / (n + m)
     g += 2 * (times(left, left / n / share) + times(right, right / m / share))
+    pearson += (left - n * share) ** 2 / (n * share) + (right - m * share) ** 2 / (m * share)
     const middle = (left / n + right / m) / 2
     divergence += (times(left / n, left / n / middle) + times(right / m, right / m / middle)) / 2
   }
   const degrees = cells.length - 1
   const chance = (degrees / 8) * (1 / n + 1 / m)
-  return { bits: (divergence - chance) / Math.LN2, g, degrees }
+  return { bits: (divergence - chance) / Math.LN2, g: Math.min(g, pearson), degrees }
 }
 
 function times(weight: number, ratio: number): number {
@@ -100,8 +126,10 @@ export function spreadOf(days: readonly Counts[]): Spread {
 }
 
 /** Standard deviations of a normal value that are as improbable. */
-export function surpriseOf({ g, degrees }: Divergence, { inflation }: Spread): number {
-  return chiSquareZ(g / inflation, degrees)
+export function surpriseOf({ g, degrees, largest }: Divergence, { inflation }: Spread): number {
+  // One category that changed shows better alone; the largest of several is as improbable as all of them together (Bonferroni).
+  const alone = normalSurprise(Math.sqrt(largest.g / inflation)) - Math.log(2 * largest.of)
+  return Math.max(chiSquareZ(g / inflation, degrees), normalZ(Math.max(0, alone)))
 }
 
 /** The categories whose share changed most. */

@@ -28,7 +28,9 @@ export const DRIFT_ROW: RowSchema<DriftRow> = agentRow({
 export const REFERENCE_DAYS = 28
 /** A drift may have begun so many days before the window. */
 export const LEAD_DAYS = 15
-export const DRIFT_DAYS: number = REFERENCE_DAYS + LEAD_DAYS
+/** Days that are judged together: what is striking at once, and what only a week shows. */
+export const DRIFT_WIDTHS = [1, 3, 7] as const
+export const DRIFT_DAYS: number = REFERENCE_DAYS + LEAD_DAYS + 6
 
 /**
  * A prompt that differs in each session (a date in it) would make a configuration of each: prompts are told apart by two hex digits

@@ -16,6 +16,7 @@ import {
   daysOf,
   DRIFT_DAYS,
   DRIFT_ROW,
+  DRIFT_WIDTHS,
   type DriftRow,
   driftSql,
   LEAD_DAYS,
@@ -24,12 +25,12 @@ import {
 import { BY_DAY, incidentsOf } from './incidents.ts'
 import { scoreOf, short } from './statistics.ts'
 
-const METHOD = `The counts of a day, and of three days, are compared with the 28 days before, within the same configurations (version, model, prompt): Jensen-Shannon divergence less its expectation for samples of that size, and a likelihood ratio test whose variance is inflated by what the agent's own days differ from each other. After a change of configuration its first days are compared with the days before it, and the finding names the change.`
-const SOURCE = `Jensen-Shannon divergence (Lin, 1991), G-test with quasi-likelihood overdispersion (McCullagh and Nelder, 1989), Wilson and Hilferty (1931). Thresholds were tuned on made fleets (judge/fleet).`
+const METHOD = `The counts of a day, of three days and of a week are compared with the 28 days before, within the same configurations (version, model, prompt): Jensen-Shannon divergence less its expectation for samples of that size, and a likelihood ratio test (or Pearson's, where it says less: both are close to chi-square only if counts are not few) whose variance is inflated by what the agent's own days differ from each other. After a change of configuration its first days are compared with the days before it, and the finding names the change.`
+const SOURCE = `Jensen-Shannon divergence (Lin, 1991), G-test with quasi-likelihood overdispersion (McCullagh and Nelder, 1989), Wilson and Hilferty (1931). Thresholds were tuned on two made fleets (judge/fleet).`
 
 const LIMITS = {
-  min_bits: 0.025,
-  min_z: 4,
+  min_bits: 0.01,
+  min_z: 3.75,
   /** Times the highest tenth of the agent's own days. */
   tail_factor: 1.1,
   min_count: 30,
@@ -47,7 +48,6 @@ interface Drift {
   readonly days: number
 }
 
-const WIDTHS = [1, 3] as const
 /** A configuration is new for so many days. */
 const NEW_DAYS = 7
 
@@ -72,7 +72,7 @@ function find(row: DriftRow, window: QueryWindow, { noun, limits }: { noun: stri
 
 /** Drift within configurations that are not new. */
 function driftOn(days: Days, day: number, { origin, limits }: { origin: number; limits: Limits }): Drift | undefined {
-  const found = WIDTHS.flatMap((width) => {
+  const found = DRIFT_WIDTHS.flatMap((width) => {
     const first = day - width + 1
     const present = days.configurations.filter(
       (each) => days.firstDay(each) <= first - NEW_DAYS && sumOf(days.at(day, each)) > 0,
@@ -97,7 +97,8 @@ function compare(reference: readonly Counts[], current: readonly Counts[], limit
   if (divergence.bits < limits.min_bits) return undefined
   const spread = spreadOf(used)
   const z = surpriseOf(divergence, spread)
-  const unlike = divergence.g / divergence.degrees >= limits.tail_factor * spread.highest
+  const unlike =
+    Math.max(divergence.g / divergence.degrees, divergence.largest.g / 4) >= limits.tail_factor * spread.highest
   return z >= limits.min_z && unlike ? { divergence, z, before, after, days: current.length } : undefined
 }
 
@@ -221,9 +222,14 @@ export const toolDrift: QueryDetector<DriftRow, Limits> = driftDetector({
   where: `event_type = 'tool_call'`,
 })
 
-/** Keys and types of the arguments, at most so many: a tool with free keys has no shape. */
+/**
+ * Keys and types of the arguments, at most so many: a tool with free keys has no shape. The arguments are parsed once. JSONType of
+ * each key parsed them once a key: 300,000 arguments of eight keys took 2.4 s of CPU that way and take 0.9 s; of two keys, 0.15 s both.
+ */
 const SHAPE = `arrayStringConcat(arraySlice(arraySort(arrayMap(
-  key -> concat(key, ':', toString(JSONType(assumeNotNull(tool_input), key))), JSONExtractKeys(ifNull(tool_input, '')))), 1, 20), ',')`
+  pair -> concat(pair.1, ':', transform(substring(pair.2, 1, 1), ['{', '[', '"', 't', 'f', 'n'],
+    ['Object', 'Array', 'String', 'Bool', 'Bool', 'Null'], if(multiSearchAny(pair.2, ['.', 'e', 'E']), 'Double', 'Int64'))),
+  JSONExtractKeysAndValuesRaw(ifNull(tool_input, '')))), 1, 20), ',')`
 
 export const argumentDrift: QueryDetector<DriftRow, Limits> = driftDetector({
   name: 'drift.arguments',
@@ -246,7 +252,7 @@ export const outcomeDrift: QueryDetector<DriftRow, Limits> = driftDetector({
     if(event_type = 'session_timeout', 'timeout', ifNull(outcome, 'none')))`,
   where: `event_type IN ('tool_call', 'tool_result', 'sandbox_crossing', 'session_end', 'session_timeout')`,
   // Denials are few beside all outcomes, and matter.
-  limits: { min_bits: 0.01 },
+  limits: { min_bits: 0.005 },
 })
 
 export const lengthDrift: QueryDetector<DriftRow, Limits> = driftDetector({

@@ -13,8 +13,8 @@ import {
   type Hours,
   LEAD_HOURS,
 } from './rows.ts'
-import { bornAt, type Baseline, excessesOf, rolling } from './season.ts'
-import { meanWithoutTop } from './statistics.ts'
+import { bornAt, type Baseline, excessesOf, noiseOf, rolling } from './season.ts'
+import { meanWithoutTop, tailSurprise } from './statistics.ts'
 
 interface ErrorRow extends AgentRow {
   readonly hours: readonly number[]
@@ -57,11 +57,11 @@ LEFT JOIN (
 ) AS largest USING (agent_id)`
 
 const THRESHOLDS = {
-  min_z: 3.5,
-  tail_factor: 1.1,
-  min_noise: 0.05,
+  min_z: 3.75,
+  tail_factor: 1.5,
+  min_noise: 0.02,
   min_ratio: 2.5,
-  min_errors: 5,
+  min_errors: 4,
   /** An agent that never fails is taken to fail so often. */
   min_rate: 0.01,
   min_history_days: 14,
@@ -73,9 +73,9 @@ export const errorRate: QueryDetector<ErrorRow, typeof THRESHOLDS> = {
   version: 1,
   finds: 'An agent fails far more often than its own error rate explains.',
   method:
-    "Errors of model calls and tool results of an hour, and of the three and six hours up to it, are compared with the attempts times the agent's error rate of the 28 days before (mean by day, without the highest tenth of the days). The excess counts in standard deviations of a negative binomial whose spread is the agent's own. Of the session with the most errors only three count: one session that fails again and again is a loop.",
+    "Errors of model calls and tool results of an hour, and of the three and six hours up to it, are compared with the attempts times the agent's error rate of the 28 days before, without days that were incidents. How improbable the excess is for a negative binomial count whose spread is the agent's own, is told as standard deviations of a normal value: the tail is that of the few errors, since a normal one takes seven where one is usual for nine times as improbable as it is. Of the session with the most errors only three count: one session that fails again and again is a loop.",
   source:
-    "A p' chart with overdispersion (Laney, 2002), robust as in Farrington's outbreak detection (1996). Thresholds were tuned on made fleets (judge/fleet).",
+    "A p' chart with overdispersion (Laney, 2002), with the exact tail of the negative binomial as Noufaily's outbreak detection (2013) has it. Thresholds were tuned on two made fleets (judge/fleet), min_z on made counts too.",
   thresholds: THRESHOLDS,
   sql: SQL,
   schema: agentRow({
@@ -96,14 +96,16 @@ export const errorRate: QueryDetector<ErrorRow, typeof THRESHOLDS> = {
       signals: (row, hours, at) => [{ name: 'attempts', value: dense(row.hours, row.attempts, hours)[at] ?? 0 }],
       judge(row, { hours, baseline, width }) {
         const attempts = rolling(dense(row.hours, row.attempts, hours), width)
+        const values = rolling(errorsWithoutLoops(row, hours), width)
         const rate = Math.max(limits.min_rate, rateOf(row, hours, baseline))
         const expected = (at: number): number => rate * (attempts[at] ?? 0)
-        const values = rolling(errorsWithoutLoops(row, hours), width)
-        const excessOf = excessesOf({ values, middle: expected, high: expected }, baseline, limits)
+        const noise = noiseOf(values, baseline, { usual: expected, without: limits.min_noise })
+        const excessOf = excessesOf({ values, high: expected, noise: () => noise }, baseline, limits)
         return (at) => {
+          const value = values[at] ?? 0
+          if (value < limits.min_errors || value < limits.min_ratio * expected(at)) return undefined
           const excess = excessOf(at)
-          const enough = excess.value >= limits.min_errors && excess.value >= limits.min_ratio * excess.expected
-          return enough && excess.z >= excess.limit ? { ...excess, width } : undefined
+          return excess && { ...excess, width }
         }
       },
     }),
@@ -118,13 +120,30 @@ function errorsWithoutLoops(row: ErrorRow, hours: Hours): Float64Array {
   )
 }
 
-/** Mean of the daily error rates of the baseline, without the highest tenth. */
+/**
+ * Errors by attempt over the days of the baseline, without days that are incidents themselves: those with more errors than one day
+ * in a thousand has at half more than the mean of the others. A mean without the highest days alone would be too low where errors
+ * are few, and each error would look like an excess.
+ */
 function rateOf(row: ErrorRow, hours: Hours, { from, day }: Baseline): number {
-  const errors = rolling(dense(row.hours, row.errors, hours), 24)
+  const errors = rolling(errorsWithoutLoops(row, hours), 24)
   const attempts = rolling(dense(row.hours, row.attempts, hours), 24)
-  const rates: number[] = []
+  const days: { readonly tried: number; readonly failed: number }[] = []
   for (let at = day - 1; at >= from + 23; at -= 24) {
-    if ((attempts[at] ?? 0) >= 10) rates.push((errors[at] ?? 0) / (attempts[at] ?? 1))
+    if ((attempts[at] ?? 0) > 0) days.push({ tried: attempts[at] ?? 0, failed: errors[at] ?? 0 })
   }
-  return meanWithoutTop(rates, 0.1)
+  const rates = days.filter(({ tried }) => tried >= 10).map(({ tried, failed }) => failed / tried)
+  const first = 1.5 * meanWithoutTop(rates, 0.1)
+  const usual = days.filter(
+    ({ tried, failed }) => tailSurprise(failed, { mean: Math.max(first * tried, 1), noise: 0.1 }) < Math.log(1000),
+  )
+  const sum = (of: (each: (typeof days)[number]) => number): number =>
+    usual.reduce((total, each) => total + of(each), 0)
+  return (
+    sum(({ failed }) => failed) /
+    Math.max(
+      1,
+      sum(({ tried }) => tried),
+    )
+  )
 }

@@ -63,6 +63,18 @@ LEFT JOIN (
   GROUP BY agent_id
 ) AS latest USING (agent_id)`
 
+/** Events of the largest session of the hours up to one. */
+export function largestSession(row: HourlyRow, { until, width }: { until: number; width: number }): number {
+  const sizes = new Map<string, number>()
+  for (const [index, hour] of row.top_hours.entries()) {
+    if (hour > until || hour <= until - width) continue
+    for (const [name = '', events] of (row.top_sessions[index] ?? '').split(' ').map((each) => each.split(':'))) {
+      sizes.set(name, (sizes.get(name) ?? 0) + Number(events ?? 0))
+    }
+  }
+  return Math.max(0, ...sizes.values())
+}
+
 /** How many sessions had at least so many events in one of the hours up to one. */
 export function largeSessions(
   row: HourlyRow,
@@ -79,8 +91,4 @@ export function largeSessions(
 export function idsOf(row: HourlyRow, hour: number): readonly string[] {
   const ids = row.top_ids[row.top_hours.indexOf(hour)] ?? ''
   return ids === '' ? [] : ids.split(' ')
-}
-
-export function sumOf(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0)
 }

@@ -91,7 +91,7 @@ function levelDetector({ name, noun, signal, finds, value, limits: own }: Level)
     method:
       'The geometric mean over the calls of an hour, and of the three and six hours up to it, is compared with the hours of the 28 days before that had enough calls of the same agent to the same model: median and MAD of the logarithms, the MAD widened where the hour has fewer calls than those. The median session has to show it too, of four or more: one session with a long context does not. A model that is new to the agent has no baseline.',
     source:
-      'Median and MAD as robust location and scale (Leys et al., 2013), on logarithms since latencies and lengths are close to log-normal. Thresholds were tuned on made fleets (judge/fleet).',
+      'Median and MAD as robust location and scale (Leys et al., 2013), on logarithms since latencies and lengths are close to log-normal. Thresholds were tuned on two made fleets (judge/fleet).',
     thresholds: { ...THRESHOLDS, ...own },
     sql: levelSql(value),
     schema: agentRow({

@@ -54,7 +54,7 @@ export const newTool: QueryDetector<ToolsRow, typeof THRESHOLDS> = {
   finds: 'An agent calls a tool that it has not called in the weeks before.',
   method:
     'The first call of a tool in 35 days, of an agent with enough history. An agent that calls ever new tools is left alone: the expected number of new ones a day is estimated from the number of tools that were called once (Good and Turing). A tool that comes with the first week of a new version is told as a hint.',
-  source: 'Good (1953), The population frequencies of species. Thresholds were tuned on made fleets (judge/fleet).',
+  source: 'Good (1953), The population frequencies of species. Thresholds were tuned on two made fleets (judge/fleet).',
   thresholds: THRESHOLDS,
   sql: SQL,
   schema: agentRow({

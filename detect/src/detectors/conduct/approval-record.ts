@@ -6,6 +6,7 @@ export type Fault =
   | 'without_approval'
   | 'not_on_record'
   | 'after_rejection'
+  | 'near_rejection'
   | 'after_expiry'
   | 'other_arguments'
   | 'other_tool'
@@ -104,12 +105,45 @@ function judgeUnnamed(call: SessionEvent, { requests, decisions, overrides }: Ap
     event.timestamp <= call.timestamp
   const request = requests.findLast(isSame)
   if (overrides.some(isSame)) return undefined
-  if (request === undefined) return none
+  if (request === undefined) return none ?? nearRejection(call, decisions, requests)
   const id = request.approval_id ?? request.event_id
   const decision = decisions.findLast((event) => event.approval_id === id && event.timestamp <= call.timestamp)
   if (decision?.approval_status === 'rejected') return { fault: 'after_rejection', shown: [decision, request] }
   if (decision?.approval_status !== 'approved') return { fault: 'without_approval', shown: [request] }
   return call.requires_approval ? faultOf(call, decision, { expiry: request, key: id, ...context }) : undefined
+}
+
+/** A number that is so much of the rejected one, or more, asks for the same. */
+const NEARLY = 0.9
+
+/** A rejection before the call, of the same arguments but for numbers, which are not much smaller. A smaller sum may need no approval. */
+function nearRejection(
+  call: SessionEvent,
+  decisions: readonly SessionEvent[],
+  requests: readonly SessionEvent[],
+): Found {
+  const rejected = decisions.findLast((event) => {
+    if (event.approval_status !== 'rejected' || event.timestamp > call.timestamp) return false
+    const asked = requests.find(({ approval_id, event_id }) => (approval_id ?? event_id) === event.approval_id) ?? event
+    return asked.tool_name === call.tool_name && asksAsMuch(asked.tool_input, call.tool_input)
+  })
+  return rejected === undefined ? undefined : { fault: 'near_rejection', shown: [rejected] }
+}
+
+function asksAsMuch(rejected: unknown, ran: unknown): boolean {
+  if (!isRecord(rejected) || !isRecord(ran)) return false
+  const names = Object.keys(rejected)
+  if (names.length !== Object.keys(ran).length || !names.some((name) => typeof rejected[name] === 'number'))
+    return false
+  return names.every((name) => {
+    const [before, now] = [rejected[name], ran[name]]
+    if (typeof before === 'number' && typeof now === 'number') return before > 0 && now >= NEARLY * before
+    return JSON.stringify(before) === JSON.stringify(now)
+  })
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function ofType({ events }: Session, type: string): SessionEvent[] {

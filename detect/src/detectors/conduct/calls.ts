@@ -26,7 +26,7 @@ export function callsOf({ events }: Session): Call[] {
   return calls.map((call) => {
     const result = byParent.get(call.event_id) ?? byCallId.get(call.tool_call_id ?? '')?.shift()
     const failed = result?.outcome === 'error' || (result?.error ?? null) !== null
-    return { call, result, action: actionOf(call), came: cameOf(result, failed), failed }
+    return { call, result, action: actionOf(call), came: cameOf(call, result, failed), failed }
   })
 }
 
@@ -43,16 +43,33 @@ function actionOf({ tool_name, arguments_sha256, tool_input }: SessionEvent): st
   return `${tool_name ?? ''} ${arguments_sha256 ?? JSON.stringify(tool_input ?? null)}`
 }
 
-function cameOf(result: SessionEvent | undefined, failed: boolean): string | undefined {
+function cameOf(call: SessionEvent, result: SessionEvent | undefined, failed: boolean): string | undefined {
   if (result === undefined) return undefined
-  return failed ? `error ${errorOf(result)}` : `ok ${withoutTimes(result.tool_output ?? '')}`
+  return failed ? `error ${errorOf(call, result)}` : `ok ${withoutTimes(result.tool_output ?? '')}`
 }
 
-/** An error without what differs at each attempt: ids, numbers, times. */
-export function errorOf({ error_type, error, tool_output }: SessionEvent): string {
-  const text = (error ?? tool_output ?? '').toLowerCase()
-  const plain = text.replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+|\d+/g, '#')
+/** An error without what differs at each attempt: ids, numbers, times, quoted words, and words of the call's own arguments. */
+function errorOf({ tool_input }: SessionEvent, { error_type, error, tool_output }: SessionEvent): string {
+  let text = (error ?? tool_output ?? '').slice(0, 2000).toLowerCase()
+  for (const word of wordsOf(tool_input)) text = text.replaceAll(word, '<argument>')
+  const plain = text
+    .replaceAll(/(?<![a-z])(["'`])[^"'`]{1,80}\1/g, '<quoted>')
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+|\d+/g, '#')
   return `${error_type ?? ''} ${plain.slice(0, 300)}`
+}
+
+const MOST_WORDS = 50
+
+/** Texts of arguments that an error may repeat, the longest first. */
+function wordsOf(input: unknown): string[] {
+  const words: string[] = []
+  const read = (value: unknown): void => {
+    if (words.length >= MOST_WORDS) return
+    if (typeof value === 'string' && value.length >= 3) words.push(value.toLowerCase())
+    else if (typeof value === 'object' && value !== null) Object.values(value).forEach(read)
+  }
+  read(input)
+  return words.toSorted((a, b) => b.length - a.length)
 }
 
 /** A result that differs only in the time at which it was made is the same result. */

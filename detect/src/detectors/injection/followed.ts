@@ -1,28 +1,33 @@
 /** `injection.followed`: the agent did what a text in a tool's output told it to do, and what the user had not asked for. */
-import { type ProvenanceEvent, traceArguments } from '@agent-audit/analytics'
-import type { Finding, Session, SessionDetector, SessionEvent } from '../../detector.ts'
-import { consequenceOf } from './actions.ts'
+import { mayInstruct } from '@agent-audit/analytics'
+import type { Finding, Session, SessionDetector } from '../../detector.ts'
 import { type Passage, passagesOf } from './passages.ts'
-import { type Request, requestOf } from './request.ts'
-import { FOLLOWED_THRESHOLDS, type FollowedThresholds, type SuspectCall, type Verdict, weigh } from './weigh.ts'
+import { type SuspectCall, suspectsOf } from './suspects.ts'
+import { FOLLOWED_THRESHOLDS, type FollowedThresholds, type Verdict, weigh } from './weigh.ts'
+
+/** A result that may hold a passage: only a call after it follows one. */
+const READ = `event_type = 'tool_result' AND ${mayInstruct('tool_output', 'any')}`
 
 export const injectionFollowed: SessionDetector<FollowedThresholds> = {
   name: 'injection.followed',
-  version: 1,
+  version: 2,
   unit: 'session',
   finds:
     'A call with an effect on the world that a text in the output of a tool ordered, and that the user did not ask for.',
   method:
     'Three parts, multiplied. Provenance: a value of the call stands in a passage that reads like an order, in the output of a ' +
-    'tool, and in no message of the user or prompt; or the passage names the action and the thing. Instruction: the passage ' +
-    'orders an action, wants no questions, or speaks as only a text for a model does. Out of pattern: the words of the user ' +
-    'name no such action, the call has no values of the user, and the user does not leave values or orders to the data.',
+    'tool, and in no message of the user or prompt, nor in what the agent wrote before; what other data holds too counts only ' +
+    'where the passage names the action. A passage that names the action and the thing, without a value, counts only for an ' +
+    'action that the user names in no way and that the agent had not taken before. An argument that holds the passage itself ' +
+    '(the name of an object that an attacker chose) is no evidence. Instruction: the passage orders an action, wants no ' +
+    'questions, or speaks as only a text for a model does. Out of pattern: the words of the user name no such action, the ' +
+    'call has no values of the user, and the user does not leave values or orders to the data.',
   source:
     'Taint tracking of arguments as in CaMeL (Debenedetti et al., 2025) and FIDES (Costa et al., 2025), on records instead of at ' +
     'run time. The weights are set by hand; docs/adr/0051 says on what.',
   thresholds: FOLLOWED_THRESHOLDS,
-  candidates: `countIf(event_type = 'tool_result') > 0 AND countIf(event_type = 'tool_call') > 1`,
-  find: (session, thresholds) => followedCalls(session, passagesOf(session), thresholds).map(({ finding }) => finding),
+  candidates: `countIf(${READ}) > 0 AND maxIf(timestamp, event_type = 'tool_call') >= minIf(timestamp, ${READ})`,
+  find: (session, thresholds) => followedCalls(session, thresholds).map(({ finding }) => finding),
 }
 
 export interface Followed {
@@ -30,76 +35,23 @@ export interface Followed {
   readonly passage: Passage
 }
 
-/** More calls of one session, and passages before a call, are not weighed: the latest before it are. */
-const MAX_CALLS = 500
+/** So many passages before a call are weighed, the latest: of those that take over, and of the others. */
 const MAX_PASSAGES = 50
 
 /** The calls that follow one of the passages, each with the passage that it follows most. */
-export function followedCalls(
-  session: Session,
-  passages: readonly Passage[],
-  thresholds: FollowedThresholds,
-): Followed[] {
-  if (passages.length === 0) return []
-  const followed: Followed[] = []
-  let calls = 0
-  for (const suspect of suspectsOf(session, passages)) {
-    if (++calls > MAX_CALLS) break
-    const earlier = passages.filter(({ position }) => position < suspect.position).slice(-MAX_PASSAGES)
-    const [best] = earlier
+export function followedCalls(session: Session, thresholds: FollowedThresholds): Followed[] {
+  const passages = passagesOf(session)
+  const strong = passages.filter(({ strength }) => strength === 'takeover')
+  const others = passages.filter(({ strength }) => strength !== 'takeover')
+  return suspectsOf(session).flatMap((suspect) => {
+    const before = ({ position }: Passage): boolean => position < suspect.position
+    const [best] = [strong, others]
+      .flatMap((these) => these.filter(before).slice(-MAX_PASSAGES))
       .map((passage) => weigh(suspect, passage, thresholds))
       .toSorted((one, other) => other.score - one.score)
-    if (best !== undefined && best.score >= thresholds.score) {
-      followed.push({ finding: toFinding(session, suspect, best), passage: best.passage })
-    }
-  }
-  return followed
-}
-
-/** The calls with an effect on the world, each with what was said and returned before it. */
-function* suspectsOf(session: Session, passages: readonly Passage[]): Generator<SuspectCall & { position: number }> {
-  const spoken: SessionEvent[] = []
-  const prompts: ProvenanceEvent[] = []
-  const rest: ProvenanceEvent[] = []
-  let request: Request | undefined
-  for (const [position, event] of session.events.entries()) {
-    if (event.event_type === 'tool_result') rest.push(withoutPassages(event, passages))
-    else if (event.event_type !== 'tool_call') prompts.push(event)
-    if (event.event_type === 'session_start' || event.event_type === 'user_message') {
-      spoken.push(event)
-      request = undefined
-    }
-    if (event.event_type !== 'tool_call' || position <= (passages[0]?.position ?? Infinity)) continue
-    const consequence = consequenceOf(event, traceArguments(event, []))
-    if (consequence === undefined) continue
-    request ??= requestOf(spoken)
-    let other: ReadonlySet<string> | undefined
-    const elsewhere = (): ReadonlySet<string> => (other ??= valuesIn(event, rest))
-    const asked = askedValues(event, prompts)
-    yield { call: event, position, consequence, request, asked, elsewhere, spoken: spoken.at(-1) }
-  }
-}
-
-/** The values of a call, each with the messages of the user and the prompts that hold it. */
-function askedValues(call: SessionEvent, prompts: readonly ProvenanceEvent[]): SuspectCall['asked'] {
-  return traceArguments(call, prompts).map((value) => ({
-    ...value,
-    origins: value.origins.filter(({ where }) => where === 'user' || where === 'system_prompt'),
-  }))
-}
-
-/** The values of a call that these outputs hold, as `<path> <value>`. */
-function valuesIn(call: SessionEvent, outputs: readonly ProvenanceEvent[]): ReadonlySet<string> {
-  const held = traceArguments(call, outputs).filter(({ origins }) => origins.length > 0)
-  return new Set(held.map(({ path, value }) => `${path} ${value}`))
-}
-
-function withoutPassages(event: SessionEvent, passages: readonly Passage[]): ProvenanceEvent {
-  const output = passages
-    .filter((passage) => passage.event === event)
-    .toSorted((one, other) => other.at - one.at)
-    .reduce((text, { at, text: cut }) => `${text.slice(0, at)} ${text.slice(at + cut.length)}`, event.tool_output ?? '')
-  return { ...event, tool_output: output }
+    if (best === undefined || best.score < thresholds.score) return []
+    return [{ finding: toFinding(session, suspect, best), passage: best.passage }]
+  })
 }
 
 function toFinding(session: Session, { call, spoken }: SuspectCall, { passage, score, signals }: Verdict): Finding {

@@ -1,4 +1,5 @@
 /** `injection.read`: the agent was given a text that speaks as only a text for a model does, and did not do what it says. */
+import { mayInstruct } from '@agent-audit/analytics'
 import type { SessionDetector } from '../../detector.ts'
 import { followedCalls } from './followed.ts'
 import { passagesOf } from './passages.ts'
@@ -15,7 +16,7 @@ const THRESHOLDS = {
 
 export const injectionRead: SessionDetector<typeof THRESHOLDS> = {
   name: 'injection.read',
-  version: 1,
+  version: 2,
   unit: 'session',
   finds: 'An output of a tool that tries to give the agent orders, which the agent was given and did not follow.',
   method:
@@ -25,12 +26,11 @@ export const injectionRead: SessionDetector<typeof THRESHOLDS> = {
   source:
     'Forms of published attacks in general; docs/adr/0051. Text alone cannot tell a text that was followed from one that was not.',
   thresholds: THRESHOLDS,
-  candidates: `countIf(event_type = 'tool_result') > 0`,
+  // A mere order is no finding of its own.
+  candidates: `countIf(event_type = 'tool_result' AND ${mayInstruct('tool_output', 'stronger')}) > 0`,
   find(session, thresholds) {
     const passages = passagesOf(session)
-    const followed = new Set(
-      followedCalls(session, passages, FOLLOWED_THRESHOLDS).map(({ passage }) => passage.event.event_id),
-    )
+    const followed = new Set(followedCalls(session, FOLLOWED_THRESHOLDS).map(({ passage }) => passage.event.event_id))
     const seen = new Set<string>()
     return passages.flatMap(({ event, strength, reasons, text }) => {
       const base = strength === 'order' ? 0 : thresholds[strength]

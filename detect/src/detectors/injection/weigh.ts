@@ -3,10 +3,10 @@
  * like an order to a model, and is the call out of what the user asked for. Each part is a number and its signals.
  */
 import { type ArgumentOrigin, traceArguments } from '@agent-audit/analytics'
-import type { SessionEvent, Signal } from '../../detector.ts'
-import { kindsOfTool, namesThing, stemsOf } from './actions.ts'
+import type { Signal } from '../../detector.ts'
+import { namesThing } from './actions.ts'
 import type { Passage } from './passages.ts'
-import type { Request } from './request.ts'
+import type { KnownValue, SuspectCall } from './suspects.ts'
 
 export const FOLLOWED_THRESHOLDS = {
   /** A finding has at least this score: the product of the three parts. */
@@ -18,7 +18,7 @@ export const FOLLOWED_THRESHOLDS = {
   text: 0.6,
   id: 0.5,
   number: 0.3,
-  /** Added where the passage names the action and the thing, whatever the arguments. */
+  /** Added where the passage names the action and the thing; alone only for an action out of the session's pattern. */
   action_named: 0.4,
   /** Part two: a text that speaks as only a text for a model does weighs 1, an order that wants no question this, */
   secrecy: 0.8,
@@ -33,20 +33,6 @@ export const FOLLOWED_THRESHOLDS = {
   under_takeover: 0.5,
 }
 export type FollowedThresholds = { readonly [Name in keyof typeof FOLLOWED_THRESHOLDS]: number }
-
-/** A call with an effect on the world. */
-export interface SuspectCall {
-  readonly call: SessionEvent
-  /** Why it has one. */
-  readonly consequence: string
-  readonly request: Request
-  /** The values of the call, with the messages of the user and prompts that hold them. */
-  readonly asked: readonly ArgumentOrigin[]
-  /** The values of the call that outputs of tools hold outside all passages, as `<path> <value>`. */
-  readonly elsewhere: () => ReadonlySet<string>
-  /** What the user said last. */
-  readonly spoken: SessionEvent | undefined
-}
 
 export interface Verdict {
   readonly passage: Passage
@@ -83,41 +69,72 @@ export function weigh(suspect: SuspectCall, passage: Passage, thresholds: Follow
   }
 }
 
-/** An e-mail address, an account or a link, in text as it is printed. */
-const ADDRESS = /[\w.+-]{1,64}@[\w-]{1,63}\.\w|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|https?:\/\/|\bwww\./
-
 function provenanceOf(
-  { call, asked, elsewhere }: SuspectCall,
+  suspect: SuspectCall,
   passage: Passage,
   thresholds: FollowedThresholds,
 ): Part & { readonly values: number } {
-  const held = traceArguments(call, [passage.source])
-  const addresses = held.filter(isAddress)
+  const { call, values } = suspect
+  const carried = pathsCarrying(suspect, passage)
+  const traced = traceArguments(call, [passage.source]).map((value, index) => ({ ...value, ...values[index] }))
+  const own = traced.filter(({ path }) => !carried.has(path))
+  const addresses = own.filter(isAddress)
   // An order that says where to act is not followed by acting elsewhere.
-  const astray = addresses.length > 0 && !addresses.some(isHeld) && ADDRESS.test(passage.text)
-  if (astray) return { weight: 0, values: 0, signals: [] }
-  const injected = held.filter((value, index) => isHeld(value) && asked[index]?.origins.length === 0)
-  const weights = injected.map((value) => {
-    const other = isAddress(value) && elsewhere().has(`${value.path} ${value.value}`)
-    return weightOf(value, other, thresholds)
-  })
-  const named =
-    [...kindsOfTool(call.tool_name)].some((kind) => passage.kinds.has(kind)) &&
-    namesThing(stemsOf(call.tool_name ?? ''), passage.words)
+  if (passage.saysWhere && addresses.length > 0 && !addresses.some(isHeld)) return NOTHING
+  // A mere order is in many texts: it is followed only by an action of the kind that it names, if the tool's name says its kind.
+  if (passage.strength === 'order' && suspect.kinds.length > 0 && !namesKind(suspect, passage)) return NOTHING
+  // A value that the agent wrote before it read the passage is its own.
+  const injected = own.filter(
+    (value) => isHeld(value) && !value.asked && (value.written ?? Infinity) > passage.position,
+  )
+  const named = (!passage.saysWhere || addresses.length > 0) && namesAction(suspect, passage)
+  // What other data holds as well (a name, a place), or what stands near a mere order, tells nothing, unless the passage names
+  // the action and its thing too.
+  const isWeak = passage.strength === 'order' && suspect.kinds.length > 0
+  const telling = injected.filter((value) => isAddress(value) || named || !(isWeak || value.inOtherData))
+  if (telling.length === 0 && !(named && isOutOfPattern(suspect, passage))) return NOTHING
   const { event_id } = passage.event
-  const signals: Signal[] = injected.map(({ path, value }) => ({
+  const signals: Signal[] = telling.map(({ path, value }) => ({
     name: 'argument_from_tool_result',
     value: `${path} = ${value.slice(0, 200)}`,
     expected: 'in a message of the user or the prompt',
     event_id,
   }))
   if (named) signals.push({ name: 'action_named_in_tool_result', value: call.tool_name ?? '', event_id })
+  const weights = telling.map((value) => weightOf(value, value.inOtherData === true, thresholds))
   const weight = Math.min(1, Math.max(0, ...weights) + (named ? thresholds.action_named : 0))
-  return { weight, values: injected.length, signals }
+  return { weight, values: telling.length, signals }
+}
+
+const NOTHING = { weight: 0, values: 0, signals: [] }
+
+/**
+ * The arguments that hold the passage itself, as an object does whose name an attacker chose, or a text that is passed on:
+ * what they hold of it was not taken out of it.
+ */
+function pathsCarrying({ leaves }: SuspectCall, { start }: Passage): ReadonlySet<string> {
+  return new Set(leaves.filter(({ letters }) => letters.includes(start)).map(({ path }) => path))
+}
+
+function namesKind({ kinds }: SuspectCall, passage: Passage): boolean {
+  return kinds.some((kind) => passage.kinds.has(kind))
+}
+
+function namesAction(suspect: SuspectCall, passage: Passage): boolean {
+  return namesKind(suspect, passage) && namesThing(suspect.tool, passage.words)
+}
+
+/** Neither the words nor the values of the user are behind the call, and the agent had not called the tool before it read this. */
+function isOutOfPattern({ kinds, request, values, firstUse }: SuspectCall, { position }: Passage): boolean {
+  return firstUse > position && !kinds.some((kind) => request.kinds.has(kind)) && !values.some(isGiven)
 }
 
 function isHeld({ origins }: ArgumentOrigin): boolean {
   return origins.length > 0
+}
+
+function isGiven({ kind, byUser }: KnownValue): boolean {
+  return byUser && kind !== 'number'
 }
 
 function isAddress({ kind }: ArgumentOrigin): boolean {
@@ -130,14 +147,16 @@ function weightOf(value: ArgumentOrigin, elsewhere: boolean, thresholds: Followe
   return value.kind === 'id' ? thresholds.id : thresholds.number
 }
 
-function patternOf({ call, request, asked, spoken }: SuspectCall, share: number, thresholds: FollowedThresholds): Part {
-  const names =
-    [...kindsOfTool(call.tool_name)].some((kind) => request.kinds.has(kind)) &&
-    namesThing(stemsOf(call.tool_name ?? ''), request.words)
-  const given = asked.filter(({ origins, kind }) => kind !== 'number' && origins.some(({ where }) => where === 'user'))
+function patternOf(
+  { tool, kinds, request, values, spoken }: SuspectCall,
+  share: number,
+  thresholds: FollowedThresholds,
+): Part {
+  const names = kinds.some((kind) => request.kinds.has(kind)) && namesThing(tool, request.words)
+  const given = values.filter(isGiven)
   const less =
     (names ? thresholds.user_names_action : 0) +
-    (thresholds.user_gives_values * given.length) / Math.max(1, asked.length) +
+    (thresholds.user_gives_values * given.length) / Math.max(1, values.length) +
     (request.delegates === 'orders' ? thresholds.user_leaves_orders : 0) +
     (request.delegates === 'values' ? thresholds.user_leaves_values : 0)
   const event_id = spoken?.event_id
@@ -145,7 +164,7 @@ function patternOf({ call, request, asked, spoken }: SuspectCall, share: number,
     weight: Math.max(0, 1 - less * share),
     signals: [
       { name: 'user_asks_for_such_an_action', value: names, expected: 'true', event_id },
-      { name: 'arguments_given_by_user', value: given.length, expected: asked.length, event_id },
+      { name: 'arguments_given_by_user', value: given.length, expected: values.length, event_id },
       { name: 'user_leaves_to_the_data', value: request.delegates, expected: 'values or orders', event_id },
     ],
   }
