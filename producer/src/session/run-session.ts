@@ -56,10 +56,13 @@ export class RunSession {
 
 /** The options that shape the records, and their destination; no password, key, prompt or function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
-  const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...plain } =
+  const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...others } =
     options
+  const { signing, ...plain } = others
   return {
     ...plain,
+    // Left out where there is none.
+    signing: signing?.keyName,
     systemPrompt: systemPrompt !== undefined,
     redact: describeRules(redact),
     traceContext: traceContext !== undefined,
