@@ -23,6 +23,7 @@ export type {
 } from './api/telemetry.ts'
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
+export { signVerdict } from './guard/bound-verdict.ts'
 export { producerOfKey } from './options/signing.ts'
 export type { KafkaSasl } from '@agent-audit/kafka'
 export { spoolStatus } from './spool-status.ts'

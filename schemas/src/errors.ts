@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'APPROVAL_EXPIRED'
   | 'APPROVAL_ALTERED'
   | 'APPROVAL_USED'
+  | 'APPROVAL_UNSIGNED'
+  | 'APPROVAL_UNVERIFIED'
   | 'SELF_APPROVAL'
   // The action has run: do not repeat it.
   | 'RESULT_NOT_RECORDED'

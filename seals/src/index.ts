@@ -1,4 +1,17 @@
 export {
+  differencesOf,
+  formatApproval,
+  parseApproval,
+  type SaidApproval,
+  type SignedApproval,
+} from './approvals/signed-approval.ts'
+export {
+  readApproval,
+  type UnverifiedApproval,
+  type VerifiedApproval,
+  verifyApproval,
+} from './approvals/verify-approval.ts'
+export {
   type NoteSigner,
   generateKey,
   keyFromEnvironment,

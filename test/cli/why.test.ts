@@ -5,10 +5,13 @@ import { join } from 'node:path'
 import { connectAnalytics, why, type Why } from '@agent-audit/analytics'
 import { runCli } from '@agent-audit/cli'
 import { openDataDir } from '@agent-audit/embedded'
+import type { AuditSession, AuditTrail } from '@agent-audit/producer'
+import { EMPTY_TRUST } from '@agent-audit/seals'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Server } from '../analytics/seed.ts'
+import { type SeedRow, type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { KIM, MAIL, PAYMENT, storedTrail } from '../analytics/why-support.ts'
+import { makeKey, makeTrustFile, trusted } from '../producer/guard/signing-support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 const SESSIONS_FILE = process.env['AUDIT_SESSIONS_FILE'] ?? ''
@@ -95,11 +98,56 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`agent-audit why ${NO_CLICKHOUSE ??
       'LOOKS LIKE AN INSTRUCTION',
       'approved by person kim@example.com',
       'identity from https://login.example.com',
+      'not signed',
       'approved and recorded arguments are equal',
       'What followed',
     ]) {
       expect(text).toContain(answer)
     }
+  })
+
+  it('says whose signature a decision has, and what of it does not count', async () => {
+    const store = await tests.newTrail()
+    const call = { tool_name: 'send_payment', tool_input: PAYMENT, requires_approval: true }
+    const key = makeKey('approval desk')
+    const options = {
+      approvalSigning: { key: key.pem },
+      // Another decision in the place of the recorded one, as a writer of the tables may put it there.
+      change: (rows: SeedRow[]) =>
+        rows.map((row) => (row['session_id'] === 's2' ? { ...row, approver_id: row['approver_id'] && 'eve' } : row)),
+    }
+    const pay = async (session: AuditSession, trail: AuditTrail): Promise<void> => {
+      const request = await session.requestApproval(call)
+      const approval = await trail.decideApproval(request, { ...KIM, approval_status: 'approved' })
+      await session.guard(call, async () => 'paid', { approval })
+      session.end()
+    }
+    const events = await storedTrail(
+      store,
+      async (trail) => {
+        await pay(trail.startSession({ session_id: 's1' }), trail)
+        await pay(trail.startSession({ session_id: 's2' }), trail)
+      },
+      options,
+    )
+    const [genuine = '', altered = ''] = events.flatMap(({ event_type, event_id }) =>
+      event_type === 'tool_call' ? [event_id] : [],
+    )
+    const trust = (change = {}): string => {
+      const keys = [trusted(key, change)]
+      return makeTrustFile({ ...EMPTY_TRUST, keys, services: ['approval desk'] }).path
+    }
+    const said = async (...args: string[]): Promise<string> => {
+      const { code, out, err } = await run(['why', ...args], store.server)
+      expect([code, err]).toEqual([0, ''])
+      return out.replaceAll(/\n[│ ]*(?![├└])/g, ' ')
+    }
+    expect(await said(genuine)).toContain('signature by approval desk, not verified: give --trust FILE')
+    expect(await said(genuine, '--trust', trust())).toContain('signed by approval desk')
+    expect(await said(altered, '--trust', trust())).toContain('! signature of another decision: approver_id differ')
+    const revoked = await said(genuine, '--trust', trust({ revoked: Date.UTC(2021, 0) }))
+    expect(revoked).toContain('! signature WRONG: approval: the key "approval%20desk" is revoked at')
+    expect(await run(['why', genuine, '--root', 'x'], store.server)).toMatchObject({ code: 64 })
   })
 
   it('recorded text is text: it cannot act on the terminal, nor draw branches of the tree', async () => {

@@ -96,13 +96,14 @@ describe('a trust file', () => {
       '--origin',
       'audit.example/log',
     )
-    const changed = await run('trust', trust, '--witness', cosigner.vkey)
+    const changed = await run('trust', trust, '--witness', cosigner.vkey, '--service', 'approval desk')
     const text = readFileSync(trust, 'utf8')
     expect(changed).toEqual({ code: 0, out: text, err: '' })
     expect(text).toBe(`audit-trust/v1
 key ${agent.vkey} producer 2026-01-01T00:00:00.000Z 2027-01-01T00:00:00.000Z
 key ${notary.vkey} notary 2026-01-01T00:00:00.000Z -
 producer agent
+service approval%20desk
 origin audit.example/log
 witness ${cosigner.vkey}
 `)
@@ -115,7 +116,7 @@ witness ${cosigner.vkey}
     writeFileSync(trust, `${text}# a comment\n`)
     expect(await run('trust', trust)).toMatchObject({
       code: 1,
-      err: 'agent-audit: trust file, line 7: expected no further line, found "# a comment"\n',
+      err: 'agent-audit: trust file, line 8: expected no further line, found "# a comment"\n',
     })
   })
 

@@ -50,6 +50,7 @@ const trust: Trust = {
     trusted({ key: notary.key, role: 'notary' }),
   ],
   producers: ['acme/agent', 'other'],
+  services: ['approval desk'],
   origin: 'audit.example/seals',
   witnesses: [witness.key.cosigner],
 }
@@ -58,6 +59,7 @@ key ${producer.vkey} producer 2026-01-01T00:00:00.000Z 2026-01-31T00:00:00.000Z 
 key ${notary.vkey} notary 2026-01-01T00:00:00.000Z -
 producer acme%2Fagent
 producer other
+service approval%20desk
 origin audit.example/seals
 witness ${witness.key.cosigner.vkey}
 `
@@ -116,7 +118,7 @@ describe('a trust file', () => {
       'expected the key of "acme%2Fagent" to end after it begins',
     ],
     ['a key with another id', put(/\+[0-9a-f]{8}\+/, '+00000000+'), 'expected the key id '],
-    ['lines in another order', put('origin', `witness ${producer.vkey}\norigin`), 'line 7: expected no further line'],
+    ['lines in another order', put('origin', `witness ${producer.vkey}\norigin`), 'line 8: expected no further line'],
     [
       'a key as witness too',
       put(witness.key.cosigner.vkey, notary.key.cosigner.vkey),
@@ -134,10 +136,16 @@ describe('a trust file', () => {
       'line 4: expected "producer <percent-encoded',
     ],
     ['a producer twice', put('producer other', 'producer acme%2Fagent'), 'expected the producer "acme/agent" once'],
-    ['two origins', put('witness', 'origin b\nwitness'), 'line 7: expected no further line'],
+    [
+      'a service before a producer',
+      put(/(producer other\n)(service .*\n)/, '$2$1'),
+      'line 6: expected no further line',
+    ],
+    ['a service twice', put(/(service .*\n)/, '$1$1'), 'expected the service "approval desk" once'],
+    ['two origins', put('witness', 'origin b\nwitness'), 'line 8: expected no further line'],
     ['an origin with a plus', put('audit.example', 'a+b'), 'expected an origin without spaces and plus signs'],
     ['a comment', put('producer other', '# other'), 'line 5: expected no further line, found "# other"'],
-    ['an empty line', put('origin', '\norigin'), 'line 6: expected no further line'],
+    ['an empty line', put('origin', '\norigin'), 'line 7: expected no further line'],
   ])('%s is refused', (_, text, message) => {
     expect(text).not.toBe(TEXT)
     expect(() => parseTrust(text)).toThrow(

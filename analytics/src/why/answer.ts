@@ -182,6 +182,12 @@ export interface Decision extends EventRef {
   /** The arguments that the approver put in place. */
   readonly tool_input: unknown
   readonly self_approval: boolean
+  /** The request that it decides; of an override the approval that it is about, if there is one. */
+  readonly approval_id: string | null
+  /** As the approver's key signed it: a signed note, which nothing here has verified. */
+  readonly signature: string | null
+  /** When the log took the record. */
+  readonly log_time: string
 }
 
 export interface Followed {

@@ -79,8 +79,10 @@ function decisionOf(event: TrailEvent, action: TrailEvent): Decision {
     arguments_sha256,
     tool_input,
     approval,
+    approval_id,
     content,
     outcome,
+    log_time,
   } = event
   const modified = memberOf(approval, 'modified')
   const askers = [action.agent_id, action.user_id, action.on_behalf_of]
@@ -99,6 +101,9 @@ function decisionOf(event: TrailEvent, action: TrailEvent): Decision {
     tool_input,
     self_approval:
       memberOf(approval, 'self_approval') === true || (approver_id !== null && askers.includes(approver_id)),
+    approval_id,
+    signature: textIn(approval, 'signature'),
+    log_time,
   }
 }
 

@@ -27,6 +27,7 @@ interface TrustOptions {
   readonly revoke?: string
   readonly at?: Date
   readonly producer?: string[]
+  readonly service?: string[]
   readonly origin?: string
   readonly witness?: string[]
   readonly root?: string
@@ -76,6 +77,7 @@ function addTrust(keys: Command, terminal: Terminal): void {
     .option('--revoke <vkey>', 'from --at on the key counts no more')
     .option('--at <time>', 'the time of --revoke (default: now)', parseTime)
     .option('--producer <id>', 'expect this producer to seal (repeatable)', collect)
+    .option('--service <name>', 'approver keys of this name sign for any approver (repeatable)', collect)
     .option('--origin <origin>', "the origin of the seal log's checkpoints")
     .option('--witness <vkey>', 'trust the cosignatures of a witness (repeatable)', collect)
     .option('--root <vkey>', 'the root key that must have signed the file')
@@ -185,6 +187,7 @@ async function change(found: FoundTrust, options: TrustOptions): Promise<FoundTr
   }
   if (options.revoke !== undefined) changed = revoked(changed, options.revoke, options.at?.getTime() ?? Date.now())
   if (options.producer !== undefined) changed = { ...changed, producers: [...changed.producers, ...options.producer] }
+  if (options.service !== undefined) changed = { ...changed, services: [...changed.services, ...options.service] }
   if (options.origin !== undefined) changed = { ...changed, origin: options.origin }
   if (options.witness !== undefined) {
     changed = {
@@ -217,8 +220,8 @@ async function showTrust(trust: FoundTrust, json: boolean | undefined, terminal:
       revoked: at === undefined ? null : new Date(at),
     }))
     const witnesses = trust.witnesses.map(({ vkey }) => vkey)
-    const { producers, origin = null, signature } = trust
-    terminal.out(`${asJson({ signature, keys, producers, origin, witnesses })}\n`)
+    const { producers, services, origin = null, signature } = trust
+    terminal.out(`${asJson({ signature, keys, producers, services, origin, witnesses })}\n`)
     return
   }
   terminal.out(formatTrust(trust))

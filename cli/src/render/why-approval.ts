@@ -1,5 +1,6 @@
 /** The branch of `agent-audit why` about approvals. */
 import type { ApprovalFacts, Decision } from '@agent-audit/analytics'
+import type { SignatureText } from './signature.ts'
 import { dayAndTime } from './text.ts'
 import { type Branch, jsonOf } from './tree.ts'
 
@@ -11,13 +12,16 @@ const STATES = {
   none: 'none is recorded',
 }
 
-export function approvalBranch({ required, state, request, decisions, digests, warnings }: ApprovalFacts): Branch {
+export function approvalBranch(
+  { required, state, request, decisions, digests, warnings }: ApprovalFacts,
+  signatureText: SignatureText,
+): Branch {
   const none = state === 'none' && !required && decisions.length === 0
   if (none) return { text: 'Approval', below: [{ text: 'none was required, and none is recorded' }] }
   const below: Branch[] = [
     ...warnings.map(({ text }) => ({ text: `! ${text}` })),
     request === null ? { text: 'no request is recorded' } : requestBranch(request),
-    ...decisions.map((decision) => decisionBranch(decision, digests.asked)),
+    ...decisions.map((decision) => decisionBranch(decision, { asked: digests.asked, signatureText })),
     ...(decisions.length === 0 ? [{ text: 'no decision is recorded' }] : []),
     { text: digestText(digests) },
   ]
@@ -40,7 +44,10 @@ function requestBranch({
   return { text: `${dayAndTime(timestamp)} UTC: requested (${event_id})`, below }
 }
 
-function decisionBranch(decision: Decision, asked: string | null): Branch {
+function decisionBranch(
+  decision: Decision,
+  { asked, signatureText }: { readonly asked: string | null; readonly signatureText: SignatureText },
+): Branch {
   const { approver_id, approver_kind, identity_source, modified, tool_input, reason } = decision
   const what =
     decision.event_type === 'human_intervention' ? 'intervention' : (decision.status ?? 'decided, no status recorded')
@@ -48,6 +55,7 @@ function decisionBranch(decision: Decision, asked: string | null): Branch {
     {
       text: `identity from ${identity_source ?? 'a source that is not recorded'}${decision.self_approval ? '; the approver asked for it too' : ''}`,
     },
+    { text: signatureText(decision) },
     { text: shownText(decision, asked) },
     {
       text:

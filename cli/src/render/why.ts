@@ -1,5 +1,6 @@
 /** The answer of `agent-audit why` for people: a heading, and a tree with a branch for each question. */
 import type { Change, DataRead, EventRef, Followed, Why } from '@agent-audit/analytics'
+import type { SignatureText } from './signature.ts'
 import { counted, dayAndTime, type Paint, shortened, shortId } from './text.ts'
 import { type Branch, jsonOf, renderTree, WIDTH, wrap } from './tree.ts'
 import { approvalBranch } from './why-approval.ts'
@@ -7,11 +8,11 @@ import { approvalBranch } from './why-approval.ts'
 /** Most lines of each list; --json has the rest. */
 const SHOWN = { sources: 5, arguments: 12, followed: 12, changes: 5, instructions: 3 }
 
-export function renderWhy(answer: Why, paint: Paint): string {
+export function renderWhy(answer: Why, paint: Paint, signatureText: SignatureText): string {
   const heading = [...headingOf(answer)].flatMap((text) => wrap(text, { width: WIDTH, lines: 4 }))
   const [first = '', ...rest] = heading
   const lines = [paint('bold', first), ...rest].map((line) => `${line}\n`).join('')
-  return `${lines}\n${renderTree(branchesOf(answer))}`
+  return `${lines}\n${renderTree(branchesOf(answer, signatureText))}`
 }
 
 function* headingOf({ asked, action, about, belongs, session }: Why): Generator<string> {
@@ -37,13 +38,13 @@ function* headingOf({ asked, action, about, belongs, session }: Why): Generator<
     yield `The event asked for, ${asked.event_id} (${shortId(asked.event_type)}), belongs to this action.`
 }
 
-function branchesOf(answer: Why): Branch[] {
+function branchesOf(answer: Why, signatureText: SignatureText): Branch[] {
   const branches = [reasoningBranch(answer)]
   if (answer.about === 'trail') return [followedBranch(answer.followed), ...notesBranch(answer)]
   if (answer.call !== null) branches.push(callBranch(answer))
   branches.push(circumstancesBranch(answer))
   if (answer.data !== null) branches.push(dataBranch(answer.data))
-  if (answer.approval !== null) branches.push(approvalBranch(answer.approval))
+  if (answer.approval !== null) branches.push(approvalBranch(answer.approval, signatureText))
   return [...branches, followedBranch(answer.followed), ...notesBranch(answer)]
 }
 

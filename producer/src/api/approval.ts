@@ -50,6 +50,11 @@ export interface Verdict extends Approver {
    * these. The tool must check their form, as it does with a model's.
    */
   modified_input?: unknown
+  /**
+   * This answer to this request, as `signVerdict` signs it where the approver decides: a signed note.
+   * @defaultValue signed by the trail's key (`approvalSigning`), if it has one
+   */
+  signature?: string | undefined
 }
 
 /** A verdict on record. Carry it to the process that runs the action. */

@@ -84,7 +84,7 @@ export interface AuditTrailOptions {
   /** Longest wait of a guard, a request or a decision for its record, 1 to 600000 milliseconds. @defaultValue 10000 */
   guardTimeoutMs?: number | undefined
   /**
-   * Claims an approval (its approval_id) or an override (its event_id) before the action runs. MUST answer true to the first
+   * Claims an approval (its approval_id) or an override (its event_id, or the id that is signed) before the action runs. MUST answer true to the first
    * call for an id and false to every later one, from any process; any other answer is an error, and the action does not run. Needed where agents on several hosts may get the same
    * approval; a unique key in a database that they share does it. @defaultValue claims among the processes that share a
    * spool directory; without a spool, within this process
@@ -95,6 +95,18 @@ export interface AuditTrailOptions {
    * approval is marked in its records (`approval.self_approval`). @defaultValue false: refused with `SELF_APPROVAL`
    */
   allowSelfApproval?: boolean | undefined
+  /**
+   * The private key that signs the decisions and overrides that are recorded with this trail: an approver's own, or that of a
+   * service that knows its approvers. Give it to the process that decides, not to the agent's. A key that cannot be used is
+   * `OPTIONS_INVALID`. @defaultValue env AUDIT_APPROVAL_KEY_FILE; with none, they are not signed
+   */
+  approvalSigning?: { keyFile: string } | { key: string } | undefined
+  /**
+   * The trust file: guards run nothing on a decision or an override without a signature that it lets count. It is read for each
+   * decision. `root`: vkey of the root key that must have signed the file.
+   * @defaultValue env AUDIT_APPROVAL_TRUST_FILE and AUDIT_APPROVAL_TRUST_ROOT; with none, decisions need no signature
+   */
+  approvalTrust?: { file: string; root?: string | undefined } | undefined
   /**
    * input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. 'new' knows
    * a message by its object, and sees an edit in place of its first 1000 keys and values (a text is one value): then the whole

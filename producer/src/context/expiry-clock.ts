@@ -18,9 +18,14 @@ export class ExpiryClock {
 
   /** @param time - ISO 8601. */
   hasPassed(time: string): boolean {
+    return Date.parse(time) <= this.now()
+  }
+
+  /** Whole milliseconds since 1970. */
+  now(): number {
     const at = this.#elapsedMs()
     this.#latest = Math.max(this.#nowMs(), this.#latest + at - this.#at)
     this.#at = at
-    return Date.parse(time) <= this.#latest
+    return Math.floor(this.#latest)
   }
 }

@@ -1,6 +1,8 @@
 /** Records requests, verdicts and overrides. Each is stored before the producer acts on it. */
+import { randomUUID } from 'node:crypto'
 import { ActionRefusedError, AuditUnavailableError } from '@agent-audit/schemas'
 import type { Maybe, ReasonCode, ToolCall } from '@agent-audit/schemas'
+import type { SaidApproval } from '@agent-audit/seals'
 import type {
   ApprovalDecision,
   ApprovalOptions,
@@ -13,10 +15,12 @@ import type { Receipt } from '../api/receipt.ts'
 import { redactErrors } from '../redaction/redactor.ts'
 import { describeApprover, findSelfApproval, reasonCodeOf } from './approver.ts'
 import type { Fault } from './approver.ts'
-import { bindInput, changedFields, frozenCopy } from './bound-input.ts'
+import { changedFields, frozenCopy } from './bound-input.ts'
 import type { BoundInput } from './bound-input.ts'
+import { bindVerdict, type BoundVerdict, saidByVerdict } from './bound-verdict.ts'
 import { checkVerdict } from './check-approvals.ts'
 import type { GuardHost } from './recording-session.ts'
+import { findDifference, findForgery, saidByOverride, signHere, toRecorded } from './signed-verdict.ts'
 
 const DEFAULT_TTL_MS = 3_600_000
 
@@ -60,7 +64,8 @@ export async function recordOverride(
   const { session, trail } = host
   const { approver_id, reason } = by
   const { tool_name, tool_input, tool_call_id, parent_event_id, on_behalf_of } = call
-  const expires_at = new Date(trail.nowMs() + ttlMs).toISOString()
+  const decidedAt = trail.nowMs()
+  const expires_at = new Date(decidedAt + ttlMs).toISOString()
   const approval = describeApprover(host, by, { on_behalf_of })
   const about = { approver_id, tool_name, tool_input, tool_call_id, approval_id, parent_event_id, approval }
   const content = { ...call.content, expires_at }
@@ -69,11 +74,16 @@ export async function recordOverride(
     const { event_id } = session.recordChecked('human_intervention', { ...about, ...refusalOf(fault), content })
     throw new ActionRefusedError(fault.code, `the override does not count: ${fault.why}`, { event_id })
   }
-  const receipt = session.recordChecked('human_intervention', { ...about, outcome: 'allowed', reason, content })
-  await stored(trail, receipt, 'human_intervention')
-  const { event_id } = receipt
   const { session_id } = session
-  return { event_id, session_id, tool_name, arguments_sha256: sha256, approver_id, approval, reason, expires_at }
+  const allowed = { session_id, tool_name, arguments_sha256: sha256, approver_id, expires_at }
+  // Its event_id is known only once it is recorded, with its signature.
+  const said = saidByOverride({ ...allowed, approval }, randomUUID())
+  const signature = signHere(host, said, { decidedAt, eventType: 'human_intervention' })
+  const signed = signature === undefined ? approval : { ...approval, signature }
+  const recorded = { ...about, approval: toRecorded(trail.redactor, signed, { approver_id, tool_name }) }
+  const receipt = session.recordChecked('human_intervention', { ...recorded, outcome: 'allowed', reason, content })
+  await stored(trail, receipt, 'human_intervention')
+  return { ...allowed, event_id: receipt.event_id, approval: signed, reason }
 }
 
 /** A verdict that does not count, as it is on record: the request is still undecided. */
@@ -102,47 +112,69 @@ export async function recordVerdict(
 ): Promise<ApprovalDecision | Uncounted> {
   const { session, trail } = host
   const verdict = checkVerdict(given, trail.redactor)
-  const { asked, shown, changed } = redactErrors(trail.redactor, () => bindVerdict(request, verdict))
-  const { approval_id, on_behalf_of, tool_name, expires_at } = request
+  const bound = redactErrors(trail.redactor, () => bindVerdict(request, verdict))
+  const { approval_id, tool_name, expires_at } = request
   const { approval_status, approver_id, reason } = verdict
-  const modified = changed === undefined ? undefined : changedFields(asked.input, changed.input)
-  const approval = describeApprover(host, verdict, { shown_sha256: shown.sha256, modified, on_behalf_of })
-  const arguments_sha256 = changed?.sha256 ?? request.arguments_sha256
-  const action = { tool_name, tool_call_id: request.tool_call_id, tool_input: changed?.input, arguments_sha256 }
-  const content = verdict.shown === undefined ? undefined : { shown: shown.input }
-  const event = { ...action, parent_event_id: approval_id, reason, approval, content }
-  const fault = findFault(host, { request, asked, verdict })
+  const { fault, signature } = judgeVerdict(host, { request, verdict, bound })
+  const described = describeVerdict(host, { request, verdict, bound })
+  const approval = signature === undefined ? described.approval : { ...described.approval, signature }
+  const event = { ...described, approval: toRecorded(trail.redactor, approval, { approver_id, tool_name }) }
   const status = fault === undefined ? approval_status : 'pending'
-  const own = { approval: { approval_id, approver_id, approval_status: status } }
+  const added = { approval: { approval_id, approver_id, approval_status: status } }
   if (fault !== undefined) {
-    const refused = { ...event, ...refusalOf(fault), content: { ...content, verdict: approval_status } }
-    const { event_id } = session.recordChecked('approval_decision', refused, own)
+    const refused = { ...event, ...refusalOf(fault), content: { ...event.content, verdict: approval_status } }
+    const { event_id } = session.recordChecked('approval_decision', refused, added)
     return { ...fault, approval_id, approver_id, approval, event_id, approval_status: 'pending' }
   }
-  const receipt = session.recordChecked('approval_decision', event, own)
+  const receipt = session.recordChecked('approval_decision', event, added)
   await stored(trail, receipt, 'approval_decision')
   const decided = { approval_id, approval_status, approver_id, approval, event_id: receipt.event_id, expires_at }
-  const decision = { ...decided, session_id: session.session_id, tool_name, arguments_sha256 }
+  const decision = { ...decided, session_id: session.session_id, tool_name, arguments_sha256: event.arguments_sha256 }
+  const { asked, changed } = bound
   const replaced = { modified: { tool_input: changed?.input, requested_sha256: asked.sha256 } }
   return { ...decision, ...(reason === undefined ? {} : { reason }), ...(changed === undefined ? {} : replaced) }
 }
 
-interface BoundVerdict {
-  /** The arguments asked for, as the request holds them now. */
-  readonly asked: BoundInput
-  /** What the approver was shown. */
-  readonly shown: BoundInput
-  /** The arguments to run with instead, if they differ. */
-  readonly changed: BoundInput | undefined
+interface Given {
+  readonly request: ApprovalRequest
+  readonly verdict: Verdict
+  readonly bound: BoundVerdict
 }
 
-function bindVerdict({ tool_input }: ApprovalRequest, verdict: Verdict): BoundVerdict {
-  const { modified_input } = verdict
-  const asked = bindInput(tool_input, 'approval_decision')
-  const shown = verdict.shown === undefined ? asked : bindInput(verdict.shown, 'approval_decision', 'shown')
-  const changed =
-    modified_input === undefined ? undefined : bindInput(modified_input, 'approval_decision', 'modified_input')
-  return { asked, shown, changed: changed?.sha256 === asked.sha256 ? undefined : changed }
+/** The fields of its record. */
+function describeVerdict(host: GuardHost, { request, verdict, bound: { asked, shown, changed } }: Given) {
+  const { approval_id, on_behalf_of, tool_name, tool_call_id } = request
+  const modified = changed === undefined ? undefined : changedFields(asked.input, changed.input)
+  return {
+    tool_name,
+    tool_call_id,
+    tool_input: changed?.input,
+    arguments_sha256: changed?.sha256 ?? request.arguments_sha256,
+    parent_event_id: approval_id,
+    reason: verdict.reason,
+    approval: describeApprover(host, verdict, { shown_sha256: shown.sha256, modified, on_behalf_of }),
+    content: verdict.shown === undefined ? undefined : { shown: shown.input },
+  }
+}
+
+/** Whether a verdict counts, and its signature: the given one, or the trail's own of a verdict that is fit. */
+function judgeVerdict(
+  host: GuardHost,
+  { request, verdict, bound }: Given,
+): { readonly fault: Fault | undefined; readonly signature: string | undefined } {
+  const decidedAt = host.trail.nowMs()
+  const said = saidByVerdict(request, verdict, bound)
+  const unfit = findFault(host, { request, asked: bound.asked, verdict })
+  if (unfit !== undefined) return { fault: unfit, signature: verdict.signature }
+  const signature = verdict.signature ?? signHere(host, said, { decidedAt, eventType: 'approval_decision' })
+  return { fault: findSignatureFault(host, signature, said), signature }
+}
+
+/** A signature must be of this verdict, and count by the trust file. A rejection needs none: it runs nothing. */
+function findSignatureFault(host: GuardHost, signature: string | undefined, said: SaidApproval): Fault | undefined {
+  if (said.decision === 'approved' && host.trail.options.approvalTrust !== undefined)
+    return findForgery(host, signature, said)
+  return signature === undefined ? undefined : findDifference(signature, said)
 }
 
 /** Why a verdict does not count: it is about other arguments, comes too late, or from the one that asks. */

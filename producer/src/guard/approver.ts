@@ -17,6 +17,8 @@ const REASON_CODES: Partial<Record<ErrorCode, ReasonCode>> = {
   APPROVAL_EXPIRED: 'approval_expired',
   APPROVAL_ALTERED: 'approval_invalid',
   APPROVAL_USED: 'approval_invalid',
+  APPROVAL_UNSIGNED: 'approval_unverified',
+  APPROVAL_UNVERIFIED: 'approval_unverified',
   SELF_APPROVAL: 'self_approval',
 }
 

@@ -39,6 +39,8 @@ const identity_source = named(
   "expected where the approver's identity was authenticated, such as an OIDC issuer or an mTLS subject",
 )
 const approver_kind = z.enum(['person', 'policy', 'agent'])
+/** A signed note; longer than any that counts is refused before it is read. */
+const signature = z.string().max(65_535)
 /** The record's `approval`, of a decision or an override from another process. */
 const approval = z.strictObject({
   approver_kind,
@@ -46,6 +48,7 @@ const approval = z.strictObject({
   shown_sha256: digest.optional(),
   modified: z.array(z.string()).readonly().optional(),
   self_approval: z.boolean().optional(),
+  signature: signature.optional(),
 })
 
 const verdictSchema: z.ZodType<Verdict, Verdict> = z
@@ -57,6 +60,7 @@ const verdictSchema: z.ZodType<Verdict, Verdict> = z
     reason: z.string().nullish(),
     shown: z.unknown().optional(),
     modified_input: z.unknown().optional(),
+    signature: signature.optional(),
   })
   .refine(({ approval_status: status, modified_input: input }) => status === 'approved' || input === undefined, {
     path: ['modified_input'],

@@ -20,6 +20,7 @@ import { execute, expiredMeanwhile, notRun, whyNot } from './execute.ts'
 import { GuardedCall } from './guarded-call.ts'
 import type { RecordedCall } from './guarded-call.ts'
 import type { GuardHost } from './recording-session.ts'
+import { idOfOverride } from './signed-verdict.ts'
 
 /** Longest wait for a record without which the tool runs all the same: a longer one would only delay the agent. */
 const PROCEED_TIMEOUT_MS = 1000
@@ -70,7 +71,7 @@ async function admit<T>(
     if (!(typeof free === 'boolean' ? free : await free)) guarded.object('APPROVAL_USED', 'the approval has been used')
     if (guarded.expired) guarded.object('APPROVAL_EXPIRED', 'the approval has expired')
     const override = guarded.overriddenBy
-    const first = override === undefined || uses.claim(override.event_id, override.expires_at)
+    const first = override === undefined || uses.claim(idOfOverride(override), override.expires_at)
     if (!(typeof first === 'boolean' ? first : await first)) {
       throw guarded.refuse('APPROVAL_USED', 'the override has been used')
     }

@@ -22,6 +22,7 @@ import { reasonCodeOf } from './approver.ts'
 import { bindFields, bindInput, frozenCopy } from './bound-input.ts'
 import type { BoundInput } from './bound-input.ts'
 import type { GuardHost } from './recording-session.ts'
+import { toRecorded } from './signed-verdict.ts'
 
 /** A call that is on record. */
 export interface RecordedCall {
@@ -140,13 +141,18 @@ export class GuardedCall {
     const { session } = this.host
     session.checkOpen(true)
     const parent_event_id = this.call.parent_event_id ?? this.#approval?.event_id
-    const event = { ...this.call, outcome, reason, reason_code, parent_event_id, approval: this.#approval?.approval }
+    const approval = this.#approval && this.#recorded(this.#approval)
+    const event = { ...this.call, outcome, reason, reason_code, parent_event_id, approval }
     const receipt = session.recordChecked('tool_call', event, {
       approval: this.#approval,
       durability: this.#durability,
     })
     const cause = session.newest ?? { event_id: receipt.event_id, step: 0 }
     return { receipt, cause, tool_call_id: this.call.tool_call_id ?? receipt.event_id }
+  }
+
+  #recorded({ approval, approver_id }: CallApproval): Approval {
+    return toRecorded(this.host.trail.redactor, approval, { approver_id, tool_name: this.call.tool_name })
   }
 
   /** Policy or approver may fail: then the call is not allowed, and an error records the failure. */

@@ -1,6 +1,7 @@
 /** Judges a call: by the policy, by its approval, and by an override, which beats both. */
 import { invalidEvent } from '@agent-audit/schemas'
-import type { ToolCall } from '@agent-audit/schemas'
+import type { Approval, ToolCall } from '@agent-audit/schemas'
+import type { SaidApproval } from '@agent-audit/seals'
 import type { ApprovalDecision, ApprovalRequest, Override, Verdict } from '../api/approval.ts'
 import type { GuardOptions, Ruling } from '../api/guard-options.ts'
 import { redactErrors } from '../redaction/redactor.ts'
@@ -11,6 +12,7 @@ import { bindInput } from './bound-input.ts'
 import { checkDecision } from './check-approvals.ts'
 import { overridden } from './guarded-call.ts'
 import type { GuardedCall } from './guarded-call.ts'
+import { findForgery, idOfOverride, saidByDecision, saidByOverride } from './signed-verdict.ts'
 
 type Check = (call: ToolCall) => Ruling | Promise<Ruling>
 
@@ -98,6 +100,13 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
   const { approver_id, modified } = decision
   const approval = markSelf(host, { approver_id, on_behalf_of: call.on_behalf_of }, decision.approval)
   guarded.approval = { ...decision, approval }
+  // A rejection runs nothing, whoever it is from.
+  const isApproval = decision.approval_status === 'approved'
+  const forged = isApproval ? findForged(guarded, decision.approval, saidByDecision(decision)) : undefined
+  if (forged !== undefined) {
+    guarded.object(forged.code, forged.why)
+    return false
+  }
   const bound = redactErrors(host.trail.redactor, () =>
     modified === undefined ? undefined : bindInput(modified.tool_input, 'tool_call', 'modified.tool_input'),
   )
@@ -105,7 +114,7 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
   const fault = differs
     ? altered('the modified arguments are not the approved ones')
     : findFault(guarded, decision, 'approval', modified?.requested_sha256)
-  if (decision.approval_status !== 'approved' && fault?.code !== 'APPROVAL_ALTERED') {
+  if (!isApproval && fault?.code !== 'APPROVAL_ALTERED') {
     guarded.object('APPROVAL_REJECTED', 'the approval was rejected')
     return false
   }
@@ -121,10 +130,21 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
 
 /** @throws ActionRefusedError unless the override is of exactly this action; no override beats that. */
 export function checkOverridden(guarded: GuardedCall, override: Override): Override {
-  const fault = findFault(guarded, override, 'override')
+  const forged = findForged(guarded, override.approval, saidByOverride(override, idOfOverride(override)))
+  const fault = forged ?? findFault(guarded, override, 'override')
   if (fault === undefined) return override
   guarded.approval = overridden(override)
   throw guarded.refuse(fault.code, fault.why)
+}
+
+/** As {@link findForgery}; that the guard cannot tell is on record. */
+function findForged(guarded: GuardedCall, { signature }: Approval, said: SaidApproval): Fault | undefined {
+  try {
+    return findForgery(guarded.host, signature, said)
+  } catch (error) {
+    guarded.noteFailure('trust file', error)
+    throw error
+  }
 }
 
 type Bound = Pick<Override, 'session_id' | 'tool_name' | 'arguments_sha256' | 'expires_at' | 'approver_id'>

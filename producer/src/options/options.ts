@@ -15,6 +15,7 @@ import {
 import type { Issue, RegistryConnection, TrailError } from '@agent-audit/schemas'
 import { z } from 'zod'
 import type { AuditTrailOptions, Durability, Redact } from '../api/trail-options.ts'
+import { approvalSigningSchema, approvalTrustSchema, readSignedApprovals, type SignedApprovals } from './approvals.ts'
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
 import type { Destination } from './destination.ts'
 import { redactSchema } from '../redaction/rules.ts'
@@ -89,6 +90,8 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
   guardTimeoutMs: z.int().min(1).max(600_000).optional(),
   claimApproval: aFunction<(id: string) => boolean>().optional(),
   allowSelfApproval: z.boolean().optional(),
+  approvalSigning: approvalSigningSchema.optional(),
+  approvalTrust: approvalTrustSchema.optional(),
   inputMessages: z.enum(['full', 'new']).optional(),
   maxRecordBytes: z
     .int()
@@ -135,6 +138,8 @@ export interface ResolvedOptions {
   readonly guardTimeoutMs: number
   readonly claimApproval: AuditTrailOptions['claimApproval']
   readonly allowSelfApproval: boolean
+  readonly approvalSigner: SignedApprovals['signer']
+  readonly approvalTrust: SignedApprovals['trust']
   readonly inputMessages: 'full' | 'new'
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
@@ -165,6 +170,8 @@ export function resolveOptions(
   const schemaRegistry = chooseRegistry(options, issues)
   const producerId = options.producerId ?? options.agentId
   const signing = result.success && sealed ? readSigning(options.signing, producerId, issues) : undefined
+  // As for the destination, what is given in `unnamed` stands in the environment's place.
+  const approvals = readSignedApprovals(result.success ? options : {}, unnamed === undefined ? process.env : {}, issues)
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
@@ -194,6 +201,8 @@ export function resolveOptions(
     guardTimeoutMs: options.guardTimeoutMs ?? DEFAULT_GUARD_TIMEOUT_MS,
     claimApproval: options.claimApproval,
     allowSelfApproval: options.allowSelfApproval ?? false,
+    approvalSigner: approvals.signer,
+    approvalTrust: approvals.trust,
     inputMessages: options.inputMessages ?? 'new',
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',

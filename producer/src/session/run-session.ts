@@ -58,11 +58,13 @@ export class RunSession {
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
   const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...others } =
     options
-  const { signing, ...plain } = others
+  const { signing, approvalSigner, approvalTrust, ...plain } = others
   return {
     ...plain,
-    // Left out where there is none.
+    // Undefined fields are left out: a trail without keys records what it did before there were any.
     signing: signing?.keyName,
+    approvalSigner: approvalSigner?.vkey,
+    approvalTrust: approvalTrust?.file,
     systemPrompt: systemPrompt !== undefined,
     redact: describeRules(redact),
     traceContext: traceContext !== undefined,

@@ -15,6 +15,7 @@ export const REASON_CODES = {
   approval_rejected: 'the approver rejected the action',
   approval_expired: 'the approval, or the request for it, has expired',
   approval_invalid: 'the approval is for another action, or was used before',
+  approval_unverified: 'the approval has no signature that the trust file lets count',
   self_approval: 'the approver is the agent that asks, or the user or principal that it acts for',
   sandbox: 'the action leaves the sandbox',
   rate_limited: 'too many actions in a time',
@@ -53,6 +54,8 @@ export interface Approval {
   modified?: readonly string[] | undefined
   /** The approver asked for the action too, which the trail allows. */
   self_approval?: boolean | undefined
+  /** The decision, or the override, as the approver's key has signed it: a signed note of docs/integrity.md. */
+  signature?: string | undefined
 }
 
 /** Fields of events about an action. */

@@ -42,6 +42,7 @@ const approval = z
     shown_sha256: sha256.optional(),
     modified: z.array(name).readonly().optional(),
     self_approval: z.boolean().optional(),
+    signature: name.optional(),
   })
   .nullish()
 const toolCallRequests = z

@@ -22,19 +22,22 @@ export interface Trust {
   readonly keys: readonly TrustedKey[]
   /** producer_ids of the producers that are expected to seal. */
   readonly producers: readonly string[]
+  /** Names of services whose approver keys sign for any approver: a service knows by itself who decides. */
+  readonly services: readonly string[]
   /** Origin of the seal log's checkpoints. */
   readonly origin: string | undefined
   /** Cosigners of checkpoints outside. */
   readonly witnesses: readonly VerifierKey[]
 }
 
-export const EMPTY_TRUST: Trust = { keys: [], producers: [], origin: undefined, witnesses: [] }
+export const EMPTY_TRUST: Trust = { keys: [], producers: [], services: [], origin: undefined, witnesses: [] }
 
 const HEAD = 'audit-trust/v1'
 const LINES = {
   head: `"${HEAD}"`,
   key: `"key <vkey> <${KEY_ROLES.join('|')}> <not before> <not after or -> [revoked <time>]" with times ${TIME_FORM}`,
   producer: '"producer <percent-encoded producer_id>"',
+  service: '"service <percent-encoded name of a service>"',
   origin: '"origin <origin of the checkpoints>"',
   witness: '"witness <vkey>"',
 } as const
@@ -46,6 +49,7 @@ export function formatTrust(trust: Trust): string {
     HEAD,
     ...trust.keys.map(formatTrustedKey),
     ...trust.producers.map((id) => `producer ${keyNameOf(id)}`),
+    ...trust.services.map((id) => `service ${keyNameOf(id)}`),
     ...(trust.origin === undefined ? [] : [`origin ${trust.origin}`]),
     ...trust.witnesses.map(({ vkey }) => `witness ${vkey}`),
   ]
@@ -65,16 +69,13 @@ export function parseTrust(text: string): Trust {
   if (lines.line(LINES.head) !== HEAD) lines.fail(LINES.head)
   const keys: TrustedKey[] = []
   while (lines.has('key')) keys.push(readKey(lines))
-  const producers: string[] = []
-  while (lines.has('producer')) {
-    const [name] = lines.fields('producer', 1, LINES.producer)
-    producers.push(idOfKeyName(name) ?? lines.fail(LINES.producer))
-  }
+  const producers = readIds(lines, 'producer')
+  const services = readIds(lines, 'service')
   const origin = lines.has('origin') ? lines.fields('origin', 1, LINES.origin)[0] : undefined
   const witnesses: VerifierKey[] = []
   while (lines.has('witness')) witnesses.push(VerifierKey.parse(lines.fields('witness', 1, LINES.witness)[0]))
   lines.end()
-  const trust = { keys, producers, origin, witnesses }
+  const trust = { keys, producers, services, origin, witnesses }
   check(trust)
   return trust
 }
@@ -130,11 +131,17 @@ function readKey(lines: LineReader): TrustedKey {
   }
 }
 
+function readIds(lines: LineReader, tag: 'producer' | 'service'): string[] {
+  const ids: string[] = []
+  while (lines.has(tag)) ids.push(idOfKeyName(lines.fields(tag, 1, LINES[tag])[0]) ?? lines.fail(LINES[tag]))
+  return ids
+}
+
 function refuse(fault: string): never {
   throw invalid(`trust file: ${fault}`)
 }
 
-function check({ keys, producers, origin, witnesses }: Trust): void {
+function check({ keys, producers, services, origin, witnesses }: Trust): void {
   const owners = new Map<string, VerifierKey>()
   const once = (key: VerifierKey): void => {
     const material = key.publicKey.toString('base64')
@@ -154,9 +161,11 @@ function check({ keys, producers, origin, witnesses }: Trust): void {
     once(key)
     if (key.type !== COSIGNATURE) refuse(`expected a key of type 4 for the witness ${quoted(key.name)}`)
   }
-  if (producers.includes('')) refuse('expected a producer_id that is not empty')
-  const twice = producers.find((id, index) => producers.indexOf(id) < index)
-  if (twice !== undefined) refuse(`expected the producer ${quoted(twice)} once`)
+  for (const [what, ids] of Object.entries({ producer: producers, service: services })) {
+    if (ids.includes('')) refuse(`expected the name of a ${what}, found an empty one`)
+    const twice = ids.find((id, index) => ids.indexOf(id) < index)
+    if (twice !== undefined) refuse(`expected the ${what} ${quoted(twice)} once`)
+  }
   if (origin !== undefined && keyNameFault(origin) !== undefined)
     refuse('expected an origin without spaces and plus signs')
 }

@@ -2,7 +2,6 @@
  * The conformance vectors of seals/vectors/, all from fixed keys and times: `npm run vectors` writes them. A verifier in another
  * language reads them; docs/integrity.md says what each field means. Bytes are hex or, where the format has Base64, Base64.
  */
-import { createPrivateKey } from 'node:crypto'
 import {
   applyRotation,
   bundlesBetween,
@@ -18,7 +17,7 @@ import {
   formatTlogProof,
   formatTrust,
   keyFaultAt,
-  KeySigner,
+  type KeySigner,
   leafHash,
   LeafList,
   MerkleTree,
@@ -30,22 +29,13 @@ import {
   type Trust,
   type TrustedKey,
 } from '@agent-audit/seals'
-
-export type Vectors = Readonly<Record<string, unknown>>
+import { approvalVectors } from './approval-vectors.ts'
+import { keyOf, seedOf, type Vectors } from './fixed-keys.ts'
 
 const ORIGIN = 'audit.example/seals'
 const START = Date.UTC(2026, 10, 23, 21)
 const DAY = 86_400_000
 const RUN = '0197c2d4a1b27c3e9f00112233445566'
-
-function seedOf(byte: number): Buffer {
-  return Buffer.alloc(32, byte)
-}
-
-function keyOf(name: string, byte: number): KeySigner {
-  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seedOf(byte)])
-  return new KeySigner(name, createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }))
-}
 
 const agent = keyOf('acme%2Fcheckout%20agent', 1)
 const consumer = keyOf('consumer-1', 2)
@@ -400,6 +390,7 @@ export function trustVectors(): Vectors {
       trusted(notary, 'notary'),
     ],
     producers: ['acme/checkout agent', 'other'],
+    services: ['approval desk'],
     origin: ORIGIN,
     witnesses: [witness.key.cosigner],
   }
@@ -411,6 +402,8 @@ export function trustVectors(): Vectors {
     ['a key in two roles', consumer.vkey, agent.vkey],
     ['a window that ends before it begins', '2026-12-23', '2025-12-23'],
     ['a comment', 'producer other', '# other'],
+    ['a service before a producer', /(producer other\n)(service .*\n)/, '$2$1'],
+    ['a service twice', /(service .*\n)/, '$1$1'],
     ['a producer twice', 'producer other', 'producer acme%2Fcheckout%20agent'],
     ['a witness of type 1', witness.key.cosigner.vkey, witness.vkey],
   ]
@@ -439,6 +432,7 @@ export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'trees.json': treeVectors,
   'log.json': logVectors,
   'trust.json': trustVectors,
+  'approvals.json': approvalVectors,
 }
 
 export function vectorText(make: () => Vectors): string {

@@ -1,0 +1,14 @@
+/** Keys of the conformance vectors: their seeds are one byte, 32 times. */
+import { createPrivateKey } from 'node:crypto'
+import { KeySigner } from '@agent-audit/seals'
+
+export type Vectors = Readonly<Record<string, unknown>>
+
+export function seedOf(byte: number): Buffer {
+  return Buffer.alloc(32, byte)
+}
+
+export function keyOf(name: string, byte: number): KeySigner {
+  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seedOf(byte)])
+  return new KeySigner(name, createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }))
+}
