@@ -118,7 +118,10 @@ export async function recordVerdict(
   const { fault, signature } = judgeVerdict(host, { request, verdict, bound })
   const described = describeVerdict(host, { request, verdict, bound })
   const approval = signature === undefined ? described.approval : { ...described.approval, signature }
-  const event = { ...described, approval: toRecorded(trail.redactor, approval, { approver_id, tool_name }) }
+  const event =
+    signature === undefined
+      ? described
+      : { ...described, approval: toRecorded(trail.redactor, approval, { approver_id, tool_name }) }
   const status = fault === undefined ? approval_status : 'pending'
   const added = { approval: { approval_id, approver_id, approval_status: status } }
   if (fault !== undefined) {
@@ -162,10 +165,13 @@ function judgeVerdict(
   host: GuardHost,
   { request, verdict, bound }: Given,
 ): { readonly fault: Fault | undefined; readonly signature: string | undefined } {
+  const { approvalSigner, approvalTrust } = host.trail.options
   const decidedAt = host.trail.nowMs()
-  const said = saidByVerdict(request, verdict, bound)
   const unfit = findFault(host, { request, asked: bound.asked, verdict })
   if (unfit !== undefined) return { fault: unfit, signature: verdict.signature }
+  const isPlain = approvalSigner === undefined && approvalTrust === undefined && verdict.signature === undefined
+  if (isPlain) return { fault: undefined, signature: undefined }
+  const said = saidByVerdict(request, verdict, bound)
   const signature = verdict.signature ?? signHere(host, said, { decidedAt, eventType: 'approval_decision' })
   return { fault: findSignatureFault(host, signature, said), signature }
 }

@@ -102,7 +102,7 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
   guarded.approval = { ...decision, approval }
   // A rejection runs nothing, whoever it is from.
   const isApproval = decision.approval_status === 'approved'
-  const forged = isApproval ? findForged(guarded, decision.approval, saidByDecision(decision)) : undefined
+  const forged = isApproval ? findForged(guarded, decision.approval, () => saidByDecision(decision)) : undefined
   if (forged !== undefined) {
     guarded.object(forged.code, forged.why)
     return false
@@ -130,7 +130,7 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
 
 /** @throws ActionRefusedError unless the override is of exactly this action; no override beats that. */
 export function checkOverridden(guarded: GuardedCall, override: Override): Override {
-  const forged = findForged(guarded, override.approval, saidByOverride(override, idOfOverride(override)))
+  const forged = findForged(guarded, override.approval, () => saidByOverride(override, idOfOverride(override)))
   const fault = forged ?? findFault(guarded, override, 'override')
   if (fault === undefined) return override
   guarded.approval = overridden(override)
@@ -138,9 +138,10 @@ export function checkOverridden(guarded: GuardedCall, override: Override): Overr
 }
 
 /** As {@link findForgery}; that the guard cannot tell is on record. */
-function findForged(guarded: GuardedCall, { signature }: Approval, said: SaidApproval): Fault | undefined {
+function findForged(guarded: GuardedCall, { signature }: Approval, said: () => SaidApproval): Fault | undefined {
+  if (guarded.host.trail.options.approvalTrust === undefined) return undefined
   try {
-    return findForgery(guarded.host, signature, said)
+    return findForgery(guarded.host, signature, said())
   } catch (error) {
     guarded.noteFailure('trust file', error)
     throw error
