@@ -1,6 +1,12 @@
 /** Bundles that are right, changed or not whole, each with the verdict that every checker must give. */
 import { signCheckpoint, signerFromPem, type TrustedKey, VerifierKey } from '@agent-audit/seals'
-import { type Bundle, type EvidenceReport, type FindingKind, formatBundle } from '@agent-audit/seals/evidence'
+import {
+  type Bundle,
+  type EvidenceReport,
+  type FindingKind,
+  formatBundle,
+  readRecord,
+} from '@agent-audit/seals/evidence'
 import { bundleOf, notarize, ORIGIN, reportOf, type SealedLog, trustOf } from './evidence.ts'
 import { newKey } from './sealed-runs.ts'
 
@@ -63,10 +69,13 @@ function changesOfRecords(log: SealedLog, changed: Changed, short: Bundle): Evid
     changed('the last record left out', withRecords(short, records.slice(0, last)), ['tampered', 'seal']),
     changed(
       'the last record left out, with its leaf among those of other sessions',
-      bundleOf(log, 'short', { hide: records.length - 1 }),
+      bundleOf(log, 'short', { hide: (index) => index === last }),
       ['incomplete', 'end'],
     ),
-    changed('a record left out in the same way', bundleOf(log, 'short', { hide: 3 }), ['incomplete', 'gap']),
+    changed('a record left out in the same way', bundleOf(log, 'short', { hide: (index) => index === 3 }), [
+      'incomplete',
+      'gap',
+    ]),
     changed('two records swapped', { records: [records[1], records[0], ...records.slice(2)] as Buffer[] }, [
       'tampered',
       'record',
@@ -82,6 +91,22 @@ function changesOfRecords(log: SealedLog, changed: Changed, short: Bundle): Evid
     ),
     changed('no schema', { schemas: [] }, ['tampered', 'schema']),
     changed('a session without an end', open, ['incomplete', 'end']),
+    ...handedOver(log, changed),
+  ]
+}
+
+/** Of a session that one run begins and another one ends. */
+function handedOver(log: SealedLog, changed: Changed): EvidenceCase[] {
+  const without = (type: string): Bundle => {
+    const run = bundleOf(log, 'handed')
+      .records.map(readRecord)
+      .find(({ fields }) => fields['event_type'] === type)?.runId
+    return bundleOf(log, 'handed', { hide: (_, record) => record.runId === run })
+  }
+  return [
+    changed('two runs of a session', bundleOf(log, 'handed'), ['verified']),
+    changed('its first run left out', without('session_start'), ['incomplete', 'run']),
+    changed('its last run left out', without('session_end'), ['incomplete', 'end']),
   ]
 }
 

@@ -33,7 +33,10 @@ export interface SealedLog {
   readonly notes: readonly string[]
 }
 
-/** Two sessions in turns: `short` with hostile texts, whose events two seals cover, and `long`. */
+/**
+ * Two sessions in turns: `short` with hostile texts, whose events two seals cover, and `long`. `open` has no end, `handed` is
+ * begun by one run and ended by another.
+ */
 export async function recordSealedSessions(dataDir: string): Promise<SealedLog> {
   const [producer, notary] = [newKey('agent-1'), newKey('notary-1')]
   const trail = createAuditTrail({ agentId: 'agent-1', dataDir, signing: { key: producer.pem }, handleExit: false })
@@ -47,7 +50,11 @@ export async function recordSealedSessions(dataDir: string): Promise<SealedLog> 
   short.end()
   // A session without an end.
   trail.startSession({ session_id: 'open' })
+  const handed = trail.startSession({ session_id: 'handed' })
   await trail.close()
+  const next = createAuditTrail({ agentId: 'agent-1', dataDir, signing: { key: producer.pem }, handleExit: false })
+  next.resumeSession(handed.ref).end()
+  await next.close()
   return readSealedLog(dataDir, { producer, notary })
 }
 
@@ -88,16 +95,24 @@ export function notarize({ notary, notes }: SealedLog): CheckpointsOf {
 
 /**
  * The bundle of a session, as an exporter makes it.
- * @param options - hide: the index of a record of which only the leaf is in the bundle, as of another session.
+ * @param options - hide: records of which at most the leaf is in the bundle, as of another session.
  */
-export function bundleOf(log: SealedLog, sessionId: string, { hide }: { hide?: number } = {}): Bundle {
+export function bundleOf(
+  log: SealedLog,
+  sessionId: string,
+  { hide = () => false }: { hide?: (index: number, record: EvidenceRecord) => boolean } = {},
+): Bundle {
   const all = log.events.map((bytes, index) => ({ bytes, record: readRecord(bytes, index) }))
   const own = all
     .filter(({ record }) => record.fields['session_id'] === sessionId)
-    .toSorted(({ record: one }, { record: other }) => one.runSeq - other.runSeq)
-    .filter((_, index) => index !== hide)
+    .toSorted(({ record: one }, { record: other }) => inOrder(one, other))
+    .filter(({ record }, index) => !hide(index, record))
   const seals = log.notes.map((note, index) => ({ note, index, seal: parseProducerSeal(parseNote(note).text) }))
-  const covering = seals.filter(({ seal }) => own.some(({ record }) => isIn(seal, record)))
+  const covering = seals
+    .filter(({ seal }) => own.some(({ record }) => isIn(seal, record)))
+    .toSorted(({ seal: one }, { seal: other }) =>
+      inOrder({ runId: one.runId, runSeq: one.first }, { runId: other.runId, runSeq: other.first }),
+    )
   const { tree, sizes, notes } = notarize(log)
   const fingerprints = new Set(own.map(({ bytes }) => fingerprintOf(bytes)))
   return {
@@ -128,6 +143,13 @@ export function bundleOf(log: SealedLog, sessionId: string, { hide }: { hide?: n
 
 export function reportOf(sessionId: string, records: readonly Buffer[]): string {
   return renderReport(sessionId, records.map(readRecord))
+}
+
+type Place = Pick<EvidenceRecord, 'runId' | 'runSeq'>
+
+function inOrder(one: Place, other: Place): number {
+  if (one.runId === other.runId) return one.runSeq - other.runSeq
+  return one.runId < other.runId ? -1 : 1
 }
 
 function isIn({ runId, first, last }: ProducerSeal, record: EvidenceRecord): boolean {
