@@ -2,9 +2,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { signCheckpoint, signerFromPem } from '@agent-audit/seals'
+import { describe, expect, it } from 'vitest'
 import { countEvents, environmentOf, openEmbedded, openStore, runConsumer } from '../consumer/support.ts'
-import { bundleOf, recordSealedSessions, type SealedLog, trustOf } from '../support/evidence.ts'
+import { bundleOf, notarize, ORIGIN, recordSealedSessions, trustOf } from '../support/evidence.ts'
 import { storeSeals } from '../support/notary-rows.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 import { formatBundle } from '@agent-audit/seals/evidence'
@@ -27,15 +28,13 @@ async function change(statement: string): Promise<void> {
 }
 
 describe('agent-audit evidence', () => {
-  let log: SealedLog
-
   it(
     'exports a session that the bundle proves, and finds a row that an administrator has changed',
     { timeout: 120_000 },
     async () => {
       const partitions = 3
       const topic = await openEmbedded(store, { partitions })
-      log = await recordSealedSessions(topic.environment['AUDIT_DATA_DIR'] ?? '')
+      const log = await recordSealedSessions(topic.environment['AUDIT_DATA_DIR'] ?? '')
       const consumer = runConsumer(environmentOf(store, topic))
       await expect.poll(() => countEvents(store, topic), WAIT).toBe(log.events.length)
       await consumer.stop()
@@ -72,6 +71,19 @@ describe('agent-audit evidence', () => {
         out: expect.stringContaining('the keys are those of the bundle itself') as string,
       })
 
+      // A checkpoint that was kept outside, and that the table does not have: the bundle needs a proof to it.
+      const outside = join(directory, 'checkpoint')
+      const { tree } = notarize(log)
+      const kept = { origin: ORIGIN, size: 2, root: tree.root(2) }
+      writeFileSync(outside, signCheckpoint(signerFromPem(log.notary.pem), kept, Math.floor(Date.now() / 1000)))
+      const given = ['--trust', trust, '--checkpoint', outside]
+      expect(await run('evidence', 'check', file, ...given)).toMatchObject({
+        code: 3,
+        out: expect.stringContaining('export it again with this checkpoint') as string,
+      })
+      expect(await run('evidence', 'export', 'short', '-o', file, ...given)).toMatchObject({ code: 0, err: '' })
+      expect(await run('evidence', 'check', file, ...given)).toMatchObject({ code: 0, err: '' })
+
       expect(await run('evidence', 'export', 'open', '-o', file, '--trust', trust)).toMatchObject({
         code: 2,
         out: expect.stringContaining('it does not end the session') as string,
@@ -96,10 +108,7 @@ describe('agent-audit evidence', () => {
   )
 
   describe('wrong use', () => {
-    let trust: string
-    beforeAll(() => {
-      trust = 'audit-trust/v1\n'
-    })
+    const trust = 'audit-trust/v1\n'
 
     it('an export of nothing is an error, and no file', async () => {
       const directory = makeTempDirectory()
