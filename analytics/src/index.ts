@@ -86,3 +86,4 @@ export {
   type ProvenanceEvent,
   traceArguments,
 } from './provenance/provenance.ts'
+export { type Evidence, exportEvidence, type EvidenceOptions } from './evidence/export.ts'

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
+import { addEvidence } from './commands/evidence.ts'
 import { addExport } from './commands/export.ts'
 import { addKeys } from './commands/keys.ts'
 import { addQuarantine } from './commands/quarantine.ts'
@@ -39,7 +40,7 @@ The trail:
   or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
 Exit codes: 0 done, 1 a finding, 3 the command could not complete, 64 wrong use; verify only: 2 gaps, 4 gaps that only another
-run or a dead letter explains`
+run or a dead letter explains; evidence only: 1 tampered, 2 incomplete, 3 could not check`
 
 /**
  * Runs one command.
@@ -102,6 +103,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addVerify,
     addDeadLetters,
     addDetect,
+    addEvidence,
     addExport,
     addKeys,
     addQuarantine,

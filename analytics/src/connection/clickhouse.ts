@@ -48,7 +48,7 @@ export interface QueryOptions<Row> {
 }
 
 export interface BytesOptions extends Omit<QueryOptions<never>, 'schema'> {
-  readonly format: 'Parquet'
+  readonly format: 'Avro' | 'Parquet'
 }
 
 /** A connection to one trail. Opens no socket before its first query. */

@@ -39,18 +39,27 @@ export interface ContainerRows {
   readonly data: Buffer
 }
 
-/** @param container - Not compressed; of any number of blocks. An answer without rows may be empty. */
-export function readContainer(container: Buffer): ContainerRows {
+/** Uncompresses a block, by the name of the codec. */
+export type Codecs = Readonly<Record<string, (block: Buffer) => Buffer>>
+
+/**
+ * @param container - Of any number of blocks. An answer without rows may be empty.
+ * @param codecs - Beside `null`, for a container that may be compressed.
+ */
+export function readContainer(container: Buffer, codecs: Codecs = {}): ContainerRows {
   if (container.length === 0) return { count: 0, data: container }
   if (!container.subarray(0, MAGIC.length).equals(MAGIC))
     throw new Error(`no container: ${container.toString('latin1', 0, 300)}`)
   const reader = new Reader(container, MAGIC.length)
+  let uncompress: Codecs[string] | undefined
   for (let entries = reader.long(); entries !== 0; entries = reader.long()) {
     if (entries < 0) reader.long()
     for (let left = Math.abs(entries); left > 0; left--) {
       const name = reader.bytes().toString()
       const value = reader.bytes().toString()
-      if (name === 'avro.codec' && value !== 'null') throw new Error(`the container is compressed: ${value}`)
+      if (name !== 'avro.codec' || value === 'null') continue
+      uncompress = Object.hasOwn(codecs, value) ? codecs[value] : undefined
+      if (uncompress === undefined) throw new Error(`the container is compressed: ${value}`)
     }
   }
   reader.skip(CONTAINER_SYNC.length)
@@ -58,7 +67,8 @@ export function readContainer(container: Buffer): ContainerRows {
   let count = 0
   while (!reader.ended) {
     count += reader.long()
-    blocks.push(reader.bytes())
+    const block = reader.bytes()
+    blocks.push(uncompress?.(block) ?? block)
     reader.skip(CONTAINER_SYNC.length)
   }
   return { count, data: Buffer.concat(blocks) }

@@ -1,0 +1,78 @@
+/** The checker in Python, which shares no code with ours, gives the same verdict on every bundle. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { formatBundle } from '@agent-audit/seals/evidence'
+import { afterAll, describe, expect, it } from 'vitest'
+import { bundleOf, recordSealedSessions, trustOf } from '../../support/evidence.ts'
+import { type EvidenceCase, evidenceCases } from '../../support/evidence-cases.ts'
+import { findPython } from './python.ts'
+
+const CHECKER = fileURLToPath(new URL('../../../examples/check_evidence.py', import.meta.url))
+const MAX_LINES = 250
+const found = findPython()
+if (found.missing !== undefined) process.stderr.write(`the checker in Python does not run: ${found.missing}\n`)
+
+const directory = mkdtempSync(join(tmpdir(), 'evidence-test-'))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+/** Imports the checker once, and checks each case of a file of JSON lines. */
+const DRIVER = `import sys, json
+sys.path.insert(0, sys.argv[1])
+from check_evidence import check
+encoded = lambda text: None if text is None else text.encode()
+for line in open(sys.argv[2]):
+    case = json.loads(line)
+    data = open(case["file"], "rb").read()
+    print(json.dumps(check(data, encoded(case["trust"]), case["root"], encoded(case["checkpoint"]))))
+`
+
+function verdictsOf(python: string, cases: readonly EvidenceCase[]): [string, unknown][] {
+  const lines = cases.map(({ bytes, trust = null, root = null, checkpoint = null }, index) => {
+    const file = join(directory, `${index}.evidence`)
+    writeFileSync(file, bytes)
+    return JSON.stringify({ file, trust, root, checkpoint })
+  })
+  const list = join(directory, 'cases')
+  writeFileSync(list, lines.join('\n'))
+  const options = { encoding: 'utf8', env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } } as const
+  const out = execFileSync(python, ['-c', DRIVER, join(CHECKER, '..'), list], options)
+  return out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as [string, unknown])
+}
+
+function runChecker(python: string, ...args: string[]): string {
+  return execFileSync(python, ['-B', CHECKER, ...args], { encoding: 'utf8', stdio: 'pipe' })
+}
+
+it(`has at most ${MAX_LINES} lines`, () => {
+  expect(readFileSync(CHECKER, 'utf8').split('\n').length - 1).toBeLessThanOrEqual(MAX_LINES)
+})
+
+describe.skipIf(found.missing !== undefined)(`the checker in Python ${found.missing ?? ''}`, async () => {
+  const python = found.missing === undefined ? found.python : ''
+  const log = await recordSealedSessions(join(directory, 'data'))
+
+  it('gives the verdict of each case', () => {
+    const cases = evidenceCases(log)
+    const verdicts = verdictsOf(python, cases)
+    expect(cases.map(({ name }, index) => [name, verdicts[index]?.[0], verdicts[index]?.[1]])).toEqual(
+      cases.map(({ name, verdict }) => [name, verdict, expect.anything() as unknown]),
+    )
+  })
+
+  it('is a command with these exit codes', () => {
+    const [file, trust] = [join(directory, 'short.evidence'), join(directory, 'trust.txt')]
+    writeFileSync(file, formatBundle(bundleOf(log, 'short')))
+    writeFileSync(trust, trustOf(log))
+    expect(runChecker(python, file, '--trust', trust)).toBe('verified\n')
+    expect(() => runChecker(python, file)).toThrow(expect.objectContaining({ status: 3 }) as Error)
+    expect(() => runChecker(python, join(directory, 'missing'))).toThrow(
+      expect.objectContaining({ status: 64 }) as Error,
+    )
+  })
+})
