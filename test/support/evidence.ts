@@ -2,6 +2,7 @@
 import { createAuditTrail } from '@agent-audit/producer'
 import { readFrame, SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import {
+  EMPTY_TRUST,
   formatTrust,
   leafHash,
   MerkleTree,
@@ -71,7 +72,7 @@ export function trustOf({ producer, notary }: SealedLog, change: Partial<Trust> 
     { ...key, key: producer.verifier, role: 'producer' as const },
     { ...key, key: notary.verifier, role: 'notary' as const },
   ]
-  return formatTrust({ keys, producers: ['agent-1'], origin: ORIGIN, witnesses: [], ...change })
+  return formatTrust({ ...EMPTY_TRUST, keys, producers: ['agent-1'], origin: ORIGIN, ...change })
 }
 
 export interface CheckpointsOf {
