@@ -80,7 +80,7 @@ def parse_trust(raw, root):
         need(root.verify(raw, signatures, 1), "the root key has not signed the trust file")
     text = raw[:raw.rindex(b"\n\n") + 1].decode() if b"\n\n" in raw else raw.decode()
     head, *lines, last = text.split("\n")
-    tags = {tag: [line for line in lines if line.startswith(tag + " ")] for tag in ("key", "producer", "origin", "witness")}
+    tags = {tag: [line for line in lines if line.startswith(tag + " ")] for tag in ("key", "producer", "service", "origin", "witness")}
     need((head, last) == ("audit-trust/v1", "") and lines == sum(tags.values(), []), "expected a trust file")
     return {"keys": [Key(*line.split(" ")[1:5], *line.split(" ")[6:7]) for line in tags["key"]],
             "witnesses": [Key(line[8:]) for line in tags["witness"]], "origin": (tags["origin"] or [None])[0]}
