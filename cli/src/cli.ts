@@ -7,6 +7,7 @@ import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
 import { addExport } from './commands/export.ts'
 import { addKeys } from './commands/keys.ts'
+import { addNotary } from './commands/notary.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
@@ -30,6 +31,8 @@ const FINDINGS = new Set([
   'EXPORT_CHANGED',
   'SEAL_INVALID',
   'SIGNATURE_INVALID',
+  'SEAL_LOG_CHANGED',
+  'NOTARY_RUNNING',
 ])
 
 const AFTER_HELP = `
@@ -104,6 +107,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addDetect,
     addExport,
     addKeys,
+    addNotary,
     addQuarantine,
     addQuery,
     addSetup,
