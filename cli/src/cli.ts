@@ -8,6 +8,7 @@ import { addDetect } from './commands/detect.ts'
 import { addEvidence } from './commands/evidence.ts'
 import { addExport } from './commands/export.ts'
 import { addKeys } from './commands/keys.ts'
+import { addNotary } from './commands/notary.ts'
 import { addQuarantine } from './commands/quarantine.ts'
 import { addQuery } from './commands/query.ts'
 import { addSessions } from './commands/sessions.ts'
@@ -31,6 +32,8 @@ const FINDINGS = new Set([
   'EXPORT_CHANGED',
   'SEAL_INVALID',
   'SIGNATURE_INVALID',
+  'SEAL_LOG_CHANGED',
+  'NOTARY_RUNNING',
 ])
 
 const AFTER_HELP = `
@@ -106,6 +109,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addEvidence,
     addExport,
     addKeys,
+    addNotary,
     addQuarantine,
     addQuery,
     addSetup,

@@ -31,7 +31,7 @@ export async function withTrail<T>(
   options: ConnectionOptions,
   terminal: Terminal,
   work: (analytics: Analytics, logDir: string | undefined) => Promise<T>,
-  role: 'reader' | 'detector' = 'reader',
+  role: 'reader' | 'detector' | 'notary' = 'reader',
 ): Promise<T> {
   if (options.dataDir === undefined) {
     await using analytics = connectServer(terminal.env)

@@ -1,9 +1,5 @@
 /** Metrics of `detect run` and `detect watch`. */
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { once } from 'node:events'
 import type { Delivered, Detector, Judged } from '@agent-audit/detect'
-import { InvalidInputError } from '@agent-audit/schemas'
 import type { FileMetric } from './metrics-file.ts'
 
 const COUNTERS = {
@@ -23,10 +19,6 @@ const LAG = 'audit_detect_lag_seconds'
 const LAG_HELP =
   'How long the oldest event of the last look had been in the log when it was judged, by unit of the detectors.'
 type Name = keyof typeof COUNTERS | keyof typeof GAUGES
-
-export interface MetricsServer extends Disposable {
-  readonly url: string
-}
 
 export class DetectMetrics {
   readonly #lag = new Map<Detector['unit'], number>([
@@ -86,34 +78,5 @@ export class DetectMetrics {
     const lag = [...this.#lag].map(([unit, value]) => `${LAG}{unit="${unit}"} ${value}\n`)
     const head = `# HELP ${LAG} ${LAG_HELP}\n# TYPE ${LAG} gauge\n`
     return [...lines(COUNTERS, 'counter'), ...lines(GAUGES, 'gauge'), head, ...lag].join('')
-  }
-
-  /** @throws InvalidInputError `OPTIONS_INVALID` if the port is in use, or not allowed, or the address is not of this host. */
-  async serve(port: number, host: string): Promise<MetricsServer> {
-    const server = createServer((request, response) => {
-      if (request.url === '/metrics') {
-        response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8')
-        response.end(this.text())
-      } else if (request.url === '/healthz') response.end('ok\n')
-      else {
-        response.statusCode = 404
-        response.end('try /metrics or /healthz\n')
-      }
-    })
-    server.listen(port, host)
-    try {
-      await once(server, 'listening')
-    } catch (error) {
-      const why = (error as NodeJS.ErrnoException).code ?? String(error)
-      throw new InvalidInputError('OPTIONS_INVALID', `--metrics-port: cannot listen at ${host}:${port}: ${why}`)
-    }
-    const url = `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`
-    return {
-      url,
-      [Symbol.dispose]: () => {
-        server.close()
-        server.closeAllConnections()
-      },
-    }
   }
 }

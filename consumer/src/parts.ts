@@ -3,6 +3,7 @@
  * clock, and the interfaces that these implement.
  */
 export { BATCH_DECODERS } from './log/batch-decoders.ts'
+export { createEmbeddedSource } from './log/embedded-source.ts'
 export { copyRecord } from './pipeline/copy-record.ts'
 export { BLOCK_COLUMNS, type EncodedRows, encodeSkipped, EventBlock, type SkippedRow } from './pipeline/block.ts'
 export { BufferMemory } from './pipeline/buffer-memory.ts'

@@ -62,12 +62,18 @@ export function createKafkaSource(options: KafkaSourceOptions): Source {
       return topicIds
     },
     positions: () => withAdmin((admin) => positionsOf(admin, options)),
+    members: () => withAdmin((admin) => membersOf(admin, options.groupId)),
     run: (work, draining, joined = () => undefined) =>
       withAdmin((admin, clusterId) =>
         new GroupMember({ kafka, admin, clusterId, topicIds, options, work, draining, joined }).run(),
       ),
     close: () => Promise.resolve(),
   }
+}
+
+async function membersOf(admin: Admin, groupId: string): Promise<string[]> {
+  const { groups } = await admin.describeGroups([groupId])
+  return groups.flatMap(({ members }) => members.map(({ clientId, clientHost }) => `${clientId} at ${clientHost}`))
 }
 
 /** Bounded: kafkajs may wait for ever. The group forgets a member that could not leave after its session timeout. */

@@ -130,6 +130,12 @@ export interface Source {
    * @throws AuditUnavailableError if broker or log are out of reach.
    */
   positions(): Promise<LogPosition[]>
+  /**
+   * The members that the group has at the moment, such as `agent-audit at /10.0.0.7`. Undefined: a log of this kind lets one member
+   * in at a time.
+   * @throws AuditUnavailableError `BROKER_UNAVAILABLE`
+   */
+  members?(): Promise<readonly string[]>
   close(): Promise<void>
 }
 

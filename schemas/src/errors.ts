@@ -41,6 +41,7 @@ export type ErrorCode =
   | 'PART_UNAVAILABLE'
   | 'EXPORT_BUSY'
   | 'SIGNER_UNAVAILABLE'
+  | 'SINK_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'
@@ -59,6 +60,8 @@ export type ErrorCode =
   | 'SEAL_INVALID'
   | 'SIGNATURE_INVALID'
   | 'SIGNER_REFUSED'
+  | 'SEAL_LOG_CHANGED'
+  | 'NOTARY_RUNNING'
 
 /** One wrong field or option: its path, and the expected value. */
 export interface Issue {

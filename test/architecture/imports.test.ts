@@ -32,11 +32,13 @@ const ARROWS: Record<Package, readonly string[]> = {
   ],
   analytics: ['@agent-audit/schemas', '@agent-audit/seals', '@clickhouse/client', 'hyparquet'],
   detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
+  notary: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas', '@agent-audit/seals'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
     '@agent-audit/detect',
     '@agent-audit/kafka',
+    '@agent-audit/notary',
     '@agent-audit/producer',
     '@agent-audit/schemas',
     '@agent-audit/seals',

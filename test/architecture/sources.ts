@@ -13,6 +13,7 @@ export const PACKAGES = [
   'consumer',
   'analytics',
   'detect',
+  'notary',
   'cli',
   'embedded',
   'stack',

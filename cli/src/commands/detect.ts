@@ -7,6 +7,7 @@ import { collect, parseCount } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { expectWritable, measurable, writeMetrics } from '../metrics-file.ts'
 import { DetectMetrics } from '../detect-metrics.ts'
+import { serveMetrics } from '../metrics-server.ts'
 import { asJson, counted, printable } from '../render/text.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
 import { addDecisions } from './finding-decisions.ts'
@@ -179,7 +180,9 @@ async function watchLog(options: WatchOptions, terminal: Terminal, exit: (code: 
     terminal.err(`agent-audit: ${printable(error.message)}\n`)
   }
   using server =
-    options.metricsPort === undefined ? undefined : await metrics.serve(options.metricsPort, options.metricsHost)
+    options.metricsPort === undefined
+      ? undefined
+      : await serveMetrics(() => metrics.text(), options.metricsPort, options.metricsHost)
   await withTrail(
     options,
     terminal,

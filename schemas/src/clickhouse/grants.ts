@@ -107,6 +107,9 @@ export function notaryGrants(database: string): string[] {
 /** A role with rights of its own beside reading. */
 export type Role = 'writer' | 'detector' | 'notary'
 
+/** Tables that a role must be able to insert into. */
+const INSERTED: Readonly<Record<Role, readonly string[]>> = { writer: WRITTEN, detector: FOUND, notary: NOTED }
+
 const ALLOWED: Readonly<Record<Role, (privilege: string, target: string, database: string) => boolean>> = {
   writer: isWriters,
   detector: isDetectors,
@@ -141,7 +144,7 @@ export function lackingInserts(shown: readonly string[], database: string, role:
     return /(^|, )INSERT(,|$)/.test(privileges) ? [target.replaceAll('`', '')] : []
   })
   const granted = new Set(lines)
-  const needed = (role === 'writer' ? WRITTEN : FOUND).map((table) => `${database}.${table}`)
+  const needed = INSERTED[role].map((table) => `${database}.${table}`)
   return needed.filter((table) => !granted.has(table)).map((table) => `INSERT ON ${table}`)
 }
 

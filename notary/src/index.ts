@@ -1,0 +1,12 @@
+/** The notary of a seal log, its sinks, and proofs from its tables. */
+export { isLeaf, readSeal, type SealFields } from './leaf.ts'
+export { Notary } from './notary.ts'
+export type { NotaryObserver, NotaryOptions, OpenLog } from './notary-options.ts'
+export { type NewLeaf, readSealTree, SealTables, type SignedCheckpoint, type StoredLeaf } from './seal-tables.ts'
+export { SeenLeaves } from './seen-leaves.ts'
+export { FileSink, type FileSinkOptions } from './sinks/file-sink.ts'
+export { checkpointLine, readCheckpointLine } from './sinks/lines.ts'
+export { OutputSink } from './sinks/output-sink.ts'
+export type { CheckpointSink, DeliveryObserver } from './sinks/sink.ts'
+export { TilesSink, type TilesSinkOptions } from './sinks/tiles-sink.ts'
+export { WitnessSink, type WitnessSinkOptions } from './sinks/witness-sink.ts'
