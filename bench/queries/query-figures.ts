@@ -7,6 +7,7 @@ export const AGENT_ACTIVITY = "agent's last 24 h, each event, ten columns"
 export const AGENT_EVENTS = "agent's last 24 h, latest 100 events, all columns"
 export const AGENT_HOURS = "agent's last 24 h, sums by hour, type and model"
 export const TOKENS_OF_A_MONTH = 'tokens by agent and day, 30 days'
+export const TOKENS_QUERY = 'query `tokens` (by model, with costs), 30 days'
 export const LATEST_SESSIONS = 'latest 50 sessions of a day'
 export const TEXT_OF_A_DAY = 'text search in one day'
 

@@ -10,6 +10,7 @@ import {
   SESSION_TRAIL,
   TEXT_OF_A_DAY,
   TOKENS_OF_A_MONTH,
+  TOKENS_QUERY,
 } from './query-figures.ts'
 
 /** A row of the table that a question is about. */
@@ -66,6 +67,19 @@ export const QUESTIONS: readonly Question[] = [
   },
   {
     name: TOKENS_OF_A_MONTH,
+    async ask(analytics, { at }) {
+      const rows = await analytics.rows(
+        `SELECT toDate(timestamp) AS day, agent_id, toString(sum(toInt128(input_tokens))) AS input_tokens,
+           toString(sum(toInt128(output_tokens))) AS output_tokens
+         FROM ${TABLE} WHERE toDate(timestamp) > toDate(${UNTIL}) - 30 AND toDate(timestamp) <= toDate(${UNTIL})
+         GROUP BY day, agent_id`,
+        { until: at.getTime() },
+      )
+      return rows.length
+    },
+  },
+  {
+    name: TOKENS_QUERY,
     async ask(analytics, { at }) {
       const range = { since: new Date(at.getTime() - 30 * 24 * HOUR_MS), until: at }
       let rows = 0

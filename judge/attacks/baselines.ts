@@ -1,4 +1,4 @@
-/** What a detector of followed injections has to beat: rules that anybody writes in a minute. One flag a session. */
+/** What a detector of followed injections has to beat: rules that an operator could write in a minute. One flag a session. */
 import type { Session, SessionEvent } from '@agent-audit/detect'
 
 export interface Baseline {

@@ -105,7 +105,7 @@ export {
   topicOfClass,
 } from './names.ts'
 export { noSuch } from './near-name.ts'
-export { askInChunks } from './clickhouse/chunked-query.ts'
+export { askInChunks, type ChunkLimits, inChunks } from './clickhouse/chunked-query.ts'
 export { storeError, type StoreRequest } from './clickhouse/store-error.ts'
 export {
   type AuditRecord,

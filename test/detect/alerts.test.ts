@@ -193,7 +193,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`alerts ${NO_CLICKHOUSE ?? ''}`, ()
     await expect.poll(async () => (await alerts.deliver()).delivered, { interval: 200 }).toBe(1)
   })
 
-  it('to Slack mention nobody, link nothing, and stand on two lines, whatever was recorded', async () => {
+  it('to Slack mention no person, link nothing, and stand on two lines, whatever was recorded', async () => {
     const trail = await tests.newTrail()
     await seed(trail.server, [0], { session_id: 'a', agent_id: '<@U123>' })
     await find(trail, {

@@ -136,6 +136,9 @@ export const IN_DAYS: string = `toDate(e.timestamp) >= toDate(${SINCE}) AND toDa
 export const IN_AGENT_RANGE: string = `${IN_RANGE} AND ${optional('agent')}`
 /** Where a row is in the log: `log_id/partition/offset`. No two rows of the trail have the same. */
 export const POSITION = `concat(lower(hex(e.log_id)), '/', toString(e.log_partition), '/', toString(e.log_offset))`
+/** The column of {@link POSITION}. */
+export const POSITION_COLUMN = { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' } as const
+
 /** What a query costs, in words. */
 export function describeCost(cost: Cost): string {
   if ('projection' in cost) return `reads sums of days from the projection ${cost.projection}, and no event`

@@ -1,5 +1,5 @@
 /** The list of sessions: one row a session. */
-import { EVENTS_TABLE } from '@agent-audit/schemas'
+import { EVENTS_TABLE, inChunks } from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import { exactSum, number, numbersOf, type Row, text } from '../connection/rows.ts'
@@ -42,8 +42,9 @@ const DEFAULT_LIMIT = 50
 const SPANS = [0.25, 2, 16, 128, 1024].map((hours) => hours * 3_600_000)
 /** A longer id, which only another producer writes, would make the address of a query too long: its hash stands for it. */
 const LONGEST_ID_BYTES = 256
-/** Bytes of the ids of one query, and hashes of one query. */
-const [IDS_BYTES, HASHES] = [3000, 200]
+/** What one query is about. */
+const IDS = { size: 3000, sizeOf: (id: string): number => Buffer.byteLength(id) }
+const HASHES = { elements: 200 }
 
 /**
  * Lists the sessions with an event in the window, the latest by the window's time first. The figures of a session count all of its events, also those
@@ -65,21 +66,9 @@ export async function sessions(connection: Analytics, options: SessionsOptions =
 type Latest = Readonly<Record<'id' | 'hash', unknown>>
 
 function inSets(latest: readonly Latest[]): SessionSet[] {
-  const ids: string[][] = []
-  let bytes = IDS_BYTES
-  const short = latest.filter((row) => row.hash === null).map((row) => text(row, 'id'))
-  for (const id of short) {
-    bytes += Buffer.byteLength(id)
-    if (bytes <= IDS_BYTES) ids.at(-1)?.push(id)
-    else {
-      ids.push([id])
-      bytes = Buffer.byteLength(id)
-    }
-  }
-  const hashes = latest.filter((row) => row.hash !== null).map((row) => text(row, 'hash'))
-  const sets = ids.map(byIds)
-  for (let first = 0; first < hashes.length; first += HASHES) sets.push(byHashes(hashes.slice(first, first + HASHES)))
-  return sets
+  const ids = latest.filter(({ hash }) => hash === null).map((row) => text(row, 'id'))
+  const hashes = latest.filter(({ hash }) => hash !== null).map((row) => text(row, 'hash'))
+  return [...inChunks(ids, IDS).map(byIds), ...inChunks(hashes, HASHES).map(byHashes)]
 }
 
 /** Sessions by the hash of their ids: the server compares the hash of each id. */

@@ -42,7 +42,7 @@ export function slackTarget(url: string): AlertTarget {
   return httpTarget('slack', url, (finding) => ({ headers: {}, body: JSON.stringify({ text: slackText(finding) }) }))
 }
 
-/** Recorded text mentions nobody, links nothing and breaks no line. */
+/** Recorded text mentions no person, links nothing and breaks no line. */
 function slackText(finding: StoredFinding): string {
   const { severity, detector, agent_id, session_id, summary, finding_id } = finding
   const where = session_id === null ? `agent ${agent_id}` : `agent ${agent_id}, session ${session_id}`

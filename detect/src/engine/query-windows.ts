@@ -1,4 +1,5 @@
 /** The windows that query detectors look at: which agents, from which hour on. */
+import { inChunks } from '@agent-audit/schemas'
 import type { QueryWindow } from '../detector.ts'
 import type { TouchedAgent } from './touched.ts'
 
@@ -8,15 +9,14 @@ const LATE_MS = 48 * HOUR_MS
 /** A producer's clock may be fast; one that is further ahead is wrong. */
 const MOST_AHEAD_MS = 24 * HOUR_MS
 /** A list is a parameter of a query, of at most 128 KiB. */
-const MOST_AGENTS = 1000
-const MOST_CHARACTERS = 30_000
+const LIMITS = { elements: 1000, size: 30_000, sizeOf: ({ agent_id: { length } }: TouchedAgent): number => length }
 
 export function windowsOf(agents: readonly TouchedAgent[], now: number): QueryWindow[] {
   const latest = agents.reduce((greatest, { last }) => Math.max(greatest, last), 0)
   const until = new Date(Math.max(now, Math.min(latest, now + MOST_AHEAD_MS)) + 1)
   const groups = Map.groupBy(agents, ({ first }) => now - first > LATE_MS)
   return [...groups.values()].flatMap((group) =>
-    chunks(group).map((chunk) => {
+    inChunks(group, LIMITS).map((chunk) => {
       const first = chunk.reduce((least, agent) => Math.min(least, agent.first), now)
       return {
         agents: chunk.map(({ agent_id }) => agent_id),
@@ -25,18 +25,4 @@ export function windowsOf(agents: readonly TouchedAgent[], now: number): QueryWi
       }
     }),
   )
-}
-
-function chunks(agents: readonly TouchedAgent[]): TouchedAgent[][] {
-  const all: TouchedAgent[][] = []
-  let [chunk, characters]: [TouchedAgent[], number] = [[], 0]
-  for (const agent of agents) {
-    if (chunk.length >= MOST_AGENTS || characters + agent.agent_id.length > MOST_CHARACTERS) {
-      all.push(chunk)
-      ;[chunk, characters] = [[], 0]
-    }
-    chunk.push(agent)
-    characters += agent.agent_id.length
-  }
-  return chunk.length === 0 ? all : [...all, chunk]
 }

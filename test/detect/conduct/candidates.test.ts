@@ -60,7 +60,7 @@ const SHORTEST: readonly (readonly [name: string, how: string, rows: Row[]])[] =
   ['approval.self', 'by the agent', [decision({ approver_id: 'support' })]],
   ['approval.self', 'marked, approver left out', [decision({ approval: '{"self_approval":true}' })]],
   ['approval.no_identity_source', 'decision', [decision({ approver_id: 'kim' })]],
-  ['approval.no_identity_source', 'override that names nobody', [override({})]],
+  ['approval.no_identity_source', 'override that names no approver', [override({})]],
   ['sandbox.denied_burst', 'five refused', repeat(5, () => [refused])],
   ['sandbox.denied_crossing', 'one refused', [refused]],
 ]

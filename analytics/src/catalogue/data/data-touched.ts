@@ -7,6 +7,7 @@ import {
   MAX_DAYS,
   type NamedQuery,
   POSITION,
+  POSITION_COLUMN,
   SINCE,
   UNTIL,
 } from '../query.ts'
@@ -79,7 +80,7 @@ export const dataTouched: NamedQuery<DataTouchedParams, DataTouchedRow> = {
     effect: { kind: 'text', nullable: true, about: 'What is known of the effect: confirmed, dispatched or unknown.' },
     output_bytes: { kind: 'integer', nullable: true, about: 'Size of the recorded output, bytes.' },
     event_id: { kind: 'text', about: 'Id of the call or crossing.' },
-    position: { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' },
+    position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
   maxDays: MAX_DAYS.sums,

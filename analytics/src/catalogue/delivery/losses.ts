@@ -1,5 +1,14 @@
 /** Events that producers reported as lost. */
-import { EVENTS, IN_RANGE, MAX_DAYS, type NamedQuery, POSITION, type Range, RANGE_PARAMS } from '../query.ts'
+import {
+  EVENTS,
+  IN_RANGE,
+  MAX_DAYS,
+  type NamedQuery,
+  POSITION,
+  POSITION_COLUMN,
+  type Range,
+  RANGE_PARAMS,
+} from '../query.ts'
 
 export interface LossesRow {
   readonly timestamp: string
@@ -33,7 +42,7 @@ export const losses: NamedQuery<Range, LossesRow> = {
     reason: { kind: 'text', nullable: true, about: 'Why.' },
     set_aside: { kind: 'text', nullable: true, about: 'The file that holds them, of a damaged spool.' },
     event_id: { kind: 'text', about: 'The events_lost event.' },
-    position: { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' },
+    position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
   maxDays: MAX_DAYS.sums,

@@ -25,6 +25,7 @@ import {
   MAX_DAYS,
   type NamedQuery,
   POSITION,
+  POSITION_COLUMN,
   SINCE,
   UNTIL,
 } from '../query.ts'
@@ -114,7 +115,7 @@ export const nearMisses: NamedQuery<AgentRange, NearMissesRow> = {
       about: 'Arguments, canonical JSON; those of its call for a result of a call with requires_approval.',
     },
     event_id: { kind: 'text', about: 'Id of the event that stopped or changed it.' },
-    position: { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' },
+    position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
   maxDays: MAX_DAYS.lists,

@@ -7,6 +7,7 @@ import {
   MAX_DAYS,
   type NamedQuery,
   POSITION,
+  POSITION_COLUMN,
 } from '../query.ts'
 
 export interface NotTakenRow {
@@ -52,7 +53,7 @@ export const notTaken: NamedQuery<AgentRange, NotTakenRow> = {
     policy_version: { kind: 'text', nullable: true, about: 'Its version.' },
     tool_input: { kind: 'text', nullable: true, about: 'Arguments of the call, canonical JSON.' },
     event_id: { kind: 'text', about: 'Id of the event.' },
-    position: { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' },
+    position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
   maxDays: MAX_DAYS.lists,

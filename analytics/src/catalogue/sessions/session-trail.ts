@@ -1,5 +1,5 @@
 /** The events of one session, in order. */
-import { EVENTS, type NamedQuery, POSITION } from '../query.ts'
+import { EVENTS, type NamedQuery, POSITION, POSITION_COLUMN } from '../query.ts'
 
 export interface SessionTrailParams {
   readonly session: string
@@ -54,7 +54,7 @@ export const sessionTrail: NamedQuery<SessionTrailParams, SessionTrailRow> = {
     content: { kind: 'text', nullable: true, about: 'All other data, JSON.' },
     event_id: { kind: 'text', about: 'Id of the event.' },
     parent_event_id: { kind: 'text', nullable: true, about: 'The event that led to it.' },
-    position: { kind: 'text', about: 'Where it is in the log: log_id/partition/offset.' },
+    position: POSITION_COLUMN,
   },
   order: ['timestamp', 'run_seq', 'position'],
   sql: `
