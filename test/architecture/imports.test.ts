@@ -30,7 +30,7 @@ const ARROWS: Record<Package, readonly string[]> = {
     'prom-client',
     'zod',
   ],
-  analytics: ['@agent-audit/schemas', '@clickhouse/client', 'hyparquet'],
+  analytics: ['@agent-audit/schemas', '@agent-audit/seals', '@clickhouse/client', 'hyparquet'],
   detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
   cli: [
     '@agent-audit/analytics',
