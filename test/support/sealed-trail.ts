@@ -92,7 +92,11 @@ export async function makeSealedTrail(
     session.end({ outcome: 'success' })
   }
   // The killed run's records and its last seal too.
-  await expect.poll(() => trail.stats().connected && trail.stats().spoolBytes, WAIT).toBe(0)
+  const isAdopted = async (): Promise<boolean> => {
+    const notes = await readValues(brokers, `${topic}${SEALS_SUFFIX}`, 0)
+    return notes.some((note) => note.includes('state adopted'))
+  }
+  await expect.poll(isAdopted, WAIT).toBe(true)
   await trail.close()
   // Sent again, as a producer does whose answer was lost; and records that cannot be stored.
   const again = (await readValues(brokers, topic, 0)).slice(10, 30)
