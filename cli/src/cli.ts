@@ -42,8 +42,8 @@ The trail:
   for https with own certificates CLICKHOUSE_SSL_CA, CLICKHOUSE_SSL_CERT, CLICKHOUSE_SSL_KEY (PEM), CLICKHOUSE_SSL_KEY_PASSWORD
   or --data-dir DIR, the directory of an embedded trail (npm start), also while other processes use it
 
-Exit codes: 0 done, 1 a finding, 3 the command could not complete, 64 wrong use; verify only: 2 gaps, 4 gaps that only another
-run or a dead letter explains; evidence only: 1 tampered, 2 incomplete, 3 could not check`
+Exit codes: 0 done, 1 a finding, 3 the command could not complete, 64 wrong use; verify only: 2 incomplete, 4 gaps that only
+another run or a dead letter explains; evidence only: 1 tampered, 2 incomplete, 3 could not check`
 
 /**
  * Runs one command.

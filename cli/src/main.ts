@@ -41,5 +41,6 @@ process.exitCode = await runCli(process.argv.slice(2), {
     return interrupt.signal
   },
   exitCode: (code) => (process.exitCode = code),
+  ...(process.stderr.isTTY ? { progress: (line: string) => void process.stderr.write(`\r\u001B[K${line}`) } : {}),
   colors: process.stdout.isTTY && process.stdout.hasColors() && (process.env['NO_COLOR'] ?? '') === '',
 })

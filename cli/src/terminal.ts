@@ -7,6 +7,8 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Whether `out` shows colours. */
   readonly colors: boolean
+  /** Shows a line in the place of the one before; an empty one takes it away. Absent: not a terminal. */
+  readonly progress?: (line: string) => void
   /** Resolves when the reader of `out` has taken enough to go on. Absent: at once. */
   readonly drained?: () => Promise<void>
   /** From now on, Ctrl-C ends the command in order: the signal. Absent: nothing does. */
@@ -49,7 +51,7 @@ export async function printArray(terminal: Terminal, elements: readonly unknown[
 }
 
 /**
- * Exit codes (docs/errors.md has the table). `verify` also has 2, for gaps, and 4, for gaps that are claimed. Wrong use is 64,
+ * Exit codes (docs/errors.md has the table). `verify` also has 2, for what is incomplete, and 4, for gaps that are claimed. Wrong use is 64,
  * as in sysexits.h, so that a script never takes a missing variable for a loss.
  */
 export const EXIT = { done: 0, finding: 1, wrongUse: 64, notCompleted: 3 } as const

@@ -21,6 +21,8 @@ export interface UserSpec<Name extends string = string> {
   readonly settings?: Readonly<Record<string, string>> | undefined
   /** Those of the settings that the user cannot change. */
   readonly constSettings?: readonly string[] | undefined
+  /** Row policies: the condition of the rows that the user sees, by `<database>.<table>`. */
+  readonly filters?: Readonly<Record<string, string>> | undefined
 }
 
 /** The order of the parent to the host process. No secrets: it is a process argument, and other users can read those. */
@@ -223,8 +225,8 @@ export function userEntries(
   users: readonly UserSpec[],
   { passwords, network }: { readonly passwords: Passwords; readonly network: string },
 ): { readonly profiles: string; readonly entries: string } {
-  const entry = ({ name, grants }: UserSpec): string =>
-    `    <${name}><password_sha256_hex>${sha256(passwords[name] ?? '')}</password_sha256_hex>${userXml(name, grants, network)}</${name}>`
+  const entry = ({ name, grants, filters }: UserSpec): string =>
+    `    <${name}><password_sha256_hex>${sha256(passwords[name] ?? '')}</password_sha256_hex>${userXml(name, grants, network)}${filtersXml(filters)}</${name}>`
   return {
     profiles: users.map((user) => `    <${user.name}>${settingsXml(user)}</${user.name}>`).join('\n'),
     entries: users.map(entry).join('\n'),
@@ -234,6 +236,14 @@ export function userEntries(
 function userXml(profile: string, grants: readonly string[], network: string): string {
   const queries = grants.map((grant) => `<query>${escapeXml(grant)}</query>`).join('')
   return `<networks><ip>${network}</ip></networks><profile>${profile}</profile><quota>default</quota><grants>${queries}</grants>`
+}
+
+function filtersXml(filters: UserSpec['filters'] = {}): string {
+  const entries = Object.entries(filters).map(([name, condition]) => {
+    const [database = '', table = ''] = name.split('.')
+    return `<${database}><${table}><filter>${escapeXml(condition)}</filter></${table}></${database}>`
+  })
+  return entries.length === 0 ? '' : `<databases>${entries.join('')}</databases>`
 }
 
 function sha256(password: string): string {

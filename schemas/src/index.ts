@@ -123,6 +123,7 @@ export {
   type RegistryConnection,
   type SchemaRegistry,
 } from './avro/registry.ts'
+export { createRowSkipper, type RowBounds, type RowSkipper, SCHEMA_TAILS } from './avro/row-skipper.ts'
 export { MAX_VARINT_BYTES, varintBytes, writeBigLong, writeLong } from './avro/varint.ts'
 export {
   type ClientTls,

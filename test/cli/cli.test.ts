@@ -88,7 +88,10 @@ describe('without a server', () => {
     [['agents', '--limit', '0'], /--limit.*whole number from 1/],
     [['sessions', '--by', 'log_time'], /--by.*expected event-time or log-time/],
     [['sessions'], /CLICKHOUSE_URL.*--data-dir/],
-    [['verify'], /--completeness/],
+    [['verify'], /CLICKHOUSE_URL.*--data-dir/],
+    [['verify', '--trust', '/nowhere'], /\/nowhere: cannot be read/],
+    [['verify', '--checkpoints', '/nowhere'], /need --trust/],
+    [['verify', '--partition', 'x'], /--partition.*expected a number/],
     [['sessions', '--data-dir', '/nowhere'], /no trail in "\/nowhere"/],
   ])('wrong use %j: one line on stderr, exit 64', async (args, message) => {
     const { code, out, err } = await run(args)

@@ -64,7 +64,7 @@ it.each([
 
 it.each([
   [['nonsense'], WRONG_USE, /unknown command/],
-  [['verify'], WRONG_USE, /--completeness/],
+  [['verify'], WRONG_USE, /CLICKHOUSE_URL/],
   [['spool', 'status', '--colour'], WRONG_USE, /unknown option/],
   [['spool', 'status', '/dev/null'], NOT_COMPLETED, /\/dev\/null/],
   [['spool', 'drain', directory], WRONG_USE, /KAFKA_BROKERS/],

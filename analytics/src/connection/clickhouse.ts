@@ -48,7 +48,8 @@ export interface QueryOptions<Row> {
 }
 
 export interface BytesOptions extends Omit<QueryOptions<never>, 'schema'> {
-  readonly format: 'Avro' | 'Parquet'
+  /** Avro: rows as they were inserted; not compressed, unless the user's profile takes no settings. */
+  readonly format: 'Parquet' | 'Avro'
 }
 
 /** A connection to one trail. Opens no socket before its first query. */
@@ -105,7 +106,7 @@ const SETTINGS = {
 } as const
 /** This profile reads, and lets a query choose all but `readonly`. */
 const { readonly: _, ...OF_READONLY_2 } = SETTINGS
-type Settings = Partial<typeof SETTINGS>
+type Settings = Partial<typeof SETTINGS> & { readonly output_format_avro_codec?: 'null' }
 
 /**
  * Connects to the ClickHouse that holds the trail.
@@ -186,7 +187,9 @@ class Connection {
   }
 
   async #ask(sql: string, { format, ...request }: Omit<Request, 'settings'> & { format: string }): Promise<Readable> {
-    const settings = (this.#settings ??= await this.#readSettings(request.watch))
+    const chosen = (this.#settings ??= await this.#readSettings(request.watch))
+    const plain = format === 'Avro' && Object.keys(chosen).length > 0
+    const settings = plain ? { ...chosen, output_format_avro_codec: 'null' as const } : chosen
     return this.#send(`${sql.replace(/[;\s]+$/, '')}\nFORMAT ${format}`, { ...request, settings })
   }
 

@@ -1,0 +1,180 @@
+/**
+ * The leaves of one producer seal: a slot for each record, of which any candidates may claim one. With all slots full the digest is
+ * compared, and the leaves are forgotten.
+ */
+import { createHash } from 'node:crypto'
+import { LEAF_BYTES } from '@agent-audit/seals'
+import type { BookedProducerSeal } from './seal-book.ts'
+
+/** Where a record lies that claims a slot. */
+export interface Source {
+  readonly kind: 'event' | 'duplicate' | 'dead letter'
+  /** `<log_id>/<partition>`. */
+  readonly partition: string
+  readonly offset: number
+}
+
+export interface Candidate extends Source {
+  readonly leaf: Buffer
+}
+
+/** A number that several different records claim. */
+export interface Contest {
+  readonly seq: number
+  /** Of the records: the producer's own. Undefined: none of them, as far as they were tried. */
+  readonly own: Candidate | undefined
+  readonly others: readonly Candidate[]
+}
+
+/** open: slots are empty. */
+export type SlotState = 'open' | 'right' | 'wrong'
+
+/** Records of one seal that are held in memory, 32 bytes each; a producer seals 65,536 at most. */
+export const MAX_SLOTS: number = 2 ** 20
+
+/** Most combinations of candidates that are tried for one seal, and most candidates of one slot. */
+const MAX_TRIED = 4096
+const MAX_CANDIDATES = 16
+
+export class LeafSlots {
+  readonly seal: BookedProducerSeal
+  #leaves: Buffer | undefined
+  #filled: Uint8Array | undefined
+  #left: number
+  #state: SlotState = 'open'
+  /** Slots with more than one record, or of which more are expected. */
+  readonly #contested = new Map<number, Candidate[]>()
+  /** Offsets of its rows, by partition: first and last. */
+  readonly spans: Map<string, [number, number]> = new Map()
+
+  constructor(seal: BookedProducerSeal) {
+    this.seal = seal
+    this.#left = seal.count
+  }
+
+  get state(): SlotState {
+    return this.#state
+  }
+
+  /** Keeps the leaves until {@link LeafSlots.decide}: several records claim this number. */
+  contest(seq: number): void {
+    const slot = this.#slotOf(seq)
+    if (slot !== undefined && !this.#contested.has(slot)) this.#contested.set(slot, [])
+  }
+
+  /** @returns false, if the seal says that no record of the run has the number */
+  place(seq: number, leaf: Buffer, source: Source): boolean {
+    const slot = this.#slotOf(seq)
+    if (slot === undefined) return false
+    this.#span(source)
+    if (this.#state !== 'open') return true
+    const leaves = (this.#leaves ??= Buffer.alloc(this.seal.count * LEAF_BYTES))
+    const filled = (this.#filled ??= new Uint8Array(this.seal.count))
+    const at = slot * LEAF_BYTES
+    const candidates = this.#contested.get(slot)
+    if (filled[slot] === 1) {
+      const first = leaves.subarray(at, at + LEAF_BYTES)
+      if (candidates !== undefined) addCandidate(candidates, { ...source, leaf })
+      else if (!first.equals(leaf)) {
+        const known: Candidate = { kind: 'event', partition: '', offset: -1, leaf: Buffer.from(first) }
+        this.#contested.set(slot, [known, { ...source, leaf: Buffer.from(leaf) }])
+      }
+      return true
+    }
+    leaves.set(leaf, at)
+    filled[slot] = 1
+    this.#left--
+    if (candidates !== undefined) addCandidate(candidates, { ...source, leaf })
+    if (this.#left === 0 && this.#contested.size === 0) this.#close(this.#matches(leaves))
+    return true
+  }
+
+  /** run_seqs whose slots are empty, ascending. */
+  missing(): number[] {
+    if (this.#left === 0) return []
+    const missing: number[] = []
+    for (let slot = 0; slot < this.seal.count; slot++) {
+      if (this.#filled?.[slot] !== 1) missing.push(this.#seqOf(slot))
+    }
+    return missing
+  }
+
+  /** After all rows: which of the candidates are the producer's own, found by the seal's digest. Needs all slots full. */
+  decide(): Contest[] {
+    const leaves = this.#leaves
+    if (this.#state !== 'open' || this.#left > 0 || leaves === undefined) return []
+    const contests = [...this.#contested].map(([slot, found]) => ({ slot, found: distinct(found) }))
+    const several = contests.filter(({ found }) => found.length > 1)
+    const combinations = several.reduce((product, { found }) => product * found.length, 1)
+    const chosen = combinations <= MAX_TRIED ? this.#tryAll(leaves, several, combinations) : undefined
+    this.#close(chosen !== undefined)
+    return several.map(({ slot, found }, index) => {
+      const own = chosen === undefined ? undefined : found[chosen[index] ?? 0]
+      return { seq: this.#seqOf(slot), own, others: found.filter((one) => one !== own) }
+    })
+  }
+
+  #tryAll(
+    leaves: Buffer,
+    several: readonly { slot: number; found: readonly Candidate[] }[],
+    combinations: number,
+  ): number[] | undefined {
+    for (let number = 0; number < combinations; number++) {
+      let rest = number
+      const chosen = several.map(({ slot, found }) => {
+        const index = rest % found.length
+        rest = Math.floor(rest / found.length)
+        leaves.set(found[index]?.leaf ?? [], slot * LEAF_BYTES)
+        return index
+      })
+      if (this.#matches(leaves)) return chosen
+    }
+    return undefined
+  }
+
+  #matches(leaves: Buffer): boolean {
+    return createHash('sha256').update(leaves).digest().equals(this.seal.digest)
+  }
+
+  #close(right: boolean): void {
+    this.#state = right ? 'right' : 'wrong'
+    this.#leaves = undefined
+    this.#filled = undefined
+  }
+
+  #span({ partition, offset }: Source): void {
+    const span = this.spans.get(partition)
+    if (span === undefined) this.spans.set(partition, [offset, offset])
+    else if (offset < span[0]) span[0] = offset
+    else if (offset > span[1]) span[1] = offset
+  }
+
+  #slotOf(seq: number): number | undefined {
+    let slot = seq - this.seal.first
+    for (const { first, last } of this.seal.gaps) {
+      if (seq > last) slot -= last - first + 1
+      else if (seq >= first) return undefined
+    }
+    return slot
+  }
+
+  #seqOf(slot: number): number {
+    let seq = this.seal.first + slot
+    for (const { first, last } of this.seal.gaps) if (seq >= first) seq += last - first + 1
+    return seq
+  }
+}
+
+function addCandidate(candidates: Candidate[], { leaf, ...source }: Candidate): void {
+  if (candidates.length < MAX_CANDIDATES) candidates.push({ ...source, leaf: Buffer.from(leaf) })
+}
+
+/** Records with the same bytes are one: the event comes before its duplicates. */
+function distinct(candidates: readonly Candidate[]): Candidate[] {
+  const byLeaf = new Map<string, Candidate>()
+  for (const candidate of candidates.toSorted((a, b) => Number(b.kind === 'event') - Number(a.kind === 'event'))) {
+    const key = candidate.leaf.toString('latin1')
+    if (!byLeaf.has(key)) byLeaf.set(key, candidate)
+  }
+  return [...byLeaf.values()]
+}

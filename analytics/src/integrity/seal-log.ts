@@ -1,0 +1,162 @@
+/**
+ * Reads the seal log: rebuilds its tree from the notes, holds it against every checkpoint, and sorts its seals. Each seal gets the
+ * time of the first checkpoint that holds it: its key is judged by that.
+ */
+import { SEALS_TABLE } from '@agent-audit/schemas'
+import { CompactRange, leafHash, parseNote, readNote } from '@agent-audit/seals'
+import type { Analytics } from '../connection/clickhouse.ts'
+import { number, type Row, text } from '../connection/rows.ts'
+import type { FoundCheckpoints, HeldCheckpoint } from './checkpoints.ts'
+import type { Findings } from './findings.ts'
+import type { SealBook } from './seal-book.ts'
+
+const SEALS = `
+  SELECT lower(hex(seals_log_id)) AS log, leaf_index, seals_topic, kind, base64Encode(note) AS note
+  FROM {database:Identifier}.${SEALS_TABLE} ORDER BY seals_log_id, leaf_index`
+const UNCHECKED = { parse: (row: unknown): Row => row as Row }
+
+export interface SealLogReport {
+  readonly leaves: number
+  /** Leaves that a checkpoint holds. */
+  readonly anchored: number
+  /** Leaves that a checkpoint holds that was kept outside of the database. */
+  readonly anchored_outside: number
+  /** Of the newest checkpoint, milliseconds since 1970; null without any. */
+  readonly anchored_at_ms: number | null
+  /** Checkpoints whose root is that of the stored seals. */
+  readonly checkpoints: number
+}
+
+/** Reads each leaf once. @param book - Gets the seals. */
+export async function readSealLog(
+  analytics: Analytics,
+  { held, log: ofOrigin }: FoundCheckpoints,
+  book: SealBook,
+  findings: Findings,
+): Promise<SealLogReport> {
+  const trees = new Map<string, Tree>()
+  for await (const row of analytics.query(SEALS, { schema: UNCHECKED })) {
+    const log = text(row, 'log')
+    let tree = trees.get(log)
+    if (tree === undefined) {
+      // The checkpoints are of the one log whose origin the trust file names; without that mark, of the only log.
+      const anchored = ofOrigin === undefined ? trees.size === 0 : ofOrigin === log
+      tree = new Tree(anchored ? held : [], findings)
+      trees.set(log, tree)
+    }
+    const bytes = Buffer.from(text(row, 'note'), 'base64')
+    const index = number(row, 'leaf_index')
+    if (!tree.append(index, bytes)) continue
+    if (row['kind'] === 'unread' && !isNote(bytes)) continue
+    book.add(index, bytes, tree.anchorOf(index))
+  }
+  const anchoredLog = [...trees.values()].find((tree) => tree.isAnchored) ?? new Tree(held, findings)
+  anchoredLog.close()
+  return {
+    leaves: [...trees.values()].reduce((sum, tree) => sum + tree.size, 0),
+    ...anchoredLog.report(),
+  }
+}
+
+/** Anyone that can write the topic can put bytes there: they are a leaf, and say nothing. */
+function isNote(bytes: Buffer): boolean {
+  try {
+    return parseNote(readNote(bytes)).text.startsWith('audit-seal/')
+  } catch {
+    return false
+  }
+}
+
+class Tree {
+  readonly #held: readonly HeldCheckpoint[]
+  readonly #findings: Findings
+  readonly #range = new CompactRange()
+  #next = 0
+  #good = 0
+  #anchored = 0
+  #outside = 0
+  #before: Buffer | undefined
+  #broken = false
+
+  constructor(held: readonly HeldCheckpoint[], findings: Findings) {
+    this.#held = held
+    this.#findings = findings
+    this.#compare()
+  }
+
+  get size(): number {
+    return this.#range.size
+  }
+
+  get isAnchored(): boolean {
+    return this.#held.length > 0
+  }
+
+  /** @returns whether it is a new leaf */
+  append(index: number, bytes: Buffer): boolean {
+    if (index < this.#range.size && !this.#broken) {
+      if (this.#before?.equals(bytes) !== true || index !== this.#range.size - 1) {
+        this.#findings.add('tampering', 'leaf-repeated', `leaf ${index} of the seal log is stored twice`, {
+          leaf: index,
+        })
+      }
+      return false
+    }
+    if (index > this.#range.size && !this.#broken) {
+      const missing = `leaves ${this.#range.size} to ${index - 1} of the seal log are not stored`
+      this.#findings.add('tampering', 'leaf-missing', missing, { leaf: this.#range.size })
+      // No root above can be computed.
+      this.#broken = true
+    }
+    this.#before = bytes
+    if (this.#broken) return true
+    this.#range.append(leafHash(bytes))
+    this.#compare()
+    return true
+  }
+
+  /** The time of the first checkpoint that holds a leaf, milliseconds since 1970. */
+  anchorOf(index: number): number | undefined {
+    // Sizes rise, and leaves come in order: the checkpoints before the next one are behind.
+    while ((this.#held[this.#anchorAt]?.size ?? Infinity) <= index) this.#anchorAt++
+    const seconds = this.#held[this.#anchorAt]?.seconds
+    return seconds === undefined ? undefined : seconds * 1000
+  }
+
+  #anchorAt = 0
+
+  /** After the last leaf. */
+  close(): void {
+    const cut = this.#held.at(-1)
+    if (cut === undefined || cut.size <= this.#range.size || this.#broken) return
+    const where = cut.outside ? 'kept outside' : 'in the table'
+    const message = `a checkpoint ${where} holds ${cut.size} leaves, and ${this.#range.size} are stored`
+    this.#findings.add('tampering', 'log-cut', message, { leaf: this.#range.size })
+  }
+
+  report(): Omit<SealLogReport, 'leaves'> {
+    return {
+      anchored: this.#anchored,
+      anchored_outside: this.#outside,
+      anchored_at_ms: this.#held.at(-1)?.seconds === undefined ? null : (this.#held.at(-1)?.seconds ?? 0) * 1000,
+      checkpoints: this.#good,
+    }
+  }
+
+  /** Holds the root against the checkpoints of this size. */
+  #compare(): void {
+    for (; this.#held[this.#next]?.size === this.#range.size; this.#next++) {
+      const checkpoint = this.#held[this.#next]
+      if (checkpoint === undefined) return
+      if (checkpoint.root.equals(this.#range.root())) {
+        this.#good++
+        this.#anchored = checkpoint.size
+        if (checkpoint.outside) this.#outside = checkpoint.size
+        continue
+      }
+      const where = checkpoint.outside ? 'kept outside' : 'in the table'
+      const message = `the first ${checkpoint.size} seals have another root than a checkpoint ${where} says`
+      this.#findings.add('tampering', 'log-forked', message, { leaf: checkpoint.size - 1 })
+    }
+  }
+}
