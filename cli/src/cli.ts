@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs'
 import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
+import { addDataKeys } from './commands/data-keys.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
+import { addErase } from './commands/erase.ts'
 import { addExport } from './commands/export.ts'
 import { addKeys } from './commands/keys.ts'
 import { addQuarantine } from './commands/quarantine.ts'
@@ -100,8 +102,10 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addSessions,
     addAgents,
     addVerify,
+    addDataKeys,
     addDeadLetters,
     addDetect,
+    addErase,
     addExport,
     addKeys,
     addQuarantine,

@@ -9,6 +9,7 @@ export type {
   Verdict,
 } from './api/approval.ts'
 export type { AuditTrail, DrainResult, TrailStats, WaitOptions } from './api/audit-trail.ts'
+export type { EncryptedField, EncryptionOptions, EventNames } from './api/encryption.ts'
 export type { GuardOptions, Ruling } from './api/guard-options.ts'
 export type { Acknowledgement, Receipt, RecordOptions } from './api/receipt.ts'
 export type { SessionRef } from './api/session-ref.ts'
@@ -24,6 +25,7 @@ export type {
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
 export { producerOfKey } from './options/signing.ts'
+export type { DataKey, DataKeyStore, FileKeyStoreOptions, Subject } from '@agent-audit/erasure'
 export type { KafkaSasl } from '@agent-audit/kafka'
 export { spoolStatus } from './spool-status.ts'
 export type { SpoolStatus } from './spool-status.ts'

@@ -39,6 +39,7 @@ export type ErrorCode =
   | 'PART_UNAVAILABLE'
   | 'EXPORT_BUSY'
   | 'SIGNER_UNAVAILABLE'
+  | 'KEY_STORE_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'

@@ -8,9 +8,11 @@ const OWN = '@agent-audit/'
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
   seals: ['@agent-audit/schemas'],
+  erasure: ['@agent-audit/schemas', '@agent-audit/seals'],
   spool: ['@agent-audit/schemas'],
   kafka: ['@agent-audit/schemas', 'kafkajs', 'zod'],
   producer: [
+    '@agent-audit/erasure',
     '@agent-audit/kafka',
     '@agent-audit/schemas',
     '@agent-audit/seals',
@@ -30,12 +32,13 @@ const ARROWS: Record<Package, readonly string[]> = {
     'prom-client',
     'zod',
   ],
-  analytics: ['@agent-audit/schemas', '@clickhouse/client', 'hyparquet'],
+  analytics: ['@agent-audit/erasure', '@agent-audit/schemas', '@clickhouse/client', 'hyparquet'],
   detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
     '@agent-audit/detect',
+    '@agent-audit/erasure',
     '@agent-audit/kafka',
     '@agent-audit/producer',
     '@agent-audit/schemas',

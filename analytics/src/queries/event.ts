@@ -27,5 +27,5 @@ export async function eventById(connection: Analytics, eventId: string): Promise
   }
   const { analytics } = await withoutQuarantined(connection)
   const [row] = await analytics.rows<Record<string, unknown>>(QUERY, { eventId })
-  return row === undefined ? undefined : toEvent(row)
+  return row === undefined ? undefined : toEvent(row, analytics.fields)
 }

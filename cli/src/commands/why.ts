@@ -2,6 +2,7 @@
 import { why } from '@agent-audit/analytics'
 import type { Command } from 'commander'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { withKeys } from '../key-store.ts'
 import { asJson, painter, shortId } from '../render/text.ts'
 import { renderWhy } from '../render/why.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
@@ -16,7 +17,7 @@ export function addWhy(program: Command, terminal: Terminal, exit: (code: number
     .description('explain one action: reasoning, call, prompt and policy, data read before, approval, what followed')
     .argument('<event>', 'event_id of an action, or of its approval, result or error')
     .option('--json', 'one JSON object with the whole answer')
-  connectable(command).action(async (event: string, options: Options) => {
+  withKeys(connectable(command)).action(async (event: string, options: Options) => {
     const answer = await withTrail(options, terminal, (analytics) => why(analytics, event))
     if (answer === undefined) {
       terminal.err(

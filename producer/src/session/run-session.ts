@@ -56,10 +56,13 @@ export class RunSession {
 
 /** The options that shape the records, and their destination; no password, key, prompt or function. */
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
-  const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...plain } =
+  const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...others } =
     options
+  const { signing, encryption, ...plain } = others
   return {
     ...plain,
+    ...(signing === undefined ? {} : { signing: 'socket' in signing ? { socket: signing.socket } : 'key' }),
+    ...(encryption === undefined ? {} : { encryption: { fields: encryption.fields } }),
     systemPrompt: systemPrompt !== undefined,
     redact: describeRules(redact),
     traceContext: traceContext !== undefined,
