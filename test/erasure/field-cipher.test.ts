@@ -79,6 +79,7 @@ describe('an encrypted text', () => {
     }
     expect(read(null)).toBe(clear)
     expect(read('{"reason":{"encrypted":true}}')).toBe(clear)
+    expect(read('{"reason":{"encrypted":true},"output_text":{"cut":{"bytes":9}}}')).toBe(clear)
     expect(read('{"output_text":{"encrypted":true}}')).toBe(ENCRYPTED)
     expect(read('{"output_text":{"erased":"ab"}}')).toBe(ERASED)
   })
