@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
 import { addAgents } from './commands/agents.ts'
+import { addDataKeys } from './commands/data-keys.ts'
 import { addDeadLetters } from './commands/dead-letters.ts'
 import { addDetect } from './commands/detect.ts'
 import { addEvidence } from './commands/evidence.ts'
+import { addErase } from './commands/erase.ts'
 import { addExport } from './commands/export.ts'
 import { addKeys } from './commands/keys.ts'
 import { addNotary } from './commands/notary.ts'
@@ -104,9 +106,11 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
     addSessions,
     addAgents,
     addVerify,
+    addDataKeys,
     addDeadLetters,
     addDetect,
     addEvidence,
+    addErase,
     addExport,
     addKeys,
     addNotary,

@@ -1,5 +1,5 @@
 /** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
-import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
+import { type Analytics, type AnalyticsOptions, connectAnalytics } from '@agent-audit/analytics'
 import {
   type ClientTls,
   InvalidInputError,
@@ -12,9 +12,10 @@ import {
 } from '@agent-audit/schemas'
 import type * as Embedded from '@agent-audit/embedded'
 import type { Command } from 'commander'
+import { type KeyOptions, openKeys } from './key-store.ts'
 import type { Terminal } from './terminal.ts'
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends KeyOptions {
   readonly dataDir?: string | undefined
 }
 
@@ -33,18 +34,19 @@ export async function withTrail<T>(
   work: (analytics: Analytics, logDir: string | undefined) => Promise<T>,
   role: 'reader' | 'detector' | 'notary' = 'reader',
 ): Promise<T> {
+  const keys = await openKeys(options, terminal.env)
   if (options.dataDir === undefined) {
-    await using analytics = connectServer(terminal.env)
+    await using analytics = connectServer(terminal.env, keys)
     return await work(analytics, undefined)
   }
   const { openDataDir } = await importEmbedded()
   await using dataDir = await openDataDir(options.dataDir, { create: false })
-  await using analytics = connectAnalytics(dataDir[role])
+  await using analytics = connectAnalytics({ ...dataDir[role], keys })
   return await work(analytics, dataDir.logDir)
 }
 
 /** Connects to the server that the environment names. */
-export function connectServer(env: Terminal['env']): Analytics {
+export function connectServer(env: Terminal['env'], keys?: AnalyticsOptions['keys']): Analytics {
   const ssl = clickHouseTls(env)
   const url = urlOf(env, 'CLICKHOUSE_URL', ssl)
   if (url === undefined) {
@@ -53,7 +55,7 @@ export function connectServer(env: Terminal['env']): Analytics {
   }
   const username = env['CLICKHOUSE_USER'] ?? 'default'
   const password = secretOf(env, 'CLICKHOUSE_PASSWORD') ?? ''
-  return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl })
+  return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl, keys })
 }
 
 /** From CLICKHOUSE_SSL_*. @throws InvalidInputError `OPTIONS_INVALID`, naming every wrong variable. */

@@ -42,6 +42,7 @@ export type ErrorCode =
   | 'EXPORT_BUSY'
   | 'SIGNER_UNAVAILABLE'
   | 'SINK_UNAVAILABLE'
+  | 'KEY_STORE_UNAVAILABLE'
   // A retry changes nothing, and to go on would hide a fault: stop, and alert a person.
   | 'SPOOL_CORRUPT'
   | 'CLUSTER_CHANGED'

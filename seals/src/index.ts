@@ -17,6 +17,7 @@ export {
   keyFromEnvironment,
   KeySigner,
   openKeyFile,
+  readKeyFile,
   signerFromPem,
 } from './keys/key-file.ts'
 export { applyRotation, formatRotation, parseRotation, type Rotation, signRotation } from './keys/rotation.ts'

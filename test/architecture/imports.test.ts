@@ -8,9 +8,11 @@ const OWN = '@agent-audit/'
 const ARROWS: Record<Package, readonly string[]> = {
   schemas: ['avsc', 'zod'],
   seals: ['@agent-audit/schemas'],
+  erasure: ['@agent-audit/schemas', '@agent-audit/seals'],
   spool: ['@agent-audit/schemas'],
   kafka: ['@agent-audit/schemas', 'kafkajs', 'zod'],
   producer: [
+    '@agent-audit/erasure',
     '@agent-audit/kafka',
     '@agent-audit/schemas',
     '@agent-audit/seals',
@@ -30,13 +32,14 @@ const ARROWS: Record<Package, readonly string[]> = {
     'prom-client',
     'zod',
   ],
-  analytics: ['@agent-audit/schemas', '@agent-audit/seals', '@clickhouse/client', 'hyparquet'],
+  analytics: ['@agent-audit/erasure', '@agent-audit/schemas', '@agent-audit/seals', '@clickhouse/client', 'hyparquet'],
   detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
   notary: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas', '@agent-audit/seals'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',
     '@agent-audit/detect',
+    '@agent-audit/erasure',
     '@agent-audit/kafka',
     '@agent-audit/notary',
     '@agent-audit/producer',

@@ -7,6 +7,7 @@ export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url))
 export const PACKAGES = [
   'schemas',
   'seals',
+  'erasure',
   'spool',
   'kafka',
   'producer',

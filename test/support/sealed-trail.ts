@@ -123,6 +123,7 @@ export async function makeSealedTrail(
       return { key: signer.key, role, notBefore: 0, notAfter: undefined, revoked: undefined }
     }),
     producers: ['agent', 'killed'],
+    services: [],
     origin: ORIGIN,
     witnesses: [],
   }

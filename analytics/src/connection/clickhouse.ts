@@ -3,6 +3,7 @@
  * read-only by the server, whatever the user may do.
  */
 import type { Readable } from 'node:stream'
+import { type DataKeyStore, FieldReader } from '@agent-audit/erasure'
 import {
   type ClientTls,
   DEFAULT_DATABASE,
@@ -27,6 +28,8 @@ export interface AnalyticsOptions {
   readonly ssl?: ClientTls | undefined
   /** @defaultValue `audit` */
   readonly database?: string | undefined
+  /** Data keys of encrypted fields: with them events are read in clear text, and erased fields as `[erased]`. */
+  readonly keys?: DataKeyStore | undefined
   /** Longest wait for the next part of an answer, milliseconds. @defaultValue 120000 */
   readonly requestTimeoutMs?: number | undefined
 }
@@ -57,6 +60,8 @@ export interface Analytics extends AsyncDisposable {
   /** Host and port, for messages. */
   readonly address: string
   readonly database: string
+  /** Decrypts the fields of events, if the connection has data keys. */
+  readonly fields: FieldReader
   /**
    * Streams the rows of a query, in bounded memory: the server waits while the caller works on a row. Leaving the loop ends
    * the query on the server too. It is sent when the iteration begins. A caller that works longer than the server's
@@ -117,6 +122,7 @@ export function connectAnalytics(options: AnalyticsOptions): Analytics {
   return {
     address: connection.address,
     database: connection.database,
+    fields: new FieldReader(options.keys),
     query: (sql, queryOptions) => connection.query(sql, queryOptions),
     bytes: (sql, bytesOptions) => connection.bytes(sql, bytesOptions),
     rows: async (sql, params) => collect(connection.query(sql, { schema: UNCHECKED, params })),

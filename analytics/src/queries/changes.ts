@@ -8,7 +8,7 @@ import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import type { RecordPosition } from './dead-letters.ts'
 import { finalEnd, IN_RANGE, type LogRange, type StoredPartition, storedPartitions } from './log-ranges.ts'
-import { AS_EVENT, bytesOf, EVENT_COLUMNS, type TrailEvent } from './session-trail.ts'
+import { asEvent, bytesOf, EVENT_COLUMNS, type TrailEvent } from './session-trail.ts'
 
 /** Where a job stands: the next offset of each partition that it has read. Plain JSON, to be kept beside the job's results. */
 export type Cursor = readonly RecordPosition[]
@@ -118,7 +118,7 @@ class ChangeReader implements Changes {
     const limit = this.#pageEvents
     const events: TrailEvent[] = []
     let bytes = 0
-    const rows = this.#analytics.query(PAGE, { schema: AS_EVENT, params: { ...params, limit } })
+    const rows = this.#analytics.query(PAGE, { schema: asEvent(this.#analytics), params: { ...params, limit } })
     for await (const event of rows) {
       events.push(event)
       bytes += bytesOf(event)

@@ -34,5 +34,5 @@ export async function eventById(connection: Analytics, eventId: string): Promise
   ])
   const certain = quarantine.rows === 0 && found.length < 2
   const [row] = certain ? found : await quarantine.analytics.rows<Record<string, unknown>>(FIRST, { eventId })
-  return row === undefined ? undefined : toEvent(row)
+  return row === undefined ? undefined : toEvent(row, connection.fields)
 }

@@ -5,6 +5,7 @@
  * each page is one query. One long answer instead would break as soon as its reader pauses for longer than the server's
  * send_timeout (a person in a pager).
  */
+import { FieldReader } from '@agent-audit/erasure'
 import { EVENTS_TABLE, JSON_FIELDS, NEWEST_SCHEMA, type RecordField } from '@agent-audit/schemas'
 import type { Analytics, RowSchema } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
@@ -101,6 +102,7 @@ export interface TrailEvent {
   readonly exact?: Readonly<Record<string, string>> | undefined
 }
 
+const WITHOUT_KEYS = new FieldReader()
 const FIELDS = NEWEST_SCHEMA.fields
 const DOUBLE_FIELDS = FIELDS.filter(({ kind }) => kind === 'double').map(({ name }) => name)
 const LONG_FIELDS = [...FIELDS.filter(isLong).map((field) => field.name), 'log_offset']
@@ -194,7 +196,7 @@ class SessionReader {
     const events: TrailEvent[] = []
     let bytes = 0
     const rows = this.#analytics.query(`SELECT ${this.#columns} ${this.#from} ${IN_ORDER}`, {
-      schema: AS_EVENT,
+      schema: asEvent(this.#analytics),
       params: this.#parameters,
     })
     for await (const event of rows) {
@@ -227,7 +229,7 @@ class SessionReader {
   async readPage(page: Row): Promise<TrailEvent[]> {
     const sql = `SELECT ${this.#columns} ${this.#from} AND ${IN_PAGE} ${IN_ORDER}`
     const rows = await this.#analytics.rows<Record<string, unknown>>(sql, { ...this.#parameters, ...page })
-    return rows.map(toEvent)
+    return rows.map((row) => toEvent(row, this.#analytics.fields))
   }
 }
 
@@ -252,8 +254,12 @@ function isLong(field: RecordField): boolean {
   return field.kind === 'long' && field.name !== 'timestamp'
 }
 
-/** Makes an event of a row with {@link EVENT_COLUMNS}, or with some of them. */
-export function toEvent(row: Record<string, unknown>): TrailEvent {
+/**
+ * Makes an event of a row with {@link EVENT_COLUMNS}, or with some of them.
+ * @param fields - Decrypts the fields that a producer has encrypted. @defaultValue they are shown as `[encrypted]`
+ */
+export function toEvent(row: Record<string, unknown>, fields: FieldReader = WITHOUT_KEYS): TrailEvent {
+  fields.reveal(row)
   const exact: Record<string, string> = {}
   for (const name of LONG_FIELDS) {
     const digits = row[name]
@@ -269,7 +275,9 @@ export function toEvent(row: Record<string, unknown>): TrailEvent {
 }
 
 /** Makes a TrailEvent of a row with {@link EVENT_COLUMNS}. */
-export const AS_EVENT: RowSchema<TrailEvent> = { parse: (row) => toEvent(row as Record<string, unknown>) }
+export function asEvent({ fields }: Analytics): RowSchema<TrailEvent> {
+  return { parse: (row) => toEvent(row as Record<string, unknown>, fields) }
+}
 
 /** About what an event takes in memory. */
 export function bytesOf(event: TrailEvent): number {

@@ -32,7 +32,7 @@ const STEP = `e.event_id AS event_id, e.event_type AS event_type, ${isoText('e.t
 const DATA = `e.event_id AS event_id, e.event_type AS event_type, ${isoText('e.timestamp')} AS timestamp, e.agent_id AS agent_id,
   e.outcome AS outcome, toString(e.run_seq) AS run_seq, e.tool_call_id AS tool_call_id, e.tool_name AS tool_name,
   e.tool_input AS tool_input, e.tool_output AS tool_output, e.output_text AS output_text, e.input_messages AS input_messages,
-  e.content AS content, lower(hex(e.system_prompt_hash)) AS system_prompt_hash`
+  e.content AS content, lower(hex(e.run_id)) AS run_id, e.field_notes AS field_notes, lower(hex(e.system_prompt_hash)) AS system_prompt_hash`
 
 const TIME = `fromUnixTimestamp64Micro({time:Int64}, 'UTC')`
 /** The condition on the time alone uses the index by_time. */
@@ -94,7 +94,7 @@ export class SessionReader {
         parameters,
       ),
     ])
-    const steps = [...before.toReversed(), ...after].map((row) => toEvent(row) as Step)
+    const steps = [...before.toReversed(), ...after].map((row) => toEvent(row, this.#analytics.fields) as Step)
     const { timestamp } = place
     const row = totals ?? { events: 0, before: 0, resumed: 0, startedAt: timestamp, lastAt: timestamp }
     const [events, earlier, resumed] = [number(row, 'events'), number(row, 'before'), number(row, 'resumed')]
@@ -108,7 +108,7 @@ export class SessionReader {
        ORDER BY e.log_id DESC, e.log_partition DESC, e.log_offset DESC`,
       { ...this.#mine, ids },
     )
-    return new Map(rows.map(toEvent).map((event) => [event.event_id, event]))
+    return new Map(rows.map((row) => toEvent(row, this.#analytics.fields)).map((event) => [event.event_id, event]))
   }
 
   /** Ids of the latest model calls before `place` that asked for the call with this id, newest first. */
@@ -146,7 +146,7 @@ export class SessionReader {
       )
       complete = read.length === 0 || (characters <= dataCharacters && read.length < dataEvents)
       if (!complete) break
-      read.push(toEvent(row))
+      read.push(toEvent(row, this.#analytics.fields))
     }
     const events = read.toSorted((one, other) =>
       one.timestamp < other.timestamp ? -1 : Number(one.timestamp > other.timestamp),
@@ -197,7 +197,7 @@ export class SessionReader {
        ORDER BY e.timestamp, e.run_seq LIMIT 1`,
       this.#mine,
     )
-    return row === undefined ? undefined : toEvent(row)
+    return row === undefined ? undefined : toEvent(row, this.#analytics.fields)
   }
 
   get #mine(): Record<string, unknown> {

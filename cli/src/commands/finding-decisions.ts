@@ -1,10 +1,10 @@
 /** `agent-audit detect ack`, `suppress` and `escalate`: decisions on findings, recorded as events of the trail. */
 import type * as Detect from '@agent-audit/detect'
-import type { AuditTrailOptions } from '@agent-audit/producer'
-import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
+import { InvalidInputError } from '@agent-audit/schemas'
 import { type Command, InvalidArgumentError } from 'commander'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
-import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
+import { KAFKA_HELP } from '../kafka-connection.ts'
+import { destinationOf, withRecorder } from '../record-event.ts'
 import { printable } from '../render/text.ts'
 import type { Terminal } from '../terminal.ts'
 import { expectDetectors, findingIdOf } from './findings.ts'
@@ -23,7 +23,6 @@ const HELP = `
 Recorded as an event of the trail, and shown by list once it is stored. The event goes to Kafka, or to the embedded log of
 --data-dir or AUDIT_DATA_DIR.
 ${KAFKA_HELP}`
-const ACKNOWLEDGE_TIMEOUT_MS = 30_000
 const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
 export function addDecisions(group: Command, terminal: Terminal): void {
@@ -75,13 +74,11 @@ async function decide({ id, type, options, terminal }: Decision): Promise<void> 
       `no finding ${wanted.finding_id}; \`agent-audit detect list\` lists them`,
     )
   })
-  const eventId = await record(destinationOf(options, terminal, logDir), {
-    type,
-    subject,
-    by: options.by,
-    reason: options.reason,
-    agentId: detect.DECIDING_AGENT,
-  })
+  const { by, reason } = options
+  const destination = destinationOf(options, terminal, { logDir, command: 'detect' })
+  const eventId = await withRecorder({ ...destination, agentId: detect.DECIDING_AGENT }, (record) =>
+    record({ event_type: type, approver_id: by, reason, content: { ...subject } }),
+  )
   const what = 'finding_id' in subject ? subject.finding_id : `${subject.detector} of ${subject.agent_id}`
   terminal.out(`${detect.STATES[type]} ${printable(what)}: recorded as event ${eventId}\n`)
 }
@@ -94,52 +91,6 @@ function subjectOf(id: string | undefined, { detector, agent, until }: Options):
   }
   const expected = 'expected either a finding, or all of --detector, --agent and --until'
   throw new InvalidInputError('OPTIONS_INVALID', `detect suppress: ${expected}`)
-}
-
-interface Recorded {
-  readonly type: Detect.DecisionType
-  readonly subject: Detect.Subject
-  readonly by: string
-  readonly reason: string
-  readonly agentId: string
-}
-
-/** Resolves once the log has the event. */
-async function record(
-  destination: Partial<AuditTrailOptions>,
-  { type, subject, by, reason, agentId }: Recorded,
-): Promise<string> {
-  // Loaded only here: the other commands start faster without the producer.
-  const { createAuditTrail } = await import('@agent-audit/producer')
-  await using trail = createAuditTrail({
-    ...destination,
-    agentId,
-    // No spool: this command waits until the log has the event.
-    durability: destination.brokers === undefined ? 'memory' : 'broker',
-    handleExit: false,
-  })
-  const session = trail.startSession()
-  const receipt = session.record({ event_type: type, approver_id: by, reason, content: { ...subject } })
-  session.end()
-  const { pending } = await trail.flush({ timeoutMs: ACKNOWLEDGE_TIMEOUT_MS })
-  if (pending > 0) {
-    const message = 'the log has not acknowledged the decision in time: it may still arrive'
-    throw new AuditUnavailableError('BROKER_UNAVAILABLE', message)
-  }
-  await receipt.acked
-  return receipt.event_id
-}
-
-function destinationOf(options: Options, { env }: Terminal, logDir: string | undefined): Partial<AuditTrailOptions> {
-  const topic = options.topic === undefined ? {} : { topic: options.topic }
-  const dataDir = logDir ?? env['AUDIT_DATA_DIR']
-  const kafka = kafkaOf(options.brokers, env)
-  if (kafka !== undefined && (options.brokers !== undefined || logDir === undefined)) {
-    return { ...topic, brokers: kafka.brokers, ssl: kafka.ssl, sasl: kafka.sasl }
-  }
-  if (dataDir !== undefined) return { ...topic, dataDir }
-  const where = 'detect: where is the log? Set KAFKA_BROKERS, or AUDIT_DATA_DIR for an embedded log'
-  throw new InvalidInputError('OPTIONS_INVALID', where)
 }
 
 /** A time to come: a duration from now, a date or ISO 8601. */

@@ -14,6 +14,7 @@ import { InvalidInputError } from '@agent-audit/schemas'
 import { type Command, Option } from 'commander'
 import { collect, parseTime } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { withKeys } from '../key-store.ts'
 import { eventLine } from '../render/event-line.ts'
 import { asJson, counted, type Paint, painter, printable } from '../render/text.ts'
 import type { Terminal } from '../terminal.ts'
@@ -59,7 +60,7 @@ export function addTail(program: Command, terminal: Terminal): void {
     .option('--after <cursor>', 'go on after this cursor, as tail has printed it (not with --since)')
     .option('--json', 'one JSON object a line: the event or the finding, the cursor behind it, and the lag')
     .addHelpText('after', AFTER_HELP)
-  connectable(command).action(async (options: Options) => {
+  withKeys(connectable(command)).action(async (options: Options) => {
     const fault = faultOf(options)
     if (fault !== undefined) command.error(`error: ${fault}`)
     if (options.findings === true) await followFindings(options, terminal)

@@ -4,8 +4,9 @@ import type { Command } from 'commander'
 import { collect } from '../arguments.ts'
 import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { withKeys } from '../key-store.ts'
 import { asJson, type Paint, painter, shortId } from '../render/text.ts'
-import { SUMMED_UP, Timeline } from '../render/timeline.ts'
+import { SUMMED_UP, Timeline, TO_DECRYPT } from '../render/timeline.ts'
 
 interface Options extends ConnectionOptions {
   readonly agent?: string[]
@@ -23,7 +24,7 @@ export function addTrail(program: Command, terminal: Terminal, exit: (code: numb
     .option('--type <event_type>', 'only events of this type (repeatable)', collect)
     .option('--full', 'every recorded field, uncut (default: texts are cut at 200 characters)')
     .option('--json', 'one JSON array of complete events')
-  connectable(command).action(async (session: string, options: Options) => {
+  withKeys(connectable(command)).action(async (session: string, options: Options) => {
     const printer = new Printer(terminal)
     const print = options.json === true ? printJson : printTimeline
     const found = await withTrail(options, terminal, (analytics) =>
@@ -59,7 +60,8 @@ async function printJson(printer: Printer, { analytics, session, options }: Work
 /** Reads the session twice: the heading and the widths of the columns come before the first line. */
 async function printTimeline(printer: Printer, { analytics, session, options, paint }: Work): Promise<boolean> {
   const timeline = new Timeline({ full: options.full === true, paint })
-  for await (const event of sessionEvents(analytics, session, SUMMED_UP)) timeline.add(event, isShown(event, options))
+  for await (const event of sessionEvents(analytics, session, [...SUMMED_UP, ...TO_DECRYPT]))
+    timeline.add(event, isShown(event, options))
   if (timeline.events === 0) return false
   await printer.print(timeline.head())
   for await (const event of sessionEvents(analytics, session)) {

@@ -5,6 +5,7 @@ import { InvalidInputError } from '@agent-audit/schemas'
 import type { Trust } from '@agent-audit/seals'
 import type { Command } from 'commander'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { withKeys } from '../key-store.ts'
 import { signatureTexts } from '../render/signature.ts'
 import { asJson, painter, shortId } from '../render/text.ts'
 import { renderWhy } from '../render/why.ts'
@@ -24,7 +25,7 @@ export function addWhy(program: Command, terminal: Terminal, exit: (code: number
     .option('--trust <file>', 'the trust file: verify the signatures of decisions by it')
     .option('--root <vkey>', 'the root key that must have signed the trust file')
     .option('--json', 'one JSON object with the whole answer; signatures are not verified')
-  connectable(command).action(async (event: string, options: Options) => {
+  withKeys(connectable(command)).action(async (event: string, options: Options) => {
     const trust = await readTrust(options)
     const answer = await withTrail(options, terminal, (analytics) => why(analytics, event))
     if (answer === undefined) {

@@ -36,6 +36,9 @@ export const SUMMED_UP = [
   'output_tokens',
 ] as const
 
+/** Fields that decrypting an event needs as well. */
+export const TO_DECRYPT = ['run_id', 'run_seq', 'event_id', 'field_notes'] as const
+
 type Summed = Pick<TrailEvent, (typeof SUMMED_UP)[number] | 'exact'>
 
 const TURNS = new Set(['session_start', 'session_resumed', 'session_end', 'session_timeout'])

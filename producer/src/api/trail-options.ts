@@ -1,6 +1,7 @@
 /** Options of a trail. */
 import type { KafkaSasl } from '@agent-audit/kafka'
 import type { ClientTls, RegistryAccess, TrailError } from '@agent-audit/schemas'
+import type { EncryptionOptions } from './encryption.ts'
 
 /**
  * From when on an event counts as stored. `disk`: committed to the local spool, survives the process being killed.
@@ -127,6 +128,11 @@ export interface AuditTrailOptions {
    * @defaultValue 'secrets'
    */
   redact?: Redact | undefined
+  /**
+   * Texts that are encrypted under a data key of their subject, so that `agent-audit erase` can make them unreadable later.
+   * Redaction comes before. Unset: nothing is encrypted.
+   */
+  encryption?: EncryptionOptions | undefined
   /** Deployment environment: production, staging and the like. */
   environment?: string | undefined
   /**

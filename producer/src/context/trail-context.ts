@@ -7,6 +7,7 @@ import { areRecordOptions, refuseRecordOptions } from '../options/call-options.t
 import { NO_BROKER } from '../options/options.ts'
 import type { ResolvedOptions } from '../options/options.ts'
 import type { RecordRules } from '../record/complete-record.ts'
+import { FieldEncryption } from '../record/field-encryption.ts'
 import type { RunStamps } from '../record/event-record.ts'
 import type { ProblemReporter } from '../recorder/problems.ts'
 import type { Recorder } from '../recorder/recorder.ts'
@@ -65,13 +66,20 @@ export class TrailContext {
     this.#deadline = parts.deadline
     this.redactor = Redactor.create(options.redact)
     const { maxRecordBytes: maxBytes, onOversize, inputMessages, syntheticTimestamps } = options
-    this.rules = { redactor: this.redactor, maxBytes, onOversize, inputMessages, syntheticTimestamps }
+    const encryption = this.#createEncryption()
+    this.rules = { redactor: this.redactor, maxBytes, onOversize, inputMessages, syntheticTimestamps, encryption }
     this.stamps = {
       run_id: parts.recorder.identity.runId,
       producer_id: options.producerId.toWellFormed(),
       retention_class: options.retentionClass,
       environment: options.environment?.toWellFormed() ?? null,
     }
+  }
+
+  #createEncryption(): FieldEncryption | undefined {
+    const { encryption } = this.options
+    if (encryption === undefined) return undefined
+    return new FieldEncryption(encryption, this.runId, (problem) => this.report(problem))
   }
 
   /** 32 hex digits. */

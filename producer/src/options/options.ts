@@ -19,6 +19,7 @@ import { approvalSigningSchema, approvalTrustSchema, readSignedApprovals, type S
 import { chooseDestination, defaultSpoolDir } from './destination.ts'
 import type { Destination } from './destination.ts'
 import { redactSchema } from '../redaction/rules.ts'
+import { type Encryption, encryptionSchema, readEncryption } from './encryption.ts'
 import { readSigning, type Signing, signingSchema } from './signing.ts'
 
 const KIB = 1024
@@ -100,6 +101,7 @@ const schema: z.ZodType<unknown, AuditTrailOptions> = z.strictObject({
     .optional(),
   onOversize: z.enum(['cut', 'refuse']).optional(),
   redact: redactSchema.optional(),
+  encryption: encryptionSchema.optional(),
   environment: z.string().optional(),
   traceContext: aFunction<NonNullable<AuditTrailOptions['traceContext']>>().optional(),
   syntheticTimestamps: z.boolean().optional(),
@@ -144,6 +146,8 @@ export interface ResolvedOptions {
   readonly maxRecordBytes: number
   readonly onOversize: 'cut' | 'refuse'
   readonly redact: Redact
+  /** Undefined: nothing is encrypted. */
+  readonly encryption: Encryption | undefined
   readonly environment: string | null
   readonly traceContext: AuditTrailOptions['traceContext']
   readonly syntheticTimestamps: boolean
@@ -172,6 +176,7 @@ export function resolveOptions(
   const signing = result.success && sealed ? readSigning(options.signing, producerId, issues) : undefined
   // As for the destination, what is given in `unnamed` stands in the environment's place.
   const approvals = readSignedApprovals(result.success ? options : {}, unnamed === undefined ? process.env : {}, issues)
+  const encryption = result.success ? readEncryption(options.encryption, issues) : undefined
   if (issues.length > 0 || destination === undefined) {
     const listed = issues.map(({ path, expected }) => `${path}: ${expected}`).join('; ')
     throw new InvalidInputError('OPTIONS_INVALID', `options of the trail: ${listed}`, { issues })
@@ -207,6 +212,7 @@ export function resolveOptions(
     maxRecordBytes: options.maxRecordBytes ?? DEFAULT_RECORD_BYTES,
     onOversize: options.onOversize ?? 'cut',
     redact: options.redact ?? 'secrets',
+    encryption,
     environment: options.environment ?? null,
     traceContext: options.traceContext,
     syntheticTimestamps: options.syntheticTimestamps ?? false,

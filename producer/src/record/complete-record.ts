@@ -10,9 +10,11 @@
  *   5. check       a value that JSON cannot hold throws here, unless the record is partial: then a text took its position
  *   6. redaction   of every text field, whichever step wrote it. No later step may write a caller's text
  *   7. cause       parent_event_id and step_number. An open call is found by tool_call_id as it is recorded: redacted
- *   8. size        field_notes are written and the longest texts are cut: a cut shows redacted text only
- *   9. digest      output_sha256, where redaction or a cut has left less than the whole output of the tool
- * Numbering follows, in Recorder.append: a record that an earlier step refuses must not use up a run_seq.
+ *   8. encryption  is prepared: the key of the record's subject is found, and field_notes say which texts are encrypted
+ *   9. size        field_notes are written and the longest texts are cut: a cut shows redacted text only
+ *  10. digest      output_sha256, where redaction or a cut has left less than the whole output of the tool
+ * Numbering follows, in Recorder.append: a record that an earlier step refuses must not use up a run_seq. Texts are encrypted after
+ * that, since each is bound to its record's number: all steps above see clear text.
  */
 import type { Common, LlmCall } from '@agent-audit/schemas'
 import type { Redactor } from '../redaction/redactor.ts'
@@ -20,6 +22,7 @@ import type { Cause, Causes } from './causes.ts'
 import { fillEvent } from './event-fields.ts'
 import { EventRecord } from './event-record.ts'
 import type { RunStamps, SessionStamps } from './event-record.ts'
+import type { FieldEncryption } from './field-encryption.ts'
 import { FieldWriter } from './field-writer.ts'
 import { fitRecord } from './fit-record.ts'
 import type { FitOptions } from './fit-record.ts'
@@ -42,6 +45,8 @@ export interface RecordRules extends FitOptions {
   readonly redactor: Redactor | undefined
   readonly inputMessages: 'full' | 'new'
   readonly syntheticTimestamps: boolean
+  /** Undefined: nothing is encrypted. */
+  readonly encryption: FieldEncryption | undefined
 }
 
 /** What the trail says of an event, beside its input. */
@@ -79,6 +84,8 @@ export interface CompleteRecord {
   readonly maxBytes: number
   /** A model call's messages, to be remembered as recorded. */
   readonly remember: (() => void) | undefined
+  /** To be called once the record has its number. */
+  readonly encrypt: ((record: EventRecord) => void) | undefined
 }
 
 /** @throws InvalidInputError `EVENT_INVALID` naming every value that JSON cannot hold, `RECORD_TOO_LARGE`. */
@@ -95,10 +102,11 @@ export function completeRecord(event: EventToRecord, state: SessionState): Compl
   fields.check()
   fields.redact(record, state.session)
   causes.assign(record, input, event.scope)
+  const encryption = rules.encryption?.prepare(record, fields)
   // The bound counts each digest whether it is there or not.
-  const maxBytes = fitRecord(record, fields.notes, rules)
+  const maxBytes = fitRecord(record, fields.notes, rules, encryption)
   record.output_sha256 = fields.outputDigest(record.tool_output)
-  return { record, maxBytes, remember }
+  return { record, maxBytes, remember, encrypt: encryption?.apply }
 }
 
 /** To be called once the record is appended: an event that is not recorded leaves its session as it was. */

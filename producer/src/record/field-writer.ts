@@ -140,6 +140,11 @@ export class FieldWriter {
     return text
   }
 
+  /** Whether the event has an output of a tool, in the record or not. */
+  get hasOutput(): boolean {
+    return this.#output !== undefined
+  }
+
   /**
    * SHA-256 of the tool's whole output, if the record holds less than that after redaction and cut; else null: the digest
    * follows from the output itself, and would cost 0.6 us and 32 bytes that no codec makes smaller.

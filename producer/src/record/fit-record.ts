@@ -25,24 +25,35 @@ export interface FitOptions {
   readonly onOversize: 'cut' | 'refuse' | 'whole'
 }
 
+/** What becomes of a record's texts after they are cut: they are encrypted, which makes them longer. */
+export interface Growth {
+  has(field: keyof AuditRecord): boolean
+  /** Upper bound of the bytes that a record grows by; `bytesOf` is an upper bound of a text's bytes. */
+  bytes(record: AuditRecord, bytesOf: (text: string) => number): number
+}
+
 /**
  * Writes field_notes, and cuts the record if it is too large; with 'refuse' only its error.
  * @returns An upper bound of its encoded bytes.
  * @throws InvalidInputError `RECORD_TOO_LARGE` when the record is too large, and cutting is not allowed or not enough.
  */
-export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOptions): number {
+// The fourth parameter is undefined for nearly every trail: an object for all four would be made for each event.
+// oxlint-disable-next-line eslint/max-params
+export function fitRecord(record: AuditRecord, notes: FieldNotes, options: FitOptions, growth?: Growth): number {
   record.field_notes = notes.text()
-  const quick = SINGLE_OBJECT_BYTES + maxRecordBytes(record)
+  const quick = SINGLE_OBJECT_BYTES + maxRecordBytes(record) + (growth?.bytes(record, mostBytes) ?? 0)
   if (quick <= options.maxBytes) return quick
-  let bytes = boundBytes(record)
+  const bound = (): number => boundBytes(record) + (growth?.bytes(record, utf8Bytes) ?? 0)
+  let bytes = bound()
   if (bytes <= options.maxBytes) return bytes
   const fields = FIELDS_TO_CUT[options.onOversize]
   for (let round = 0; bytes > options.maxBytes; round++) {
     const longest = round < fields.length ? longestOf(record, fields) : undefined
     if (longest === undefined) throw tooLarge(record, bytes, options.maxBytes)
-    cut(record, notes, { field: longest, excess: bytes - options.maxBytes })
+    const encrypted = growth?.has(longest) === true
+    cut(record, notes, { field: longest, excess: bytes - options.maxBytes, encrypted })
     record.field_notes = notes.text()
-    bytes = boundBytes(record)
+    bytes = bound()
   }
   return bytes
 }
@@ -56,6 +67,15 @@ function boundBytes(record: AuditRecord): number {
   return SINGLE_OBJECT_BYTES + maxRecordBytes(record) - spare
 }
 
+function utf8Bytes(text: string): number {
+  return Buffer.byteLength(text)
+}
+
+/** As maxRecordBytes counts a text. */
+function mostBytes(text: string): number {
+  return 3 * text.length
+}
+
 /** Undefined: none of the fields has a text. */
 function longestOf(record: AuditRecord, fields: readonly CutField[]): CutField | undefined {
   let longest: CutField | undefined
@@ -67,10 +87,18 @@ function longestOf(record: AuditRecord, fields: readonly CutField[]): CutField |
   return longest
 }
 
-function cut(record: AuditRecord, notes: FieldNotes, { field, excess }: { field: CutField; excess: number }): void {
+/** Bytes of a text that is encrypted take 4/3 of them in the record. Its digest would outlive its key. */
+interface Cut {
+  readonly field: CutField
+  readonly excess: number
+  readonly encrypted: boolean
+}
+
+function cut(record: AuditRecord, notes: FieldNotes, { field, excess, encrypted }: Cut): void {
   const bytes = Buffer.from(record[field] ?? '')
-  notes.add(field, 'cut', { bytes: bytes.length, sha256: hash('sha256', bytes, 'hex') })
-  record[field] = bytes.toString('utf8', 0, boundaryBelow(bytes, bytes.length - excess - NOTE_BYTES))
+  notes.add(field, 'cut', { bytes: bytes.length, ...(encrypted ? {} : { sha256: hash('sha256', bytes, 'hex') }) })
+  const less = encrypted ? Math.ceil(excess * 0.75) : excess
+  record[field] = bytes.toString('utf8', 0, boundaryBelow(bytes, bytes.length - less - NOTE_BYTES))
 }
 
 /** The end of the last whole character that ends at or before `end`. */

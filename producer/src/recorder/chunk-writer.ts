@@ -4,7 +4,10 @@
  */
 import { NEWEST_SCHEMA, SINGLE_OBJECT_BYTES, singleObjectHeader, writeRecord } from '@agent-audit/schemas'
 import type { AuditRecord } from '@agent-audit/schemas'
+import type { Durability } from '../api/trail-options.ts'
 import type { EncodedChunk } from '../delivery/protocol.ts'
+import type { EventRecord } from '../record/event-record.ts'
+import type { LostRange } from './lost-events.ts'
 
 /** Most records of a chunk: one group commit, one message to the worker. */
 const CHUNK_RECORDS = 512
@@ -14,6 +17,22 @@ const SLAB_BYTES = 192 * 1024
 const MOST_SPARE_SLABS = 16
 
 const HEADER = singleObjectHeader(NEWEST_SCHEMA)
+
+/** How one record is appended. */
+export interface AppendOptions {
+  /** Upper bound of its encoded bytes. */
+  readonly maxBytes: number
+  /** @defaultValue the trail's */
+  readonly durability?: Durability | undefined
+  /** Microseconds since 1970, for imports. @defaultValue the clock */
+  readonly timestamp?: number | undefined
+  /** Takes the record even when the buffer is full: the trail's own events. */
+  readonly always?: boolean | undefined
+  /** Encrypts the texts of the record once it has its number, which they are bound to. */
+  readonly encrypt?: ((record: EventRecord) => void) | undefined
+  /** The lost events that the record, which is taken always, explains: unexplained again if it is lost too. */
+  readonly explains?: LostRange | undefined
+}
 
 /** Holds one open chunk at a time. */
 export class ChunkWriter {

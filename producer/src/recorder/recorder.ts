@@ -5,10 +5,9 @@
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { TrailError } from '@agent-audit/schemas'
 import type { DrainResult, TrailStats } from '../api/audit-trail.ts'
-import type { Durability } from '../api/trail-options.ts'
 import { ChunkState, RecordReceipt } from './chunk-state.ts'
 import type { WaitHooks } from './chunk-state.ts'
-import { ChunkWriter } from './chunk-writer.ts'
+import { type AppendOptions, ChunkWriter } from './chunk-writer.ts'
 import type { DeliveryPort, startDelivery } from '../delivery/port.ts'
 import { fromProblem, type Gauges, type Loss, NO_GAUGES, type Report, settingsOf } from '../delivery/protocol.ts'
 import type { EventRecord } from '../record/event-record.ts'
@@ -23,20 +22,6 @@ import { Waits } from './waits.ts'
 
 /** Longest time that a chunk waits for further records before it is handed over, milliseconds. */
 const LINGER_MS = 2
-
-/** How one record is appended. */
-export interface AppendOptions {
-  /** Upper bound of its encoded bytes. */
-  readonly maxBytes: number
-  /** @defaultValue the trail's */
-  readonly durability?: Durability | undefined
-  /** Microseconds since 1970, for imports. @defaultValue the clock */
-  readonly timestamp?: number | undefined
-  /** Takes the record even when the buffer is full: the trail's own events. */
-  readonly always?: boolean | undefined
-  /** The lost events that the record, which is taken always, explains: unexplained again if it is lost too. */
-  readonly explains?: LostRange | undefined
-}
 
 export interface RecorderHooks {
   readonly startDelivery: typeof startDelivery
@@ -115,10 +100,15 @@ export class Recorder {
     return new AuditUnavailableError('BUFFER_FULL', message)
   }
 
-  #write(runSeq: number, record: EventRecord, { maxBytes, always = false, explains }: AppendOptions): ChunkState {
+  #write(
+    runSeq: number,
+    record: EventRecord,
+    { maxBytes, always = false, explains, encrypt }: AppendOptions,
+  ): ChunkState {
     // The trail's own events share no chunk with others: the spool keeps room free for them.
     if (always || !this.#writer.fits(maxBytes)) this.handOver()
     try {
+      encrypt?.(record)
       this.#writer.append(record, maxBytes)
     } catch (error) {
       return this.#refuse(runSeq, notEncoded(record, error))

@@ -58,11 +58,12 @@ export class RunSession {
 function withoutSecrets(options: ResolvedOptions): Record<string, unknown> {
   const { destination, systemPrompt, schemaRegistry, redact, traceContext, onProblem, claimApproval, ...others } =
     options
-  const { signing, approvalSigner, approvalTrust, ...plain } = others
+  const { signing, encryption, approvalSigner, approvalTrust, ...plain } = others
   return {
     ...plain,
     // Undefined fields are left out: a trail without keys records what it did before there were any.
     signing: signing?.keyName,
+    encryption: encryption === undefined ? undefined : { fields: encryption.fields },
     approvalSigner: approvalSigner?.vkey,
     approvalTrust: approvalTrust?.file,
     systemPrompt: systemPrompt !== undefined,

@@ -231,6 +231,7 @@ export class Session implements RecordingSession {
       timestamp: microsecondsOf(input.timestamp),
       always: own?.always,
       explains: own?.explains,
+      encrypt: complete.encrypt,
     })
     noteAppended(complete, this.#state)
     this.#traceId ??= trace?.traceId ?? null

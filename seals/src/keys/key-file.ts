@@ -120,7 +120,11 @@ function readPrivateKey(pem: string): KeyObject | undefined {
   }
 }
 
-function readKeyFile(path: string): string {
+/**
+ * The text of a file of secret keys: a regular file, mode 0600 or 0400, of this process's user or root.
+ * @throws InvalidInputError with code KEY_INVALID
+ */
+export function readKeyFile(path: string): string {
   const refuse = (message: string, cause?: unknown): never => {
     throw new InvalidInputError('KEY_INVALID', `${path}: ${message}`, { cause })
   }

@@ -15,6 +15,7 @@ const { key } = signerFromPem(generateKey('consumer'))
 const TRUST: Trust = {
   keys: [{ key, role: 'consumer', notBefore: 0, notAfter: undefined, revoked: undefined }],
   producers: [],
+  services: [],
   origin: undefined,
   witnesses: [],
 }
