@@ -135,7 +135,7 @@ async function partitionsOf(analytics: Analytics, book: SealBook, findings: Find
   return [...stored, ...gone].map((partition) => {
     const key = `${partition.log}/${partition.partition}`
     const seals = new PartitionSeals(chainOfPartition(book.partitions.get(key) ?? [], findings))
-    return { ...partition, seals, expired: noted.get(key)?.ranges ?? [] }
+    return { ...partition, key, seals, expired: noted.get(key)?.ranges ?? [] }
   })
 }
 
