@@ -3,9 +3,10 @@ import { formatBundle } from '@agent-audit/seals/evidence'
 import { bundleOf } from '../../support/evidence.ts'
 import { type EvidenceCase, evidenceCases } from '../../support/evidence-cases.ts'
 import { fixedLog } from './fixed-log.ts'
+import { formCases } from './form-cases.ts'
 import type { Vectors } from './fixed-keys.ts'
 
-const SESSIONS = ['short', 'open', 'handed', 'adopted', 'rotated'] as const
+const SESSIONS = ['short', 'open', 'handed', 'adopted', 'rotated', 'approved', 'misled', 'encrypted'] as const
 const EXIT_CODES = { verified: 0, tampered: 1, incomplete: 2, unchecked: 3 } as const
 type Session = (typeof SESSIONS)[number]
 
@@ -30,7 +31,7 @@ export const BUNDLE_FILES: Readonly<Record<string, () => Buffer>> = Object.fromE
 export function bundleVectors(): Vectors {
   const files = new Map(SESSIONS.map((session) => [session, formatBundle(bundleOf(log, session))]))
   const trusts: string[] = []
-  const cases = evidenceCases(log).map((each) => vectorOf(each, files, trusts))
+  const cases = [...evidenceCases(log), ...formCases(log)].map((each) => vectorOf(each, files, trusts))
   return { trusts, cases }
 }
 
