@@ -30,6 +30,8 @@ import {
   type TrustedKey,
 } from '@agent-audit/seals'
 import { approvalVectors } from './approval-vectors.ts'
+import { bundleVectors } from './bundle-vectors.ts'
+import { recordVectors } from './record-vectors.ts'
 import { keyOf, seedOf, type Vectors } from './fixed-keys.ts'
 
 const ORIGIN = 'audit.example/seals'
@@ -361,6 +363,7 @@ export function logVectors(): Vectors {
     notes,
     checkpoints,
     forked_checkpoint: forged,
+    cut: { notes: notes.slice(0, -2), checkpoint: note },
     tlog_proof: { index: 2, proof },
     tiles: tilesBetween(0, notes.length).map((tile) => ({
       path: tilePath(tile),
@@ -426,6 +429,7 @@ export function trustVectors(): Vectors {
 export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'keys.json': keyVectors,
   'leaves.json': leafVectors,
+  'records.json': recordVectors,
   'notes.json': noteVectors,
   'producer-seals.json': producerSealVectors,
   'consumer-seals.json': consumerSealVectors,
@@ -433,6 +437,7 @@ export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'log.json': logVectors,
   'trust.json': trustVectors,
   'approvals.json': approvalVectors,
+  'bundles.json': bundleVectors,
 }
 
 export function vectorText(make: () => Vectors): string {
