@@ -30,6 +30,7 @@ import {
   type TrustedKey,
 } from '@agent-audit/seals'
 import { approvalVectors } from './approval-vectors.ts'
+import { erasureVectors } from './erasure-vectors.ts'
 import { keyOf, seedOf, type Vectors } from './fixed-keys.ts'
 
 const ORIGIN = 'audit.example/seals'
@@ -433,6 +434,7 @@ export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'log.json': logVectors,
   'trust.json': trustVectors,
   'approvals.json': approvalVectors,
+  'erasures.json': erasureVectors,
 }
 
 export function vectorText(make: () => Vectors): string {
