@@ -12,6 +12,17 @@ export {
   verifyApproval,
 } from './approvals/verify-approval.ts'
 export {
+  ERASURE_EVENTS,
+  type ErasureEvent,
+  erasureFault,
+  formatErasure,
+  parseErasure,
+  reasonDigest,
+  type SignedErasure,
+  type VerifiedErasure,
+  verifyErasure,
+} from './erasures/signed-erasure.ts'
+export {
   type NoteSigner,
   generateKey,
   keyFromEnvironment,

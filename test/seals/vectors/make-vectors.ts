@@ -32,6 +32,7 @@ import {
 import { approvalVectors } from './approval-vectors.ts'
 import { bundleVectors } from './bundle-vectors.ts'
 import { recordVectors } from './record-vectors.ts'
+import { erasureVectors } from './erasure-vectors.ts'
 import { keyOf, seedOf, type Vectors } from './fixed-keys.ts'
 
 const ORIGIN = 'audit.example/seals'
@@ -438,6 +439,7 @@ export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'trust.json': trustVectors,
   'approvals.json': approvalVectors,
   'bundles.json': bundleVectors,
+  'erasures.json': erasureVectors,
 }
 
 export function vectorText(make: () => Vectors): string {
