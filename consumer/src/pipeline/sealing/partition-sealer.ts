@@ -110,9 +110,10 @@ export class PartitionSealer {
     return this.#progress !== undefined && (this.#progress.to !== undefined || this.#carried !== this.#progress)
   }
 
-  /** Resolves when the topic has the next seal. */
+  /** While {@link unsettled}: resolves once the next commit would tell more than the last one, or name another range. */
   get moved(): Promise<void> {
-    return this.#moved.promise
+    // The topic may have got the seal while the last commit, which names it as under way, was sent.
+    return this.#progress?.to === undefined ? Promise.resolve() : this.#moved.promise
   }
 
   /** A batch is stored. Its rows' memory is as it was inserted. */
