@@ -83,6 +83,7 @@ export {
   type SignerClientOptions,
   SignerRefusedError,
 } from './signer/signer-client.ts'
+export { SocketSigner, type SocketSignerOptions } from './signer/socket-signer.ts'
 export {
   consistencyProofOf,
   EMPTY_ROOT,
