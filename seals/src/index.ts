@@ -103,6 +103,7 @@ export {
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from './tree/checkpoint.ts'
+export { checkpointLine, readCheckpointLine } from './tree/checkpoint-line.ts'
 export { CompactRange } from './tree/compact-range.ts'
 export { MerkleTree } from './tree/merkle-tree.ts'
 export { type Consistency, type Inclusion, verifyConsistency, verifyInclusion } from './tree/verify-proof.ts'
