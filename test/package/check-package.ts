@@ -10,10 +10,11 @@ import { fileURLToPath } from 'node:url'
 import { publint } from 'publint'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const PACKED = ['schemas', 'spool', 'kafka', 'producer'] as const
+const PACKED = ['schemas', 'seals', 'spool', 'kafka', 'producer'] as const
 
-const MAX_BYTES = 13e6
-const MAX_PACKAGES = 8
+/** Of which zod 8.6 and kafkajs 2.7 MB. */
+const MAX_BYTES = 13.5e6
+const MAX_PACKAGES = 9
 const MAX_IMPORT_MS = 120
 /** The machine may be busy: the best of these counts. */
 const STARTS = 12
