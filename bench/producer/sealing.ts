@@ -1,19 +1,22 @@
 /**
  * `npm run bench:sealing`: what seals cost a producer. The same records with a key and without, in turns, each in a process of its
- * own, into an embedded log: CPU time of the agent's thread and of the rest of the process, which is the delivery thread's.
+ * own, into an embedded log: CPU time of the agent's thread and of the rest of the process, which is the delivery thread's. In the
+ * same run: the floor, which is one SHA-256 a record by `crypto.hash` and nothing else, and the leaf as the producer makes it.
  */
 import { spawnSync } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createAuditTrail } from '@agent-audit/producer'
-import { generateKey } from '@agent-audit/seals'
+import { generateKey, LeafList } from '@agent-audit/seals'
 
 /** Most that a record may cost the delivery thread, microseconds. */
 const BOUND_US = 1
 const BURST = 2000
+const FLOOR_RECORDS = 200_000
 /** A text that makes a record of some 300 bytes. */
 const REASONING = 'the order is below the limit of the policy and the address was confirmed by the customer before'
 
@@ -52,6 +55,20 @@ function median(values: readonly number[]): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
+/** CPU microseconds of a record of 300 bytes: the hash alone, and its leaf. */
+function floor(): { hash: number; leaf: number } {
+  const record = Buffer.alloc(301, 7)
+  const leaves = new LeafList()
+  const cost = (work: () => void): number => {
+    const before = process.threadCpuUsage()
+    for (let done = 0; done < FLOOR_RECORDS; done++) work()
+    const { user, system } = process.threadCpuUsage(before)
+    leaves.clear()
+    return (user + system) / FLOOR_RECORDS
+  }
+  return { hash: cost(() => hash('sha256', record, 'binary')), leaf: cost(() => leaves.add(record, 1, record.length)) }
+}
+
 function inProcess(sealed: boolean, records: number): Cost {
   const file = fileURLToPath(import.meta.url)
   const args = [
@@ -76,9 +93,12 @@ if (values.one !== undefined) {
   process.exit(0)
 }
 const differences: Cost[] = []
+floor() // Compiled code.
+const floors: { hash: number; leaf: number }[] = []
 for (let round = 1; round <= Number(values.rounds ?? 5); round++) {
   // The order changes: the machine's speed may drift.
   const order = round % 2 === 0 ? [true, false] : [false, true]
+  floors.push(floor())
   const [first, second] = order.map((sealed) => inProcess(sealed, records))
   const [plain, sealed] = round % 2 === 0 ? [second, first] : [first, second]
   if (plain === undefined || sealed === undefined) throw new Error('a round without a result')
@@ -91,4 +111,7 @@ const delivery = median(differences.map((each) => each.delivery))
 process.stdout.write(
   `a record: ${agent.toFixed(3)} of the agent's thread without a key, and ${delivery.toFixed(2)} us more in the delivery thread (bound ${BOUND_US.toFixed(1)})\n`,
 )
+const bare = median(floors.map((each) => each.hash))
+const leaf = median(floors.map((each) => each.leaf))
+process.stdout.write(`the floor, one SHA-256 a record: ${bare.toFixed(2)} us; a leaf: ${leaf.toFixed(2)} us\n`)
 process.exit(delivery <= BOUND_US ? 0 : 1)
