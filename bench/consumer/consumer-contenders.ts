@@ -10,11 +10,12 @@ import { startKafkaEngine } from './kafka-engine.ts'
 import { MeasuredProcess } from '../support/measured-process.ts'
 import type { Usage } from '../support/process-usage.ts'
 import type { CommitCount, ConsumerName } from '../support/results.ts'
-import { HEX_TWIN_TABLE, type Store, TWIN_TABLE } from '../support/store.ts'
+import { environmentOf, HEX_TWIN_TABLE, type Store, TWIN_TABLE } from '../support/store.ts'
 
 export interface ConsumerParts {
   readonly brokers: readonly string[]
-  readonly registryUrl: string
+  /** Undefined: no backlog has a topic for the Kafka engine. */
+  readonly registryUrl: string | undefined
   readonly dataDir: DataDir
   readonly store: Store
   /** Folder for CPU profiles of our consumer; undefined: takes none. */
@@ -48,7 +49,7 @@ export const CONSUMERS: readonly ContenderKind[] = [
   {
     name: 'Kafka engine',
     table: TWIN_TABLE,
-    start: ({ brokers, registryUrl, store }, backlog, group) =>
+    start: ({ brokers, registryUrl = '', store }, backlog, group) =>
       startKafkaEngine({ admin: store.admin, brokers, registryUrl, backlog, group }),
   },
 ]
@@ -89,7 +90,7 @@ export function startOurConsumer(order: OurOrder): {
   const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
   // The same option as in `npm run consumer`.
   const nodeOptions = ['--max-semi-space-size=4', ...profiling]
-  const env = { ...environmentOf(order), HTTP_PORT: '0', AUDIT_SIGNING_KEY_FILE: order.keyFile ?? '' }
+  const env = { ...consumerEnvironment(order), HTTP_PORT: '0', AUDIT_SIGNING_KEY_FILE: order.keyFile ?? '' }
   const child = new MeasuredProcess({ script: 'consumer/src/main.ts', env, nodeOptions })
   const url = child.line(/"msg":"started"/).then(({ line }) => (JSON.parse(line) as { url: string }).url)
   // If the process ends before it has started, the awaited claim rejects with the reason.
@@ -98,21 +99,14 @@ export function startOurConsumer(order: OurOrder): {
 }
 
 function startObvious({ brokers, dataDir }: ConsumerParts, { topic }: Backlog, group: string): RunningConsumer {
-  const env = { ...environmentOf({ brokers, topic, group, user: dataDir.admin }), BENCH_TABLE: HEX_TWIN_TABLE }
+  const env = { ...consumerEnvironment({ brokers, topic, group, user: dataDir.admin }), BENCH_TABLE: HEX_TWIN_TABLE }
   const child = new MeasuredProcess({ script: 'bench/consumer/obvious-consumer.ts', env })
   return { ...runningOf(child), commits: () => Promise.resolve(undefined) }
 }
 
-function environmentOf({ brokers, topic, group, user }: OurOrder): Record<string, string> {
-  return {
-    KAFKA_BROKERS: brokers.join(','),
-    AUDIT_TOPICS: topic,
-    AUDIT_GROUP_ID: group,
-    CLICKHOUSE_URL: user.url,
-    CLICKHOUSE_USER: user.username,
-    CLICKHOUSE_PASSWORD: user.password,
-    CLICKHOUSE_DATABASE: user.database,
-  }
+function consumerEnvironment({ brokers, topic, group, user }: OurOrder): Record<string, string> {
+  const kafka = { KAFKA_BROKERS: brokers.join(','), AUDIT_TOPICS: topic, AUDIT_GROUP_ID: group }
+  return { ...kafka, ...environmentOf(user) }
 }
 
 function runningOf(child: MeasuredProcess): Omit<RunningConsumer, 'commits'> {

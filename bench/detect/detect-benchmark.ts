@@ -5,6 +5,7 @@ import type { DataDir } from '@agent-audit/embedded'
 import { MeasuredProcess } from '../support/measured-process.ts'
 import type { DetectPart } from './detect-figures.ts'
 import { rounded } from '../support/results.ts'
+import { environmentOf } from '../support/store.ts'
 import { append, makeDay, PARTITIONS } from './detect-rows.ts'
 
 const SCRIPT = 'cli/src/main.ts'
@@ -23,45 +24,21 @@ export interface DetectBenchmark {
 
 export async function benchmarkDetect({ dataDir, admin, rows, say }: DetectBenchmark): Promise<DetectPart> {
   await makeDay(admin, rows, say)
-  const env = environmentOf(dataDir)
+  const env = environmentOf(dataDir.detector)
   const run = await measureRun(env, say)
   const watch = await measureWatch({ env, admin, rows, say })
   return { rows, partitions: PARTITIONS, run, watch }
 }
 
-function environmentOf({ detector }: DataDir): Record<string, string> {
-  const { url, username, password, database } = detector
-  return {
-    CLICKHOUSE_URL: url,
-    CLICKHOUSE_USER: username,
-    CLICKHOUSE_PASSWORD: password,
-    CLICKHOUSE_DATABASE: database,
-  }
-}
-
 async function measureRun(env: Record<string, string>, say: (line: string) => void): Promise<DetectPart['run']> {
-  const started = performance.now()
   const child = new MeasuredProcess({ script: SCRIPT, args: ['detect', 'run', '--json', '--module', MODULE], env })
   const line = child.line(/^\{/)
-  let [peak, cpuUs] = [0, 0]
-  const ended = child.ended()
-  while (child.isAlive) {
-    await Promise.race([sleep(100), ended.catch(() => undefined)])
-    try {
-      const mark = child.mark()
-      peak = Math.max(peak, mark.peakRssBytes)
-      cpuUs = mark.cpuUs
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  await ended
-  const seconds = rounded((performance.now() - started) / 1000, 1)
+  const { seconds, cpuSeconds, peakMb } = await child.measured()
   const found = JSON.parse((await line).line) as { events: number; sessions: number; findings: number }
   const { events, sessions, findings } = found
-  const measured = { seconds, cpuSeconds: rounded(cpuUs / 1e6, 1), peakMb: Math.round(peak / 2 ** 20) }
+  const measured = { seconds: rounded(seconds, 1), cpuSeconds: rounded(cpuSeconds, 1), peakMb }
   say(
-    `detect run: ${events} events, ${sessions} sessions read, ${findings} findings in ${seconds} s; CPU ${measured.cpuSeconds} s, ${measured.peakMb} MB`,
+    `detect run: ${events} events, ${sessions} sessions read, ${findings} findings in ${measured.seconds} s; CPU ${measured.cpuSeconds} s, ${measured.peakMb} MB`,
   )
   return { events, sessions, findings, ...measured }
 }

@@ -6,6 +6,7 @@ import { describeCompleteness } from './document-completeness.ts'
 import { describeConsumer } from './document-consumer.ts'
 import { describeDetect } from './document-detect.ts'
 import { describeEveryday } from './document-everyday.ts'
+import { describeIntegrity } from './document-integrity.ts'
 import { describeLatency } from './document-latency.ts'
 import { describeOutage } from './document-outage.ts'
 import { describeProducer } from './document-producer.ts'
@@ -38,6 +39,7 @@ export function writeDocument(): void {
   const queries = newest('queries')
   if (queries !== undefined) writeGrowthPlot(queries.part)
   const detect = newest('detect')
+  const integrity = newest('integrity')
   const parts = [
     HEAD,
     ...(consumer === undefined ? [] : [describeConsumer(consumer.part), origin(consumer)]),
@@ -49,6 +51,7 @@ export function writeDocument(): void {
     ...(scale === undefined ? [] : [describeScale(scale.part), origin(scale)]),
     ...(queries === undefined ? [] : [describeQueries(queries.part), origin(queries)]),
     ...(detect === undefined ? [] : [describeDetect(detect.part), origin(detect)]),
+    ...(integrity === undefined ? [] : [describeIntegrity(integrity.part), origin(integrity)]),
   ]
   writeFileSync(FILE, `${parts.join('\n\n')}\n`)
   execFileSync(FORMATTER, [FILE], { stdio: 'ignore' })

@@ -24,8 +24,8 @@ export async function makeTopic(brokers: readonly string[], topic: string, parti
   await admin.disconnect()
 }
 
-export function startLatencyProducer(load: LatencyLoad): MeasuredProcess {
-  return new MeasuredProcess({ script: 'bench/latency/latency-producer.ts', args: [JSON.stringify(load)] })
+export function startLatencyProducer(load: LatencyLoad, env: Readonly<Record<string, string>> = {}): MeasuredProcess {
+  return new MeasuredProcess({ script: 'bench/latency/latency-producer.ts', args: [JSON.stringify(load)], env })
 }
 
 /** The answers, in order. Times are those of Date.now(). */

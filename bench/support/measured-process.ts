@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { readUsage, type Usage } from './process-usage.ts'
 
@@ -20,6 +21,7 @@ export interface ProcessOptions {
 }
 
 const STOP_GRACE_MS = 30_000
+const LOOK_MS = 50
 const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url))
 const LIFELINE = fileURLToPath(new URL('./end-with-parent.ts', import.meta.url))
 const running = new Set<MeasuredProcess>()
@@ -82,6 +84,29 @@ export class MeasuredProcess {
   async ended(): Promise<void> {
     await this.#exited
     if (this.#child.exitCode !== 0) throw new Error(`exit code ${this.#child.exitCode}:\n${this.lastLines()}`)
+  }
+
+  /** Waits as {@link MeasuredProcess.ended}. Its CPU and peak are of the last look at it, at most 50 ms before its end. */
+  async measured(): Promise<{ readonly seconds: number; readonly cpuSeconds: number; readonly peakMb: number }> {
+    const ended = this.ended()
+    let last: Usage = { cpuUs: 0, peakRssBytes: 0 }
+    while (this.isAlive) {
+      last = this.#look() ?? last
+      await Promise.race([sleep(LOOK_MS), ended.catch(() => undefined)])
+    }
+    const seconds = (performance.now() - this.startedAt) / 1000
+    await ended
+    return { seconds, cpuSeconds: last.cpuUs / 1e6, peakMb: Math.round(last.peakRssBytes / 2 ** 20) }
+  }
+
+  /** @returns undefined, if it has ended: what is left of it has no memory */
+  #look(): Usage | undefined {
+    try {
+      const mark = this.mark()
+      return Number.isNaN(mark.peakRssBytes) ? undefined : mark
+    } catch {
+      return undefined
+    }
   }
 
   /** Ends it by SIGTERM, and by SIGKILL after 30 s. */

@@ -45,6 +45,11 @@ export class Run {
     this.#sessions = number * 1000
   }
 
+  /** 32 hex digits. */
+  get id(): string {
+    return this.#id.toString('hex')
+  }
+
   next(): Message {
     const turn = this.#seq % SESSIONS_AT_ONCE
     let session = this.#open[turn]

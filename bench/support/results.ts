@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DetectPart } from '../detect/detect-figures.ts'
+import type { IntegrityPart } from '../integrity/figures.ts'
 import type { QueriesPart } from '../queries/query-figures.ts'
 import type { Environment } from './environment.ts'
 import type { SizeMix } from './size-mix.ts'
@@ -223,6 +224,7 @@ export interface Results {
   readonly scale?: ScalePart | undefined
   readonly queries?: QueriesPart | undefined
   readonly detect?: DetectPart | undefined
+  readonly integrity?: IntegrityPart | undefined
 }
 
 const FOLDER = fileURLToPath(new URL('../results', import.meta.url))

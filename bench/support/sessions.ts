@@ -44,20 +44,20 @@ export function makeText(length: number, random: () => number): string {
 const STEPS = 6
 
 /**
- * Generated sessions of 1 + 3 x STEPS events.
+ * Generated sessions of 1 + 3 x steps events.
  * @param textBytes - Called for each event; returns the bytes of its text.
  */
-export function makeSessions(count: number, textBytes: () => number, seed: number): SessionScript[] {
+export function makeSessions(count: number, textBytes: () => number, seed: number, steps = STEPS): SessionScript[] {
   const random = createRandom(seed)
   const text = (): string => makeText(Math.max(1, Math.round(textBytes())), random)
-  return Array.from({ length: count }, () => makeSession(text))
+  return Array.from({ length: count }, () => makeSession(text, steps))
 }
 
-function makeSession(text: () => string): SessionScript {
+function makeSession(text: () => string, steps: number): SessionScript {
   const messages: unknown[] = []
   const events: EventInput[] = []
   const start = { user_id: 'user-4711', user_message: text() }
-  for (let step = 0; step < STEPS; step++) {
+  for (let step = 0; step < steps; step++) {
     const asked = text()
     messages.push(asked.slice(0, asked.length / 2))
     const usage = { input_tokens: 900 + step * 40, output_tokens: 30 + step, latency_ms: 400 + step * 31 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Analytics, connectAnalytics } from '@agent-audit/analytics'
 import { EVENTS_TABLE, LOGS_TABLE, NEWEST_SCHEMA, readMigrations, SKIPPED_TABLE } from '@agent-audit/schemas'
-import type { DataDir } from '@agent-audit/embedded'
+import type { DataDir, DataDirUser } from '@agent-audit/embedded'
 
 /** Counts of a consumer's rows: all, distinct records, distinct positions in the topic. */
 export interface Stored {
@@ -60,6 +60,16 @@ export async function openStore(dataDir: DataDir): Promise<Store> {
       return row?.version ?? 'unknown'
     },
     [Symbol.asyncDispose]: () => admin.close(),
+  }
+}
+
+/** Environment of a process that connects as this user. */
+export function environmentOf({ url, username, password, database }: DataDirUser): Record<string, string> {
+  return {
+    CLICKHOUSE_URL: url,
+    CLICKHOUSE_USER: username,
+    CLICKHOUSE_PASSWORD: password,
+    CLICKHOUSE_DATABASE: database,
   }
 }
 
