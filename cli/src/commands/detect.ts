@@ -183,7 +183,7 @@ async function watchLog(options: WatchOptions, terminal: Terminal, exit: (code: 
   using server =
     options.metricsPort === undefined
       ? undefined
-      : await serveMetrics(() => metrics.text(), options.metricsPort, options.metricsHost)
+      : await serveMetrics(() => metrics.text(), { port: options.metricsPort, host: options.metricsHost })
   await withTrail(
     options,
     terminal,
