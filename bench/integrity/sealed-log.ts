@@ -3,9 +3,16 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
-import { readCheckpointLine } from '@agent-audit/notary'
 import { EVENTS_TABLE, SEALS_SUFFIX } from '@agent-audit/schemas'
-import { EMPTY_TRUST, formatTrust, generateKey, type KeyRole, type KeySigner, signerFromPem } from '@agent-audit/seals'
+import {
+  EMPTY_TRUST,
+  formatTrust,
+  generateKey,
+  type KeyRole,
+  type KeySigner,
+  readCheckpointLine,
+  signerFromPem,
+} from '@agent-audit/seals'
 import { prepareLog, startOurConsumer } from '../consumer/consumer-contenders.ts'
 import { connectKafka, createTopic } from '../support/kafka.ts'
 import { MeasuredProcess } from '../support/measured-process.ts'
