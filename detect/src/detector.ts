@@ -137,6 +137,10 @@ export const SESSION_FIELDS: readonly SessionField[] = [
 export type SessionEvent = Pick<TrailEvent, SessionField> & {
   /** Fields that are null, or lack members, since the engine could not decrypt them. Absent: none. */
   readonly hidden?: readonly string[]
+  /** When the log took the record, milliseconds since 1970. */
+  readonly stored_ms?: number
+  /** Whether its digests are keyed (docs/erasure.md). */
+  readonly keyed_digests?: boolean
 }
 
 /** Whether a field of the event could not be decrypted: then it says nothing, also not that it is empty. */

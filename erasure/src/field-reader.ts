@@ -73,6 +73,7 @@ export class FieldReader {
 
   #revealed(value: unknown, field: string, place: Place): unknown {
     if (typeof value !== 'string') return value
+    if (field === 'approval') return this.#approval(value, place)
     if (!JSON_TEXTS.has(field)) return this.#open(value, field, place)
     const json = parsedOf(value)
     if (typeof json === 'string') return inField(field, this.#open(json, field, place), json)
@@ -84,6 +85,14 @@ export class FieldReader {
     const { [ENCRYPTED_MEMBER]: _, ...others } = members
     // The text as it was, where nothing of it stood beside: also one whose end was cut off.
     return Object.keys(others).length === 0 ? clear : JSON.stringify({ ...objectOf(clear), ...others })
+  }
+
+  /** Of an approval its signature is encrypted. */
+  #approval(json: string, place: Place): string {
+    const members = objectOf(json)
+    const signature = members?.['signature']
+    if (typeof signature !== 'string') return json
+    return JSON.stringify({ ...members, signature: this.#open(signature, 'approval', place) })
   }
 
   /** Clear text, or a marker. */

@@ -6,6 +6,7 @@ export {
   type SignedApproval,
 } from './approvals/signed-approval.ts'
 export {
+  approvalFault,
   readApproval,
   type UnverifiedApproval,
   type VerifiedApproval,

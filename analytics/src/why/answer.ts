@@ -186,6 +186,8 @@ export interface Decision extends EventRef {
   readonly approval_id: string | null
   /** As the approver's key signed it: a signed note, which nothing here has verified. */
   readonly signature: string | null
+  /** Whether the digests of the record are keyed, and so not those that are signed (docs/erasure.md). */
+  readonly keyed_digests: boolean
   /** When the log took the record. */
   readonly log_time: string
 }

@@ -103,6 +103,7 @@ function decisionOf(event: TrailEvent, action: TrailEvent): Decision {
       memberOf(approval, 'self_approval') === true || (approver_id !== null && askers.includes(approver_id)),
     approval_id,
     signature: textIn(approval, 'signature'),
+    keyed_digests: memberOf(memberOf(event.field_notes, 'approval'), 'encrypted') === true,
     log_time,
   }
 }

@@ -13,11 +13,14 @@ import { asJson, counted, printable } from '../render/text.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
 import { addDecisions } from './finding-decisions.ts'
 import { addExplain, addList } from './findings.ts'
+import { readTrust } from './why.ts'
 
 interface Options extends ConnectionOptions {
   readonly module?: string[]
   readonly thresholds?: string
   readonly only?: string[]
+  readonly trust?: string
+  readonly root?: string
   readonly alertSeverity: Detect.Severity
   readonly metrics?: string
   readonly json?: boolean
@@ -60,6 +63,8 @@ function runnable(command: Command): Command {
   return withKeys(connectable(command))
     .option('--module <file>', 'also the detectors that this module exports (repeatable)', collect)
     .option('--thresholds <file>', 'JSON: thresholds that replace those of a detector, by its name')
+    .option('--trust <file>', 'also approval.forged: verify the signatures of approvals by this trust file')
+    .option('--root <vkey>', 'with --trust: the root key that must have signed it')
     .option('--only <detector>', 'only this detector (repeatable)', collect)
     .addOption(
       new Option('--alert-severity <level>', 'the least grave finding that is an alert')
@@ -71,10 +76,16 @@ function runnable(command: Command): Command {
 /** The detectors of the project and of the user's modules, and the thresholds that replace theirs. */
 export async function chosenDetectors(
   detect: typeof Detect,
-  { module = [], thresholds, only }: Pick<Options, 'module' | 'thresholds' | 'only'>,
+  { module = [], thresholds, only, ...keys }: Pick<Options, 'module' | 'thresholds' | 'only' | 'trust' | 'root'>,
 ): Promise<Detect.EngineOptions> {
   const own = await Promise.all(module.map((path) => detect.loadDetectors(path)))
-  const all = detect.joined(detect.DETECTORS, ...own)
+  const trust = await readTrust(keys)
+  const { approvalFault } = await import('@agent-audit/seals')
+  const signed =
+    trust === undefined
+      ? []
+      : [detect.forgedApprovals((note, said, time) => approvalFault(note, said, { trust, time }))]
+  const all = detect.joined(detect.DETECTORS, signed, ...own)
   const replaced = thresholds === undefined ? {} : detect.readThresholds(thresholds, all)
   for (const name of only ?? []) {
     if (all.some((each) => each.name === name)) continue

@@ -40,7 +40,8 @@ export function addWhy(program: Command, terminal: Terminal, exit: (code: number
   })
 }
 
-async function readTrust({ trust, root }: Options): Promise<Trust | undefined> {
+/** The trust file of --trust, if it is given. */
+export async function readTrust({ trust, root }: Pick<Options, 'trust' | 'root'>): Promise<Trust | undefined> {
   if (trust === undefined) {
     if (root === undefined) return undefined
     throw new InvalidInputError('OPTIONS_INVALID', '--root: expected --trust FILE beside it')

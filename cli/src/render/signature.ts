@@ -28,6 +28,7 @@ export async function signatureTexts(sessionId: string, trust: Trust | undefined
   return (decision) => {
     const { signature } = decision
     if (signature === null) return 'not signed'
+    if (/^\[(encrypted|erased)/.test(signature)) return `signed; the signature is not readable here: ${signature}`
     if (signature.startsWith('[redacted:')) return 'signed; redaction has removed the signature from the record'
     try {
       const { approval, keyName } = readApproval(signature)
@@ -35,7 +36,10 @@ export async function signatureTexts(sessionId: string, trust: Trust | undefined
       const { key } = verifyApproval(signature, trust, Date.parse(decision.log_time))
       const differing = differencesOf(approval, saidBy(decision, sessionId)).map((field) => NAMES[field])
       if (differing.length > 0) return `! signature of another decision: ${differing.join(', ')} differ`
-      return `signed by ${nameOf(key.key.name)}`
+      const alone = decision.keyed_digests
+        ? '; its arguments are encrypted: their digest was compared by the guard alone'
+        : ''
+      return `signed by ${nameOf(key.key.name)}${alone}`
     } catch (error) {
       if (!(error instanceof TrailError)) throw error
       return `! signature WRONG: ${error.message}`
@@ -49,12 +53,13 @@ function saidBy(decision: Decision, sessionId: string): Partial<SaidApproval> {
   const said = {
     sessionId,
     toolName: decision.tool_name ?? '',
-    argumentsSha256: decision.arguments_sha256 ?? '',
     decision: (isOverride ? 'overridden' : (decision.status ?? '')) as SaidApproval['decision'],
     approverKind: (decision.approver_kind ?? '') as SaidApproval['approverKind'],
     approverId: decision.approver_id ?? '',
     identitySource: decision.identity_source ?? '',
-    shownSha256: decision.shown_sha256 ?? undefined,
   }
-  return isOverride ? said : { ...said, id: decision.approval_id ?? '' }
+  const digests = decision.keyed_digests
+    ? {}
+    : { argumentsSha256: decision.arguments_sha256 ?? '', shownSha256: decision.shown_sha256 ?? undefined }
+  return isOverride ? { ...said, ...digests } : { ...said, ...digests, id: decision.approval_id ?? '' }
 }

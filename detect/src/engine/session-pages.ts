@@ -60,7 +60,7 @@ function cut(group: readonly Candidate[]): Page[] {
   return page.length === 0 ? pages : [...pages, page]
 }
 
-const COLUMNS = columnsOf([...SESSION_FIELDS, 'field_notes'])
+const COLUMNS = `${columnsOf([...SESSION_FIELDS, 'field_notes'])}, toUnixTimestamp64Milli(e.log_time) AS stored_ms`
 
 /** Detectors get texts as agents have written them: decrypted where the connection has the keys, else not at all. */
 function asSessionEvent({ fields }: Analytics): RowSchema<SessionEvent> {
@@ -68,9 +68,11 @@ function asSessionEvent({ fields }: Analytics): RowSchema<SessionEvent> {
     parse(given) {
       const row = given as Record<string, unknown>
       const hidden = fields.revealOrOmit(row)
+      const notes = row['field_notes']
       delete row['field_notes']
-      const event = toEvent(row)
-      return hidden.length === 0 ? event : Object.assign(event, { hidden })
+      if (typeof notes === 'string' && notes.includes('"approval":{"encrypted"')) row['keyed_digests'] = true
+      if (hidden.length > 0) row['hidden'] = hidden
+      return toEvent(row)
     },
   }
 }

@@ -5,7 +5,7 @@
  * A text is never recorded in clear because its key is missing: it is left out, and field_notes say so.
  */
 import { ENCRYPTED_MEMBER, encryptedBytes, FieldCipher, PSEUDONYM_PREFIX, type Subject } from '@agent-audit/erasure'
-import { AuditUnavailableError, JSON_FIELDS } from '@agent-audit/schemas'
+import { type Approval, AuditUnavailableError, JSON_FIELDS } from '@agent-audit/schemas'
 import type { EncryptedField } from '../api/encryption.ts'
 import type { Encryption } from '../options/encryption.ts'
 import type { EventRecord } from './event-record.ts'
@@ -77,10 +77,14 @@ export class FieldEncryption {
     const fields = all.filter((field) => record[field] !== null)
     // A decision on a call has the digest of its arguments without the arguments.
     const digests = DIGESTS.filter(({ of, field }) => all.includes(of) && (record[field] !== null || writer.hasOutput))
-    if (fields.length === 0 && digests.length === 0) return undefined
+    const approval = all.includes('tool_input') ? record.approval : null
+    if (fields.length === 0 && digests.length === 0 && approval === null) return undefined
     const held = this.#keyOf(record)
     for (const field of fields) note(record, writer.notes, { field, held })
-    return new Prepared({ fields, digests, held, runId: this.#runId })
+    if (approval?.includes('"signature"') === true && held?.cipher !== undefined) {
+      writer.notes.add('approval', 'encrypted', true)
+    }
+    return new Prepared({ fields, digests, approval, held, runId: this.#runId })
   }
 
   /** Undefined: the key cannot be had, which was reported. */
@@ -144,6 +148,8 @@ function note(record: EventRecord, notes: FieldNotes, { field, held }: Noted): v
 interface Texts {
   readonly fields: readonly EncryptedField[]
   readonly digests: readonly Digest[]
+  /** JSON; null: nothing of it has a digest of an encrypted text. */
+  readonly approval: string | null
   readonly held: Held | undefined
   readonly runId: string
 }
@@ -151,12 +157,14 @@ interface Texts {
 class Prepared implements PreparedEncryption {
   readonly #fields: readonly EncryptedField[]
   readonly #digests: readonly Digest[]
+  readonly #approval: string | null
   readonly #held: Held | undefined
   readonly #runId: string
 
-  constructor({ fields, digests, held, runId }: Texts) {
+  constructor({ fields, digests, approval, held, runId }: Texts) {
     this.#fields = fields
     this.#digests = digests
+    this.#approval = approval
     this.#held = held
     this.#runId = runId
   }
@@ -166,7 +174,7 @@ class Prepared implements PreparedEncryption {
   }
 
   bytes(record: EventRecord, bytesOf: (text: string) => number): number {
-    let bytes = 0
+    let bytes = this.#approval === null ? 0 : encryptedBytes(bytesOf(this.#approval)) + FORM_BYTES
     for (const field of this.#fields) {
       const text = record[field]
       if (text === null) continue
@@ -186,6 +194,22 @@ class Prepared implements PreparedEncryption {
       else if (cipher !== undefined) record[field] = this.#encrypted(cipher, record, { field, text })
     }
     for (const { field } of this.#digests) record[field] = keyed(cipher, record[field])
+    if (this.#approval !== null) record.approval = this.#approvalOf(cipher, record, this.#approval)
+  }
+
+  /** An approval has the digest of what was shown, and its signature has that of the arguments: neither may stay plain. */
+  #approvalOf(cipher: FieldCipher | undefined, record: EventRecord, json: string): string {
+    const members = objectOf(json) as Approval | undefined
+    // A rule of redaction has removed the whole of it.
+    if (members === undefined) return json
+    const { shown_sha256: shown, signature, ...others } = members
+    const digest = shown === undefined ? null : keyed(cipher, Buffer.from(shown, 'hex'))
+    const place = { runId: this.#runId, runSeq: record.run_seq, eventId: record.event_id, field: 'approval' }
+    return JSON.stringify({
+      ...others,
+      ...(digest === null ? {} : { shown_sha256: Buffer.from(digest).toString('hex') }),
+      ...(signature === undefined || cipher === undefined ? {} : { signature: cipher.encrypt(signature, place) }),
+    })
   }
 
   #encrypted(

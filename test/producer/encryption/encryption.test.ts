@@ -3,7 +3,8 @@ import { renameSync } from 'node:fs'
 import type { AuditSession } from '@agent-audit/producer'
 import { createTestTrail, type TestEvent, type TestTrail, type TestTrailOptions } from '@agent-audit/producer/testing'
 import { type EncryptedRow, FieldReader, type FileKeyStore } from '@agent-audit/erasure'
-import { JSON_FIELDS, NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { type Approval, JSON_FIELDS, NEWEST_SCHEMA } from '@agent-audit/schemas'
+import { generateKey, readApproval } from '@agent-audit/seals'
 import { describe, expect, it } from 'vitest'
 import { ANNA, newStore } from '../../erasure/support.ts'
 import { KIM, payment, yes } from '../guard/approval-support.ts'
@@ -140,6 +141,38 @@ describe('encryption', () => {
     expect(trail.events({ event_type: 'approval_request' })[0]?.content).toMatchObject({
       expires_at: expect.stringMatching(/^\d{4}-/) as unknown,
     })
+  })
+
+  it('records no plain digest in an approval either: neither of what was shown, nor within its signature', async () => {
+    const { options: keys, store } = newStore()
+    const trail = createTestTrail({ encryption: { keys }, approvalSigning: { key: generateKey('kim') } })
+    const session = trail.startSession(SESSION)
+    const approval = await trail.decideApproval(await session.requestApproval(payment), yes)
+    await session.guard(payment, () => 0, { approval })
+    const override = await session.override(payment, { ...KIM, reason: 'known payee' })
+    await session.guard(payment, () => 0, { override })
+    session.end()
+    const plain = approval.approval.shown_sha256 ?? ''
+    expect(plain).toBe(approval.arguments_sha256)
+    const events = trail.events().filter((event) => event.approval !== null)
+    expect(events.map(({ event_type: type }) => type)).toEqual([
+      'approval_decision',
+      'tool_call',
+      'human_intervention',
+      'tool_call',
+    ])
+    expect(JSON.stringify(trail.events())).not.toContain(plain)
+    expect(JSON.stringify(events)).not.toContain('audit-approval/v1')
+    // The digest of what was shown still is that of what ran.
+    const [decision, call] = events
+    expect(decision?.approval).toMatchObject({ shown_sha256: call?.arguments_sha256 })
+    for (const event of revealed(events, store)) {
+      expect(readApproval((event['approval'] as Approval).signature ?? '').approval.argumentsSha256).toBe(plain)
+    }
+    expect(JSON.stringify(revealed(events))).toContain('"signature":"[encrypted]"')
+    store.erase(ANNA)
+    expect(JSON.stringify(revealed(events, store))).toContain('"signature":"[erased]"')
+    expect(trail.problems()).toEqual([])
   })
 
   it('redacts first: what redaction removes is not in the encrypted text either', () => {
