@@ -61,7 +61,8 @@ export const removeRowsAndSeals: Kind = (target, draw) => {
 
 export const changeCheckpoint: Kind = ({ trail: { checkpoints } }, draw) => {
   const which = draw(checkpoints.length)
-  const at = 1 + draw((checkpoints[which] ?? '').length)
+  // In its text: a line of a signature that names another key counts for nothing, and the notary has signed twice.
+  const at = 1 + draw((checkpoints[which] ?? '').indexOf('\n\n'))
   const note = `concat(substring(note, 1, ${at} - 1), char(bitXor(reinterpretAsUInt8(substring(note, ${at}, 1)), 1)), substring(note, ${at} + 1))`
   const size = checkpoints[which]?.split('\n')[1]
   return {
