@@ -1,8 +1,8 @@
 /** Loaded first (`node --import`): switches off the guard that AUDIT_MUTATION names, when its file is loaded. */
 import { registerHooks } from 'node:module'
-import { MUTATIONS, mutate } from './mutations.ts'
+import { ALL_MUTATIONS, mutate } from './mutations.ts'
 
-const mutation = MUTATIONS.find(({ guard }) => guard === process.env['AUDIT_MUTATION'])
+const mutation = ALL_MUTATIONS.find(({ guard }) => guard === process.env['AUDIT_MUTATION'])
 
 if (mutation !== undefined) {
   registerHooks({

@@ -1,6 +1,7 @@
 /** The guards of the protocol, and how each is switched off: a text of the source, and its replacement. */
 import { SEAL_MUTATIONS } from './seals.ts'
 import { SHARED_INSERT_MUTATIONS } from './shared-inserts.ts'
+import { VERIFY_MUTATIONS } from './verify.ts'
 
 /** How a switched-off guard is found: by a simulation, or by a test. */
 export type Finder = 'simulation' | { readonly file: string; readonly test: string }
@@ -26,6 +27,7 @@ const RANGES = `const stored = await sink.accounted(assignment, from)
     const ranges = union([...stored, ...(await sink.expired(assignment, from))])`
 const CLOCK = 'await waitForClock(sink, fencedAt + options.leaseMs + options.marginMs, options)'
 
+/** Of the consumer. */
 export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'fence',
@@ -269,6 +271,9 @@ export const MUTATIONS: readonly Mutation[] = [
     finder: { file: 'test/contract/one-block.test.ts', test: 'leaves nothing' },
   },
 ]
+
+/** Those of verify too. */
+export const ALL_MUTATIONS: readonly Mutation[] = [...MUTATIONS, ...VERIFY_MUTATIONS]
 
 /** @throws Error if the mutation does not apply to the source: then it has to be rewritten. */
 export function mutate(source: string, { guard, file, from, to }: Mutation): string {
