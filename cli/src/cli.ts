@@ -2,26 +2,32 @@
 import { readFileSync } from 'node:fs'
 import { TrailError } from '@agent-audit/schemas'
 import { Command, CommanderError } from 'commander'
-import { addAgents } from './commands/agents.ts'
-import { addDataKeys } from './commands/data-keys.ts'
-import { addDeadLetters } from './commands/dead-letters.ts'
-import { addDetect } from './commands/detect.ts'
-import { addEvidence } from './commands/evidence.ts'
-import { addErase } from './commands/erase.ts'
-import { addExport } from './commands/export.ts'
-import { addKeys } from './commands/keys.ts'
-import { addNotary } from './commands/notary.ts'
-import { addQuarantine } from './commands/quarantine.ts'
-import { addQuery } from './commands/query.ts'
-import { addSessions } from './commands/sessions.ts'
-import { addSetup } from './commands/setup.ts'
-import { addSigner } from './commands/signer.ts'
-import { addSpool } from './commands/spool.ts'
-import { addTail } from './commands/tail.ts'
-import { addTrail } from './commands/trail.ts'
-import { addVerify } from './commands/verify.ts'
-import { addWhy } from './commands/why.ts'
 import { EXIT, type Terminal } from './terminal.ts'
+
+type Add = (program: Command, terminal: Terminal, exit: (code: number) => void) => void
+
+/** In the order of the help. A command loads its own part alone: those of all commands take longer than many commands do. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  trail: async () => (await import('./commands/trail.ts')).addTrail,
+  tail: async () => (await import('./commands/tail.ts')).addTail,
+  sessions: async () => (await import('./commands/sessions.ts')).addSessions,
+  agents: async () => (await import('./commands/agents.ts')).addAgents,
+  verify: async () => (await import('./commands/verify.ts')).addVerify,
+  'data-keys': async () => (await import('./commands/data-keys.ts')).addDataKeys,
+  'dead-letters': async () => (await import('./commands/dead-letters.ts')).addDeadLetters,
+  detect: async () => (await import('./commands/detect.ts')).addDetect,
+  evidence: async () => (await import('./commands/evidence.ts')).addEvidence,
+  erase: async () => (await import('./commands/erase.ts')).addErase,
+  export: async () => (await import('./commands/export.ts')).addExport,
+  keys: async () => (await import('./commands/keys.ts')).addKeys,
+  notary: async () => (await import('./commands/notary.ts')).addNotary,
+  quarantine: async () => (await import('./commands/quarantine.ts')).addQuarantine,
+  query: async () => (await import('./commands/query.ts')).addQuery,
+  setup: async () => (await import('./commands/setup.ts')).addSetup,
+  signer: async () => (await import('./commands/signer.ts')).addSigner,
+  spool: async () => (await import('./commands/spool.ts')).addSpool,
+  why: async () => (await import('./commands/why.ts')).addWhy,
+}
 
 const WRONG_USE = new Set(['OPTIONS_INVALID', 'INPUT_UNREADABLE', 'KEY_INVALID'])
 /** Errors that are findings: an alarm, unlike a server that cannot be reached. */
@@ -54,7 +60,7 @@ another run or a dead letter explains; evidence only: 1 tampered, 2 incomplete, 
  */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done
-  const program = createProgram(terminal, (code) => {
+  const program = createProgram(await loadCommands(args), terminal, (code) => {
     exitCode = code
     terminal.exitCode?.(code)
   })
@@ -83,7 +89,13 @@ function explain(text: string): string {
   return line.replace(/\n?$/, '; an id that begins with - comes last, after --\n')
 }
 
-function createProgram(terminal: Terminal, exit: (code: number) => void): Command {
+/** The command that the arguments begin with; all of them, where it is not known or help is asked for. */
+async function loadCommands([first = '']: readonly string[]): Promise<Add[]> {
+  const own = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
+  return Promise.all((own === undefined ? Object.values(COMMANDS) : [own]).map((load) => load()))
+}
+
+function createProgram(commands: readonly Add[], terminal: Terminal, exit: (code: number) => void): Command {
   const program = new Command('agent-audit')
     .description('Reads and checks the audit trail of agents.')
     .version(version(), '-V, --version', 'print the version')
@@ -100,28 +112,7 @@ function createProgram(terminal: Terminal, exit: (code: number) => void): Comman
       getErrHasColors: () => false,
     })
     .exitOverride()
-  for (const add of [
-    addTrail,
-    addTail,
-    addSessions,
-    addAgents,
-    addVerify,
-    addDataKeys,
-    addDeadLetters,
-    addDetect,
-    addEvidence,
-    addErase,
-    addExport,
-    addKeys,
-    addNotary,
-    addQuarantine,
-    addQuery,
-    addSetup,
-    addSigner,
-    addSpool,
-    addWhy,
-  ])
-    add(program, terminal, exit)
+  for (const add of commands) add(program, terminal, exit)
   return program
 }
 

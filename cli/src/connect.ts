@@ -1,5 +1,5 @@
 /** Connects a command to the trail: to the ClickHouse server that the environment names, or to the embedded one of a data directory. */
-import { type Analytics, type AnalyticsOptions, connectAnalytics } from '@agent-audit/analytics'
+import type { Analytics, AnalyticsOptions } from '@agent-audit/analytics'
 import {
   type ClientTls,
   InvalidInputError,
@@ -36,17 +36,18 @@ export async function withTrail<T>(
 ): Promise<T> {
   const keys = await openKeys(options, terminal.env)
   if (options.dataDir === undefined) {
-    await using analytics = connectServer(terminal.env, keys)
+    await using analytics = await connectServer(terminal.env, keys)
     return await work(analytics, undefined)
   }
   const { openDataDir } = await importEmbedded()
+  const { connectAnalytics } = await import('@agent-audit/analytics')
   await using dataDir = await openDataDir(options.dataDir, { create: false })
   await using analytics = connectAnalytics({ ...dataDir[role], keys })
   return await work(analytics, dataDir.logDir)
 }
 
-/** Connects to the server that the environment names. */
-export function connectServer(env: Terminal['env'], keys?: AnalyticsOptions['keys']): Analytics {
+/** Connects to the server that the environment names. Loads the client only here: some commands need it only with some options. */
+export async function connectServer(env: Terminal['env'], keys?: AnalyticsOptions['keys']): Promise<Analytics> {
   const ssl = clickHouseTls(env)
   const url = urlOf(env, 'CLICKHOUSE_URL', ssl)
   if (url === undefined) {
@@ -55,6 +56,7 @@ export function connectServer(env: Terminal['env'], keys?: AnalyticsOptions['key
   }
   const username = env['CLICKHOUSE_USER'] ?? 'default'
   const password = secretOf(env, 'CLICKHOUSE_PASSWORD') ?? ''
+  const { connectAnalytics } = await import('@agent-audit/analytics')
   return connectAnalytics({ url, username, password, database: env['CLICKHOUSE_DATABASE'], ssl, keys })
 }
 

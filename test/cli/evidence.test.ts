@@ -1,10 +1,11 @@
 /** `agent-audit evidence` on a real ClickHouse, with records that a real consumer stored and seals of the run that made them. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
-import { signCheckpoint, signerFromPem } from '@agent-audit/seals'
+import { parseTrust, signCheckpoint, signerFromPem } from '@agent-audit/seals'
 import { describe, expect, it } from 'vitest'
 import { countEvents, environmentOf, openEmbedded, openStore, runConsumer } from '../consumer/support.ts'
+import { fixedLog } from '../seals/vectors/fixed-log.ts'
 import { bundleOf, notarize, ORIGIN, recordSealedSessions, trustOf } from '../support/evidence.ts'
 import { storeSeals } from '../support/notary-rows.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
@@ -49,9 +50,12 @@ describe('agent-audit evidence', () => {
         out: expect.stringContaining('incomplete, run') as string,
       })
       await storeSeals(store, log)
-      const exported = await run('evidence', 'export', 'short', '-o', file, '--trust', trust)
+      const unwritable = await run('evidence', 'export', 'short', '-o', join(trust, 'below'), '--trust', trust)
+      expect(unwritable).toMatchObject({ code: 3, out: '', err: expect.stringMatching(/EEXIST|ENOTDIR/) as string })
+      const exported = await run('evidence', 'export', 'short', '--force', '-o', file, '--trust', trust)
       expect(exported).toMatchObject({ code: 0, err: '' })
       expect(exported.out).toMatch(/^10 events exported to .*\nVERIFIED: /)
+      expect(statSync(file).mode & 0o777).toBe(0o600)
       // Byte by byte what the messages of the topic and its seals give, without the table.
       const expected = bundleOf(log, 'short')
       expect(readFileSync(file).equals(formatBundle(expected))).toBe(true)
@@ -81,10 +85,13 @@ describe('agent-audit evidence', () => {
         code: 3,
         out: expect.stringContaining('export it again with this checkpoint') as string,
       })
-      expect(await run('evidence', 'export', 'short', '-o', file, ...given)).toMatchObject({ code: 0, err: '' })
+      expect(await run('evidence', 'export', 'short', '--force', '-o', file, ...given)).toMatchObject({
+        code: 0,
+        err: '',
+      })
       expect(await run('evidence', 'check', file, ...given)).toMatchObject({ code: 0, err: '' })
 
-      expect(await run('evidence', 'export', 'open', '-o', file, '--trust', trust)).toMatchObject({
+      expect(await run('evidence', 'export', 'open', '--force', '-o', file, '--trust', trust)).toMatchObject({
         code: 2,
         out: expect.stringContaining('it does not end the session') as string,
       })
@@ -92,13 +99,13 @@ describe('agent-audit evidence', () => {
       await change(
         `ALTER TABLE audit_events UPDATE reasoning = 'changed' WHERE session_id = 'long' AND session_seq = 5`,
       )
-      const beside = await run('evidence', 'export', 'short', '-o', file, '--trust', trust)
+      const beside = await run('evidence', 'export', 'short', '--force', '-o', file, '--trust', trust)
       expect(beside).toMatchObject({
         code: 1,
         out: expect.stringContaining('records or leaves are not those that were sealed') as string,
       })
       await change(`ALTER TABLE audit_events DELETE WHERE session_id = 'long' AND session_seq = 5`)
-      expect(await run('evidence', 'export', 'short', '-o', file, '--trust', trust)).toMatchObject({
+      expect(await run('evidence', 'export', 'short', '--force', '-o', file, '--trust', trust)).toMatchObject({
         code: 1,
         err: expect.stringMatching(
           /seal \d+ of run [0-9a-f]{32} covers run_seq 0 to \d+, and the trail does not have \d+/,
@@ -140,6 +147,61 @@ describe('agent-audit evidence', () => {
       expect(await run('evidence', 'check', missing, '--root', 'x')).toMatchObject({
         code: 64,
         err: expect.stringContaining('--root: verifier key') as string,
+      })
+    })
+
+    it('a file that is there already is kept, and a name that cannot be one is refused before anything is read', async () => {
+      const directory = makeTempDirectory()
+      const [file, given] = [join(directory, 'there'), join(directory, 'trust')]
+      writeFileSync(given, trust)
+      writeFileSync(file, 'kept')
+      const out = (name: string, ...more: string[]) =>
+        run('evidence', 'export', 'S', '-o', name, '--trust', given, ...more)
+      expect(await out(file)).toEqual({
+        code: 64,
+        out: '',
+        err: `agent-audit: --out ${file}: the file exists: --force replaces it\n`,
+      })
+      expect(await out(directory, '--force')).toMatchObject({
+        code: 64,
+        err: expect.stringContaining('expected a file, found a directory') as string,
+      })
+      expect(await out('-')).toMatchObject({
+        code: 64,
+        err: expect.stringContaining('expected the name of a file') as string,
+      })
+      expect(await run('evidence', 'check', given, '--report', file)).toMatchObject({
+        code: 64,
+        err: expect.stringContaining('--report') as string,
+      })
+      // Nothing is exported: the file stays, although it might be replaced.
+      expect(await out(file, '--force')).toMatchObject({ code: 3 })
+      expect(readFileSync(file, 'utf8')).toBe('kept')
+    })
+
+    it('a missing key, schema or checkpoint is exit 3 with its name', async () => {
+      const directory = makeTempDirectory()
+      const log = fixedLog()
+      const [file, given] = [join(directory, 'bundle'), join(directory, 'trust.txt')]
+      const bundle = bundleOf(log, 'short')
+      const check = async (part: Partial<typeof bundle>, text: string) => {
+        writeFileSync(file, formatBundle({ ...bundle, ...part }))
+        writeFileSync(given, text)
+        return run('evidence', 'check', file, '--trust', given)
+      }
+      const notary = parseTrust(trustOf(log)).keys.filter(({ role }) => role === 'notary')
+      expect(await check({}, trustOf(log, { keys: notary }))).toMatchObject({
+        code: 3,
+        out: expect.stringMatching(/has no producer key "agent-1" \(key id [0-9a-f]{8}\)/) as string,
+      })
+      const other = bundle.schemas.map((text) => text.replace('agent_id', 'agent_ix'))
+      expect(await check({ schemas: other }, trustOf(log))).toMatchObject({
+        code: 3,
+        out: expect.stringMatching(/does not know the schema of SHA-256 [0-9a-f]{64}/) as string,
+      })
+      expect(await check({ log: [] }, trustOf(log))).toMatchObject({
+        code: 3,
+        out: expect.stringMatching(/run [0-9a-f]{32}, run_seq \d+ to \d+: no checkpoint that counts/) as string,
       })
     })
 

@@ -8,18 +8,31 @@ import { join } from 'node:path'
 import { checkEvidence, formatBundle, parseBundle } from '@agent-audit/seals/evidence'
 import { type Arbitrary, array, asyncProperty, constantFrom, integer, nat, oneof, record, uint8Array } from 'fast-check'
 import { bundleOf, recordSealedSessions, trustOf } from '../support/evidence.ts'
+import { fixedLog } from '../seals/vectors/fixed-log.ts'
 import type { FuzzTarget } from './target.ts'
+
+const FORMS = ['short', 'handed', 'adopted', 'rotated', 'approved', 'encrypted']
 
 /** Some fifty times the usual, since machines stall. */
 const MOST_MS = 5000
 
-let made: Promise<{ bytes: Buffer; trust: string }> | undefined
+interface Given {
+  readonly bytes: Buffer
+  readonly trust: string
+}
 
-async function make(): Promise<{ bytes: Buffer; trust: string }> {
+let made: Promise<Given[]> | undefined
+
+/** Of a really sealed log, and of each form that the conformance vectors have. */
+async function make(): Promise<Given[]> {
   const directory = mkdtempSync(join(tmpdir(), 'evidence-fuzz-'))
   try {
     const log = await recordSealedSessions(directory)
-    return { bytes: formatBundle(bundleOf(log, 'short')), trust: trustOf(log) }
+    const fixed = fixedLog()
+    return [
+      { bytes: formatBundle(bundleOf(log, 'short')), trust: trustOf(log) },
+      ...FORMS.map((session) => ({ bytes: formatBundle(bundleOf(fixed, session)), trust: trustOf(fixed) })),
+    ]
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
@@ -56,11 +69,16 @@ function apply(bytes: Buffer, one: Change): Buffer {
 
 export const fuzz: FuzzTarget = {
   name: 'evidence',
-  property: asyncProperty(array(change, { minLength: 1, maxLength: 3 }), nat(5), async (changes, part) => {
-    const { bytes, trust } = await (made ??= make())
-    check(changes.reduce(apply, bytes), bytes, trust)
-    check(changedPart(bytes, changes, part), bytes, trust)
-  }),
+  property: asyncProperty(
+    array(change, { minLength: 1, maxLength: 3 }),
+    nat(5),
+    nat(FORMS.length),
+    async (changes, part, form) => {
+      const { bytes, trust } = (await (made ??= make()))[form] as Given
+      check(changes.reduce(apply, bytes), bytes, trust)
+      check(changedPart(bytes, changes, part), bytes, trust)
+    },
+  ),
 }
 
 /** One part is changed, and the head names it as it is now: what an attacker does. */

@@ -70,12 +70,16 @@ export async function exportEvidence(
   const rows = await rowsOf(connection, analytics, sessionId)
   if (rows.length === 0) return undefined
   const stored = await sealsFor(analytics, rows, trust)
-  const slots = await sealedRecords(analytics, stored, rows)
+  const [slots, proofs] = await Promise.all([
+    sealedRecords(analytics, stored, rows),
+    proofsOf(analytics, stored, options.checkpoint),
+  ])
   const messages = ownMessages(sessionId, rows, slots)
   const versions = new Set(messages.map(({ version }) => version))
   const known = Map.groupBy(messages, ({ runId }) => runId)
-  const leaves = slots.map((each) => {
-    return each.leavesBeside(new Set(known.get(each.seal.runId)?.map(({ runSeq }) => runSeq)))
+  const seals = stored.map(({ note }, at): SealEvidence => {
+    const own = new Set(known.get(slots[at]?.seal.runId ?? '')?.map(({ runSeq }) => runSeq))
+    return { note, leaves: slots[at]?.leavesBeside(own) ?? Buffer.alloc(0), proof: proofs.seals[at] }
   })
   const bundle: Bundle = {
     sessionId,
@@ -84,7 +88,8 @@ export async function exportEvidence(
       .toSorted((one, other) => (one.fingerprint < other.fingerprint ? -1 : 1))
       .map(({ text }) => text),
     records: messages.map(({ bytes }) => bytes),
-    ...(await proven(analytics, { stored, leaves, checkpoint: options.checkpoint })),
+    seals,
+    log: proofs.log,
     report: renderReport(sessionId, messages),
   }
   const bytes = formatBundle(bundle)
@@ -170,17 +175,18 @@ async function sealsFor(analytics: Analytics, rows: readonly Place[], trust: Tru
   )
 }
 
-interface Sealed {
-  readonly stored: readonly StoredSeal[]
-  readonly leaves: readonly Buffer[]
-  readonly checkpoint: string | undefined
+interface Proofs {
+  /** Of each seal: that it is in the log. */
+  readonly seals: readonly SealEvidence['proof'][]
+  /** The checkpoints that they lead to. */
+  readonly log: Bundle['log']
 }
 
-/** The seals with their proofs, and the checkpoints that these lead to. */
-async function proven(
+async function proofsOf(
   analytics: Analytics,
-  { stored, leaves, checkpoint }: Sealed,
-): Promise<Pick<Bundle, 'seals' | 'log'>> {
+  stored: readonly StoredSeal[],
+  checkpoint: string | undefined,
+): Promise<Proofs> {
   const [log, ...others] = new Set(stored.map((each) => each.log))
   if (log === undefined) return { seals: [], log: [] }
   if (others.length > 0) {
@@ -199,10 +205,9 @@ async function proven(
   const sizes = [...notes.keys()].toSorted((one, other) => one - other)
   const tree = await treeOf(analytics, log, sizes.at(-1) ?? 0)
   return {
-    seals: stored.map(({ note, index }, at): SealEvidence => {
+    seals: stored.map(({ index }) => {
       const size = sizes.find((each) => each > index)
-      const proof = size === undefined ? undefined : { index, hashes: tree.inclusionProof(index, size) }
-      return { note, leaves: leaves[at] ?? Buffer.alloc(0), proof }
+      return size === undefined ? undefined : { index, hashes: tree.inclusionProof(index, size) }
     }),
     log: sizes.map((size, at) => {
       const before = sizes[at - 1]

@@ -83,18 +83,25 @@ export async function checkpointsFor(
   log: string,
   indexes: readonly number[],
 ): Promise<Map<number, string>> {
-  const found = new Map<number, string>()
-  let size = 0
-  for (const index of indexes.toSorted((one, other) => one - other)) {
-    if (index < size) continue
-    const [first] = await checkpoints(analytics, log, { above: index, order: 'ASC' })
-    if (first === undefined) break
-    size = parseCheckpoint(parseNote(first).text).size
-    found.set(size, first)
-  }
-  const [newest] = await checkpoints(analytics, log, { above: 0, order: 'DESC' })
-  if (newest !== undefined) found.set(parseCheckpoint(parseNote(newest).text).size, newest)
-  return found
+  const [least, most] = [Math.min(...indexes), Math.max(...indexes)]
+  const [ends, [newest]] = await Promise.all([
+    checkpoints(analytics, log, { above: most, order: 'ASC' }),
+    checkpoints(analytics, log, { above: 0, order: 'DESC' }),
+  ])
+  const last = ends[0] ?? newest
+  if (newest === undefined || last === undefined) return new Map()
+  // Those with as many of the leaves: the first of them is the first that holds the last of these leaves.
+  const rows = await analytics.rows<{ note: string }>(
+    `SELECT argMin(c.note, (c.size, c.signed_at)) AS note FROM {database:Identifier}.${CHECKPOINTS_TABLE} AS c
+     WHERE c.seals_log_id = unhex({log:String}) AND c.size > {least:UInt64} AND c.size <= {size:UInt64}
+     GROUP BY arrayCount(index -> index < c.size, {indexes:Array(UInt64)})`,
+    { log, least, size: sizeOf(last), indexes },
+  )
+  return new Map([...rows.map(({ note }) => note), newest].map((note) => [sizeOf(note), note]))
+}
+
+function sizeOf(note: string): number {
+  return parseCheckpoint(parseNote(note).text).size
 }
 
 async function checkpoints(

@@ -14,6 +14,8 @@ export interface FileContent {
   readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
   /** Where it grows, in the same file system. @defaultValue `<target>.<random>.partial` */
   readonly unfinished?: string
+  /** @defaultValue 0o666, less the umask of the process */
+  readonly mode?: number
   /** Looks at the finished file before it gets its name; false: it gets none. */
   readonly accept?: (unfinished: string) => Promise<boolean> | boolean
 }
@@ -25,11 +27,11 @@ export interface FileContent {
  */
 export async function writeWhole(
   target: string,
-  { content, unfinished = `${target}.${randomUUID()}.partial`, accept = () => true }: FileContent,
+  { content, unfinished = `${target}.${randomUUID()}.partial`, mode, accept = () => true }: FileContent,
 ): Promise<FileDigest | undefined> {
   await mkdir(dirname(unfinished), { recursive: true })
   try {
-    const digest = await writeSynced(unfinished, content)
+    const digest = await writeSynced(unfinished, content, mode)
     if (!(await accept(unfinished))) return undefined
     const made = await mkdir(dirname(target), { recursive: true })
     await rename(unfinished, target)
@@ -40,10 +42,10 @@ export async function writeWhole(
   }
 }
 
-async function writeSynced(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<FileDigest> {
+async function writeSynced(path: string, content: FileContent['content'], mode?: number): Promise<FileDigest> {
   const hash = createHash('sha256')
   let bytes = 0
-  const file = await open(path, 'wx')
+  const file = await open(path, 'wx', mode)
   try {
     for await (const chunk of content) {
       hash.update(chunk)

@@ -1,6 +1,6 @@
 /** `agent-audit evidence`: a bundle that proves one session, and its check without a server. */
-import { readFileSync, statSync } from 'node:fs'
-import { type DecidedConflict, exportEvidence, writeWhole } from '@agent-audit/analytics'
+import { lstatSync, readFileSync, statSync } from 'node:fs'
+import type { DecidedConflict } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { VerifierKey } from '@agent-audit/seals'
 import { checkEvidence, type EvidenceReport, parseBundle } from '@agent-audit/seals/evidence'
@@ -14,6 +14,7 @@ interface TrustOptions {
   readonly trust?: string
   readonly root?: string
   readonly checkpoint?: string
+  readonly force?: boolean
   readonly json?: boolean
 }
 
@@ -27,6 +28,8 @@ interface CheckOptions extends TrustOptions {
 }
 
 const CODES = { verified: EXIT.done, tampered: EXIT.finding, incomplete: 2, unchecked: EXIT.notCompleted } as const
+/** Bundles and reports have recorded content. */
+const OWNER_ALONE = 0o600
 /** A file is read as a whole. */
 const MAX_BYTES = 2 ** 30
 
@@ -40,10 +43,11 @@ export function addEvidence(program: Command, terminal: Terminal, exit: (code: n
     .command('export')
     .description('write one session with its seals and proofs into one file, which is checked without a server')
     .argument('<session>', 'session_id')
-    .requiredOption('-o, --out <file>', 'the bundle; a file of that name is replaced')
+    .requiredOption('-o, --out <file>', 'the bundle, for its owner alone (mode 0600)')
     .requiredOption('--trust <file>', 'the trust file: it goes into the bundle')
     .option('--root <vkey>', 'the root key that must have signed the trust file')
     .option('--checkpoint <file>', 'a checkpoint that was kept outside: the bundle proves that its log extends it')
+    .option('--force', 'replace a file of that name')
     .option('--json', 'one JSON object: what `evidence check` says of the bundle')
   connectable(command).action(async (session: string, options: ExportOptions) => {
     exit(await exportSession(session, options, terminal))
@@ -56,20 +60,24 @@ export function addEvidence(program: Command, terminal: Terminal, exit: (code: n
     .option('--root <vkey>', 'the root key: it must have signed the trust file, the given one or that of the bundle')
     .option('--checkpoint <file>', 'a checkpoint that was kept outside of the pipeline')
     .option('--report <file>', 'write the readable report of the bundle there, if it is that of its records')
+    .option('--force', 'replace a file of that name')
     .option('--json', 'one JSON object')
     .addHelpText('after', AFTER_CHECK)
     .action(async (file: string, options: CheckOptions) => exit(await check(file, options, terminal)))
 }
 
 async function exportSession(session: string, options: ExportOptions, terminal: Terminal): Promise<number> {
+  checkTarget('--out', options.out, options)
   const given = { ...readGiven(options), trust: readText(options.trust) }
+  // Loaded only here, as in writeReport: a check needs no client of a server.
+  const { exportEvidence, writeWhole } = await import('@agent-audit/analytics')
   const made = await withTrail(options, terminal, (analytics) => exportEvidence(analytics, session, given))
   if (made === undefined) {
     terminal.err(`agent-audit: no session "${shortId(session)}" in the trail: nothing is exported\n`)
     return EXIT.notCompleted
   }
   const { bundle, report, decided } = made
-  await writeWhole(options.out, { content: [bundle] })
+  await writeWhole(options.out, { content: [bundle], mode: OWNER_ALONE })
   if (options.json !== true) {
     terminal.out(
       `${counted(report.events, 'event')} exported to ${printable(options.out)}, ${counted(bundle.length, 'byte')}\n`,
@@ -79,11 +87,25 @@ async function exportSession(session: string, options: ExportOptions, terminal: 
 }
 
 async function check(file: string, options: CheckOptions, terminal: Terminal): Promise<number> {
+  if (options.report !== undefined) checkTarget('--report', options.report, options)
   const given = readGiven(options)
   const bytes = readFile(file)
   const report = checkEvidence(bytes, given)
   if (options.report !== undefined) await writeReport(options.report, bytes, report, terminal)
   return said(report, options, terminal)
+}
+
+function targetFault(file: string, force: boolean): string | undefined {
+  if (file === '-') return 'expected the name of a file: it is not written to the terminal'
+  const found = lstatSync(file, { throwIfNoEntry: false })
+  if (found?.isDirectory() === true) return 'expected a file, found a directory'
+  return found === undefined || force ? undefined : 'the file exists: --force replaces it'
+}
+
+/** Before anything is read: an existing file stays, unless it may be replaced. @throws InvalidInputError `OPTIONS_INVALID` */
+function checkTarget(option: string, file: string, { force }: TrustOptions): void {
+  const fault = targetFault(file, force === true)
+  if (fault !== undefined) throw new InvalidInputError('OPTIONS_INVALID', `${option} ${printable(file)}: ${fault}`)
 }
 
 /** A report that is not that of the records is not written: it may say anything. */
@@ -92,7 +114,8 @@ async function writeReport(file: string, bytes: Buffer, report: EvidenceReport, 
     terminal.err('agent-audit: no report is written: the bundle does not have the records that it says\n')
     return
   }
-  await writeWhole(file, { content: [Buffer.from(parseBundle(bytes).report)] })
+  const { writeWhole } = await import('@agent-audit/analytics')
+  await writeWhole(file, { content: [Buffer.from(parseBundle(bytes).report)], mode: OWNER_ALONE })
 }
 
 function said(

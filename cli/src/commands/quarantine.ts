@@ -60,7 +60,7 @@ async function withAdmin<T>(
   work: (analytics: Analytics) => Promise<T>,
 ): Promise<T> {
   if (dataDir === undefined) {
-    await using analytics = connectServer(terminal.env)
+    await using analytics = await connectServer(terminal.env)
     return await work(analytics)
   }
   const { openDataDir } = await importEmbedded()

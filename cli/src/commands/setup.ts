@@ -88,7 +88,7 @@ async function setUpDataDir(dataDir: string): Promise<Step[]> {
 async function setUpServers(options: Options, terminal: Terminal): Promise<Step[]> {
   const kafka = kafkaOf(options.brokers, terminal.env)
   const topics = options.topic ?? [DEFAULT_TOPIC]
-  await using admin = connectServer(terminal.env)
+  await using admin = await connectServer(terminal.env)
   const steps: Step[] = [tablesStep(`ClickHouse ${admin.address}, database ${admin.database}`, await migrate(admin))]
   if (kafka !== undefined) {
     for (const topic of topics) steps.push(...(await setUpLog(kafka, topic, options, admin)))

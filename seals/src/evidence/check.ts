@@ -1,4 +1,5 @@
 /** Checks an evidence bundle: offline, with nothing but the file and the keys that the caller trusts. */
+import { createHash } from 'node:crypto'
 import { findSchema, readFrame, SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import { type OpenedTrust, openTrust } from '../keys/trust.ts'
 import type { VerifierKey } from '../notes/verifier-key.ts'
@@ -110,7 +111,11 @@ function knowsSchemas({ schemas, records }: Bundle, findings: Findings): boolean
   const versions = schemas.map((text) => SCHEMA_VERSIONS.find((version) => version.text === text))
   for (const [index, version] of versions.entries()) {
     if (version !== undefined) continue
-    findings.add('unchecked', 'schema', `schema ${index}`, 'it is not one that this version of the program knows')
+    const digest = createHash('sha256')
+      .update(schemas[index] ?? '')
+      .digest('hex')
+    const message = `this version of the program does not know the schema of SHA-256 ${digest}`
+    findings.add('unchecked', 'schema', `schema ${index}`, message)
     return false
   }
   const expected = [...named].map(findSchema).toSorted((one, other) => {

@@ -76,7 +76,11 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#x27;',
 }
 
+/** Most texts. */
+const PLAIN = /^[\t\n !#-%(-;=?-~]*$/
+
 function escaped(text: string): string {
+  if (PLAIN.test(text)) return text
   return text
     .replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
     .replaceAll(
