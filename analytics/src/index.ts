@@ -92,3 +92,4 @@ export {
   traceArguments,
 } from './provenance/provenance.ts'
 export { type Evidence, exportEvidence, type EvidenceOptions } from './evidence/export.ts'
+export type { DecidedConflict } from './evidence/seal-slots.ts'

@@ -8,10 +8,10 @@ const ACKNOWLEDGE_TIMEOUT_MS = 30_000
 
 export type RecordEvent = (event: CustomEvent & { event_type: `${string}.${string}` }) => Promise<string>
 
-/** `work` gets a function that records one event, and resolves to its event_id once the log has it. */
+/** `work` gets a function that records one event, and resolves to its event_id once the log has it; and the run that records. */
 export async function withRecorder<Result>(
   options: AuditTrailOptions,
-  work: (record: RecordEvent) => Promise<Result>,
+  work: (record: RecordEvent, runId: string) => Promise<Result>,
 ): Promise<Result> {
   // Loaded only here: the other commands start faster without the producer.
   const { createAuditTrail } = await import('@agent-audit/producer')
@@ -31,7 +31,7 @@ export async function withRecorder<Result>(
     }
     await receipt.acked
     return receipt.event_id
-  })
+  }, trail.runId)
   session.end()
   return result
 }

@@ -7,13 +7,14 @@ import type { Assignment, Source } from '@agent-audit/kafka'
 import { createKafkaSender } from '@agent-audit/kafka/sender'
 import { createKafkaSource } from '@agent-audit/kafka/source'
 import { createSchemaRegistry, TrailError } from '@agent-audit/schemas'
-import { openKeyFile } from '@agent-audit/seals'
+import { openKeyFile, SocketSigner } from '@agent-audit/seals'
 import type { Logger } from 'pino'
 import { BufferMemory } from './pipeline/buffer-memory.ts'
 import { checkClasses, createRecordCheck, type RecordCheck } from './pipeline/check.ts'
 import { type ClickHouseSink, createClickHouseSink } from './store/clickhouse-sink.ts'
 import { type Clock, systemClock } from './pipeline/clock.ts'
 import { createDurabilityCheck } from './log/durability.ts'
+import { createEmbeddedSealSender } from './log/embedded-seals.ts'
 import { createEmbeddedSource } from './log/embedded-source.ts'
 import { createRegistrationCheck } from './log/registration.ts'
 import { BATCH_DECODERS } from './log/batch-decoders.ts'
@@ -22,7 +23,7 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { writePartition, type WriterOptions, type WriterParts } from './pipeline/partition-writer.ts'
 import { Pace } from './pipeline/pace.ts'
 import { SharedInserts } from './pipeline/shared-inserts.ts'
-import { SealTopics, type SealTopicsParts } from './pipeline/sealing/seal-topics.ts'
+import { type SealSigner, SealTopics, type SealTopicsParts } from './pipeline/sealing/seal-topics.ts'
 import type { Settings } from './settings.ts'
 
 export interface Consumer {
@@ -179,7 +180,7 @@ export interface ConsumerParts {
   readonly clock: Clock
   readonly memory: BufferMemory
   readonly check: RecordCheck
-  /** Undefined: without a signing key. */
+  /** Undefined: without a signing key, in this process or in a signer's. */
   readonly seals?: Pick<SealTopicsParts, 'signer' | 'createSender'> | undefined
 }
 
@@ -202,10 +203,20 @@ export function composeParts(settings: Settings): ConsumerParts {
   return { source: composeSource(settings, memory), sink, clock: systemClock, memory, check, seals }
 }
 
-function composeSeals({ AUDIT_SIGNING_KEY_FILE: file, kafka }: Settings): ConsumerParts['seals'] {
-  if (file === '' || kafka === undefined) return undefined
-  const signer = openKeyFile(file)
+function composeSeals(settings: Settings): ConsumerParts['seals'] {
+  const signer = composeSigner(settings)
+  const { kafka, AUDIT_DATA_DIR: directory } = settings
+  if (signer === undefined) return undefined
+  if (kafka === undefined) return { signer, createSender: () => createEmbeddedSealSender(directory) }
   return { signer, createSender: () => createKafkaSender({ schemaRegistry: undefined }, kafka) }
+}
+
+function composeSigner({
+  AUDIT_SIGNING_KEY_FILE: file,
+  AUDIT_SIGNER_SOCKET: socket,
+}: Settings): SealSigner | undefined {
+  if (file !== '') return openKeyFile(file)
+  return socket === '' ? undefined : new SocketSigner({ socket })
 }
 
 function composeSource(settings: Settings, memory: BufferMemory): Source {

@@ -25,8 +25,10 @@ export interface Settings {
   registryAccess?: RegistryAccess | undefined
   /** From CLICKHOUSE_SSL_*. */
   clickHouseTls?: ClientTls | undefined
-  /** Private key of the seals of what is stored; empty: nothing is sealed. */
+  /** Private key of the seals of what is stored. Empty, like the next one: nothing is sealed. */
   AUDIT_SIGNING_KEY_FILE: string
+  /** The Unix socket of `agent-audit signer --role consumer`, which has that key in another process. */
+  AUDIT_SIGNER_SOCKET: string
   /** Directory of the embedded log; empty where KAFKA_BROKERS names the log. One of the two must be set. */
   AUDIT_DATA_DIR: string
   AUDIT_TOPICS: string[]
@@ -79,6 +81,7 @@ const FIELDS: {
 } = {
   SCHEMA_REGISTRY_URL: serviceUrl.optional(),
   AUDIT_SIGNING_KEY_FILE: z.string().default(''),
+  AUDIT_SIGNER_SOCKET: z.string().default(''),
   AUDIT_DATA_DIR: z.string().default(''),
   AUDIT_TOPICS: list
     .pipe(z.array(z.string().regex(/^[\w.-]{1,200}$/, 'expected topic names, comma separated')).min(1))
@@ -121,9 +124,8 @@ function findContradictions(value: Partial<Settings>): Issue[] {
   if ((value.BATCH_MAX_BYTES ?? 0) > (value.BUFFER_MAX_BYTES ?? Number.POSITIVE_INFINITY)) {
     issues.push({ path: 'BATCH_MAX_BYTES', expected: `expected at most BUFFER_MAX_BYTES (${value.BUFFER_MAX_BYTES})` })
   }
-  if ((value.AUDIT_SIGNING_KEY_FILE ?? '') !== '' && value.kafka === undefined) {
-    const expected = 'expected with KAFKA_BROKERS: what comes from the embedded log is not sealed'
-    issues.push({ path: 'AUDIT_SIGNING_KEY_FILE', expected })
+  if ((value.AUDIT_SIGNING_KEY_FILE ?? '') !== '' && (value.AUDIT_SIGNER_SOCKET ?? '') !== '') {
+    issues.push({ path: 'AUDIT_SIGNER_SOCKET', expected: 'expected no AUDIT_SIGNING_KEY_FILE beside it' })
   }
   expectHttps('CLICKHOUSE_URL', value.clickHouseTls)
   expectHttps('SCHEMA_REGISTRY_URL', value.registryAccess?.ssl)

@@ -84,11 +84,11 @@ export function rotateKek({ directory, kekFile }: FileKeyStoreOptions): Rotation
     const path = join(parentPath, name)
     const text = /^[0-9a-f]{32}\.key$/.test(name) ? read(path) : undefined
     const [, id = '', old = ''] = KEY.exec(text ?? '') ?? []
-    if (id === '' || old.startsWith(`${newest.id} `)) continue
-    const tombstone = path.replace(/key$/, 'erased')
-    if (replaceWhole(path, keyText(newest, id, unwrap(keks, old, aboutKey(id), path)))) keys++
-    // An erasure may have passed between: it destroyed the file that this one has replaced.
-    if (exists(tombstone)) destroyFile(path)
+    if (id === '') continue
+    const isNew = old.startsWith(`${newest.id} `)
+    if (!isNew && replaceWhole(path, keyText(newest, id, unwrap(keks, old, aboutKey(id), path)))) keys++
+    // An erasure may have passed between: it destroyed the file that this one, or a killed one before it, has replaced.
+    if (exists(path.replace(/key$/, 'erased'))) destroyFile(path)
   }
   replaceWhole(kekFile, formatKeks([newest]))
   return { kekId: newest.id, keys }

@@ -84,8 +84,9 @@ export interface Assignment extends LogPartition {
   /**
    * Sends one commit with this epoch's generation, once: never repeated, never from an epoch that has ended. Every record below
    * `offset` MUST be stored: the embedded log deletes them, all but the last.
+   * @param keepFrom - Stored records from this offset on are needed all the same, and are not deleted.
    */
-  commit(offset: number, metadata: string): Promise<CommitAnswer>
+  commit(offset: number, metadata: string, keepFrom?: number): Promise<CommitAnswer>
   /**
    * Everything that was read before this call is of the log that {@link Source.topicIds} told first. Undefined: a log of this kind
    * is not made anew under its id.

@@ -77,6 +77,8 @@ export class LogKeeper {
     for (const delivery of this.#deliveries) {
       const answer = await delivery.read()
       if (answer === undefined) continue
+      // Wrong settings, or a log that was changed: to go on would not mend it.
+      if (answer instanceof TrailError && !answer.retryable) throw answer
       if (answer instanceof TrailError) faults.push(answer)
       else {
         read += 1

@@ -12,6 +12,17 @@ export {
   verifyApproval,
 } from './approvals/verify-approval.ts'
 export {
+  ERASURE_EVENTS,
+  type ErasureEvent,
+  erasureFault,
+  formatErasure,
+  parseErasure,
+  reasonDigest,
+  type SignedErasure,
+  type VerifiedErasure,
+  verifyErasure,
+} from './erasures/signed-erasure.ts'
+export {
   type NoteSigner,
   generateKey,
   keyFromEnvironment,
@@ -72,6 +83,7 @@ export {
   type SignerClientOptions,
   SignerRefusedError,
 } from './signer/signer-client.ts'
+export { SocketSigner, type SocketSignerOptions } from './signer/socket-signer.ts'
 export {
   consistencyProofOf,
   EMPTY_ROOT,
@@ -91,6 +103,7 @@ export {
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from './tree/checkpoint.ts'
+export { checkpointLine, readCheckpointLine } from './tree/checkpoint-line.ts'
 export { CompactRange } from './tree/compact-range.ts'
 export { MerkleTree } from './tree/merkle-tree.ts'
 export { type Consistency, type Inclusion, verifyConsistency, verifyInclusion } from './tree/verify-proof.ts'

@@ -34,7 +34,7 @@ const ARROWS: Record<Package, readonly string[]> = {
   ],
   analytics: ['@agent-audit/erasure', '@agent-audit/schemas', '@agent-audit/seals', '@clickhouse/client', 'hyparquet'],
   detect: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas'],
-  notary: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas', '@agent-audit/seals'],
+  notary: ['@agent-audit/analytics', '@agent-audit/kafka', '@agent-audit/schemas', '@agent-audit/seals', 'aws4fetch'],
   cli: [
     '@agent-audit/analytics',
     '@agent-audit/consumer',

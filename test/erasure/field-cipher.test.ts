@@ -12,7 +12,7 @@ const PLACE = {
 }
 const TEXT = 'Grüße an Anna 👋'
 
-async function openedByWebCrypto(secret: Uint8Array, encrypted: string, about: string): Promise<string> {
+async function openedByWebCrypto(secret: Uint8Array, encrypted: string, runSeq: number): Promise<string> {
   const { subtle } = webcrypto
   const body = Buffer.from(encrypted.split(':')[3] ?? '', 'base64')
   const base = await subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey'])
@@ -20,9 +20,10 @@ async function openedByWebCrypto(secret: Uint8Array, encrypted: string, about: s
     name: 'HKDF',
     hash: 'SHA-256',
     salt: Buffer.from(PLACE.runId, 'hex'),
-    info: Buffer.from('agent-audit field/v1'),
+    info: Buffer.from(`agent-audit field/v1 ${Math.floor(runSeq / 2 ** 28)}`),
   }
   const key = await subtle.deriveKey(derivation, base, { name: 'AES-GCM', length: 256 }, false, ['decrypt'])
+  const about = `audit-field/v1\n${PLACE.runId}\n${runSeq}\n${PLACE.eventId}\noutput_text`
   const algorithm = { name: 'AES-GCM', iv: body.subarray(0, 12), additionalData: Buffer.from(about) }
   return Buffer.from(await subtle.decrypt(algorithm, key, body.subarray(12))).toString()
 }
@@ -34,9 +35,17 @@ describe('an encrypted text', () => {
   it('has the documented form: another implementation opens it', async () => {
     const encrypted = cipher.encrypt(TEXT, PLACE)
     expect(encrypted).toMatch(/^enc:v1:(ab){16}:[A-Za-z0-9+/]+={0,2}$/)
-    const about = `audit-field/v1\n${PLACE.runId}\n7\n${PLACE.eventId}\noutput_text`
-    expect(await openedByWebCrypto(key.secret, encrypted, about)).toBe(TEXT)
+    expect(await openedByWebCrypto(key.secret, encrypted, 7)).toBe(TEXT)
     expect(cipher.decrypt(encrypted, PLACE)).toBe(TEXT)
+  })
+
+  it('has another key after 2^28 events of a run: no key has more texts than its nonces allow', async () => {
+    for (const runSeq of [2 ** 28 - 1, 2 ** 28, 2 ** 40]) {
+      const place = { ...PLACE, runSeq }
+      const encrypted = cipher.encrypt(TEXT, place)
+      expect(await openedByWebCrypto(key.secret, encrypted, runSeq)).toBe(TEXT)
+      expect(new FieldCipher(key, PLACE.runId).decrypt(encrypted, { ...place, runSeq: String(runSeq) })).toBe(TEXT)
+    }
   })
 
   it('opens at its own place alone, and unchanged alone', () => {

@@ -188,6 +188,14 @@ export const MUTATIONS: readonly Mutation[] = [
     finder: 'simulation',
   },
   {
+    guard: 'clean only with compared rows',
+    without: 'says "clean" above rows of an earlier owner that are not compared with the log yet',
+    file: 'consumer/src/pipeline/idle.ts',
+    from: ' || readFrom < next',
+    to: '',
+    finder: 'simulation',
+  },
+  {
     guard: 'exact duplicate look-up',
     without: 'treats every record not above the highest run_seq as a duplicate',
     file: 'consumer/src/pipeline/duplicates.ts',

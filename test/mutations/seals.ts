@@ -6,6 +6,22 @@ const finder = 'simulation'
 
 export const SEAL_MUTATIONS: readonly Mutation[] = [
   {
+    guard: 'the embedded log keeps what is not sealed',
+    without: 'lets the embedded log delete records whose seal may have to be made again',
+    file: 'consumer/src/pipeline/fence.ts',
+    from: '`${state}${metadata}`, keepFrom)',
+    to: '`${state}${metadata}`)',
+    finder,
+  },
+  {
+    guard: 'a seal that came amid a commit is told',
+    without: 'waits for another seal before it tells of one that its topic got while the last commit was sent',
+    file: SEALER,
+    from: 'this.#progress?.to === undefined ? Promise.resolve() : this.#moved.promise',
+    to: 'this.#moved.promise',
+    finder,
+  },
+  {
     guard: 'a range ends where a commit without one ended',
     without: 'decides the next range while the last commit names another one',
     file: SEALER,

@@ -1,8 +1,8 @@
 /** Sinks that are files: what a crash or an attacker leaves in them, and that other tools can read the tiles. */
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkpointLine, FileSink, readCheckpointLine, type SignedCheckpoint } from '@agent-audit/notary'
-import { MerkleTree, leafHash, signCheckpoint } from '@agent-audit/seals'
+import { FileSink, type SignedCheckpoint } from '@agent-audit/notary'
+import { checkpointLine, leafHash, MerkleTree, readCheckpointLine, signCheckpoint } from '@agent-audit/seals'
 import { expect, it, onTestFinished } from 'vitest'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 import { newSigner } from './support.ts'

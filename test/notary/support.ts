@@ -122,6 +122,8 @@ export interface Running {
   readonly stored: NewLeaf[]
   readonly notLeaves: number[]
   readonly problems: string[]
+  /** Sizes that sinks have taken. */
+  readonly delivered: number[]
   /** What sinks did: `waits memory`, `goes on memory`. */
   readonly sinks: string[]
   /** The error that it ends with by itself. */
@@ -135,7 +137,7 @@ export type Given = Pick<NotaryOptions, 'source' | 'signer'> &
 /** Runs a notary in this process; stopped after the test. */
 export function runNotary(store: Store, { sinks = [], ...given }: Given): Running {
   const own = connectAnalytics(store.dataDir.notary)
-  const state = { signed: [], stored: [], notLeaves: [], problems: [], sinks: [] } as Omit<
+  const state = { signed: [], stored: [], notLeaves: [], problems: [], delivered: [], sinks: [] } as Omit<
     Running,
     'failure' | 'stop' | 'log'
   >
@@ -154,7 +156,7 @@ export function runNotary(store: Store, { sinks = [], ...given }: Given): Runnin
       signed: (checkpoint) => state.signed.push(checkpoint),
       notALeaf: (offset) => state.notLeaves.push(offset),
       problem: (error) => state.problems.push(`${error.code} ${error.message}`),
-      delivered: () => undefined,
+      delivered: (_, { size }) => state.delivered.push(size),
       sinkWaits: (sink, error) => state.sinks.push(`waits ${sink}: ${String(error)}`),
       sinkGoesOn: (sink) => state.sinks.push(`goes on ${sink}`),
     },

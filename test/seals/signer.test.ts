@@ -1,10 +1,13 @@
 /** `agent-audit signer` as agents use it: each test runs the real process. */
+import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
   connectSigner,
+  type ConsumerSeal,
+  formatConsumerSeal,
   formatProducerSeal,
   generateKey,
   noteHash,
@@ -135,6 +138,54 @@ it('does not sign history again, whatever is asked for', async () => {
   const third = await signer.sign(textOf(2, second))
   // Who lost an answer is given what was signed.
   await expect(signer.sign(textOf(2, second, { time: 1 }))).rejects.toMatchObject({ signed: third })
+})
+
+function rangeOf(first: number, last: number, before?: string, change: Partial<ConsumerSeal> = {}): string {
+  const rows = { count: 1, digest: Buffer.alloc(32, 1) }
+  const prev = before === undefined ? undefined : createHash('sha256').update(before).digest()
+  const range = { logId: '0'.repeat(16), topic: 'audit.events', partition: 0, first, last }
+  return formatConsumerSeal({ ...range, rows: 1, events: rows, skipped: { ...rows, count: 0 }, prev, ...change })
+}
+
+it('for a consumer it signs the ranges of a partition in order, each once, and nothing else', async () => {
+  const installation = install('consumer-1')
+  const child = await start(installation, '--role', 'consumer')
+  const signer = await connect(installation.socket)
+  // All partitions of a topic at once.
+  for (let partition = 1; partition < 40; partition++) await signer.sign(rangeOf(0, 9, undefined, { partition }))
+  // A chain may begin anywhere: another consumer may have sealed what is below.
+  const first = rangeOf(100, 199, 'the seal of another consumer')
+  const note = await signer.sign(first)
+  expect(verifyNote(note, [openKeyFile(installation.key).key]).text).toBe(first)
+  expect(await signer.sign(first)).toBe(note)
+  const other = { count: 1, digest: Buffer.alloc(32, 2) }
+  const refused: [string, string][] = [
+    [rangeOf(100, 199, 'the seal of another consumer', { events: other }), 'the offsets below are sealed'],
+    [rangeOf(150, 299, first), 'partition audit.events/0: expected a range that begins at 200 or above'],
+    [rangeOf(0, 99), 'the offsets below are sealed'],
+    [rangeOf(200, 299, 'another text'), 'expected the hash of the text of the seal before it in the line prev'],
+    [textOf(0, undefined, { producerId: 'consumer-1' }), 'consumer seal, line 1: expected "audit-seal/v1 consumer"'],
+  ]
+  for (const [text, message] of refused) {
+    await expect(signer.sign(text)).rejects.toThrow(
+      expect.objectContaining({ code: 'SIGNER_REFUSED', message: expect.stringContaining(message) }),
+    )
+  }
+  await child.kill('SIGKILL')
+  await start(installation, '--role', 'consumer')
+  await expect(signer.sign(rangeOf(100, 199))).rejects.toThrow('the offsets below are sealed')
+  const second = rangeOf(200, 299, first)
+  expect(parseNote(await signer.sign(second)).text).toBe(second)
+  // Others have sealed 300 to 399; and a chain begins anew.
+  expect(await signer.sign(rangeOf(400, 499, 'the seal of another consumer'))).toContain('range 400 499')
+  expect(await signer.sign(rangeOf(500, 599))).toContain('prev none')
+})
+
+it('for producers it signs no seal of a consumer', async () => {
+  const installation = install()
+  await start(installation)
+  const signer = await connect(installation.socket)
+  await expect(signer.sign(rangeOf(0, 9))).rejects.toThrow('producer seal, line 1: expected "audit-seal/v1 producer"')
 })
 
 it('an adopted tail is signed for another producer too, and its run is signed no further by itself', async () => {

@@ -8,8 +8,10 @@ export class ModelPartition {
   readonly partition: number
   /** Records by offset, from the first one ever; undefined at a hole of the log. */
   readonly records: (LogRecord | undefined)[] = []
-  /** First offset that retention has kept. */
+  /** First offset that the log holds. */
   start = 0
+  /** Below it retention has dropped records, whatever is committed. */
+  lostBelow = 0
   committed: Committed | undefined
   readonly #world: World
   #waiting: (() => void)[] = []
@@ -21,6 +23,12 @@ export class ModelPartition {
 
   get end(): number {
     return this.records.length
+  }
+
+  /** Retention drops the records below an offset. */
+  lose(below: number): void {
+    this.lostBelow = Math.max(this.lostBelow, below)
+    this.start = Math.max(this.start, below)
   }
 
   append(record: Omit<LogRecord, 'offset'> | undefined): void {

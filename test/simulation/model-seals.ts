@@ -77,7 +77,7 @@ export class ModelSeals {
       this.#store.forgery.offsets(`${LOG_ID.toString('hex')}/${partition}`),
     ]
     const isLost = (offset: number): boolean =>
-      !rows.has(offset) || forged.includes(offset) || offset < (this.#group.partitions[partition]?.start ?? 0)
+      !rows.has(offset) || forged.includes(offset) || offset < (this.#group.partitions[partition]?.lostBelow ?? 0)
     if (!offsetsIn(range).some(isLost)) {
       this.#world.fail(`offsets ${range.first} to ${range.last} of partition ${partition} were given up for no reason`)
     }

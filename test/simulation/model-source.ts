@@ -159,9 +159,14 @@ class Member {
         return { committed, ...bounds }
       },
       read: (from, until) => read(parts, log, from, AbortSignal.any([ended, draining, until])),
-      commit: async (offset, metadata): Promise<CommitAnswer> => {
+      commit: async (offset, metadata, keepFrom = offset): Promise<CommitAnswer> => {
         if (ended.aborted) return 'refused'
-        const commit = (): CommitAnswer => parts.group.commit({ id: this.#id, generation }, partition, offset, metadata)
+        const commit = (): CommitAnswer => {
+          const answer = parts.group.commit({ id: this.#id, generation }, partition, offset, metadata)
+          if (answer === 'acknowledged' && parts.world.trims)
+            log.start = Math.max(log.start, Math.min(offset - 1, keepFrom))
+          return answer
+        }
         const what = `commit p${partition} ${offset} '${metadata}'`
         return ask(parts, what, commit, COMMIT_FAULTS).catch(() => 'unanswered')
       },

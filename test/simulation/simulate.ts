@@ -204,7 +204,7 @@ class Simulation {
   #retain(): void {
     const log = this.#world.random.pick(this.#group.partitions)
     const upTo = accountedUpTo(this.#store, log)
-    log.start = Math.max(log.start, log.start + this.#world.random.below(upTo - log.start + 1))
+    log.lose(log.start + this.#world.random.below(upTo - log.start + 1))
     this.#world.tell('log', () => `p${log.partition} now begins at ${log.start}`)
   }
 }

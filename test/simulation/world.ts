@@ -21,9 +21,12 @@ export class World {
   violation: string | undefined
   /** Every n-th record of a run passes the check, and the store refuses it for its data; 0: none. */
   readonly refusedEvery: number
+  /** Whether the log deletes what is committed, as the embedded one does. */
+  readonly trims: boolean
 
   constructor(seed: number, keepHistory: boolean) {
     this.random = new Random(seed)
+    this.trims = seed % 4 === 0
     this.faults = new Faults(this.random)
     this.history = keepHistory ? [] : undefined
     this.refusedEvery = this.random.pick([0, 0, 3, 8])

@@ -8,7 +8,6 @@ import {
   readRecord,
 } from '@agent-audit/seals/evidence'
 import { bundleOf, notarize, ORIGIN, reportOf, type SealedLog, trustOf } from './evidence.ts'
-import { newKey } from './sealed-runs.ts'
 
 export interface EvidenceCase {
   readonly name: string
@@ -163,7 +162,7 @@ function changesOfSeals(log: SealedLog, changed: Changed): EvidenceCase[] {
 }
 
 function changesOfKeys(log: SealedLog, changed: Changed): EvidenceCase[] {
-  const [other, root] = [newKey('agent-1'), newKey('root')]
+  const [other, root] = [log.newKey('agent-1'), log.newKey('root')]
   const { notes, tree } = notarize(log)
   const signer = signerFromPem(log.notary.pem)
   const ofKey = { notBefore: 0, notAfter: undefined, revoked: undefined }
@@ -217,7 +216,7 @@ function changesOfKeys(log: SealedLog, changed: Changed): EvidenceCase[] {
     }),
     changed(
       'its trust file signed by another root key',
-      { trust: signerFromPem(newKey('root').pem).sign(trustOf(log)) },
+      { trust: signerFromPem(log.newKey('root').pem).sign(trustOf(log)) },
       ['tampered', 'signature'],
       { trust: undefined, root: root.verifier.vkey },
     ),

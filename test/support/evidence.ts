@@ -3,6 +3,7 @@ import { createAuditTrail } from '@agent-audit/producer'
 import { readFrame, SCHEMA_VERSIONS } from '@agent-audit/schemas'
 import {
   EMPTY_TRUST,
+  formatCheckpoint,
   formatTrust,
   leafHash,
   MerkleTree,
@@ -12,6 +13,7 @@ import {
   signCheckpoint,
   signerFromPem,
   type Trust,
+  type TrustedKey,
 } from '@agent-audit/seals'
 import { type Bundle, type EvidenceRecord, readRecord, renderReport } from '@agent-audit/seals/evidence'
 import { newKey, readMessages, type TestKey } from './sealed-runs.ts'
@@ -20,8 +22,6 @@ export const ORIGIN = 'trail.example/audit.events'
 export const HOSTILE = `<script>alert(1)</script>&"'\u202e\u0000\u001b[2J<img src=x onerror=alert(1)>\u{e0041}</dd>`
 /** More than one seal holds. */
 const OTHER_EVENTS = 1500
-const NOW = Date.now()
-const NOTARY_TIME = Math.floor(NOW / 1000)
 const YEAR_MS = 365 * 86_400_000
 
 /** What a run has left in its log. */
@@ -32,6 +32,14 @@ export interface SealedLog {
   readonly events: readonly Buffer[]
   /** Notes of the topic of seals, each once. */
   readonly notes: readonly string[]
+  /** Of the checkpoints, and a year after the keys begin to count; milliseconds since 1970. */
+  readonly now: number
+  /** Cosigns the checkpoints. */
+  readonly witness?: TestKey | undefined
+  /** Further keys of the trust file. */
+  readonly trusted?: readonly TrustedKey[] | undefined
+  /** A key that nothing of the log is signed by. */
+  readonly newKey: (name: string) => TestKey
 }
 
 /**
@@ -62,17 +70,20 @@ export async function recordSealedSessions(dataDir: string): Promise<SealedLog> 
 export function readSealedLog(dataDir: string, keys: { producer: TestKey; notary: TestKey }): SealedLog {
   const events = readMessages(dataDir, 'audit.events').map(({ value }) => Buffer.from(value))
   const notes = readMessages(dataDir, 'audit.events.seals').map(({ value }) => Buffer.from(value).toString())
-  return { ...keys, events, notes: [...new Set(notes)] }
+  return { ...keys, events, notes: [...new Set(notes)], now: Date.now(), newKey }
 }
 
 /** A trust file of the keys. */
-export function trustOf({ producer, notary }: SealedLog, change: Partial<Trust> = {}): string {
-  const key = { notBefore: NOW - YEAR_MS, notAfter: undefined, revoked: undefined }
+export function trustOf(log: SealedLog, change: Partial<Trust> = {}): string {
+  const { producer, notary, now, witness, trusted = [] } = log
+  const key = { notBefore: now - YEAR_MS, notAfter: undefined, revoked: undefined }
   const keys = [
     { ...key, key: producer.verifier, role: 'producer' as const },
     { ...key, key: notary.verifier, role: 'notary' as const },
+    ...trusted,
   ]
-  return formatTrust({ ...EMPTY_TRUST, keys, producers: ['agent-1'], origin: ORIGIN, ...change })
+  const witnesses = witness === undefined ? [] : [witness.verifier.cosigner]
+  return formatTrust({ ...EMPTY_TRUST, keys, producers: ['agent-1'], origin: ORIGIN, witnesses, ...change })
 }
 
 export interface CheckpointsOf {
@@ -83,13 +94,17 @@ export interface CheckpointsOf {
 }
 
 /** The log of all notes, with a checkpoint after the first and after the last one. */
-export function notarize({ notary, notes }: SealedLog): CheckpointsOf {
+export function notarize({ notary, notes, now, witness }: SealedLog): CheckpointsOf {
   const tree = new MerkleTree()
   for (const note of notes) tree.append(leafHash(note))
   const signer = signerFromPem(notary.pem)
   const sizes = [...new Set([1, tree.size])]
+  const cosigner = witness === undefined ? undefined : signerFromPem(witness.pem)
   const signed = sizes.map((size): [number, string] => {
-    return [size, signCheckpoint(signer, { origin: ORIGIN, size, root: tree.root(size) }, NOTARY_TIME + size)]
+    const checkpoint = { origin: ORIGIN, size, root: tree.root(size) }
+    const seconds = Math.floor(now / 1000) + size
+    const cosignature = cosigner?.cosignatureLine(formatCheckpoint(checkpoint), seconds + 1) ?? ''
+    return [size, signCheckpoint(signer, checkpoint, seconds) + cosignature]
   })
   return { tree, sizes, notes: new Map(signed) }
 }

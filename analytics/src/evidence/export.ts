@@ -6,11 +6,13 @@ import {
   SCHEMA_VERSIONS,
   type SchemaVersion,
   singleObjectHeader,
+  TrailError,
 } from '@agent-audit/schemas'
 import { openTrust, parseCheckpoint, parseNote, type Trust, type VerifierKey } from '@agent-audit/seals'
 import {
   type Bundle,
   checkEvidence,
+  type EvidenceRecord,
   type EvidenceReport,
   formatBundle,
   readRecord,
@@ -20,9 +22,10 @@ import {
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
 import { byIds, stretchesOf } from '../queries/stretches.ts'
-import { leavesOf } from './leaves.ts'
-import { storedRecords } from './record-rows.ts'
+import { type StoredRecord, storedRecords } from './record-rows.ts'
 import { checkpointsFor, sealsOfRun, type StoredSeal, treeOf } from './seal-rows.ts'
+import type { DecidedConflict, SealSlots } from './seal-slots.ts'
+import { sealedRecords } from './sealed-records.ts'
 
 export interface EvidenceOptions {
   /** The text of the trust file: it goes into the bundle. */
@@ -37,12 +40,16 @@ export interface Evidence {
   readonly bundle: Buffer
   /** What a check of the bundle with the same trust file says. */
   readonly report: EvidenceReport
+  /** Numbers that several different records claim: the bundle has the one that the producer has sealed. */
+  readonly decided: readonly DecidedConflict[]
 }
 
-interface Message {
-  readonly runId: string
-  readonly runSeq: number
+/** A record with what it needs to be a message. */
+interface SessionRow extends StoredRecord {
   readonly version: SchemaVersion
+}
+
+interface Message extends EvidenceRecord {
   readonly bytes: Buffer
 }
 
@@ -60,54 +67,101 @@ export async function exportEvidence(
   if (sessionId === '') throw new InvalidInputError('OPTIONS_INVALID', 'expected a session_id that is not empty')
   const trust = openTrust(options.trust, options.root)
   const { analytics } = await withoutQuarantined(connection)
-  const messages = await messagesOf(connection, analytics, sessionId)
-  if (messages.length === 0) return undefined
-  const stored = await sealsFor(analytics, messages, trust)
-  const records = messages.map(({ bytes }) => bytes)
-  const leaves = await leavesOf(analytics, stored, messages)
+  const rows = await rowsOf(connection, analytics, sessionId)
+  if (rows.length === 0) return undefined
+  const stored = await sealsFor(analytics, rows, trust)
+  const slots = await sealedRecords(analytics, stored, rows)
+  const messages = ownMessages(sessionId, rows, slots)
   const versions = new Set(messages.map(({ version }) => version))
+  const known = Map.groupBy(messages, ({ runId }) => runId)
+  const leaves = slots.map((each) => {
+    return each.leavesBeside(new Set(known.get(each.seal.runId)?.map(({ runSeq }) => runSeq)))
+  })
   const bundle: Bundle = {
     sessionId,
     trust: options.trust,
     schemas: [...versions]
       .toSorted((one, other) => (one.fingerprint < other.fingerprint ? -1 : 1))
       .map(({ text }) => text),
-    records,
+    records: messages.map(({ bytes }) => bytes),
     ...(await proven(analytics, { stored, leaves, checkpoint: options.checkpoint })),
-    report: renderReport(sessionId, records.map(readRecord)),
+    report: renderReport(sessionId, messages),
   }
   const bytes = formatBundle(bundle)
-  return { bundle: bytes, report: checkEvidence(bytes, options) }
+  const decided = slots.flatMap((each) => each.conflicts())
+  return { bundle: bytes, report: checkEvidence(bytes, options), decided }
 }
 
-/** The records of the session by run_id and run_seq, each once: of several with one number, the first in the log. */
-async function messagesOf(connection: Analytics, analytics: Analytics, sessionId: string): Promise<Message[]> {
+/** The rows of the session by run_id and run_seq, then in the order of the log. */
+async function rowsOf(connection: Analytics, analytics: Analytics, sessionId: string): Promise<SessionRow[]> {
   const stretches = await stretchesOf(connection, byIds([sessionId]))
   if (stretches.events === 0) return []
   const where = {
     condition: `e.session_id = {sessionId:String} AND ${stretches.condition}`,
     params: { ...stretches.parameters, sessionId },
   }
-  const found = new Map<string, Message>()
-  for (const version of SCHEMA_VERSIONS) {
-    const header = singleObjectHeader(version)
-    for (const { body, runId, runSeq } of await storedRecords(analytics, version, where)) {
-      const place = `${runId} ${runSeq}`
-      if (!found.has(place)) found.set(place, { runId, runSeq, version, bytes: Buffer.concat([header, body]) })
-    }
-  }
-  return [...found.values()].toSorted((one, other) => {
-    return one.runId === other.runId ? one.runSeq - other.runSeq : one.runId < other.runId ? -1 : 1
-  })
+  const found = await Promise.all(
+    SCHEMA_VERSIONS.map(async (version) => {
+      const rows = await storedRecords(analytics, version, where)
+      return rows.map((row): SessionRow => ({ ...row, version }))
+    }),
+  )
+  return found.flat().toSorted(inOrder)
 }
 
-async function sealsFor(analytics: Analytics, messages: readonly Message[], trust: Trust): Promise<StoredSeal[]> {
-  const byRun = Map.groupBy(messages, ({ runId }) => runId)
-  const seals: StoredSeal[] = []
-  for (const [runId, own] of byRun) {
-    seals.push(...(await sealsOfRun(analytics, { runId, numbers: own.map(({ runSeq }) => runSeq), trust })))
+/**
+ * The messages of the session, each number once: where a seal covers it, the producer's own record, wherever the trail has it; else
+ * the first row in the log.
+ */
+function ownMessages(sessionId: string, rows: readonly SessionRow[], slots: readonly SealSlots[]): Message[] {
+  const found = new Map<string, Message>()
+  const decided = new Set<string>()
+  const take = (version: SchemaVersion | undefined, body: Buffer): void => {
+    const message = version === undefined ? undefined : readMessage(version, body)
+    if (message?.fields['session_id'] === sessionId) found.set(`${message.runId} ${message.runSeq}`, message)
   }
-  const unknown = seals.find(({ seal }) => findSchema(BigInt(`0x${seal.schema}`)) === undefined)
+  const id = Buffer.from(sessionId)
+  for (const each of slots) {
+    for (const { body, runSeq } of each.owns()) {
+      if (each.isDecided) decided.add(`${each.seal.runId} ${runSeq}`)
+      if (body.includes(id)) take(versionOf(each.seal.schema), body)
+    }
+  }
+  for (const { version, body, runId, runSeq } of rows) {
+    const place = `${runId} ${runSeq}`
+    if (!decided.has(place) && !found.has(place)) take(version, body)
+  }
+  return [...found.values()].toSorted(inOrder)
+}
+
+/** Undefined: a record that the consumer has refused, and that no checker could read. */
+function readMessage(version: SchemaVersion, body: Buffer): Message | undefined {
+  const bytes = Buffer.concat([singleObjectHeader(version), body])
+  try {
+    return { ...readRecord(bytes, 0), bytes }
+  } catch (error) {
+    if (error instanceof TrailError) return undefined
+    throw error
+  }
+}
+
+function versionOf(schema: string): SchemaVersion | undefined {
+  return findSchema(BigInt(`0x${schema}`))
+}
+
+function inOrder(one: Place, other: Place): number {
+  return one.runId === other.runId ? one.runSeq - other.runSeq : one.runId < other.runId ? -1 : 1
+}
+
+type Place = Pick<StoredRecord, 'runId' | 'runSeq'>
+
+async function sealsFor(analytics: Analytics, rows: readonly Place[], trust: Trust): Promise<StoredSeal[]> {
+  const byRun = [...Map.groupBy(rows, ({ runId }) => runId)]
+  const found = await Promise.all(
+    byRun.map(([runId, own]) => sealsOfRun(analytics, { runId, numbers: own.map(({ runSeq }) => runSeq), trust })),
+  )
+  const seals = found.flat()
+  const unknown = seals.find(({ seal }) => versionOf(seal.schema) === undefined)
   if (unknown === undefined) return seals
   const { schema } = unknown.seal
   throw new InvalidInputError(

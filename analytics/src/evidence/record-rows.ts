@@ -9,12 +9,18 @@ export interface StoredRecord {
   /** 32 hex digits. */
   readonly runId: string
   readonly runSeq: number
+  /** When the log took it. */
+  readonly logTimeMs: number
+  /** `the event at <partition>/<offset>`. */
+  readonly place: string
 }
 
 export interface RecordsWhere {
   /** Conditions on `e`. */
   readonly condition: string
   readonly params: Readonly<Record<string, unknown>>
+  /** Rows of one number. @defaultValue all */
+  readonly most?: number
 }
 
 const RUN_ID_BYTES = 16
@@ -25,12 +31,13 @@ const DOUBLE_BYTES = 8
 export async function storedRecords(
   analytics: Analytics,
   version: SchemaVersion,
-  { condition, params }: RecordsWhere,
+  { condition, params, most }: RecordsWhere,
 ): Promise<StoredRecord[]> {
   const columns = version.fields.map(({ name }) => `e.${name} AS ${name}`).join(', ')
-  const sql = `SELECT ${columns} FROM {database:Identifier}.${EVENTS_TABLE} AS e
+  const limit = most === undefined ? '' : `LIMIT ${most} BY e.run_id, e.run_seq`
+  const sql = `SELECT ${columns}, ${LOG_COLUMNS} FROM {database:Identifier}.${EVENTS_TABLE} AS e
     WHERE e.writer_schema = {writerSchema:Int64} AND ${condition}
-    ORDER BY e.run_id, e.run_seq, e.log_id, e.log_partition, e.log_offset`
+    ORDER BY e.run_id, e.run_seq, e.log_id, e.log_partition, e.log_offset ${limit}`
   const writerSchema = BigInt.asIntN(64, version.fingerprint).toString()
   const chunks: Buffer[] = []
   for await (const chunk of analytics.bytes(sql, { format: 'Avro', params: { ...params, writerSchema } })) {
@@ -40,15 +47,24 @@ export async function storedRecords(
   const records: StoredRecord[] = []
   for (let at = 0; records.length < count;) {
     const end = endOf(version, data, at)
-    records.push(recordOf(data.subarray(at, end)))
-    at = end
+    const body = data.subarray(at, end)
+    const time = readLong(data, end)
+    const partition = readLong(data, time.end)
+    const offset = readLong(data, partition.end)
+    const place = `the event at ${partition.value}/${offset.value}`
+    records.push({ body, ...namesOf(body), logTimeMs: time.value, place })
+    at = offset.end
   }
   return records
 }
 
-function recordOf(body: Buffer): StoredRecord {
+/** Behind the record in each row. */
+const LOG_COLUMNS =
+  'toUnixTimestamp64Milli(e.log_time) AS log_time_ms, e.log_partition AS log_partition, e.log_offset AS log_offset'
+
+function namesOf(body: Buffer): Pick<StoredRecord, 'runId' | 'runSeq'> {
   const runId = body.subarray(0, RUN_ID_BYTES).toString('hex')
-  return { body, runId, runSeq: readLong(body, RUN_ID_BYTES).value }
+  return { runId, runSeq: readLong(body, RUN_ID_BYTES).value }
 }
 
 /** The server's own codec, which a read-only profile cannot change: raw snappy, and a CRC-32. */

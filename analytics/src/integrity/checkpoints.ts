@@ -1,6 +1,13 @@
 /** The checkpoints of a seal log: those kept outside of the pipeline, and those in the table. */
 import { CHECKPOINTS_TABLE } from '@agent-audit/schemas'
-import { keyFaultAt, keysOfRole, type Trust, type VerifiedCheckpoint, verifyCheckpoint } from '@agent-audit/seals'
+import {
+  keyFaultAt,
+  keysOfRole,
+  readCheckpointLine,
+  type Trust,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from '@agent-audit/seals'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { type Row, text } from '../connection/rows.ts'
 import type { Findings } from './findings.ts'
@@ -14,12 +21,26 @@ const CHECKPOINTS = `
   SELECT lower(hex(seals_log_id)) AS log, origin, base64Encode(note) AS note
   FROM {database:Identifier}.${CHECKPOINTS_TABLE} ORDER BY size`
 
-/** The notes of a file, one behind the other; empty lines between them count for nothing. */
+/**
+ * The notes of a file: one behind the other, with empty lines between them or none; or, as the notary's file and standard output
+ * have them, each as a line of Base64, of which one that a crash has torn counts for nothing.
+ */
 export function splitNotes(file: string): string[] {
+  const [whole, rest]: [string[], string[]] = [[], []]
+  for (const line of file.split('\n')) {
+    const note = readCheckpointLine(line)?.note
+    if (note === undefined) rest.push(line)
+    else whole.push(note)
+  }
+  const isTorn = whole.length > 0 && !rest.some((line) => line.startsWith('— '))
+  return isTorn ? whole : [...whole, ...notesIn(rest)]
+}
+
+function notesIn(file: readonly string[]): string[] {
   const notes: string[] = []
   let lines: string[] = []
   let signed = false
-  for (const line of file.split('\n')) {
+  for (const line of file) {
     const isSignature = line.startsWith('— ')
     if (signed && !isSignature) {
       notes.push(`${lines.join('\n')}\n`)

@@ -35,6 +35,8 @@ export type FindingCode =
   | 'row-repeated'
   | 'row-policy'
   | 'completeness'
+  | 'erasure-forged'
+  | 'erasure-unsigned'
 
 /** Ranges have both ends; a field is absent where it does not apply. */
 export interface Place {

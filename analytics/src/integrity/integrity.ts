@@ -11,6 +11,7 @@ import { checkCompleteness, type CompletenessOptions } from '../verify/completen
 import type { CompletenessSummary, RunReport } from '../verify/completeness-report.ts'
 import { notedOffsets } from '../verify/expired-offsets.ts'
 import { chainOfPartition } from './chains.ts'
+import { judgeErasures } from './erasures.ts'
 import { type FoundCheckpoints, readCheckpoints } from './checkpoints.ts'
 import { RunFindings } from './explained.ts'
 import { type Finding, Findings, type Severity } from './findings.ts'
@@ -87,6 +88,7 @@ export async function checkIntegrity(connection: Analytics, options: IntegrityOp
   const beforeSealing = judgePartitions(partitions, trust, findings)
   if (completeness !== null) numbers.judge(completeness, runs, slots.decided, findings)
   expectProducers(trust, runs, findings)
+  await judgeErasures(analytics, trust, findings)
   return {
     verdict: verdictOf(findings),
     tier: tierOf(checkpoints, log),
@@ -135,7 +137,7 @@ async function partitionsOf(analytics: Analytics, book: SealBook, findings: Find
   return [...stored, ...gone].map((partition) => {
     const key = `${partition.log}/${partition.partition}`
     const seals = new PartitionSeals(chainOfPartition(book.partitions.get(key) ?? [], findings))
-    return { ...partition, seals, expired: noted.get(key)?.ranges ?? [] }
+    return { ...partition, key, seals, expired: noted.get(key)?.ranges ?? [] }
   })
 }
 

@@ -15,7 +15,8 @@ export interface Source {
 }
 
 export interface Candidate extends Source {
-  readonly leaf: Buffer
+  /** 32 characters of latin1. */
+  readonly leaf: string
 }
 
 /** A number that several different records claim. */
@@ -63,7 +64,7 @@ export class LeafSlots {
   }
 
   /** @returns false, if the seal says that no record of the run has the number */
-  place(seq: number, leaf: Buffer, source: Source): boolean {
+  place(seq: number, leaf: string, source: Source): boolean {
     const slot = this.#slotOf(seq)
     if (slot === undefined) return false
     this.#span(source)
@@ -73,18 +74,18 @@ export class LeafSlots {
     const at = slot * LEAF_BYTES
     const candidates = this.#contested.get(slot)
     if (filled[slot] === 1) {
-      const first = leaves.subarray(at, at + LEAF_BYTES)
-      if (candidates !== undefined) addCandidate(candidates, { ...source, leaf })
-      else if (!first.equals(leaf)) {
-        const known: Candidate = { kind: 'event', partition: '', offset: -1, leaf: Buffer.from(first) }
-        this.#contested.set(slot, [known, { ...source, leaf: Buffer.from(leaf) }])
+      const first = leaves.toString('latin1', at, at + LEAF_BYTES)
+      if (candidates !== undefined) addCandidate(candidates, leaf, source)
+      else if (first !== leaf) {
+        const known: Candidate = { kind: 'event', partition: '', offset: -1, leaf: first }
+        this.#contested.set(slot, [known, candidateOf(leaf, source)])
       }
       return true
     }
-    leaves.set(leaf, at)
+    leaves.write(leaf, at, 'latin1')
     filled[slot] = 1
     this.#left--
-    if (candidates !== undefined) addCandidate(candidates, { ...source, leaf })
+    if (candidates !== undefined) addCandidate(candidates, leaf, source)
     if (this.#left === 0 && this.#contested.size === 0) this.#close(this.#matches(leaves))
     return true
   }
@@ -124,7 +125,7 @@ export class LeafSlots {
       const chosen = several.map(({ slot, found }) => {
         const index = rest % found.length
         rest = Math.floor(rest / found.length)
-        leaves.set(found[index]?.leaf ?? [], slot * LEAF_BYTES)
+        leaves.write(found[index]?.leaf ?? '', slot * LEAF_BYTES, 'latin1')
         return index
       })
       if (this.#matches(leaves)) return chosen
@@ -165,16 +166,19 @@ export class LeafSlots {
   }
 }
 
-function addCandidate(candidates: Candidate[], { leaf, ...source }: Candidate): void {
-  if (candidates.length < MAX_CANDIDATES) candidates.push({ ...source, leaf: Buffer.from(leaf) })
+function addCandidate(candidates: Candidate[], leaf: string, source: Source): void {
+  if (candidates.length < MAX_CANDIDATES) candidates.push(candidateOf(leaf, source))
+}
+
+function candidateOf(leaf: string, { kind, partition, offset }: Source): Candidate {
+  return { kind, partition, offset, leaf }
 }
 
 /** Records with the same bytes are one: the event comes before its duplicates. */
 function distinct(candidates: readonly Candidate[]): Candidate[] {
   const byLeaf = new Map<string, Candidate>()
   for (const candidate of candidates.toSorted((a, b) => Number(b.kind === 'event') - Number(a.kind === 'event'))) {
-    const key = candidate.leaf.toString('latin1')
-    if (!byLeaf.has(key)) byLeaf.set(key, candidate)
+    if (!byLeaf.has(candidate.leaf)) byLeaf.set(candidate.leaf, candidate)
   }
   return [...byLeaf.values()]
 }

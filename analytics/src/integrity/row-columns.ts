@@ -15,6 +15,7 @@ export const ROW_COLUMNS: Readonly<Record<SealedTable, readonly string[]>> = {
 /** A row of audit_skipped, as far as its record may be sealed. */
 export interface SkippedEntry {
   readonly kind: string
+  /** 16 characters of latin1. */
   readonly runId: string | undefined
   readonly runSeq: number | undefined
   /** The Avro body of the record; undefined, if it has no known framing. */
@@ -31,7 +32,7 @@ export function readSkippedEntry(bytes: Buffer, start: number): SkippedEntry | u
   const kind = cursor.text()
   cursor.text()
   cursor.text()
-  const runId = given(() => cursor.bytes(16)?.toString('hex'))
+  const runId = given(() => cursor.bytes(16)?.toString('latin1'))
   const runSeq = given(() => cursor.long())
   given(() => cursor.bytes())
   const value = given(() => cursor.bytes())

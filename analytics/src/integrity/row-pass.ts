@@ -2,8 +2,15 @@
  * The one pass over the stored rows. Partitions are read in chunks of offsets, always the one next whose rows were appended first:
  * the records of a producer's seal lie in all partitions and come close together in time, so few seals are open at once.
  */
-import { createHash } from 'node:crypto'
-import { createRowSkipper, EVENTS_TABLE, IntegrityError, SCHEMA_TAILS, SKIPPED_TABLE } from '@agent-audit/schemas'
+import { hash } from 'node:crypto'
+import {
+  type ContainerRows,
+  createRowSkipper,
+  EVENTS_TABLE,
+  IntegrityError,
+  SCHEMA_TAILS,
+  SKIPPED_TABLE,
+} from '@agent-audit/schemas'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row } from '../connection/rows.ts'
 import { IN_RANGE, type StoredPartition } from '../queries/log-ranges.ts'
@@ -18,9 +25,12 @@ import type { RunSeals } from './run-seals.ts'
 const OFFSETS_AT_ONCE = 1_048_576
 const MIN_CHUNK = 8192
 const MAX_CHUNK = 131_072
+const RUN_ID_BYTES = 16
 
 /** A partition in the pass. */
 export interface PassedPartition extends StoredPartition {
+  /** `<log_id>/<partition>`. */
+  readonly key: string
   readonly seals: PartitionSeals
   /** Offsets that expiry notes name. */
   readonly expired: readonly Range[]
@@ -89,8 +99,6 @@ class Pass {
   readonly #report: PassReport
   readonly #skipper = createRowSkipper()
   #input = Buffer.alloc(4096)
-  #runBytes = ''
-  #runId = ''
 
   constructor(parts: PassParts, report: PassReport) {
     this.#parts = parts
@@ -100,13 +108,16 @@ class Pass {
   /** @returns the newest log_time */
   async chunk(partition: PassedPartition, from: number, to: number): Promise<number> {
     const params = { log: partition.log, partition: partition.partition, from, to }
+    const blocksOf = (table: SealedTable): AsyncGenerator<ContainerRows> =>
+      containerBlocks(this.#parts.analytics.bytes(QUERIES[table], { format: 'Avro', params }))
     let newest = -Infinity
-    const tables = [EVENTS_TABLE, SKIPPED_TABLE] as const
-    for (const table of tables) {
-      const bytes = this.#parts.analytics.bytes(QUERIES[table], { format: 'Avro', params })
-      for await (const { data } of containerBlocks(bytes)) {
-        newest = Math.max(newest, this.#block(table, partition, data))
-      }
+    const skipped = blocksOf(SKIPPED_TABLE)
+    // The server makes this answer while it sends the events.
+    const first = skipped.next()
+    first.catch(() => undefined)
+    for await (const { data } of blocksOf(EVENTS_TABLE)) newest = Math.max(newest, this.#events(partition, data))
+    for (let block = await first; block.done !== true; block = await skipped.next()) {
+      newest = Math.max(newest, this.#skipped(partition, block.value.data))
     }
     return newest
   }
@@ -121,66 +132,34 @@ class Pass {
     return Math.min(last + 1, ...found)
   }
 
-  /** The rows of a block: hashed in runs of rows of the same consumer seal. */
-  #block(table: SealedTable, partition: PassedPartition, data: Buffer): number {
-    const { seals } = partition
-    let [at, start, count, newest] = [0, 0, 0, -Infinity]
-    let open: number | undefined
-    const flush = (): void => {
-      if (open !== undefined && count > 0) seals.add(table, open, data.subarray(start, at), count)
-      this.#report.storedSealed += open === undefined ? 0 : count
-    }
-    while (at < data.length) {
-      const row = table === EVENTS_TABLE ? this.#event(data, at) : this.#skipped(data, at)
-      const index = seals.indexAt(table, row.offset)
-      if (index !== open) {
-        flush()
-        ;[open, start, count] = [index, at, 0]
-      }
-      if (index === undefined) seals.noteUnsealed(row.offset, row.logTimeMs)
-      row.place(`${partition.log}/${partition.partition}`, index !== undefined)
-      newest = Math.max(newest, row.logTimeMs)
-      count++
-      at = row.end
-    }
-    flush()
-    return newest
-  }
-
-  #event(data: Buffer, start: number): PassedRow {
+  #events(partition: PassedPartition, data: Buffer): number {
+    const stretch = new Stretch(EVENTS_TABLE, partition.seals, data)
     const { bounds } = this.#skipper
-    const end = this.#skipper.skip(data, start)
-    if (end < 0) throw cut(EVENTS_TABLE)
-    this.#report.events++
-    const { logOffset: offset, logTimeMs } = bounds
-    return {
-      end,
-      offset,
-      logTimeMs,
-      place: (partition, isStoredSealed) => this.#placeEvent(data, start, { partition, isStoredSealed, end }),
+    let newest = -Infinity
+    for (let at = 0; at < data.length;) {
+      const end = this.#skipper.skip(data, at)
+      if (end < 0) throw cut(EVENTS_TABLE)
+      const isStoredSealed = stretch.row(at, bounds.logOffset, bounds.logTimeMs)
+      this.#placeEvent(data, at, { partition: partition.key, isStoredSealed, end })
+      if (bounds.logTimeMs > newest) newest = bounds.logTimeMs
+      this.#report.events++
+      at = end
     }
+    this.#report.storedSealed += stretch.end()
+    return newest
   }
 
   #placeEvent(data: Buffer, start: number, row: { partition: string; isStoredSealed: boolean; end: number }): void {
     const { bounds } = this.#skipper
     const { runIdStart, runSeq, producerStart, producerEnd, logOffset, logTimeMs, isReplay, bodyEnds } = bounds
     const version = SCHEMA_TAILS.get(data.toString('latin1', bounds.schemaStart, row.end))
-    const newest = bodyEnds.at(-1) ?? start
+    const newest = bodyEnds[bodyEnds.length - 1] ?? start
     const bodyEnd = version === undefined ? newest : (bodyEnds[version.version - 1] ?? newest)
-    if (version === undefined) {
-      const [log_id = '', partition] = row.partition.split('/')
-      const place = { log_id, partition: Number(partition), first_offset: logOffset, last_offset: logOffset }
-      this.#parts.findings.add(
-        'unchecked',
-        'schema-unknown',
-        'the row names a writer schema that this version does not know',
-        place,
-      )
-    }
+    if (version === undefined) this.#unknownSchema(row.partition, logOffset)
     // A field that the writer's schema does not have is null. Otherwise it was set later: the leaf is of all fields then.
     const whole = isZero(data, bodyEnd, newest) ? bodyEnd : newest
-    const coverage = this.#parts.runs.place(
-      this.#hexOf(data, runIdStart),
+    const isSealed = this.#parts.runs.place(
+      data.toString('latin1', runIdStart, runIdStart + RUN_ID_BYTES),
       () => data.toString('utf8', producerStart, producerEnd),
       {
         seq: runSeq,
@@ -193,44 +172,89 @@ class Pass {
         isStoredSealed: row.isStoredSealed,
       },
     )
-    if (coverage === 'sealed') this.#report.sealedEvents++
+    if (isSealed) this.#report.sealedEvents++
   }
 
-  #skipped(data: Buffer, start: number): PassedRow {
-    const entry = readSkippedEntry(data, start)
-    if (entry === undefined) throw cut(SKIPPED_TABLE)
-    this.#report.skipped++
-    const { runId, runSeq, body, offset, logTimeMs, end, kind } = entry
-    const place = (partition: string, isStoredSealed: boolean): void => {
-      if (runId === undefined || runSeq === undefined || body === undefined) return
-      const leaf = this.#leaf(body, 0, body.length)
-      const source = kind === 'dead' ? ('dead letter' as const) : ('duplicate' as const)
-      const record = { seq: runSeq, leaf, kind: source, partition, offset, logTimeMs, isReplay: false, isStoredSealed }
-      this.#parts.runs.place(runId, () => '', record)
+  #unknownSchema(key: string, offset: number): void {
+    const [log_id = '', partition] = key.split('/')
+    const place = { log_id, partition: Number(partition), first_offset: offset, last_offset: offset }
+    const message = 'the row names a writer schema that this version does not know'
+    this.#parts.findings.add('unchecked', 'schema-unknown', message, place)
+  }
+
+  #skipped({ key, seals }: PassedPartition, data: Buffer): number {
+    const stretch = new Stretch(SKIPPED_TABLE, seals, data)
+    let newest = -Infinity
+    for (let at = 0; at < data.length;) {
+      const entry = readSkippedEntry(data, at)
+      if (entry === undefined) throw cut(SKIPPED_TABLE)
+      const { runId, runSeq: seq, body, offset, logTimeMs, end } = entry
+      const isStoredSealed = stretch.row(at, offset, logTimeMs)
+      if (runId !== undefined && seq !== undefined && body !== undefined) {
+        const kind = entry.kind === 'dead' ? ('dead letter' as const) : ('duplicate' as const)
+        const leaf = this.#leaf(body, 0, body.length)
+        const record = { seq, leaf, kind, partition: key, offset, logTimeMs, isReplay: false, isStoredSealed }
+        this.#parts.runs.place(runId, () => '', record)
+      }
+      newest = Math.max(newest, logTimeMs)
+      this.#report.skipped++
+      at = end
     }
-    return { end, offset, logTimeMs, place }
+    this.#report.storedSealed += stretch.end()
+    return newest
   }
 
-  #leaf(bytes: Buffer, start: number, end: number): Buffer {
+  /** As 32 characters of latin1: making a Buffer costs more than the hash of a small record. */
+  #leaf(bytes: Buffer, start: number, end: number): string {
     const length = 1 + end - start
     if (length > this.#input.length) this.#input = Buffer.alloc(2 * length)
     bytes.copy(this.#input, 1, start, end)
-    return createHash('sha256').update(this.#input.subarray(0, length)).digest()
-  }
-
-  /** Most rows have the run of the row before. */
-  #hexOf(data: Buffer, start: number): string {
-    const bytes = data.toString('latin1', start, start + 16)
-    if (bytes !== this.#runBytes) [this.#runBytes, this.#runId] = [bytes, Buffer.from(bytes, 'latin1').toString('hex')]
-    return this.#runId
+    return hash('sha256', this.#input.subarray(0, length), 'binary')
   }
 }
 
-interface PassedRow {
-  readonly end: number
-  readonly offset: number
-  readonly logTimeMs: number
-  readonly place: (partition: string, isStoredSealed: boolean) => void
+/** The rows of a block of a table: hashed in stretches of rows of the same consumer seal. */
+class Stretch {
+  readonly #table: SealedTable
+  readonly #seals: PartitionSeals
+  readonly #data: Buffer
+  #seal: number | undefined
+  #start = 0
+  #count = 0
+  #sealed = 0
+
+  constructor(table: SealedTable, seals: PartitionSeals, data: Buffer) {
+    this.#table = table
+    this.#seals = seals
+    this.#data = data
+  }
+
+  /** @returns whether a seal covers it */
+  row(at: number, offset: number, logTimeMs: number): boolean {
+    const index = this.#seals.indexAt(this.#table, offset)
+    if (index !== this.#seal) {
+      this.#flush(at)
+      this.#seal = index
+    }
+    this.#count++
+    if (index === undefined) this.#seals.noteUnsealed(offset, logTimeMs)
+    return index !== undefined
+  }
+
+  /** @returns how many rows seals cover */
+  end(): number {
+    this.#flush(this.#data.length)
+    return this.#sealed
+  }
+
+  #flush(at: number): void {
+    if (this.#seal !== undefined && this.#count > 0) {
+      this.#seals.add(this.#table, this.#seal, this.#data.subarray(this.#start, at), this.#count)
+      this.#sealed += this.#count
+    }
+    this.#start = at
+    this.#count = 0
+  }
 }
 
 function isZero(bytes: Buffer, from: number, to: number): boolean {

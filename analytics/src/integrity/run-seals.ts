@@ -8,15 +8,13 @@ import { LeafSlots, MAX_SLOTS, type Source } from './leaf-slots.ts'
 /** A record of a run. */
 export interface PassedRecord extends Source {
   readonly seq: number
-  readonly leaf: Buffer
+  /** 32 characters of latin1. */
+  readonly leaf: string
   readonly logTimeMs: number
   readonly isReplay: boolean
   /** Whether a consumer seal covers its offset. */
   readonly isStoredSealed: boolean
 }
-
-/** sealed: a producer seal covers it; its digest is compared later. */
-export type Coverage = 'sealed' | 'unsealed'
 
 /** Unsealed records of one run. */
 interface Unsealed extends UnsealedRange {
@@ -36,6 +34,12 @@ interface UnsealedRange {
   inNeither: boolean
 }
 
+const RUN_ID_BYTES = 16
+
+/** The key of a run by its 32 hex digits, and back. */
+const keyOf = (runId: string): string => Buffer.from(runId, 'hex').toString('latin1')
+const idOf = (key: string): string => Buffer.from(key, 'latin1').toString('hex')
+
 interface Run {
   readonly seals: readonly BookedProducerSeal[]
   readonly slots: (LeafSlots | undefined)[]
@@ -43,6 +47,7 @@ interface Run {
 }
 
 export class RunSeals {
+  /** By run_id as 16 characters of latin1: the text that a row's bytes give most cheaply. */
   readonly #runs = new Map<string, Run>()
   readonly #unsealed = new Map<string, Unsealed>()
   readonly #book: SealBook
@@ -54,25 +59,29 @@ export class RunSeals {
       for (const seal of chain.filter(({ count }) => count > MAX_SLOTS)) {
         findings.add('unchecked', 'seal-too-large', `a seal of ${seal.count} records is not checked`, placeOfRun(seal))
       }
-      this.#runs.set(runId, { seals: chain, slots: chain.map(() => undefined), at: 0 })
+      this.#runs.set(keyOf(runId), { seals: chain, slots: chain.map(() => undefined), at: 0 })
     }
   }
 
   /** Several records claim this number of the run. */
   contest(runId: string, seq: number): void {
-    const run = this.#runs.get(runId)
+    const run = this.#runs.get(keyOf(runId))
     const index = run === undefined ? -1 : indexOf(run, seq)
     if (run !== undefined && index >= 0) slotsAt(run, index)?.contest(seq)
   }
 
-  place(runId: string, producerId: () => string, record: PassedRecord): Coverage {
-    const run = this.#runs.get(runId)
+  /**
+   * @param key - run_id as 16 characters of latin1.
+   * @returns whether a producer seal covers it; its digest is compared later
+   */
+  place(key: string, producerId: () => string, record: PassedRecord): boolean {
+    const run = this.#runs.get(key)
     const index = run === undefined ? -1 : indexOf(run, record.seq)
     const slots = run === undefined || index < 0 ? undefined : slotsAt(run, index)
-    if (slots?.place(record.seq, record.leaf, record) === true) return 'sealed'
-    if (record.kind !== 'event') return 'unsealed'
-    this.#note(runId, producerId(), record, slots === undefined ? whyUnsealed(run, record) : 'gap')
-    return 'unsealed'
+    if (slots?.place(record.seq, record.leaf, record) === true) return true
+    if (record.kind === 'event')
+      this.#note(key, producerId(), record, slots === undefined ? whyUnsealed(run, record) : 'gap')
+    return false
   }
 
   /** The seals whose records came, or should have. */
@@ -87,12 +96,12 @@ export class RunSeals {
 
   /** Numbers that the run's producer has named as never delivered. */
   undelivered(runId: string): { first: number; last: number }[] {
-    return this.#runs.get(runId)?.seals.flatMap(({ undelivered }) => undelivered) ?? []
+    return this.#runs.get(keyOf(runId))?.seals.flatMap(({ undelivered }) => undelivered) ?? []
   }
 
   /** Numbers of which the run's own seals say where they are: none, never delivered, or in a seal whose records are all there. */
   explained(runId: string): Range[] {
-    const run = this.#runs.get(runId)
+    const run = this.#runs.get(keyOf(runId))
     if (run === undefined) return []
     const named = run.seals.flatMap(({ gaps, undelivered }) => [...gaps, ...undelivered])
     return [...named, ...run.seals.filter((_, index) => run.slots[index]?.state === 'right')]
@@ -116,7 +125,7 @@ export class RunSeals {
       const young = found.newestMs >= youngMs && found.newestMs <= nowMs + (nowMs - youngMs)
       const forged =
         found.why === 'gap' || found.why === 'ended' || (!young && (found.why === 'no seal' || found.inNeither))
-      const place = placeOf(key.slice(0, 32), found)
+      const place = placeOf(idOf(key.slice(0, RUN_ID_BYTES)), found)
       const of = `${found.count} record(s)`
       if (forged)
         findings.add(
@@ -130,8 +139,8 @@ export class RunSeals {
     return notSealing
   }
 
-  #note(runId: string, producerId: string, record: PassedRecord, why: Unsealed['why']): void {
-    const key = `${runId} ${why}`
+  #note(run: string, producerId: string, record: PassedRecord, why: Unsealed['why']): void {
+    const key = `${run} ${why}`
     const found = this.#unsealed.get(key)
     const { seq, offset, partition, logTimeMs, isStoredSealed } = record
     if (found === undefined) {

@@ -1,6 +1,6 @@
 /** `agent-audit evidence`: a bundle that proves one session, and its check without a server. */
 import { readFileSync, statSync } from 'node:fs'
-import { exportEvidence, writeWhole } from '@agent-audit/analytics'
+import { type DecidedConflict, exportEvidence, writeWhole } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
 import { VerifierKey } from '@agent-audit/seals'
 import { checkEvidence, type EvidenceReport, parseBundle } from '@agent-audit/seals/evidence'
@@ -68,14 +68,14 @@ async function exportSession(session: string, options: ExportOptions, terminal: 
     terminal.err(`agent-audit: no session "${shortId(session)}" in the trail: nothing is exported\n`)
     return EXIT.notCompleted
   }
-  const { bundle, report } = made
+  const { bundle, report, decided } = made
   await writeWhole(options.out, { content: [bundle] })
   if (options.json !== true) {
     terminal.out(
       `${counted(report.events, 'event')} exported to ${printable(options.out)}, ${counted(bundle.length, 'byte')}\n`,
     )
   }
-  return said(report, options, terminal)
+  return said(report, options, terminal, decided)
 }
 
 async function check(file: string, options: CheckOptions, terminal: Terminal): Promise<number> {
@@ -95,8 +95,13 @@ async function writeReport(file: string, bytes: Buffer, report: EvidenceReport, 
   await writeWhole(file, { content: [Buffer.from(parseBundle(bytes).report)] })
 }
 
-function said(report: EvidenceReport, { json }: TrustOptions, terminal: Terminal): number {
-  terminal.out(json === true ? `${asJson(report)}\n` : renderEvidence(report))
+function said(
+  report: EvidenceReport,
+  { json }: TrustOptions,
+  terminal: Terminal,
+  decided?: readonly DecidedConflict[],
+): number {
+  terminal.out(json === true ? `${asJson({ ...report, decided })}\n` : renderEvidence(report, decided))
   return CODES[report.verdict]
 }
 

@@ -1,6 +1,7 @@
 /** `agent-audit notary`: keeps the log of all seals of a topic, and signs its checkpoints. */
 import { readFileSync } from 'node:fs'
 import type * as NotaryPackage from '@agent-audit/notary'
+import type { S3Sink } from '@agent-audit/notary'
 import type { Source } from '@agent-audit/kafka'
 import { type Analytics, checkGrants } from '@agent-audit/analytics'
 import { DEFAULT_TOPIC, InvalidInputError, SEALS_SUFFIX } from '@agent-audit/schemas'
@@ -12,6 +13,7 @@ import { KAFKA_HELP, kafkaOf } from '../kafka-connection.ts'
 import { serveMetrics } from '../metrics-server.ts'
 import { NotaryReport } from '../notary-report.ts'
 import { printable } from '../render/text.ts'
+import { openS3, S3_HELP } from '../s3-sink.ts'
 import type { Terminal } from '../terminal.ts'
 
 interface Options extends ConnectionOptions {
@@ -23,6 +25,8 @@ interface Options extends ConnectionOptions {
   readonly root?: string
   readonly file?: string[]
   readonly stdout?: boolean
+  readonly s3?: string[]
+  readonly s3RetentionDays?: number
   readonly tiles?: string
   readonly witness?: string[]
   readonly witnessKey?: string[]
@@ -33,6 +37,7 @@ interface Options extends ConnectionOptions {
 const AFTER_HELP = `
 The user is of the role notary: CLICKHOUSE_USER=audit_notary. The key, if --key is not given: AUDIT_SIGNING_KEY_FILE or
 AUDIT_SIGNING_KEY. ${KAFKA_HELP}
+${S3_HELP}
 
 Sinks are where checkpoints are out of the reach of the database's admin. At the start the log is compared with what they have: one
 that was changed or rolled back is not signed (exit 1). A sink that is away gets the newest checkpoint when it is back.
@@ -56,6 +61,16 @@ export function addNotary(program: Command, terminal: Terminal): void {
     .option('--root <vkey>', 'the root key that must have signed the trust file')
     .option('--file <path>', 'sink: append checkpoints to this file, best of another user (repeatable)', collect)
     .option('--stdout', 'sink: a line for each checkpoint on standard output')
+    .option(
+      '--s3 <url>',
+      'sink: an object for each checkpoint in this bucket with Object Lock, as s3://BUCKET/PREFIX (repeatable)',
+      collect,
+    )
+    .option(
+      '--s3-retention-days <n>',
+      'how long no one can remove such an object, its owner included; cannot be taken back',
+      parseCount(1, 36_500),
+    )
     .option('--tiles <dir>', 'sink: the log as tiles of C2SP, for other tools, in this folder')
     .option('--witness <url>', 'sink: a C2SP witness, by add-checkpoint below this URL (repeatable)', collect)
     .option('--witness-key <vkey>', 'a key of the witnesses (default: those of the trust file; repeatable)', collect)
@@ -68,6 +83,7 @@ export function addNotary(program: Command, terminal: Terminal): void {
 async function run(options: Options, terminal: Terminal): Promise<void> {
   const notary = await import('@agent-audit/notary')
   const { signer, otherKeys, origin, witnessKeys } = await readKeys(options, terminal)
+  const buckets = await openBuckets(options, terminal)
   const { interrupted } = terminal
   if (interrupted === undefined) throw new InvalidInputError('OPTIONS_INVALID', 'notary: it needs a process to run in')
   const say = (line: string): void => terminal.err(`agent-audit: ${line}\n`)
@@ -85,7 +101,7 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
     const groupId = `audit-notary.${topic}`
     const source = await createSource(options, terminal, { logDir, topic, groupId })
     try {
-      const sinks = sinksOf(notary, options, { terminal, witnessKeys, say })
+      const sinks = sinksOf(notary, options, { terminal, witnessKeys, buckets, say })
       const { observer } = report
       say(`signing as ${printable(signer.vkey)}`)
       await new notary.Notary({
@@ -133,20 +149,29 @@ async function readKeys(options: Options, terminal: Terminal): Promise<Keys> {
   return { signer, otherKeys: others, witnessKeys, origin: options.origin ?? trust.origin }
 }
 
-function hasSink({ file, stdout, witness }: Options): boolean {
-  return file !== undefined || stdout === true || witness !== undefined
+function hasSink({ file, stdout, s3, witness }: Options): boolean {
+  return file !== undefined || stdout === true || s3 !== undefined || witness !== undefined
+}
+
+/** One for the process: a bucket that was fit at the start is away, not wrong, when it answers otherwise later. */
+function openBuckets({ s3 = [], s3RetentionDays: retentionDays }: Options, { env }: Terminal): Promise<S3Sink[]> {
+  if (s3.length > 0 && retentionDays === undefined) {
+    throw new InvalidInputError('OPTIONS_INVALID', '--s3: expected --s3-retention-days beside it, such as 3650')
+  }
+  return Promise.all(s3.map((url) => openS3(url, env, { retentionDays })))
 }
 
 interface SinkParts {
   readonly terminal: Terminal
   readonly witnessKeys: readonly VerifierKey[]
+  readonly buckets: readonly S3Sink[]
   readonly say: (line: string) => void
 }
 
 function sinksOf(
   notary: typeof NotaryPackage,
   { file = [], stdout, tiles, witness = [] }: Options,
-  { terminal, witnessKeys, say }: SinkParts,
+  { terminal, witnessKeys, buckets, say }: SinkParts,
 ): NotaryPackage.NotaryOptions['createSinks'] {
   for (const url of witness) {
     if (!/^https?:\/\/./.test(url) || !URL.canParse(url)) {
@@ -162,6 +187,7 @@ function sinksOf(
       return new notary.FileSink({ path, onTorn })
     }),
     ...(stdout === true ? [new notary.OutputSink(terminal.out)] : []),
+    ...buckets,
     ...(tiles === undefined ? [] : [new notary.TilesSink({ folder: tiles, ...log })]),
     ...witness.map((url) => new notary.WitnessSink({ url, keys: witnessKeys, tree: log.tree })),
   ]

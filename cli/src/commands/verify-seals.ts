@@ -4,6 +4,7 @@ import { type Analytics, checkIntegrity, type CompletenessSummary, splitNotes } 
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import type { OpenedTrust } from '@agent-audit/seals'
 import { InvalidArgumentError } from 'commander'
+import { isS3, openS3 } from '../s3-sink.ts'
 import type { RunSummary } from '../render/completeness.ts'
 import { integrityReport } from '../render/integrity.ts'
 import { asJson, figure, painter } from '../render/text.ts'
@@ -57,7 +58,9 @@ export async function readAnchors(options: SealOptions, env: Terminal['env']): P
     throw new InvalidInputError('OPTIONS_INVALID', 'verify: --checkpoints, --root and --partition need --trust')
   }
   const trust = await readTrust(file, options.root ?? (env['AUDIT_ROOT_VKEY'] || undefined))
-  const checkpoints = files.flatMap((name) => splitNotes(readText(name)))
+  const read = async (name: string): Promise<readonly string[]> =>
+    isS3(name) ? await (await openS3(name, env)).newest() : splitNotes(readText(name))
+  const checkpoints = (await Promise.all(files.map(read))).flat()
   return trust.keys.length === 0 ? undefined : { trust, checkpoints }
 }
 

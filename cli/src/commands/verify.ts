@@ -34,7 +34,7 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .option('--root <vkey>', 'the root key that must have signed the trust file (default: AUDIT_ROOT_VKEY)')
     .option(
       '--checkpoints <file>',
-      'checkpoints that a sink outside of the database has (repeatable; default: AUDIT_CHECKPOINTS_FILE)',
+      'checkpoints that a sink outside of the database has: a file, or s3://BUCKET/PREFIX (repeatable; default: AUDIT_CHECKPOINTS_FILE)',
       collect,
     )
     .option(

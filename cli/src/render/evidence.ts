@@ -1,4 +1,5 @@
 /** What a check of an evidence bundle says, for people. */
+import type { DecidedConflict } from '@agent-audit/analytics'
 import type { EvidenceReport } from '@agent-audit/seals/evidence'
 import { counted, dayAndTime, printable, shortId } from './text.ts'
 
@@ -15,7 +16,8 @@ const KEYS: Readonly<Record<EvidenceReport['keys'], string>> = {
   bundle: "the bundle's own: they say nothing about who made it",
 }
 
-export function renderEvidence(report: EvidenceReport): string {
+/** @param decided - Numbers that several different records claimed, of an export. */
+export function renderEvidence(report: EvidenceReport, decided: readonly DecidedConflict[] = []): string {
   const { verdict, keys, session_id: session, checkpoint, findings, runs } = report
   const shown = findings.slice(0, SHOWN_FINDINGS)
   const more = findings.length - shown.length
@@ -29,6 +31,14 @@ export function renderEvidence(report: EvidenceReport): string {
       const { run_id: id, producer_id: producer, first_session_seq: first, last_session_seq: last } = run
       const end = run.ends ? ', ends the session' : ''
       return `run      ${id} of ${shortId(producer)}: session_seq ${first} to ${last}${end}`
+    }),
+    ...decided.map((each) => {
+      const others = each.others.join(', ')
+      return `decided  ${each.run_id}, run_seq ${each.run_seq}: the producer has sealed ${each.own}; not its own: ${others}`
+    }),
+    ...report.approvals.map((each) => {
+      const says = `${each.decision} by ${shortId(each.approver_id)}, key ${shortId(each.key)}`
+      return `approval ${each.run_id}, run_seq ${each.run_seq}: ${says}${each.counts ? '' : ', does not count'}`
     }),
     checkpoint === null ? 'log      no checkpoint that counts' : `log      ${described(checkpoint)}`,
     `keys     ${KEYS[keys]}`,

@@ -169,10 +169,10 @@ function assignPartition(
     draining,
     position: async () => ({ committed: log.committed(groupId, topic, partition), ...log.bounds(topic, partition) }),
     read: (from, until) => readPartition(log, { topic, partition, from }, AbortSignal.any([ended, draining, until])),
-    commit: async (offset, metadata) => {
+    commit: async (offset, metadata, keepFrom = offset) => {
       if (ended.aborted) return 'refused'
       if (!log.commit(groupId, epoch, topic, partition, offset, metadata)) return 'refused'
-      trim.committed(topic, partition, offset)
+      trim.committed(topic, partition, { offset, keepFrom })
       return 'acknowledged'
     },
   }

@@ -5,6 +5,9 @@
  * The last stored record stays: the next owner compares it with its row, and so finds out that the log was replaced. It also
  * keeps the log's start below the committed offset. If the tables are lost, the next owner misses the row of that record and
  * stops (`LOG_REPLACED`); a log that starts at the committed offset would look like one that never held earlier records.
+ *
+ * With a signing key, records whose seal the topic of seals is not known to have stay too: the next owner makes that seal from
+ * them. So the log grows while no seal can be signed.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TrailError } from '@agent-audit/schemas'
@@ -21,9 +24,10 @@ export class LogTrim {
     this.#log = log
   }
 
-  /** The group has committed this offset: trims soon, in steps between other work. */
-  committed(topic: string, partition: number, offset: number): void {
-    if (offset > 1) this.#due.set(`${topic}/${partition}`, { topic, partition, keep: offset - 1 })
+  /** The group has committed this offset: trims soon, in steps between other work. Keeps what is from `keepFrom` on. */
+  committed(topic: string, partition: number, { offset, keepFrom }: { offset: number; keepFrom: number }): void {
+    const keep = Math.min(offset - 1, keepFrom)
+    if (keep > 0) this.#due.set(`${topic}/${partition}`, { topic, partition, keep })
     this.#working ??= this.#work()
   }
 

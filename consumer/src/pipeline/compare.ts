@@ -18,6 +18,8 @@ export interface CompareParts {
   readonly check: RecordCheck
   /** Gets the rows that it has not hashed yet, below `next`. Undefined: without a signing key. */
   readonly sealer: PartitionSealer | undefined
+  /** Told of each slice: every row below the offset is of its record. */
+  readonly compared: (offset: number) => void
 }
 
 /**
@@ -33,6 +35,7 @@ export async function* readCompared(
   for await (const slice of readSealing({ next, readFrom }, parts, until)) {
     await expectSameRecords(slice, ranges, parts)
     await expectOtherRecords(slice, quarantined, parts)
+    parts.compared(slice.nextOffset)
     await parts.sealer?.rebuild(slice, next)
     yield slice
   }

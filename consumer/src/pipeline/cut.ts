@@ -216,3 +216,8 @@ function monthOf(logTimeMs: number): string {
   }
   return cachedMonth.key
 }
+
+/** A slice that is at hand, as a reader gives it. */
+export async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> {
+  yield slice
+}

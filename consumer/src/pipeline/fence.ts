@@ -164,7 +164,8 @@ export class Fence {
   async #commit(next: number, state: string): Promise<void> {
     const { topic, partition } = this.#assignment
     this.#clean = false
-    const answer = await this.#assignment.commit(next, `${state}${this.#sealer?.describe() ?? ''}`)
+    const { metadata = '', keepFrom } = this.#sealer?.describe() ?? {}
+    const answer = await this.#assignment.commit(next, `${state}${metadata}`, keepFrom)
     this.#observer.committed(answer)
     if (answer === 'acknowledged') return this.#sealer?.committed(next)
     const why = answer === 'refused' ? 'refused by the group' : 'not answered'

@@ -20,28 +20,44 @@ const LEAVE_MS = 1000
 export class Idle {
   readonly #assignment: Assignment
   readonly #parts: IdleParts
+  #compared = Promise.withResolvers<void>()
 
   constructor(assignment: Assignment, parts: IdleParts) {
     this.#assignment = assignment
     this.#parts = parts
   }
 
-  /** Marks the partition clean, unless a row lies above the first gap. Call it with no insert in flight. */
-  async leaveClean({ next, above }: Resume): Promise<void> {
+  /** The partition is recovered anew: rows from `readFrom` on are not compared with the log. */
+  recovered(at: Resume): void {
+    this.#compared = Promise.withResolvers()
+    this.compared(at)
+  }
+
+  /** Rows below `readFrom` are compared. */
+  compared({ next, readFrom }: Resume): void {
+    if (readFrom === next) this.#compared.resolve()
+  }
+
+  /**
+   * Marks the partition clean, unless a row lies above the first gap. Call it with no insert in flight. Below a clean commit no owner
+   * compares rows with the log, so it waits until that is done.
+   */
+  async leaveClean({ next, above, readFrom }: Resume): Promise<void> {
     const { fence } = this.#parts
-    if (!fence.held || this.#assignment.ended.aborted || next <= (above.at(-1)?.last ?? -1)) return
+    if (!fence.held || this.#assignment.ended.aborted || next <= (above.at(-1)?.last ?? -1) || readFrom < next) return
     await fence.release(next)
   }
 
   /** While no batch comes, give the lease up: an idle partition is clean. */
-  async nextOrIdle<T>(following: Promise<T>, at: Resume): Promise<T> {
+  async nextOrIdle<T>(following: Promise<T>, at: () => Resume): Promise<T> {
     const { fence, clock } = this.#parts
     if (fence.held) {
       const next = await orTimeIsUp(following, fence.renewAt - clock.now(), clock)
       if (next !== TIME_IS_UP) return next
-      await this.leaveClean(at)
+      await Promise.race([following, this.#compared.promise])
+      await this.leaveClean(at())
     }
-    await this.#settle(following, at)
+    await this.#settle(following, at())
     return following
   }
 

@@ -30,7 +30,7 @@ import type { Batch } from './batch.ts'
 import type { BufferMemory } from './buffer-memory.ts'
 import type { RecordCheck } from './check.ts'
 import type { Clock } from './clock.ts'
-import { type BatchLimits, cutBatches, type Stop } from './cut.ts'
+import { type BatchLimits, cutBatches, oneSlice, type Stop } from './cut.ts'
 import { DuplicateFilter } from './duplicates.ts'
 import { QuarantinedSince, readCompared } from './compare.ts'
 import { Fence, type FenceOptions, type Lease, RowsMissing } from './fence.ts'
@@ -133,6 +133,7 @@ class PartitionWriter {
     const options = { ...this.#parts.options, sleep: (ms: number) => this.#sleep(ms) }
     const recovered = await recover(this.#assignment, this.#parts.sink, options)
     this.#at = recovered
+    this.#idle.recovered(recovered)
     this.#sealer?.recovered(recovered)
     this.#fence.recovered(this.#at.next, this.#at.quarantined)
     this.#parts.observer.recovered(this.#at.next)
@@ -164,14 +165,15 @@ class PartitionWriter {
   /** Writes batch after batch, until the assignment drains or a batch is not simply stored. */
   async #writeOn(): Promise<Ending> {
     const reading = new AbortController()
-    const parts = { ...this.#parts, assignment: this.#assignment, sealer: this.#sealer }
+    const compared = (offset: number): void => this.#noteCompared(offset)
+    const parts = { ...this.#parts, assignment: this.#assignment, sealer: this.#sealer, compared }
     const slices = readCompared(this.#at, parts, reading.signal)
     const batches = this.#cut(slices)
     let following: ReturnType<typeof batches.next> | undefined
     try {
       for (;;) {
         following ??= batches.next()
-        const cut = await this.#idle.nextOrIdle(following, this.#at)
+        const cut = await this.#idle.nextOrIdle(following, () => this.#at)
         if (cut.done === true) return cut.value ?? { kind: 'drained' }
         // Fill the next batch while this one is inserted, unless memory is short: then one larger batch in the memory of two
         // smaller ones costs the server less, and other partitions fill theirs meanwhile.
@@ -198,6 +200,12 @@ class PartitionWriter {
       // The reader may be suspended at a slice that is not taken any more. Unless it is closed, it stays the assignment's reader.
       await slices.return().catch(() => undefined)
     }
+  }
+
+  #noteCompared(offset: number): void {
+    const { next, readFrom } = this.#at
+    this.#at = { ...this.#at, readFrom: Math.max(readFrom, Math.min(next, offset)) }
+    this.#idle.compared(this.#at)
   }
 
   #cut(
@@ -286,10 +294,6 @@ class PartitionWriter {
     await this.#parts.clock.sleep(ms, stop)
     if (stop.aborted) throw new Stopped('stopped waiting')
   }
-}
-
-async function* oneSlice(slice: LogSlice): AsyncGenerator<LogSlice, void, void> {
-  yield slice
 }
 
 /** A wait was cut short: the assignment has ended, or the consumer drains. */

@@ -1,5 +1,5 @@
 /**
- * An append-only file: a line for each checkpoint (lines.ts), synced before it counts. Let it belong to another user, with the
+ * An append-only file: a line for each checkpoint (`checkpointLine`), synced before it counts. Let it belong to another user, with the
  * right to append alone (`chattr +a`): then the notary's user cannot take back what it signed. The notary only ever appends. A line
  * that a crash has torn stays as it is: the next append ends it first, and readers leave it out, since it is no whole checkpoint.
  */
@@ -7,8 +7,8 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { InvalidInputError } from '@agent-audit/schemas'
+import { checkpointLine, readCheckpointLine } from '@agent-audit/seals'
 import type { SignedCheckpoint } from '../seal-tables.ts'
-import { checkpointLine, readCheckpointLine } from './lines.ts'
 import type { CheckpointSink } from './sink.ts'
 
 /** Checkpoints that {@link FileSink.newest} gives: a line that no known key has signed hides none below it. */

@@ -1,6 +1,6 @@
 /** Standard output, for a log collector: a line for each checkpoint. It cannot be read back. */
+import { checkpointLine } from '@agent-audit/seals'
 import type { SignedCheckpoint } from '../seal-tables.ts'
-import { checkpointLine } from './lines.ts'
 import type { CheckpointSink } from './sink.ts'
 
 export class OutputSink implements CheckpointSink {

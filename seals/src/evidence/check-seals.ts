@@ -20,11 +20,15 @@ interface Context {
   readonly findings: Findings
 }
 
-/** Checks the seals, and that each record has one. @returns the seals that can be read */
-export function checkSeals(seals: readonly SealEvidence[], context: Context): ProducerSeal[] {
+/**
+ * Checks the seals, and that each record has one.
+ * @returns the signed time of the first checkpoint that holds the seal of a record, milliseconds since 1970
+ */
+export function checkSeals(seals: readonly SealEvidence[], context: Context): Map<EvidenceRecord, number> {
   const { records, findings } = context
   const byRun = Map.groupBy(records, ({ runId }) => runId)
   const sealed = new Set<EvidenceRecord>()
+  const times = new Map<EvidenceRecord, number>()
   const read: ProducerSeal[] = []
   for (const [index, evidence] of seals.entries()) {
     const seal = findings.try('seal', `seal ${index}`, () => parseProducerSeal(parseNote(evidence.note).text))
@@ -39,7 +43,8 @@ export function checkSeals(seals: readonly SealEvidence[], context: Context): Pr
     for (const record of own) sealed.add(record)
     const fault = recordFault(seal, own, evidence.leaves)
     if (fault !== undefined) findings.add('tampered', 'seal', where, fault)
-    checkSigned(seal, evidence, { ...context, where })
+    const anchor = checkSigned(seal, evidence, { ...context, where })
+    if (anchor !== undefined) for (const record of own) times.set(record, anchor.time)
   }
   for (const [first, last] of stretches(records.filter((record) => !sealed.has(record)))) {
     findings.add(
@@ -49,7 +54,7 @@ export function checkSeals(seals: readonly SealEvidence[], context: Context): Pr
       'no producer seal covers it',
     )
   }
-  return read
+  return times
 }
 
 /** @param own - The records of the bundle in the range of the seal, in order. */
@@ -88,16 +93,22 @@ function* numbersOf({ first, last, gaps }: ProducerSeal): Generator<number> {
   }
 }
 
-function checkSigned(seal: ProducerSeal, evidence: SealEvidence, context: Context & { where: string }): void {
+/** @returns as {@link checkProof} */
+function checkSigned(
+  seal: ProducerSeal,
+  evidence: SealEvidence,
+  context: Context & { where: string },
+): Anchor | undefined {
   const { trust, where, findings } = context
   const signer = signedBy(evidence.note, { trust, role: 'producer', where, findings })
   const anchor = checkProof(evidence, context)
-  if (signer === undefined) return
+  if (signer === undefined) return anchor
   const { name } = signer.key
   if (seal.state.kind !== 'adopted' && name !== keyNameOf(seal.producerId)) {
     findings.add('tampered', 'key', where, `the seal of ${quoted(seal.producerId)} is signed by ${quoted(name)}`)
   }
   if (anchor !== undefined) checkTime(signer, anchor, context)
+  return anchor
 }
 
 function checkTime(signer: TrustedKey, anchor: Anchor, { where, findings }: Context & { where: string }): void {

@@ -4,6 +4,7 @@ import { type OpenedTrust, openTrust } from '../keys/trust.ts'
 import type { VerifierKey } from '../notes/verifier-key.ts'
 import { type Bundle, isBundle, parseBundle } from './bundle.ts'
 import { type Anchor, checkLog, checkOutside } from './check-log.ts'
+import { type ApprovalOfSession, checkApprovals } from './check-approvals.ts'
 import { checkSeals } from './check-seals.ts'
 import { checkCompleteness, type RunOfSession } from './completeness.ts'
 import { type EvidenceRecord, isBehind, readRecord } from './records.ts'
@@ -28,6 +29,8 @@ export interface EvidenceReport {
   readonly events: number
   readonly seals: number
   readonly runs: readonly RunOfSession[]
+  /** Signed decisions and overrides in the records. */
+  readonly approvals: readonly ApprovalOfSession[]
   /** The newest one of the bundle that counts. */
   readonly checkpoint: {
     readonly origin: string
@@ -58,9 +61,10 @@ export function checkEvidence(bytes: Buffer, given: EvidenceTrust = {}): Evidenc
     findings.add('unchecked', 'keys', 'trust', message)
   }
   const anchors = checkLog(bundle.log, trust, findings)
-  checkSeals(bundle.seals, { records, anchors, trust, findings })
+  const times = checkSeals(bundle.seals, { records, anchors, trust, findings })
+  const approvals = checkApprovals(records, { times, trust, findings })
   if (given.checkpoint !== undefined) checkOutside(given.checkpoint, anchors, trust, findings)
-  return reportOf({ findings, keys, bundle, runs, anchor: anchors.at(-1) })
+  return reportOf({ findings, keys, bundle, runs, approvals, anchor: anchors.at(-1) })
 }
 
 function readBundle(bytes: Buffer, findings: Findings): Bundle | undefined {
@@ -123,12 +127,13 @@ interface Checked {
   readonly keys: EvidenceReport['keys']
   readonly bundle: Bundle | undefined
   readonly runs?: readonly RunOfSession[]
+  readonly approvals?: readonly ApprovalOfSession[]
   readonly anchor?: Anchor | undefined
 }
 
 const WORST = ['tampered', 'unchecked', 'incomplete']
 
-function reportOf({ findings, keys, bundle, runs = [], anchor }: Checked): EvidenceReport {
+function reportOf({ findings, keys, bundle, runs = [], approvals = [], anchor }: Checked): EvidenceReport {
   return {
     verdict: findings.verdict,
     keys,
@@ -136,6 +141,7 @@ function reportOf({ findings, keys, bundle, runs = [], anchor }: Checked): Evide
     events: bundle?.records.length ?? 0,
     seals: bundle?.seals.length ?? 0,
     runs,
+    approvals,
     checkpoint: anchor === undefined ? null : { ...described(anchor) },
     findings: findings.all.toSorted((one, other) => WORST.indexOf(one.verdict) - WORST.indexOf(other.verdict)),
   }

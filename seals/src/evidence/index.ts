@@ -6,6 +6,7 @@ export {
   parseBundle,
   type SealEvidence,
 } from './bundle.ts'
+export type { ApprovalOfSession } from './check-approvals.ts'
 export { checkEvidence, type EvidenceReport, type EvidenceTrust } from './check.ts'
 export type { RunOfSession } from './completeness.ts'
 export { type EvidenceRecord, readRecord } from './records.ts'

@@ -4,6 +4,7 @@
  * it is escaped, the page has no script and loads nothing.
  */
 import { createHash } from 'node:crypto'
+import { labelsOf } from './field-labels.ts'
 import { isBehind, type EvidenceRecord } from './records.ts'
 
 const STYLE =
@@ -41,8 +42,13 @@ function byTime(one: EvidenceRecord, other: EvidenceRecord): number {
 }
 
 function section({ version, fields }: EvidenceRecord, number: number): string {
-  const listed = version.fields.filter(({ name }) => fields[name] !== null && fields[name] !== undefined)
-  const rows = listed.map(({ name }) => `<dt>${name}</dt><dd>${escaped(textOf(name, fields[name]))}</dd>\n`)
+  const labels = labelsOf(fields)
+  const rows = version.fields.map(({ name }) => {
+    const [value, label] = [fields[name] ?? null, labels.get(name)]
+    if (value === null && label !== 'erased') return ''
+    const term = label === undefined ? name : `${name} (${label})`
+    return `<dt>${term}</dt><dd>${value === null ? '' : escaped(textOf(name, value))}</dd>\n`
+  })
   const heading = [String(number), ...HEADING.map((name) => escaped(textOf(name, fields[name])))].join(' · ')
   return `<section>\n<h2>${heading}</h2>\n<dl>\n${rows.join('')}</dl>\n</section>\n`
 }

@@ -10,6 +10,7 @@ export type EvidenceVerdict = 'verified' | 'incomplete' | 'unchecked' | 'tampere
  * - `seal`: records or leaves are not what was sealed; `proof`: the log does not have the seal
  * - `checkpoint`: it is missing, or lacks a signed time; `fork`: two checkpoints contradict each other
  * - `conflict`: sealed records contradict each other
+ * - `approval`: a signed decision does not count, or is not the one that its record names
  * - `unsealed`, `gap`, `end`, `run`: records without a seal, missing session_seqs, a run that does not end the session, a missing run
  * - `keys`: the keys come from the bundle alone
  */
@@ -26,6 +27,7 @@ export type FindingKind =
   | 'checkpoint'
   | 'fork'
   | 'conflict'
+  | 'approval'
   | 'unsealed'
   | 'gap'
   | 'end'

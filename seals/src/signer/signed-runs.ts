@@ -1,13 +1,13 @@
-/** What a signer has signed of each run, in a small SQLite file that one process alone can have open. */
+/** What a signer has signed of each run, or partition, in a small SQLite file that one process alone can have open. */
 import { closeSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import { quoted } from '../notes/lines.ts'
 
-/** The last seal of a run that was signed. */
+/** The last seal of a run, or of a partition, that was signed. */
 export interface SignedRun {
   readonly number: number
-  /** Last run_seq of its range. */
+  /** Last run_seq, or offset, of its range. */
   readonly last: number
   readonly state: 'open' | 'closed' | 'adopted'
   readonly note: string

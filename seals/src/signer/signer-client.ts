@@ -10,6 +10,8 @@ import { type Answer, formatRequest, GREETING, lineSplitter, parseAnswer } from 
 export interface SignerClientOptions {
   /** Time for one signature, with waiting and connecting again, milliseconds. @defaultValue 30000 */
   readonly timeoutMs?: number
+  /** Closes the signer once it is aborted, also while it connects. */
+  readonly signal?: AbortSignal
 }
 
 const TIMEOUT_MS = 30_000
@@ -40,7 +42,7 @@ export interface RemoteSigner extends NoteSigner {
 
 /** @throws AuditUnavailableError with code SIGNER_UNAVAILABLE, if no signer answers in time */
 export async function connectSigner(socketPath: string, options: SignerClientOptions = {}): Promise<RemoteSigner> {
-  const client = new Client(socketPath, options.timeoutMs ?? TIMEOUT_MS)
+  const client = new Client(socketPath, options)
   await client.start()
   return client
 }
@@ -60,9 +62,11 @@ class Client implements RemoteSigner {
   #key: VerifierKey | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(path: string, timeoutMs: number) {
+  constructor(path: string, { timeoutMs = TIMEOUT_MS, signal }: SignerClientOptions) {
     this.#path = path
     this.#timeoutMs = timeoutMs
+    signal?.addEventListener('abort', () => this.close(), { once: true })
+    if (signal?.aborted === true) this.close()
   }
 
   get keyName(): string {

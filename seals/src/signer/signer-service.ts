@@ -7,18 +7,19 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { dirname } from 'node:path'
 import { AuditUnavailableError, InvalidInputError, TrailError } from '@agent-audit/schemas'
 import type { KeySigner } from '../keys/key-file.ts'
-import { parseProducerSeal, type ProducerSeal } from '../seals/producer-seal.ts'
 import { type Answer, formatAnswer, GREETING, lineSplitter, parseRequest } from './protocol.ts'
 import { SignedRuns } from './signed-runs.ts'
-import { isRepeat, refusalOf } from './signing-rules.ts'
+import { isRepeat, readRequest, type SealRequest, type SignerRole } from './signing-rules.ts'
 
 export interface SignerOptions {
   readonly signer: KeySigner
   readonly socketPath: string
   readonly stateFile: string
+  /** Whose seals it signs. @defaultValue 'producer' */
+  readonly role?: SignerRole
   /** Members of the group of the socket's folder may connect as well. @defaultValue the owner alone */
   readonly group?: boolean
-  /** One signature a run in this time. @defaultValue 1000 */
+  /** One signature a run or partition in this time. @defaultValue 1000 */
   readonly intervalMs?: number
   /** What an operator should know: refusals, clocks that differ. Never throws. */
   readonly onNotice?: (message: string) => void
@@ -99,30 +100,32 @@ export class SignerService {
 
   #answer(text: string): Answer {
     try {
-      const seal = parseProducerSeal(text)
-      const run = this.#runs.get(seal.runId)
-      if (run !== undefined && isRepeat(text, run)) return { kind: 'signed', note: run.note }
-      const refusal = refusalOf(seal, this.#options.signer.keyName, run)
-      if (refusal !== undefined) return refused(`run ${seal.runId}: ${refusal}`, run?.note)
-      const wait = this.#waitOf(run === undefined ? [NEW_RUNS] : [seal.runId])
-      return wait > 0 ? { kind: 'later', ms: wait } : this.#sign(text, seal, run === undefined)
+      const { signer, role = 'producer' } = this.#options
+      const request = readRequest(text, role, signer.keyName)
+      const before = this.#runs.get(request.chain)
+      if (before !== undefined && isRepeat(text, before)) return { kind: 'signed', note: before.note }
+      const refusal = request.refusal(before)
+      if (refusal !== undefined) return refused(`${request.title}: ${refusal}`, before?.note)
+      // A consumer may get all partitions of a topic at once.
+      const isNewRun = before === undefined && role === 'producer'
+      const wait = this.#waitOf(isNewRun ? [NEW_RUNS] : [request.chain])
+      return wait > 0 ? { kind: 'later', ms: wait } : this.#sign(text, request, isNewRun)
     } catch (error) {
       if (error instanceof TrailError) return refused(error.message)
       throw error
     }
   }
 
-  #sign(text: string, seal: ProducerSeal, isNew: boolean): Answer {
-    const { runId, number, last, state, time } = seal
+  #sign(text: string, { chain, title, kept, time }: SealRequest, isNewRun: boolean): Answer {
     const note = this.#options.signer.sign(text)
     // Stored before it is answered: what may be out there is never signed again in another form.
-    this.#runs.set(runId, { number, last, state: state.kind, note })
-    this.#remember(runId)
-    if (isNew) this.#remember(NEW_RUNS)
-    const difference = time - Date.now()
+    this.#runs.set(chain, { ...kept, note })
+    this.#remember(chain)
+    if (isNewRun) this.#remember(NEW_RUNS)
+    const difference = (time ?? Date.now()) - Date.now()
     if (Math.abs(difference) > MAX_CLOCK_DIFFERENCE_MS) {
       const seconds = Math.round(difference / 1000)
-      this.#options.onNotice?.(`run ${runId}, seal ${number}: its time is ${seconds} s from the signer's clock`)
+      this.#options.onNotice?.(`${title}, seal ${kept.number}: its time is ${seconds} s from the signer's clock`)
     }
     return { kind: 'signed', note }
   }

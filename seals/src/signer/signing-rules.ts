@@ -1,15 +1,74 @@
-/** What a signer signs: the next seal of a run, and no other text. */
+/** What a signer signs: the next seal of a run, or of a partition for a consumer, and no other text. */
+import { createHash } from 'node:crypto'
 import { noteHash, parseNote } from '../notes/note.ts'
 import { keyNameOf } from '../notes/verifier-key.ts'
-import type { ProducerSeal } from '../seals/producer-seal.ts'
+import { type ConsumerSeal, parseConsumerSeal } from '../seals/consumer-seal.ts'
+import { parseProducerSeal, type ProducerSeal } from '../seals/producer-seal.ts'
 import type { SignedRun } from './signed-runs.ts'
+
+/** Whose seals a signer signs. */
+export type SignerRole = 'producer' | 'consumer'
+
+/** A seal that is to be signed. */
+export interface SealRequest {
+  /** What is signed in order, by its name in the state file and in messages: a run, or a partition. */
+  readonly chain: string
+  readonly title: string
+  /** What is kept of it, beside the note. */
+  readonly kept: Omit<SignedRun, 'note'>
+  /** The clock of the caller, milliseconds since 1970; a consumer's seal has none. */
+  readonly time: number | undefined
+  /** Why it is not signed; undefined: it is the next one. @param before - Undefined: nothing was signed of the chain before. */
+  refusal(before: SignedRun | undefined): string | undefined
+}
+
+/**
+ * @param keyName - Of the signer's key.
+ * @throws IntegrityError with code SEAL_INVALID, if the text is no seal of that role
+ */
+export function readRequest(text: string, role: SignerRole, keyName: string): SealRequest {
+  return role === 'consumer' ? ofConsumer(parseConsumerSeal(text)) : ofProducer(parseProducerSeal(text), keyName)
+}
+
+function ofProducer(seal: ProducerSeal, keyName: string): SealRequest {
+  const { runId, number, last, state, time } = seal
+  return {
+    chain: runId,
+    title: `run ${runId}`,
+    kept: { number, last, state: state.kind },
+    time,
+    refusal: (run) => refusalOf(seal, keyName, run),
+  }
+}
+
+function ofConsumer(seal: ConsumerSeal): SealRequest {
+  const { logId, topic, partition, last } = seal
+  return {
+    chain: `log ${logId} ${topic} partition ${partition}`,
+    title: `partition ${topic}/${partition}`,
+    // Its place in the order is its range.
+    kept: { number: 0, last, state: 'open' },
+    time: undefined,
+    refusal: (before) => refusalOfRange(seal, before),
+  }
+}
+
+/** Other consumers may have sealed what lies between two ranges, and a chain may begin anew. */
+function refusalOfRange(seal: ConsumerSeal, before: SignedRun | undefined): string | undefined {
+  if (before === undefined) return undefined
+  const next = before.last + 1
+  if (seal.first < next) return `expected a range that begins at ${next} or above: the offsets below are sealed`
+  const hash = createHash('sha256').update(parseNote(before.note).text).digest()
+  const follows = seal.first > next || seal.prev === undefined || seal.prev.equals(hash)
+  return follows ? undefined : 'expected the hash of the text of the seal before it in the line prev'
+}
 
 /**
  * Why a seal is not signed; undefined: it is the next one of its run.
  * @param keyName - Of the signer's key.
  * @param run - What was signed of the seal's run before; undefined: nothing.
  */
-export function refusalOf(seal: ProducerSeal, keyName: string, run: SignedRun | undefined): string | undefined {
+function refusalOf(seal: ProducerSeal, keyName: string, run: SignedRun | undefined): string | undefined {
   const adopted = seal.state.kind === 'adopted'
   if (!adopted && keyNameOf(seal.producerId) !== keyName) return `expected the producer ${keyName}`
   if (run === undefined) {

@@ -32,6 +32,6 @@ it('the options that a trail records have neither its signing key nor its key st
   const trail = openTrail({ dataDir, signing: { key: newKey('agent-1').pem }, encryption: { keys }, redact: 'off' })
   await trail.close()
   const started = JSON.stringify(readRows(dataDir).filter(({ event_type }) => event_type === 'trail_started'))
-  expect(started).toContain('"signing":"key"')
+  expect(started).toContain('"signing":"agent-1"')
   expect(started).not.toMatch(/PRIVATE KEY|kekFile/)
 })

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { formatBundle } from '@agent-audit/seals/evidence'
 import { afterAll, describe, expect, it } from 'vitest'
 import { bundleOf, recordSealedSessions, trustOf } from '../../support/evidence.ts'
-import { type EvidenceCase, evidenceCases } from '../../support/evidence-cases.ts'
+import { evidenceCases } from '../../support/evidence-cases.ts'
+import { bundleCases } from './bundle-cases.ts'
 import { findPython } from './python.ts'
 
 const CHECKER = fileURLToPath(new URL('../../../examples/check_evidence.py', import.meta.url))
@@ -18,31 +19,51 @@ if (found.missing !== undefined) process.stderr.write(`the checker in Python doe
 const directory = mkdtempSync(join(tmpdir(), 'evidence-test-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-/** Imports the checker once, and checks each case of a file of JSON lines. */
-const DRIVER = `import sys, json
+/** Runs the command for each case of a file of JSON lines, in one process. */
+const DRIVER = `import sys, json, io, contextlib
 sys.path.insert(0, sys.argv[1])
-from check_evidence import check
-encoded = lambda text: None if text is None else text.encode()
+from check_evidence import main
 for line in open(sys.argv[2]):
-    case = json.loads(line)
-    data = open(case["file"], "rb").read()
-    print(json.dumps(check(data, encoded(case["trust"]), case["root"], encoded(case["checkpoint"]))))
+    sys.argv[1:], out, code = json.loads(line), io.StringIO(), None
+    try:
+        with contextlib.redirect_stdout(out):
+            main()
+    except SystemExit as end:
+        code = end.code
+    print(json.dumps([out.getvalue().split("\\n")[0], code]))
 `
 
-function verdictsOf(python: string, cases: readonly EvidenceCase[]): [string, unknown][] {
-  const lines = cases.map(({ bytes, trust = null, root = null, checkpoint = null }, index) => {
-    const file = join(directory, `${index}.evidence`)
-    writeFileSync(file, bytes)
-    return JSON.stringify({ file, trust, root, checkpoint })
+interface Given {
+  readonly bytes: Buffer
+  readonly trust?: string | undefined
+  readonly root?: string | undefined
+  readonly checkpoint?: string | undefined
+}
+
+function written(name: string, content: string | Buffer): string {
+  const file = join(directory, name)
+  writeFileSync(file, content)
+  return file
+}
+
+/** The verdict and the exit code of each. */
+function verdictsOf(python: string, cases: readonly Given[]): [string, number][] {
+  const lines = cases.map(({ bytes, trust, root, checkpoint }, index) => {
+    const args = [
+      written(`${index}.evidence`, bytes),
+      ...(trust === undefined ? [] : ['--trust', written(`${index}.trust`, trust)]),
+      ...(root === undefined ? [] : ['--root', root]),
+      ...(checkpoint === undefined ? [] : ['--checkpoint', written(`${index}.checkpoint`, checkpoint)]),
+    ]
+    return JSON.stringify(args)
   })
-  const list = join(directory, 'cases')
-  writeFileSync(list, lines.join('\n'))
+  const list = written('cases', lines.join('\n'))
   const options = { encoding: 'utf8', env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } } as const
   const out = execFileSync(python, ['-c', DRIVER, join(CHECKER, '..'), list], options)
   return out
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as [string, unknown])
+    .map((line) => JSON.parse(line) as [string, number])
 }
 
 function runChecker(python: string, ...args: string[]): string {
@@ -60,8 +81,16 @@ describe.skipIf(found.missing !== undefined)(`the checker in Python ${found.miss
   it('gives the verdict of each case', () => {
     const cases = evidenceCases(log)
     const verdicts = verdictsOf(python, cases)
-    expect(cases.map(({ name }, index) => [name, verdicts[index]?.[0], verdicts[index]?.[1]])).toEqual(
-      cases.map(({ name, verdict }) => [name, verdict, expect.anything() as unknown]),
+    expect(cases.map(({ name }, index) => [name, verdicts[index]?.[0]])).toEqual(
+      cases.map(({ name, verdict }) => [name, verdict]),
+    )
+  })
+
+  it('gives verdict and exit code of each bundle of the conformance vectors', () => {
+    const cases = bundleCases()
+    const verdicts = verdictsOf(python, cases)
+    expect(cases.map(({ what }, index) => [what, ...(verdicts[index] ?? [])])).toEqual(
+      cases.map(({ what, verdict, exitCode }) => [what, verdict, exitCode]),
     )
   })
 

@@ -3,7 +3,7 @@
  * Needs Python 3.12 with venv, or AUDIT_PYTHON with the path of one, and PyPI; skipped aloud without.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
@@ -20,47 +20,12 @@ import {
   tilesBetween,
 } from '@agent-audit/seals'
 import { expect, it } from 'vitest'
+import { findPython } from '../../support/python.ts'
 import { makeTempDirectory } from '../../support/temp-directory.ts'
 
 const REQUIREMENTS = fileURLToPath(new URL('requirements.txt', import.meta.url))
 const SCRIPT = fileURLToPath(new URL('check_log.py', import.meta.url))
-const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/agent-audit/third-party', import.meta.url))
-const INSTALL_MS = 240_000
-const LEAST = 12
-
-/** The Python with the library, or why there is none. Fetches it from PyPI the first time. */
-function findPython(): { readonly python: string } | { readonly missing: string } {
-  const [python, installed] = [join(CACHE, 'bin', 'python'), join(CACHE, 'installed.txt')]
-  const wanted = readFileSync(REQUIREMENTS, 'utf8')
-  if (existsSync(installed) && readFileSync(installed, 'utf8') === wanted) return { python }
-  const base = [process.env['AUDIT_PYTHON'], 'python3.13', 'python3.12', 'python3'].find(isNewEnough)
-  if (base === undefined) return { missing: `no Python 3.${LEAST} (set AUDIT_PYTHON)` }
-  try {
-    rmSync(CACHE, { recursive: true, force: true })
-    mkdirSync(CACHE, { recursive: true })
-    execFileSync(base, ['-m', 'venv', CACHE], { stdio: 'pipe', timeout: INSTALL_MS })
-    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--retries', '1', '-r', REQUIREMENTS]
-    execFileSync(python, pip, { stdio: 'pipe', timeout: INSTALL_MS })
-    // Last: a directory without it is made anew.
-    writeFileSync(installed, wanted)
-    return { python }
-  } catch (error) {
-    const { stderr, message } = error as { stderr?: Buffer; message: string }
-    return { missing: stderr?.toString().trim().split('\n').at(-1) ?? message }
-  }
-}
-
-function isNewEnough(python: string | undefined): python is string {
-  if (python === undefined) return false
-  try {
-    const version = execFileSync(python, ['-c', 'import sys; print(sys.version_info[1])'], { stdio: 'pipe' }).toString()
-    return Number(version) >= LEAST
-  } catch {
-    return false
-  }
-}
-
-const found = findPython()
+const found = findPython('third-party', REQUIREMENTS)
 const [missing, python] = 'missing' in found ? [found.missing, ''] : ['', found.python]
 const ORIGIN = 'audit.example/seals'
 const [SIZE, OLD, INDEX] = [70_000, 66_001, 65_537]

@@ -8,7 +8,12 @@ export function seedOf(byte: number): Buffer {
   return Buffer.alloc(32, byte)
 }
 
+/** PKCS8 of that seed. */
+export function privateKeyOf(byte: number): { key: Buffer; format: 'der'; type: 'pkcs8' } {
+  const key = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seedOf(byte)])
+  return { key, format: 'der', type: 'pkcs8' }
+}
+
 export function keyOf(name: string, byte: number): KeySigner {
-  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seedOf(byte)])
-  return new KeySigner(name, createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }))
+  return new KeySigner(name, createPrivateKey(privateKeyOf(byte)))
 }

@@ -2,6 +2,7 @@
  * The conformance vectors of seals/vectors/, all from fixed keys and times: `npm run vectors` writes them. A verifier in another
  * language reads them; docs/integrity.md says what each field means. Bytes are hex or, where the format has Base64, Base64.
  */
+import { createHash } from 'node:crypto'
 import {
   applyRotation,
   bundlesBetween,
@@ -30,6 +31,9 @@ import {
   type TrustedKey,
 } from '@agent-audit/seals'
 import { approvalVectors } from './approval-vectors.ts'
+import { bundleVectors } from './bundle-vectors.ts'
+import { recordVectors } from './record-vectors.ts'
+import { erasureVectors } from './erasure-vectors.ts'
 import { keyOf, seedOf, type Vectors } from './fixed-keys.ts'
 
 const ORIGIN = 'audit.example/seals'
@@ -221,7 +225,7 @@ function consumerSeals(): ConsumerSeal[] {
     skipped: { count: 2, digest: digestOf([]) },
     prev: undefined,
   }
-  const prev = noteHash(consumer.sign(formatConsumerSeal(first)))
+  const prev = textHash(formatConsumerSeal(first))
   return [
     first,
     {
@@ -233,6 +237,11 @@ function consumerSeals(): ConsumerSeal[] {
       prev,
     },
   ]
+}
+
+/** What the next seal of a consumer names: another consumer signs the same text with another key. */
+function textHash(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
 }
 
 function rowFields({ count, digest }: ConsumerSeal['events']): Vectors {
@@ -256,14 +265,14 @@ export function consumerSealVectors(): Vectors {
     vkey: consumer.vkey,
     seals: seals.map((seal) => {
       const { events, skipped, prev, ...rest } = seal
-      const note = consumer.sign(formatConsumerSeal(seal))
       const fields = {
         ...rest,
         events: rowFields(events),
         skipped: rowFields(skipped),
         prev: prev?.toString('base64') ?? null,
       }
-      return { fields, text: formatConsumerSeal(seal), note, hash: noteHash(note).toString('base64') }
+      const said = formatConsumerSeal(seal)
+      return { fields, text: said, note: consumer.sign(said), textHash: textHash(said).toString('base64') }
     }),
     malformed: changes.map(([what, from, to]) => ({ what, text: text.replace(from, to) })),
   }
@@ -361,6 +370,7 @@ export function logVectors(): Vectors {
     notes,
     checkpoints,
     forked_checkpoint: forged,
+    cut: { notes: notes.slice(0, -2), checkpoint: note },
     tlog_proof: { index: 2, proof },
     tiles: tilesBetween(0, notes.length).map((tile) => ({
       path: tilePath(tile),
@@ -426,6 +436,7 @@ export function trustVectors(): Vectors {
 export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'keys.json': keyVectors,
   'leaves.json': leafVectors,
+  'records.json': recordVectors,
   'notes.json': noteVectors,
   'producer-seals.json': producerSealVectors,
   'consumer-seals.json': consumerSealVectors,
@@ -433,6 +444,8 @@ export const VECTOR_FILES: Readonly<Record<string, () => Vectors>> = {
   'log.json': logVectors,
   'trust.json': trustVectors,
   'approvals.json': approvalVectors,
+  'bundles.json': bundleVectors,
+  'erasures.json': erasureVectors,
 }
 
 export function vectorText(make: () => Vectors): string {

@@ -1,5 +1,11 @@
 /** The conformance vectors are what this code writes, and it reads them as they say. */
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { SCHEMA_VERSIONS } from '@agent-audit/schemas'
+import { readRecord } from '@agent-audit/seals/evidence'
 import {
   applyRotation,
   formatConsumerSeal,
@@ -8,6 +14,7 @@ import {
   hashesOfTiles,
   keyFaultAt,
   leafHash,
+  MerkleTree,
   noteHash,
   openTrust,
   parseConsumerSeal,
@@ -26,15 +33,28 @@ import {
   verifyTlogProof,
 } from '@agent-audit/seals'
 import { describe, expect, it } from 'vitest'
-import { VECTOR_FILES, vectorText } from './make-vectors.ts'
+import { makeTempDirectory } from '../../support/temp-directory.ts'
+import { writeVectors } from './write-vectors.ts'
+
+const VECTORS = fileURLToPath(new URL('../../../seals/vectors', import.meta.url))
 
 interface Malformed {
   readonly what: string
   readonly text: string
 }
+/** A seal, with what the next one names. */
+interface SealCase {
+  readonly text: string
+  readonly note: string
+  /** Of a producer: of the note. */
+  readonly hash?: string
+  /** Of a consumer. */
+  readonly textHash?: string
+}
+
 interface SealFile {
   readonly vkey: string
-  readonly seals: readonly { readonly text: string; readonly note: string; readonly hash: string }[]
+  readonly seals: readonly SealCase[]
   readonly malformed: readonly Malformed[]
 }
 
@@ -46,24 +66,72 @@ function bytes(text: string): Buffer {
   return Buffer.from(text, 'base64')
 }
 
+function fromHex(text: string): Buffer {
+  return Buffer.from(text, 'hex')
+}
+
+function digestOf(rows: readonly string[]): string {
+  return createHash('sha256')
+    .update(Buffer.concat(rows.map(fromHex)))
+    .digest('base64')
+}
+
 const refused = expect.objectContaining({ code: 'SEAL_INVALID' })
 
-it.each(Object.entries(VECTOR_FILES))('%s is what `npm run vectors` writes', (file, make) => {
-  expect(read(file)).toEqual(JSON.parse(vectorText(make)))
+it('each file is what `npm run vectors` writes, byte for byte, and there is no other one', () => {
+  const directory = makeTempDirectory()
+  writeVectors(directory)
+  const config = fileURLToPath(new URL('../../../.oxfmtrc.json', import.meta.url))
+  execFileSync('oxfmt', ['-c', config, '.'], { cwd: directory, env: withTools() })
+  expect(filesOf(VECTORS)).toEqual(filesOf(directory))
+  const changed = filesOf(directory).filter((file) => {
+    return !readFileSync(join(VECTORS, file)).equals(readFileSync(join(directory, file)))
+  })
+  expect(changed).toEqual([])
 })
 
+it('are no part of the package', () => {
+  const { files } = JSON.parse(readFileSync(join(VECTORS, '..', 'package.json'), 'utf8')) as { files: string[] }
+  expect(files).toEqual(['dist', '!dist/**/*.map'])
+})
+
+function filesOf(directory: string): string[] {
+  const found = readdirSync(directory, { recursive: true, withFileTypes: true })
+  return found
+    .filter((each) => each.isFile())
+    .map((each) => relative(directory, join(each.parentPath, each.name)))
+    .toSorted()
+}
+
+function withTools(): NodeJS.ProcessEnv {
+  const tools = fileURLToPath(new URL('../../../node_modules/.bin', import.meta.url))
+  return { ...process.env, PATH: `${tools}:${process.env['PATH'] ?? ''}` }
+}
+
 describe.each([
-  ['producer-seals.json', (text: string) => formatProducerSeal(parseProducerSeal(text))],
-  ['consumer-seals.json', (text: string) => formatConsumerSeal(parseConsumerSeal(text))],
-] as const)('%s', (name, again) => {
+  [
+    'producer-seals.json',
+    (text: string) => formatProducerSeal(parseProducerSeal(text)),
+    ({ note, hash = '' }: SealCase) => [noteHash(note).toString('base64'), hash],
+  ],
+  [
+    'consumer-seals.json',
+    (text: string) => formatConsumerSeal(parseConsumerSeal(text)),
+    ({ text, textHash = '' }: SealCase) => [createHash('sha256').update(text).digest('base64'), textHash],
+  ],
+] as const)('%s', (name, again, hashOf) => {
   const { vkey, seals, malformed } = read(name) as SealFile
 
   it('seals are read, signed by the key, and linked', () => {
-    for (const [index, { text, note, hash }] of seals.entries()) {
+    let prev = 'none'
+    for (const seal of seals) {
+      const { text, note } = seal
+      const [found, said] = hashOf(seal)
       expect(again(text)).toBe(text)
       expect(verifyNote(note, [VerifierKey.parse(vkey)]).text).toBe(text)
-      expect(noteHash(note).toString('base64')).toBe(hash)
-      expect(text).toContain(index === 0 ? '\nprev none\n' : `\nprev sha256 ${seals[index - 1]?.hash}\n`)
+      expect(found).toBe(said)
+      expect(text).toContain(`\nprev ${prev}\n`)
+      prev = `sha256 ${said}`
     }
   })
 
@@ -97,6 +165,42 @@ it('keys.json: malformed keys are refused', () => {
   for (const { vkey } of malformed) expect(() => VerifierKey.parse(vkey)).toThrow(refused)
 })
 
+it('records.json: records come back from their bytes, whatever frames them, and from the rows', () => {
+  const file = read('records.json') as {
+    records: {
+      schema: string
+      fields: Record<string, unknown>
+      record: string
+      single_object: string
+      registry: string
+      leaf: string
+      row: { bytes: string }
+    }[]
+    events: { count: number; digest: string }
+    skipped_rows: { kind: string; bytes: string }[]
+    skipped: { count: number; digest: string }
+  }
+  for (const { schema, fields, record, single_object: framed, registry, leaf, row } of file.records) {
+    const version = SCHEMA_VERSIONS.find(({ fingerprint }) => fingerprint === BigInt(`0x${schema}`))
+    const decoded = version?.avroType.fromBuffer(fromHex(record)) as Record<string, unknown>
+    for (const [name, value] of Object.entries(fields)) {
+      const found = decoded[name]
+      expect(
+        found instanceof Uint8Array ? Buffer.from(found).toString('hex') : Object.is(found, -0) ? '-0' : found,
+      ).toBe(value)
+    }
+    expect([framed.slice(20), registry.slice(10), leafHash(fromHex(record)).toString('hex')]).toEqual([
+      record,
+      record,
+      leaf,
+    ])
+    expect(readRecord(fromHex(framed), 0).leaf.toString('hex')).toBe(leaf)
+    expect(row.bytes.startsWith(record)).toBe(true)
+  }
+  expect(file.events).toEqual({ count: 2, digest: digestOf(file.records.map(({ row }) => row.bytes)) })
+  expect(file.skipped).toEqual({ count: 3, digest: digestOf(file.skipped_rows.map(({ bytes: row }) => row)) })
+})
+
 it('trees.json: each proof shows what it says', () => {
   type Inclusion = { index: number; size: number; proof: string[] }
   type Consistency = { from: number; to: number; proof: string[] }
@@ -126,6 +230,7 @@ it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
     notes: string[]
     checkpoints: { size: number; root: string; seconds: number; note: string }[]
     forked_checkpoint: string
+    cut: { notes: string[]; checkpoint: string }
     tlog_proof: { index: number; proof: string }
     tiles: { path: string; hex: string }[]
     bundles: { path: string; hex: string }[]
@@ -141,6 +246,11 @@ it('log.json: checkpoints, tiles, bundles and proof belong to one log', () => {
   }
   const fork = verifyCheckpoint(log.forked_checkpoint, keys)
   expect(rootOf(hashes, fork.size)).not.toEqual(fork.root)
+  // Of a log without its end, no tree has the size of the checkpoint.
+  const cut = new MerkleTree()
+  for (const each of log.cut.notes) cut.append(leafHash(each))
+  expect(cut.size).toBeLessThan(verifyCheckpoint(log.cut.checkpoint, keys).size)
+  expect(cut.root()).toEqual(rootOf(hashes, cut.size))
   const entries = log.bundles.flatMap(({ path, hex }) =>
     parseEntries(Buffer.from(hex, 'hex'), parseTilePath(path).width),
   )

@@ -89,10 +89,14 @@ export class PartitionSealer {
     return this.#digest.next < next
   }
 
-  /** What the next commit says. The caller sends it at once, and no other until it is answered. */
-  describe(): string {
-    this.#carried = this.#progress
-    return this.#progress === undefined ? '' : formatProgress(this.#progress)
+  /**
+   * What the next commit says, and the first record that an owner which finds it may have to read again; undefined: nothing. The
+   * caller sends it at once, and no other until it is answered.
+   */
+  describe(): { readonly metadata: string; readonly keepFrom: number } | undefined {
+    const progress = this.#progress
+    this.#carried = progress
+    return progress && { metadata: formatProgress(progress), keepFrom: progress.last + 1 }
   }
 
   /** The commit that {@link describe} was asked for is acknowledged: every offset below `next` has its row. */
@@ -110,9 +114,10 @@ export class PartitionSealer {
     return this.#progress !== undefined && (this.#progress.to !== undefined || this.#carried !== this.#progress)
   }
 
-  /** Resolves when the topic has the next seal. */
+  /** While {@link unsettled}: resolves once the next commit would tell more than the last one, or name another range. */
   get moved(): Promise<void> {
-    return this.#moved.promise
+    // The topic may have got the seal while the last commit, which names it as under way, was sent.
+    return this.#progress?.to === undefined ? Promise.resolve() : this.#moved.promise
   }
 
   /** A batch is stored. Its rows' memory is as it was inserted. */

@@ -1,14 +1,21 @@
 /**
  * Signs seals and sends them to the topics of seals, each at least once. A topic that is away, or a signer, holds nothing up: its
- * seals wait here, one a partition at most, and are sent when it is back. Beside them nothing is kept.
+ * seals wait here, one a partition at most, and are sent when it is back. Beside them nothing is kept. A signer in another process
+ * is asked with the same text until it has signed; a text that it refuses keeps its own partition waiting, and no other.
  */
 import type { LogPartition, OutgoingRecord, Sender } from '@agent-audit/kafka'
 import { SEALS_SUFFIX } from '@agent-audit/schemas'
-import type { NoteSigner } from '@agent-audit/seals'
+import { type NoteSigner, SignerRefusedError } from '@agent-audit/seals'
 import type { Clock } from '../clock.ts'
 
+/** A key in this process, or a signer in another one. */
+export interface SealSigner extends Pick<NoteSigner, 'sign'> {
+  /** Rejects what is asked for. */
+  close?(): void
+}
+
 export interface SealTopicsParts {
-  readonly signer: NoteSigner
+  readonly signer: SealSigner
   readonly createSender: () => Sender
   readonly clock: Clock
   /** Told of each failure to send, and of the first send that succeeds after one. */
@@ -49,14 +56,16 @@ export class SealTopics {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#topics.values()].map((topic) => topic.close()))
+    const closing = [...this.#topics.values()].map((topic) => topic.close())
+    this.#parts.signer.close?.()
+    await Promise.all(closing)
   }
 }
 
 class SealTopic {
   readonly #name: string
   readonly #parts: SealTopicsParts
-  readonly #waiting: Waiting[] = []
+  readonly #waiting = new Set<Waiting>()
   #sender: Sender | undefined
   #busy = false
   #working = Promise.resolve()
@@ -68,7 +77,7 @@ class SealTopic {
   }
 
   add(seal: Waiting): void {
-    this.#waiting.push(seal)
+    this.#waiting.add(seal)
     if (this.#busy) return
     this.#busy = true
     this.#working = this.#work()
@@ -87,17 +96,13 @@ class SealTopic {
       const seals = this.#take()
       if (seals.length === 0) return void (this.#busy = false)
       try {
-        await this.#send(seals)
-        this.#waiting.splice(0, seals.length)
-        for (const { settle } of seals) settle(true)
+        await this.#signAndSend(seals)
         if (failed) observer.sealsGoOn(this.#name)
         failed = false
         pauseMs = PAUSE_MS.first / 2
       } catch (error) {
         failed = true
         observer.sealsWait(this.#name, error)
-        // Whether the topic has them is unknown: the next send repeats them, and equal seals count once.
-        await this.#dropSender()
         await clock.sleep(pauseMs, this.#closed.signal)
       }
     }
@@ -105,20 +110,43 @@ class SealTopic {
 
   /** Those that wait, without those whose assignment has ended. */
   #take(): Waiting[] {
-    const left = this.#waiting.filter(({ stop }) => !stop.aborted && !this.#closed.signal.aborted)
-    for (const seal of this.#waiting) if (!left.includes(seal)) seal.settle(false)
-    this.#waiting.splice(0, this.#waiting.length, ...left)
-    return left
+    const isOver = ({ stop }: Waiting): boolean => stop.aborted || this.#closed.signal.aborted
+    for (const seal of this.#waiting) if (isOver(seal)) this.#settle(seal, false)
+    return [...this.#waiting]
   }
 
-  async #send(seals: readonly Waiting[]): Promise<void> {
-    const records: OutgoingRecord[] = []
-    for (const { key, text } of seals) {
-      const value = Buffer.from(await this.#parts.signer.sign(text))
-      records.push({ key: Buffer.from(key), value, bytes: key.length + value.length })
+  #settle(seal: Waiting, sent: boolean): void {
+    this.#waiting.delete(seal)
+    seal.settle(sent)
+  }
+
+  /** @throws what keeps seals waiting. Those that could be signed are sent all the same. */
+  async #signAndSend(seals: readonly Waiting[]): Promise<void> {
+    const records = new Map<Waiting, OutgoingRecord>()
+    let fault: unknown
+    for (const seal of seals) {
+      try {
+        const value = Buffer.from(await this.#parts.signer.sign(seal.text))
+        records.set(seal, { key: Buffer.from(seal.key), value, bytes: seal.key.length + value.length })
+      } catch (error) {
+        fault = error
+        if (!(error instanceof SignerRefusedError)) break
+      }
     }
-    this.#sender ??= await this.#connect()
-    await this.#sender.send({ topic: this.#name, partition: 0 }, records)
+    if (records.size > 0) await this.#send([...records.values()])
+    for (const seal of records.keys()) this.#settle(seal, true)
+    if (fault !== undefined) throw fault
+  }
+
+  async #send(records: readonly OutgoingRecord[]): Promise<void> {
+    try {
+      this.#sender ??= await this.#connect()
+      await this.#sender.send({ topic: this.#name, partition: 0 }, records)
+    } catch (error) {
+      // Whether the topic has them is unknown: the next send repeats them, and equal seals count once.
+      await this.#dropSender()
+      throw error
+    }
   }
 
   async #connect(): Promise<Sender> {

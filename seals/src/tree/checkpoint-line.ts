@@ -1,5 +1,6 @@
 /** A checkpoint as one line, in files and on standard output: Base64 of its note. */
-import { parseCheckpoint, parseNote } from '@agent-audit/seals'
+import { parseNote } from '../notes/note.ts'
+import { parseCheckpoint } from './checkpoint.ts'
 
 export function checkpointLine(note: string): string {
   return `${Buffer.from(note).toString('base64')}\n`

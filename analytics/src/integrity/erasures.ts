@@ -1,0 +1,35 @@
+/** Events of erasures: where the trust file has keys of erasers, one of them must have signed each. */
+import { EVENTS_TABLE } from '@agent-audit/schemas'
+import { ERASURE_EVENTS, type ErasureEvent, erasureFault, keysOfRole, type Trust } from '@agent-audit/seals'
+import type { Analytics } from '../connection/clickhouse.ts'
+import type { Findings } from './findings.ts'
+
+const EVENTS = `
+  SELECT event_type, lower(hex(run_id)) AS run_id, run_seq, approver_id, reason, content,
+    lower(hex(log_id)) AS log_id, log_partition, log_offset, toUnixTimestamp64Milli(log_time) AS log_time_ms
+  FROM {database:Identifier}.${EVENTS_TABLE}
+  WHERE event_type IN {types:Array(String)}
+  ORDER BY log_id, log_partition, log_offset`
+
+interface Row extends ErasureEvent {
+  readonly run_seq: number
+  readonly log_id: string
+  readonly log_partition: number
+  readonly log_offset: number
+  readonly log_time_ms: number
+}
+
+/** A key counts by the time at which the log appended the event, which the consumer's seal covers. */
+export async function judgeErasures(analytics: Analytics, trust: Trust, findings: Findings): Promise<void> {
+  if (keysOfRole(trust, 'eraser').length === 0) return
+  const schema = { parse: (row: unknown) => row as Row }
+  for await (const row of analytics.query(EVENTS, { schema, params: { types: ERASURE_EVENTS } })) {
+    const fault = erasureFault(row, trust, row.log_time_ms)
+    if (fault === undefined) continue
+    const place = { log_id: row.log_id, partition: row.log_partition, run_id: row.run_id }
+    const at = { ...place, first_offset: row.log_offset, last_offset: row.log_offset }
+    const message = `${row.event_type}: ${fault.why}`
+    if (fault.kind === 'forged') findings.add('tampering', 'erasure-forged', message, at)
+    else findings.add('incomplete', 'erasure-unsigned', message, at)
+  }
+}
