@@ -6,12 +6,18 @@ import { counted, printable } from './render/text.ts'
 export class NotaryReport {
   readonly #registry = new Registry()
   readonly #say: (line: string) => void
+  #isOpen = false
+  #unsignedSince: number | undefined
+  /** By the sink's name, why it takes nothing. */
+  readonly #faults = new Map<string, string>()
   readonly #leaves: Counter<'kind'>
   readonly #notLeaves: Counter
   readonly #checkpoints: Counter
   readonly #problems: Counter
   readonly #size: Gauge<'of'>
   readonly #signedAt: Gauge
+  readonly #open: Gauge
+  readonly #unsigned: Gauge
   readonly #delivered: Counter<'sink'>
   readonly #failures: Counter<'sink'>
   readonly #waiting: Gauge<'sink'>
@@ -45,6 +51,17 @@ export class NotaryReport {
       help: 'Time of the newest checkpoint, seconds since 1970.',
       registers,
     })
+    this.#open = new Gauge({
+      name: `${prefix}_open`,
+      help: '1 while the log is open, and store and topic answer.',
+      registers,
+    })
+    this.#open.set(0)
+    this.#unsigned = new Gauge({
+      name: `${prefix}_unsigned_seconds`,
+      help: 'How long the oldest stored leaf has been without a checkpoint; 0: none is.',
+      registers,
+    })
     this.#delivered = new Counter({
       name: `${prefix}_delivered_total`,
       help: 'Checkpoints that a sink has taken.',
@@ -65,18 +82,33 @@ export class NotaryReport {
     })
   }
 
+  #setOpen(isOpen: boolean): void {
+    this.#isOpen = isOpen
+    this.#open.set(isOpen ? 1 : 0)
+  }
+
+  /** Why the notary does not do all of its work: the log is not open, or a sink takes nothing. */
+  faults(): string[] {
+    const ofSinks = [...this.#faults].map(([sink, why]) => printable(`${sink} takes no checkpoint: ${why}`))
+    return this.#isOpen ? ofSinks : ['the log is not open, or store or topic do not answer', ...ofSinks]
+  }
+
   /** The text format of Prometheus. */
   text(): Promise<string> {
+    this.#unsigned.set(this.#unsignedSince === undefined ? 0 : (Date.now() - this.#unsignedSince) / 1000)
     return this.#registry.metrics()
   }
 
   get observer(): NotaryObserver {
     return {
       began: ({ origin, size }) => {
+        this.#setOpen(true)
         this.#size.set({ of: 'log' }, size)
         this.#say(`log ${printable(origin)}: ${counted(size, 'leaf', 'leaves')}, in agreement with the sinks`)
       },
       stored: (leaves) => {
+        this.#setOpen(true)
+        this.#unsignedSince ??= Date.now()
         for (const { kind } of leaves) this.#leaves.inc({ kind })
         const unread = leaves.filter(({ kind }) => kind === 'unread')
         if (unread[0] === undefined) return
@@ -84,6 +116,8 @@ export class NotaryReport {
         this.#say(`${count} from offset ${unread[0].offset} on: no seal, kept as unread`)
       },
       signed: ({ size, seconds }) => {
+        this.#setOpen(true)
+        this.#unsignedSince = undefined
         this.#checkpoints.inc()
         this.#size.set({ of: 'log' }, size)
         this.#signedAt.set(seconds)
@@ -94,16 +128,20 @@ export class NotaryReport {
       },
       problem: (error) => {
         this.#problems.inc()
+        // Store or topic are away: what is opened, stored or signed next says that they are back.
+        this.#setOpen(false)
         this.#say(`${printable(error.message)}; trying again`)
       },
       delivered: (sink, { size }) => {
         this.#delivered.inc({ sink })
         this.#waiting.set({ sink }, 0)
+        this.#faults.delete(sink)
         this.#size.set({ of: sink }, size)
       },
       sinkWaits: (sink, error) => {
         this.#failures.inc({ sink })
         this.#waiting.set({ sink }, 1)
+        this.#faults.set(sink, messageOf(error))
         this.#say(`${printable(sink)} takes no checkpoint: ${printable(messageOf(error))}`)
       },
       sinkGoesOn: (sink) => this.#say(`${printable(sink)} takes checkpoints again`),

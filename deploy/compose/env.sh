@@ -11,9 +11,16 @@ file=${AUDIT_ENV_FILE:-.env}
 
 random() { head -c 1024 /dev/urandom | LC_ALL=C tr -dc 'A-Za-z0-9' | head -c "$1"; }
 
+# A private key of Ed25519 as `agent-audit keys generate` makes it, on one line: \n stands for a line feed.
+key() {
+  body=$({ printf '\060\056\002\001\000\060\005\006\003\053\145\160\004\042\004\040' && head -c 32 /dev/urandom; } | base64)
+  printf '%s' "Key-Name: $1\\n-----BEGIN PRIVATE KEY-----\\n$body\\n-----END PRIVATE KEY-----\\n"
+}
+
 make_env() {
   cat <<EOF
-# What plain \`docker compose up\` starts: core, or full (also detectors, the schema registry, Prometheus and Grafana).
+# What plain \`docker compose up\` starts: core, or full (also detectors, the schema registry, Prometheus and Grafana); with notary
+# beside it, such as core,notary, the log of all seals and its checkpoints.
 COMPOSE_PROFILES=core
 
 # The identity of Kafka's log. It belongs to the volume kafka-data: a volume that is made anew needs a new one (22 characters).
@@ -25,6 +32,8 @@ AUDIT_WRITER_PASSWORD=$(random 32)
 AUDIT_READER_PASSWORD=$(random 32)
 AUDIT_DETECTOR_PASSWORD=$(random 32)
 AUDIT_NOTARY_PASSWORD=$(random 32)
+# The notary's private key (profile notary). \`docker compose logs notary\` says the public one, for the trust file.
+AUDIT_NOTARY_KEY=$(key notary)
 # Of the user admin, in the profile full.
 AUDIT_GRAFANA_PASSWORD=$(random 32)
 
@@ -33,6 +42,7 @@ AUDIT_GRAFANA_PASSWORD=$(random 32)
 #AUDIT_CLICKHOUSE_PORT=8123
 #AUDIT_CONSUMER_PORT=9464
 #AUDIT_DETECT_PORT=9465
+#AUDIT_NOTARY_PORT=9466
 #AUDIT_REGISTRY_PORT=8081
 #AUDIT_PROMETHEUS_PORT=9090
 #AUDIT_GRAFANA_PORT=3000

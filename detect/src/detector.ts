@@ -134,7 +134,15 @@ export const SESSION_FIELDS: readonly SessionField[] = [
   'effect',
   'content',
 ]
-export type SessionEvent = Pick<TrailEvent, SessionField>
+export type SessionEvent = Pick<TrailEvent, SessionField> & {
+  /** Fields that are null, or lack members, since the engine could not decrypt them. Absent: none. */
+  readonly hidden?: readonly string[]
+}
+
+/** Whether a field of the event could not be decrypted: then it says nothing, also not that it is empty. */
+export function isHidden({ hidden }: SessionEvent, field: SessionField): boolean {
+  return hidden?.includes(field) === true
+}
 
 /** A whole session as far as it is stored, in order of time, then of run_seq. */
 export interface Session {

@@ -2,6 +2,7 @@ export {
   candidatesOf,
   type Detector,
   type Finding,
+  isHidden,
   type QueryDetector,
   type QueryWindow,
   type Session,

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import {
   chownSync,
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   fsyncSync,
@@ -80,9 +81,11 @@ export function destroyFile(path: string): void {
 function overwriteAndRemove(path: string): void {
   let file: number
   try {
-    file = openSync(path, 'r+')
+    // What a link leads to is no file of the folder: it must not be overwritten.
+    file = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return
+    if (codeOf(error) === 'ELOOP') return removeIfThere(path)
     throw error
   }
   try {

@@ -42,9 +42,7 @@ export class FieldReader {
 
   /** Puts clear text or a marker in the place of each encrypted field. A row without `field_notes` stays as it is. */
   reveal(row: EncryptedRow): void {
-    const notes = row['field_notes']
-    if (typeof notes !== 'string' || !/"(encrypted|erased|pseudonym)"/.test(notes)) return
-    const parsed = objectOf(notes)
+    const parsed = notesOf(row)
     if (parsed === undefined) return
     const place = placeOf(row, parsed)
     for (const [field, note] of Object.entries(parsed) as [string, FieldNote | null][]) {
@@ -53,6 +51,24 @@ export class FieldReader {
       else if (note.erased !== undefined) row[field] = inField(field, ERASED)
       else if (note.encrypted === true) row[field] = this.#revealed(row[field], field, place)
     }
+  }
+
+  /**
+   * As {@link reveal}, with null in the place of a marker, and without the member `encrypted` of a content: for readers that judge what
+   * agents have written, and must take neither ciphertext nor markers for that.
+   * @returns the fields that could not be read, or not as a whole
+   */
+  revealOrOmit(row: EncryptedRow): string[] {
+    const parsed = notesOf(row)
+    if (parsed === undefined) return []
+    const noted = Object.entries(parsed) as [string, FieldNote | null][]
+    this.reveal(row)
+    return noted.flatMap(([field, note]) => {
+      if (!(field in row) || (note?.encrypted !== true && note?.erased === undefined)) return []
+      const { hidden, clear } = withoutMarker(row[field])
+      if (hidden) row[field] = clear
+      return hidden ? [field] : []
+    })
   }
 
   #revealed(value: unknown, field: string, place: Place): unknown {
@@ -114,6 +130,26 @@ function keep<Value>(map: Map<string, Value>, name: string, value: Value): void 
 
 /** Columns whose text is JSON. */
 const JSON_TEXTS: ReadonlySet<string> = new Set(['input_messages', 'tool_calls_requested', 'tool_input', 'content'])
+
+/** The notes of a row that has something encrypted. */
+function notesOf(row: EncryptedRow): Record<string, unknown> | undefined {
+  const notes = row['field_notes']
+  if (typeof notes !== 'string' || !/"(encrypted|erased|pseudonym)"/.test(notes)) return undefined
+  return objectOf(notes)
+}
+
+/** What is left of a field that reveal has marked. */
+function withoutMarker(value: unknown): { readonly hidden: boolean; readonly clear: string | null } {
+  if (typeof value !== 'string') return { hidden: value === null, clear: null }
+  const json = parsedOf(value)
+  if (isMarker(value) || (typeof json === 'string' && isMarker(json))) return { hidden: true, clear: null }
+  const members = objectOf(value)
+  const encrypted = members?.[ENCRYPTED_MEMBER]
+  if (members === undefined || typeof encrypted !== 'string' || !isMarker(encrypted))
+    return { hidden: false, clear: value }
+  const { [ENCRYPTED_MEMBER]: _, ...others } = members
+  return { hidden: true, clear: JSON.stringify(others) }
+}
 
 interface Place {
   readonly runId: string

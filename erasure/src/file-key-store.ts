@@ -40,6 +40,7 @@ export interface Erasure {
 
 /** Makes the folder. @returns false: it has a store already, which was left as it is */
 export function createFileKeyStore({ directory, kekFile }: FileKeyStoreOptions): boolean {
+  expectPrivate(directory)
   const [kek] = readKeks(kekFile)
   const text = `audit-keys/v1\nids ${wrap(kek, randomBytes(DATA_KEY_BYTES), ABOUT_IDS)}\n`
   return createWhole(join(directory, 'store'), text)
@@ -47,6 +48,7 @@ export function createFileKeyStore({ directory, kekFile }: FileKeyStoreOptions):
 
 /** Opens the folder. @throws InvalidInputError `KEY_INVALID` */
 export function openFileKeyStore(options: FileKeyStoreOptions): FileKeyStore {
+  expectPrivate(options.directory)
   const path = join(options.directory, 'store')
   const keks = readKeks(options.kekFile)
   const [, wrapped] = STORE.exec(read(path) ?? '') ?? []
@@ -55,6 +57,21 @@ export function openFileKeyStore(options: FileKeyStoreOptions): FileKeyStore {
     throw new InvalidInputError('KEY_INVALID', `${options.directory}: ${expected}`)
   }
   return new FileKeyStore(options, unwrap(keks, wrapped, ABOUT_IDS, path))
+}
+
+/** Other users must not read keys, nor put files or links among them. */
+function expectPrivate(directory: string): void {
+  const found = statSync(directory, { throwIfNoEntry: false })
+  if (found === undefined) return
+  const refuse = (message: string): never => {
+    throw new InvalidInputError('KEY_INVALID', `${directory}: ${message}`)
+  }
+  if (!found.isDirectory()) refuse('expected a folder')
+  const mode = (found.mode & 0o777).toString(8).padStart(4, '0')
+  if ((found.mode & 0o077) !== 0) refuse(`expected mode 0700, found ${mode}: others could read or exchange its keys`)
+  const user = process.getuid?.()
+  if (user === undefined || found.uid === user || found.uid === 0) return
+  refuse(`expected a folder of user ${user}, found one of user ${found.uid}: run as that user`)
 }
 
 /** What {@link rotateKek} did. */

@@ -11,7 +11,7 @@ import { changed, type SealTables, type SignedCheckpoint } from './seal-tables.t
 import { type CheckpointSink, Delivery } from './sinks/sink.ts'
 
 /** From the first leaf that is not stored to the insert, milliseconds. Insert and signature have the rest of a second. */
-const GATHER_MS = 400
+const GATHER_MS = 300
 /** Pauses after a failure, milliseconds. */
 const PAUSE_MS = { first: 250, longest: 10_000 }
 /** Checkpoints of the tables that are looked at. */

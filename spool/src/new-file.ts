@@ -33,7 +33,7 @@ export function copyToNewFile(from: Database, options: NewFileOptions): Database
     })
     if (run['cluster'] === null) takeReserve(to.file, 'binding')
     const next = from.prepare('SELECT * FROM chunk WHERE id > ? ORDER BY id LIMIT 1')
-    const insert = to.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    const insert = to.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
     for (let id: number | undefined = 0; id !== undefined;) {
       const after: number = id
       const row = from.use('read', () => next.get(after))

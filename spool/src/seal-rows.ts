@@ -13,10 +13,7 @@ const DDL = [
     producer_id TEXT NOT NULL, number INTEGER NOT NULL, next_seq INTEGER NOT NULL, prev BLOB, undelivered TEXT NOT NULL,
     ended INTEGER NOT NULL, checksum INTEGER NOT NULL
   ) STRICT`,
-  `CREATE TABLE leaves (
-    first_seq INTEGER PRIMARY KEY, records INTEGER NOT NULL, schema TEXT NOT NULL, leaves BLOB NOT NULL,
-    checksum INTEGER NOT NULL
-  ) STRICT`,
+  `CREATE TABLE leaves (first_seq INTEGER PRIMARY KEY, leaves BLOB NOT NULL) STRICT`,
   `CREATE TABLE seal (number INTEGER PRIMARY KEY, note TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT`,
 ] as const
 
@@ -34,7 +31,8 @@ interface ChainRow {
 export function createSealTables(db: Database, { producerId, chain, leaves }: RunSeals): void {
   for (const statement of DDL) db.prepare(statement).run()
   db.prepare('INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?)').run(...chainValues(producerId, chain))
-  for (const each of leaves) db.prepare(INSERT_LEAVES).run(...leavesValues(each))
+  const insert = db.prepare('INSERT INTO leaves VALUES (?, ?)')
+  for (const each of leaves) insert.run(each.firstSeq, packLeaves(each))
 }
 
 /** Copies the tables, where there are any, inside the caller's transaction. */
@@ -75,14 +73,16 @@ export function readChain(db: Database): { producerId: string; chain: SealChain 
 
 export type Statements = Readonly<
   Record<
-    'insertLeaves' | 'deleteLeaves' | 'insertSeal' | 'unsent' | 'sizeOfSent' | 'deleteSent' | 'updateChain',
+    'keepLeaves' | 'deleteLeaves' | 'insertSeal' | 'unsent' | 'sizeOfSent' | 'deleteSent' | 'updateChain',
     StatementSync
   >
 >
 
 export function compile(db: Database): Statements {
   return {
-    insertLeaves: db.prepare(INSERT_LEAVES),
+    keepLeaves: db.prepare(
+      `INSERT INTO leaves SELECT first_seq, leaves FROM chunk WHERE id <= ? AND first_seq >= ? AND leaves IS NOT NULL`,
+    ),
     deleteLeaves: db.prepare('DELETE FROM leaves WHERE first_seq < ?'),
     insertSeal: db.prepare('INSERT INTO seal VALUES (?, ?, ?)'),
     unsent: db.prepare(`SELECT * FROM seal WHERE number > ? ORDER BY number LIMIT ${READ_SEALS}`),
@@ -94,11 +94,29 @@ export function compile(db: Database): Statements {
   }
 }
 
-const INSERT_LEAVES = 'INSERT INTO leaves VALUES (?, ?, ?, ?, ?)'
+const LEAF_BYTES = 32
+/** Before the leaves: the fingerprint of the schema in 8 bytes, and a checksum in 4. */
+const LEAVES_HEAD = 12
 
-export function leavesValues(each: ChunkLeaves): (string | number | Uint8Array)[] {
-  const { firstSeq, records, schema, leaves } = each
-  return [firstSeq, records, schema, leaves, leavesChecksum(each)]
+export function packLeaves({ firstSeq, schema, leaves }: ChunkLeaves): Uint8Array {
+  const packed = Buffer.allocUnsafe(LEAVES_HEAD + leaves.length)
+  packed.write(schema, 'hex')
+  packed.set(leaves, LEAVES_HEAD)
+  packed.writeUInt32LE(leavesChecksum(firstSeq, packed), 8)
+  return packed
+}
+
+/** Undefined when they are not as they were written. */
+export function unpackLeaves(firstSeq: number, packed: Uint8Array): ChunkLeaves | undefined {
+  const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.length)
+  const leaves = bytes.subarray(LEAVES_HEAD)
+  if (leaves.length === 0 || leaves.length % LEAF_BYTES !== 0) return undefined
+  if (bytes.readUInt32LE(8) !== leavesChecksum(firstSeq, bytes)) return undefined
+  return { firstSeq, records: leaves.length / LEAF_BYTES, schema: bytes.toString('hex', 0, 8), leaves }
+}
+
+function leavesChecksum(firstSeq: number, packed: Buffer): number {
+  return crc32(packed.subarray(LEAVES_HEAD), crc32(packed.subarray(0, 8), firstSeq % 2 ** 32))
 }
 
 export function chainValues(producerId: string, chain: SealChain): (string | number | Uint8Array | null)[] {
@@ -110,10 +128,6 @@ export function chainValues(producerId: string, chain: SealChain): (string | num
 function chainChecksum(producerId: string, { number, nextSeq, prev, undelivered, ended }: SealChain): number {
   const text = JSON.stringify([producerId, number, nextSeq, undelivered, ended])
   return crc32(prev ?? new Uint8Array(), crc32(text))
-}
-
-export function leavesChecksum({ firstSeq, records, schema, leaves }: ChunkLeaves): number {
-  return crc32(leaves, crc32(`${firstSeq} ${records} ${schema}`))
 }
 
 export function sealChecksum({ number, note }: StoredSeal): number {

@@ -2,9 +2,10 @@
  * What the sealing of a run leaves in its spool: the leaves of records that no seal covers yet, the seals that are not sent, and
  * where the chain of seals stands. The tables are made for a run that has a signing key; the file of another run has none.
  *
- * The leaves of a chunk are committed with the chunk, and outlive it: a chunk that is acknowledged and trimmed can still be
- * sealed, by the next owner as well. A seal is committed together with the state of the chain, which says what leaves are covered,
- * so that a range is never sealed twice. Covered leaves are deleted now and then.
+ * The leaves of a chunk are in its row, and outlive it: a chunk that is acknowledged and trimmed before it is sealed leaves them in
+ * a table of their own, in the commit that deletes it. Most chunks are sealed first: a second row for each of them would cost a page
+ * more. A seal is committed together with the state of the chain, which says what leaves are covered, so that a range is never sealed
+ * twice. Covered leaves go with their chunk, or are deleted now and then.
  */
 import { AuditUnavailableError, IntegrityError } from '@agent-audit/schemas'
 import type { Database } from './database.ts'
@@ -13,15 +14,13 @@ import {
   chainValues,
   compile,
   hasSealTables,
-  leavesChecksum,
-  leavesValues,
   readChain,
   sealChecksum,
   type Statements,
+  unpackLeaves,
 } from './seal-rows.ts'
 import type { ChunkLeaves, SealChain, SpoolSeals, StoredSeal } from './seals.ts'
 
-const LEAF_BYTES = 32
 /** The leaves of so many seals are deleted together: that costs half of a seal's commit. */
 const DELETE_SEALS = 16
 
@@ -36,12 +35,16 @@ export class SealTable implements SpoolSeals {
   #db: Database
   #statements: Statements
   #bytes: number
-  /** Bytes of the leaves that no seal covers, by the first run_seq of their chunks, in order; and of those that are covered. */
-  readonly #open: Map<number, number>
+  /** Bytes of the leaves that no seal covers, by the first run_seq of their chunks, in order: in the chunks, and of trimmed ones. */
+  readonly #inChunks: Map<number, number>
+  readonly #kept: Map<number, number>
+  /** Bytes of leaves of trimmed chunks that are covered. */
   #covered: number
   /** Seals up to this number are acknowledged, whether or not the disk let them be deleted. */
   #sentTo = -1
   #newest: number
+  /** Whether the reserve beside the file is there, as far as this process knows. */
+  #reserved = false
 
   constructor(db: Database) {
     this.#db = db
@@ -49,18 +52,22 @@ export class SealTable implements SpoolSeals {
     const { producerId, chain } = readChain(db)
     this.producerId = producerId
     this.chain = chain
-    const open = db.prepare(
-      'SELECT first_seq AS firstSeq, length(leaves) AS bytes FROM leaves WHERE first_seq >= ? ORDER BY first_seq',
-    )
-    const rows = db.use('read', () => open.all(chain.nextSeq)) as { firstSeq: number; bytes: number }[]
-    this.#open = new Map(rows.map(({ firstSeq, bytes }) => [firstSeq, bytes]))
+    const open = (table: 'leaves' | 'chunk'): Map<number, number> => {
+      const statement = db.prepare(
+        `SELECT first_seq, length(leaves) AS bytes FROM ${table} WHERE first_seq >= ? AND leaves IS NOT NULL ORDER BY first_seq`,
+      )
+      const rows = db.use('read', () => statement.all(chain.nextSeq)) as { first_seq: number; bytes: number }[]
+      return new Map(rows.map(({ first_seq: firstSeq, bytes }) => [firstSeq, bytes]))
+    }
+    this.#inChunks = open('chunk')
+    this.#kept = open('leaves')
     const totals = db.prepare(`SELECT (SELECT coalesce(sum(length(leaves)), 0) FROM leaves) AS leaves,
       (SELECT coalesce(sum(length(note)), 0) FROM seal) AS seals, (SELECT coalesce(max(number), -1) FROM seal) AS newest`)
     const { leaves, seals, newest } = db.use('read', () => totals.get()) as Record<
       'leaves' | 'seals' | 'newest',
       number
     >
-    this.#covered = leaves - rows.reduce((sum, { bytes }) => sum + bytes, 0)
+    this.#covered = leaves - [...this.#kept.values()].reduce((sum, bytes) => sum + bytes, 0)
     this.#bytes = leaves + seals
     this.#newest = newest
   }
@@ -69,6 +76,7 @@ export class SealTable implements SpoolSeals {
   moved(db: Database): void {
     this.#db = db
     this.#statements = compile(db)
+    this.#reserved = false
   }
 
   get bytes(): number {
@@ -81,33 +89,44 @@ export class SealTable implements SpoolSeals {
 
   get finished(): boolean {
     const { ended, number, undelivered } = this.chain
-    return this.#open.size === 0 && this.allSent && (ended || number === 0) && undelivered.length === 0
+    const isCovered = this.#inChunks.size === 0 && this.#kept.size === 0
+    return isCovered && this.allSent && (ended || number === 0) && undelivered.length === 0
   }
 
-  /** Inside the transaction of the chunk. {@link counted} follows once it is committed. */
-  insert(leaves: ChunkLeaves): void {
-    this.#statements.insertLeaves.run(...leavesValues(leaves))
+  /** A chunk is stored, with so many bytes of leaves in its row. */
+  stored(firstSeq: number, bytes: number): void {
+    this.#inChunks.set(firstSeq, bytes)
   }
 
-  counted({ firstSeq, leaves }: ChunkLeaves): void {
-    this.#open.set(firstSeq, leaves.length)
-    this.#bytes += leaves.length
+  /** Deletes chunks up to an id, and keeps the leaves that no seal covers: one commit. @param nextSeq - After the last of them. */
+  trim({ upToId, nextSeq, deleteChunks }: { upToId: number; nextSeq: number; deleteChunks: () => void }): void {
+    const open = [...upTo(this.#inChunks, nextSeq)]
+    if (open.length === 0) return deleteChunks()
+    this.#db.transaction('trim', () => {
+      this.#statements.keepLeaves.run(upToId, this.chain.nextSeq)
+      deleteChunks()
+    })
+    for (const [firstSeq, bytes] of open) {
+      this.#inChunks.delete(firstSeq)
+      this.#kept.set(firstSeq, bytes)
+      this.#bytes += bytes
+    }
   }
 
   leaves(): ChunkLeaves[] {
-    const statement = this.#db.prepare('SELECT * FROM leaves WHERE first_seq >= ? ORDER BY first_seq')
-    const rows = this.#db.use('read', () => statement.all(this.chain.nextSeq)) as unknown as {
-      first_seq: number
-      records: number
-      schema: string
-      leaves: Uint8Array
-      checksum: number
-    }[]
-    return rows.map(({ first_seq: firstSeq, records, schema, leaves, checksum }) => {
-      const found = { firstSeq, records, schema, leaves }
-      if (checksum === leavesChecksum(found) && leaves.length === LEAF_BYTES * records) return found
-      throw this.#damaged(`the leaves from run_seq ${firstSeq} on`)
-    })
+    const from = (table: 'leaves' | 'chunk'): ChunkLeaves[] => {
+      const statement = this.#db.prepare(
+        `SELECT first_seq, leaves FROM ${table} WHERE first_seq >= ? AND leaves IS NOT NULL ORDER BY first_seq`,
+      )
+      const rows = this.#db.use('read', () => statement.all(this.chain.nextSeq))
+      return (rows as { first_seq: number; leaves: Uint8Array }[]).map(({ first_seq: firstSeq, leaves }) => {
+        const found = unpackLeaves(firstSeq, leaves)
+        if (found !== undefined) return found
+        throw this.#damaged(`the leaves from run_seq ${firstSeq} on`)
+      })
+    }
+    // Chunks are trimmed in order.
+    return [...from('leaves'), ...from('chunk')]
   }
 
   seal(note: string, chain: SealChain): void {
@@ -118,9 +137,9 @@ export class SealTable implements SpoolSeals {
       if (isDeleting) this.#statements.deleteLeaves.run(chain.nextSeq)
       this.#updateChain(chain)
     })
-    for (const [firstSeq, bytes] of this.#open) {
-      if (firstSeq >= chain.nextSeq) break
-      this.#open.delete(firstSeq)
+    for (const [firstSeq] of upTo(this.#inChunks, chain.nextSeq)) this.#inChunks.delete(firstSeq)
+    for (const [firstSeq, bytes] of upTo(this.#kept, chain.nextSeq)) {
+      this.#kept.delete(firstSeq)
       this.#covered += bytes
     }
     if (isDeleting) {
@@ -148,9 +167,10 @@ export class SealTable implements SpoolSeals {
     } catch (error) {
       if (!(error instanceof AuditUnavailableError)) throw error
       freeReserve(file, 'sealing')
+      this.#reserved = false
       return this.#db.transaction(doing, work)
     } finally {
-      keepReserve(file)
+      if (!this.#reserved) this.#reserved = keepReserve(file)
     }
   }
 
@@ -178,8 +198,10 @@ export class SealTable implements SpoolSeals {
   }
 
   handedOver(): void {
-    this.chain = { ...this.chain, undelivered: [], ended: true }
-    this.#open.clear()
+    // The leaves in its chunks count as covered.
+    this.chain = { ...this.chain, nextSeq: Number.MAX_SAFE_INTEGER, undelivered: [], ended: true }
+    this.#inChunks.clear()
+    this.#kept.clear()
     this.#db.transaction('write to', () => {
       this.#statements.deleteLeaves.run(Number.MAX_SAFE_INTEGER)
       this.#updateChain(this.chain)
@@ -194,11 +216,19 @@ export class SealTable implements SpoolSeals {
   }
 }
 
-/** Beside the file of a run that is sealed. Without room for it the run goes on. */
-export function keepReserve(file: string): void {
+function* upTo(leaves: ReadonlyMap<number, number>, nextSeq: number): Generator<[firstSeq: number, bytes: number]> {
+  for (const entry of leaves) {
+    if (entry[0] >= nextSeq) return
+    yield entry
+  }
+}
+
+/** Beside the file of a run that is sealed. Without room for it the run goes on. @returns whether it is there. */
+export function keepReserve(file: string): boolean {
   try {
     takeReserve(file, 'sealing')
+    return true
   } catch {
-    // Taken at the next seal.
+    return false // Taken at the next seal.
   }
 }

@@ -15,6 +15,7 @@ export const SPOOL: StoreKind = {
   stepwiseShrink: false,
   // run.partitions: for chunks stored before the number was known. Both it and run.cluster are null while nothing is known.
   // The size column comes before the blobs: a sum over it reads only the first page of each row.
+  // chunk.leaves: of a run that is sealed, see seal-table.ts.
   ddl: `
     CREATE TABLE run (
       run_id TEXT NOT NULL, topic TEXT NOT NULL, created_ms INTEGER NOT NULL, partitions INTEGER,
@@ -22,7 +23,7 @@ export const SPOOL: StoreKind = {
     ) STRICT;
     CREATE TABLE chunk (
       id INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, first_seq INTEGER NOT NULL, records INTEGER NOT NULL,
-      size INTEGER NOT NULL, checksum INTEGER NOT NULL, layout BLOB NOT NULL, bytes BLOB NOT NULL
+      size INTEGER NOT NULL, checksum INTEGER NOT NULL, layout BLOB NOT NULL, bytes BLOB NOT NULL, leaves BLOB
     ) STRICT;`,
 }
 

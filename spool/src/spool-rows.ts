@@ -11,6 +11,8 @@ export interface ChunkRow {
   checksum: number
   layout: Uint8Array
   bytes: Uint8Array
+  /** Of a run that is sealed. */
+  leaves?: Uint8Array | undefined
 }
 
 /** The one row that describes the run. */
@@ -46,7 +48,7 @@ export class SpoolRows {
 
   constructor(db: Database) {
     this.#db = db
-    this.#insert = db.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#insert = db.prepare('INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
     this.#peek = db.prepare('SELECT id, size FROM chunk WHERE id > ? ORDER BY id LIMIT 1')
     this.#select = db.prepare('SELECT id, first_seq, records, checksum, layout, bytes FROM chunk WHERE id = ?')
     this.#totalsUpTo = db.prepare(`${TOTALS} WHERE id <= ?`)
@@ -68,10 +70,13 @@ export class SpoolRows {
     return totals
   }
 
-  /** A single statement is its own transaction. @param size - Bytes of layout and records. */
-  insert({ id, first_seq, records, checksum, layout, bytes }: ChunkRow): void {
-    const size = layout.length + bytes.length
-    this.#db.use('append to', () => this.#insert.run(id, Date.now(), first_seq, records, size, checksum, layout, bytes))
+  /** A single statement is its own transaction. @param size - Bytes of layout, records and leaves. */
+  insert(row: ChunkRow, size: number): void {
+    const { id, first_seq, records, checksum, layout, bytes, leaves = null } = row
+    const now = Date.now()
+    this.#db.use('append to', () =>
+      this.#insert.run(id, now, first_seq, records, size, checksum, layout, bytes, leaves),
+    )
   }
 
   /** The first chunk with an id above this one. */

@@ -8,8 +8,8 @@ import { checkPartitions, type KnownTopic } from './known-topics.ts'
 import { copyToNewFile } from './new-file.ts'
 import { FilePlace, freeReserve, removeSpool, setAside } from './spool-file.ts'
 import type { AppendOptions, RunSpool, SpoolStats, StoredChunk } from './spool.ts'
+import { packLeaves } from './seal-rows.ts'
 import { findSeals, type SealTable } from './seal-table.ts'
-import type { ChunkLeaves } from './seals.ts'
 import { type ChunkRow, SpoolRows } from './spool-rows.ts'
 
 /** An emptied file larger than this gives its space back. */
@@ -143,8 +143,11 @@ export class SpoolTable implements RunSpool {
     const id = this.#nextId
     const checksum = this.#checksum(id, chunk.firstSeq, layout, chunk.bytes)
     this.#checkSeq(chunk.firstSeq, checksum)
-    const size = layout.length + chunk.bytes.length
-    if (this.bytes + size + (leaves?.leaves.length ?? 0) + keepFreeBytes > this.#maxBytes) {
+    if (leaves !== undefined && this.seals === undefined)
+      throw new InvalidInputError('OPTIONS_INVALID', `leaves: the run of ${this.file} has no seals`)
+    const packed = leaves && packLeaves(leaves)
+    const size = layout.length + chunk.bytes.length + (packed?.length ?? 0)
+    if (this.bytes + size + keepFreeBytes > this.#maxBytes) {
       const limit = `${this.#maxBytes}, of which ${keepFreeBytes} are kept free`
       const message = `${this.file} holds ${this.bytes} bytes; ${size} more would pass its limit of ${limit}`
       throw new AuditUnavailableError('SPOOL_FULL', message)
@@ -152,7 +155,7 @@ export class SpoolTable implements RunSpool {
     const { firstSeq: first_seq, bytes } = chunk
     const records = chunk.ends.length
     try {
-      this.#insert({ id, first_seq, records, checksum, layout, bytes }, leaves)
+      this.#insert({ id, first_seq, records, checksum, layout, bytes, leaves: packed }, size)
       this.#unclear = undefined
     } catch (error) {
       this.#unclear = { firstSeq: chunk.firstSeq, checksum }
@@ -169,27 +172,14 @@ export class SpoolTable implements RunSpool {
   }
 
   /** A chunk does not count as stored in a file without a name: it is taken out again, and the next append moves the file. */
-  #insert(row: ChunkRow, leaves: ChunkLeaves | undefined): void {
-    if (leaves === undefined) {
-      this.#rows.insert(row)
-      return this.#checkPlace(() => this.#rows.deleteLast(row.id))
+  #insert(row: ChunkRow, size: number): void {
+    this.#rows.insert(row, size)
+    if (!this.inPlace) {
+      this.#displaced = true
+      this.#rows.deleteLast(row.id)
+      throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${this.file} was removed, renamed or replaced`)
     }
-    const { seals } = this
-    if (seals === undefined)
-      throw new InvalidInputError('OPTIONS_INVALID', `leaves: the run of ${this.file} has no seals`)
-    this.#db.transaction('append to', () => {
-      this.#rows.insert(row)
-      seals.insert(leaves)
-      this.#checkPlace(() => {})
-    })
-    seals.counted(leaves)
-  }
-
-  #checkPlace(takeOut: () => void): void {
-    if (this.inPlace) return
-    this.#displaced = true
-    takeOut()
-    throw new AuditUnavailableError('SPOOL_UNAVAILABLE', `${this.file} was removed, renamed or replaced`)
+    if (row.leaves !== undefined) this.seals?.stored(row.first_seq, row.leaves.length)
   }
 
   /** If a run_seq named two records, the consumer's duplicate filter would drop one of them. */
@@ -246,7 +236,9 @@ export class SpoolTable implements RunSpool {
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(upToId, this.#nextId - 1))
     const trimmed = this.#rows.totals(upToId)
     if (trimmed.chunks === 0) return
-    this.#rows.deleteUpTo(upToId)
+    const deleteChunks = (): void => this.#rows.deleteUpTo(upToId)
+    if (this.seals === undefined) deleteChunks()
+    else this.seals.trim({ upToId, nextSeq: trimmed.next_seq ?? 0, deleteChunks })
     this.#chunks -= trimmed.chunks
     this.#records -= trimmed.records
     this.#bytes -= trimmed.bytes

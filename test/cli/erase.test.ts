@@ -2,12 +2,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '@agent-audit/cli'
-import { JSON_FIELDS } from '@agent-audit/schemas'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type SeedRow, type Server } from '../analytics/seed.ts'
+import { type Server } from '../analytics/seed.ts'
 import { NO_CLICKHOUSE, startTestServer, type TestServer } from '../analytics/support.ts'
 import { KIM, storedTrail } from '../analytics/why-support.ts'
-import { ANNA, newStore, type TestStore } from '../erasure/support.ts'
+import { ANNA, asStored, newStore, type TestStore } from '../erasure/support.ts'
 import { sessionRows } from '../producer/support.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -34,17 +33,8 @@ function keysOf({ options }: TestStore): string[] {
   return ['--keys', options.directory, '--kek', options.kekFile]
 }
 
+const deny = () => ({ outcome: 'denied', reason: 'not today' }) as const
 const WHY = ['--reason', 'request 4711 of 2026-11-20', '--by', 'kim@example.com']
-
-/** An encrypted JSON field is a JSON string in the store; the test trail has parsed it. */
-function asStored(rows: SeedRow[]): SeedRow[] {
-  return rows.map((row) => {
-    const texts = JSON_FIELDS.flatMap((name) =>
-      typeof row[name] === 'string' ? [[name, JSON.stringify(row[name])]] : [],
-    )
-    return { ...row, ...(Object.fromEntries(texts) as object) }
-  })
-}
 
 describe('agent-audit erase', () => {
   it('destroys the key, and the trail says when, why and by which person, without the name', async () => {
@@ -131,6 +121,13 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`readers of encrypted fields ${NO_C
           const request = await session.requestApproval(call)
           const approval = await trail.decideApproval(request, { ...KIM, approval_status: 'approved' })
           await session.guard(call, () => `sent to ${SECRET}`, { approval })
+          const again = await session.requestApproval({ ...call, tool_call_id: 'c2' })
+          const yes = await trail.decideApproval(again, { ...KIM, approval_status: 'approved' })
+          const fail = (): never => {
+            throw new Error(`no such street: ${SECRET}`)
+          }
+          await session.guard({ ...call, tool_call_id: 'c2' }, fail, { approval: yes }).catch(() => undefined)
+          await session.guard({ ...call, tool_call_id: 'c3' }, fail, { check: deny }).catch(() => undefined)
         }),
       { encryption: { keys: keys.options }, change: asStored },
     )
@@ -142,6 +139,9 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`readers of encrypted fields ${NO_C
         ['trail', 's1', '--json'],
         ['trail', 's1', '--full'],
         ['why', id],
+        ...['json', 'csv', 'table'].map((format) => ['query', 'session-trail', '-p', 'session=s1', '-f', format]),
+        ['query', 'data-touched', '-p', `user=${ANNA.id}`, '-f', 'json'],
+        ...['approvals', 'near-misses', 'not-taken'].map((name) => ['query', name, '-f', 'json']),
       ]
       const answers = await Promise.all(commands.map((args) => run([...args, ...more], env)))
       expect(answers.map(({ code, err }) => [code, err])).toEqual(commands.map(() => [0, '']))

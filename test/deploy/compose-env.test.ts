@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, wri
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { signerFromPem } from '@agent-audit/seals'
 import { expect, it } from 'vitest'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
@@ -35,6 +36,11 @@ it('makes passwords that are random, and readable by their owner alone', () => {
   expect(passwords).toHaveLength(7)
   expect(new Set([...passwords, ...valuesOf(join(other, '.env')).values()]).size).toBe(passwords.length + values.size)
   expect(passwords.filter((password) => !/^[A-Za-z0-9]{32}$/.test(password))).toEqual([])
+  const keys = [one, other].map((directory) =>
+    signerFromPem((valuesOf(join(directory, '.env')).get('AUDIT_NOTARY_KEY') ?? '').replaceAll('\\n', '\n')),
+  )
+  expect(keys.map(({ keyName }) => keyName)).toEqual(['notary', 'notary'])
+  expect(keys[0]?.vkey).not.toBe(keys[1]?.vkey)
   expect(Buffer.from(values.get('AUDIT_KAFKA_CLUSTER_ID') ?? '', 'base64url')).toHaveLength(16)
   expect(statSync(join(one, '.env')).mode & 0o777).toBe(0o600)
   expect(readdirSync(one).toSorted()).toEqual(['.env', 'deploy'])

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { runCli } from '@agent-audit/cli'
 import { readSettings } from '@agent-audit/consumer'
+import { generateKey } from '@agent-audit/seals'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 
@@ -24,10 +25,10 @@ const read = (path: string): string => readFileSync(`${ROOT}${path}`, 'utf8')
 
 const COMPOSE = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, Service> }
 const SERVICES = Object.entries(COMPOSE.services)
-const LONG_RUNNING = SERVICES.filter(([name]) => name !== 'setup')
+const LONG_RUNNING = SERVICES.filter(([name]) => name !== 'setup' && name !== 'checkpoints')
 const CORE = ['kafka', 'clickhouse', 'setup', 'consumer']
 /** The names of the variables that make a secret of their value. */
-const SECRET = /PASSWORD|JAAS|SECRET|TOKEN/
+const SECRET = /PASSWORD|JAAS|SECRET|TOKEN|_KEY/
 
 /** The text as compose reads it, where each variable without a default has its own name as its value. */
 function interpolated(text: string | number): string {
@@ -47,10 +48,14 @@ const heapOf = (name: string, variable: string): number =>
   bytesOf(/-Xmx(\d+m)/.exec(environmentOf(name)[variable] ?? '')?.[1] ?? '')
 
 describe('docker-compose.yml', () => {
-  it('starts Kafka, ClickHouse, set-up and the consumer in both profiles, and all services in full', () => {
+  it('starts Kafka, ClickHouse, set-up and the consumer in both profiles, all services in full, and the notary in its own', () => {
     const inCore = SERVICES.filter(([, { profiles }]) => profiles.includes('core')).map(([name]) => name)
     expect(inCore.toSorted()).toEqual(CORE.toSorted())
-    expect(SERVICES.filter(([, { profiles }]) => !profiles.includes('full'))).toEqual([])
+    const beside = SERVICES.filter(([, { profiles }]) => !profiles.includes('full'))
+    expect(beside.map(([name, { profiles }]) => [name, profiles])).toEqual([
+      ['notary', ['notary']],
+      ['checkpoints', ['notary']],
+    ])
   })
 
   it('binds every port to 127.0.0.1 alone, and each can be chosen', () => {
@@ -70,13 +75,13 @@ describe('docker-compose.yml', () => {
         .map(([variable, value]) => ({ where: `${name} ${variable}`, value: String(value) })),
     )
     expect(secrets.length).toBeGreaterThan(8)
-    const fromEnv = /\$\{AUDIT_[A-Z]+_PASSWORD:\?make \.env first with sh deploy\/compose\/env\.sh\}/
+    const fromEnv = /\$\{AUDIT_[A-Z]+_(?:PASSWORD|KEY):\?make \.env first with sh deploy\/compose\/env\.sh\}/
     expect(secrets.filter(({ value }) => !fromEnv.test(value))).toEqual([])
   })
 
   it('fits a laptop: the memory limits of the services that run together are 4 GB at most, and the heaps and caches fit their limits', () => {
     // Set-up has ended when the consumer and the detectors start.
-    const limits = LONG_RUNNING.map(([, service]) => bytesOf(service.mem_limit))
+    const limits = LONG_RUNNING.filter(([name]) => name !== 'notary').map(([, service]) => bytesOf(service.mem_limit))
     expect(limits.reduce((sum, limit) => sum + limit)).toBeLessThanOrEqual(4e9)
     expect(heapOf('kafka', 'KAFKA_HEAP_OPTS')).toBeLessThan(0.6 * limitOf('kafka'))
     expect(heapOf('registry', 'JAVA_TOOL_OPTIONS')).toBeLessThan(0.5 * limitOf('registry'))
@@ -137,6 +142,31 @@ describe('docker-compose.yml', () => {
     const port = command[command.indexOf('--metrics-port') + 1]
     expect(ports.map((each) => each.split(':').at(-1))).toEqual([port])
     expect(read('deploy/prometheus/prometheus.yml')).toContain(`['detect:${port}']`)
+  })
+
+  it('gives the notary a command line and settings that it accepts, and its file to another owner', async () => {
+    const { command = [], ports = [], volumes = [] } = COMPOSE.services['notary'] ?? {}
+    const { AUDIT_SIGNING_KEY: key, ...environment } = environmentOf('notary')
+    expect(key).toBe('AUDIT_NOTARY_KEY')
+    let output = ''
+    const run = (env: Record<string, string>): Promise<number> =>
+      runCli(command.map(interpolated), {
+        out: (text) => (output += text),
+        err: (text) => (output += text),
+        env: { ...env, CLICKHOUSE_URL: 'http://127.0.0.1:9' },
+        colors: false,
+        interrupted: () => AbortSignal.timeout(60_000),
+      })
+    // 3: everything is right, but the server is not there. Wrong use would be 64.
+    expect(await run({ ...environment, AUDIT_SIGNING_KEY: generateKey('notary') })).toBe(3)
+    expect(output).toContain('127.0.0.1:9')
+    expect(environment).toMatchObject({ CLICKHOUSE_USER: 'audit_notary', CLICKHOUSE_PASSWORD: 'AUDIT_NOTARY_PASSWORD' })
+    const port = command[command.indexOf('--metrics-port') + 1]
+    expect(ports.map((each) => each.split(':').at(-1))).toEqual([port])
+    expect(read('deploy/prometheus/prometheus.yml')).toContain(`['notary:${port}']`)
+    const [folder] = /^\/\w+/.exec(command[command.indexOf('--file') + 1] ?? '') ?? []
+    expect(volumes).toEqual([`checkpoints:${folder}`])
+    expect(read('deploy/compose/checkpoints.js')).toContain(`'${folder}'`)
   })
 
   it('gives setup a command line and settings that it accepts', async () => {

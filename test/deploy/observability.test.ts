@@ -6,11 +6,14 @@ import { fileURLToPath } from 'node:url'
 import { runCli } from '@agent-audit/cli'
 import { serveHttp } from '@agent-audit/consumer'
 import { type AuditTrail, createAuditTrail } from '@agent-audit/producer'
+import { generateKey, signerFromPem } from '@agent-audit/seals'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { parse } from 'yaml'
 import { prometheusText } from '../../examples/telemetry.ts'
 import { environmentOf, openEmbedded, openStore, runConsumer } from '../consumer/support.ts'
+import { connectKafka, makeTopic } from '../support/kafka-topic.ts'
 import { encodeRun } from '../support/records.ts'
+import { sharedKafka } from '../support/shared-kafka.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 import { readExpression } from './promql.ts'
 
@@ -105,9 +108,53 @@ async function detectorMetrics(): Promise<string> {
   return (await fetch(address)).text()
 }
 
+/** What /metrics of `notary` says, of a sink that is away. */
+async function notaryMetrics(): Promise<string> {
+  const { url, username, password } = store.dataDir.notary
+  const { brokers } = await sharedKafka()
+  const topic = await makeTopic(connectKafka(brokers), { topic: `notary-${process.pid}.seals`, numPartitions: 1 })
+  const kafka = connectKafka(brokers).producer()
+  await kafka.connect()
+  await kafka.send({ topic, messages: [{ value: 'no seal, and a leaf' }] })
+  await kafka.disconnect()
+  const stopping = new AbortController()
+  const env = { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password }
+  let said = ''
+  const witness = [
+    '--witness',
+    'http://127.0.0.1:9',
+    '--witness-key',
+    signerFromPem(generateKey('w')).key.cosigner.vkey,
+  ]
+  const ended = runCli(['notary', '--topic', topic.replace('.seals', ''), '--metrics-port', '0', ...witness], {
+    out: () => undefined,
+    err: (text) => (said += text),
+    env: { ...env, KAFKA_BROKERS: brokers.join(','), AUDIT_SIGNING_KEY: generateKey('notary-1') },
+    colors: false,
+    interrupted: () => stopping.signal,
+  })
+  onTestFinished(async () => {
+    stopping.abort()
+    await ended
+  })
+  await expect.poll(() => said).toMatch(/witness 127\.0\.0\.1:9 takes no checkpoint/)
+  const [, address = ''] = /metrics at (\S+)/.exec(said) ?? []
+  const ready = await fetch(address.replace('/metrics', '/readyz'))
+  expect([ready.status, await ready.text()]).toEqual([
+    503,
+    expect.stringMatching(/^witness 127.* takes no checkpoint: /),
+  ])
+  return (await fetch(address)).text()
+}
+
 /** What the code exports: the labels of each metric. */
 async function exportedMetrics(): Promise<Map<string, Set<string>>> {
-  const expositions = [await consumerMetrics(), ...(await commandAndProducerMetrics()), await detectorMetrics()]
+  const expositions = [
+    await consumerMetrics(),
+    ...(await commandAndProducerMetrics()),
+    await detectorMetrics(),
+    await notaryMetrics(),
+  ]
   const exported = new Map<string, Set<string>>()
   for (const [name, labels] of expositions.flatMap(metricsOf)) {
     exported.set(name, new Set([...(exported.get(name) ?? []), ...labels, ...ADDED]))

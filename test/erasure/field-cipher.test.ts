@@ -1,6 +1,6 @@
 /** The text of an encrypted field, held against another implementation of its parts. */
 import { webcrypto } from 'node:crypto'
-import { ENCRYPTED, ERASED, FieldCipher, FieldReader } from '@agent-audit/erasure'
+import { DAMAGED, ENCRYPTED, ERASED, FieldCipher, FieldReader, KEY_UNKNOWN } from '@agent-audit/erasure'
 import { describe, expect, it } from 'vitest'
 import { ANNA, newStore } from './support.ts'
 
@@ -65,6 +65,26 @@ describe('an encrypted text', () => {
       if (Buffer.from(changed.slice(start), 'base64').equals(Buffer.from(encrypted.slice(start), 'base64'))) continue
       expect(cipher.decrypt(changed, PLACE)).toBeUndefined()
     }
+  })
+
+  it('of one subject does not open as that of another one, under either name of the key', () => {
+    const { store } = newStore()
+    const [anna, bert] = [store.keyFor(ANNA), store.keyFor({ kind: 'user', id: 'bert@example.com' })]
+    const annas = new FieldCipher(anna, PLACE.runId).encrypt(TEXT, PLACE)
+    const read = (text: string): unknown => {
+      const row = {
+        run_id: PLACE.runId,
+        run_seq: '7',
+        event_id: PLACE.eventId,
+        output_text: text,
+        field_notes: '{"output_text":{"encrypted":true}}',
+      }
+      new FieldReader(store).reveal(row)
+      return row.output_text
+    }
+    expect(read(annas)).toBe(TEXT)
+    expect(read(annas.replace(anna.id, bert.id))).toBe(DAMAGED)
+    expect(read(annas.replace(anna.id, 'ff'.repeat(16)))).toBe(KEY_UNKNOWN)
   })
 
   it('never has the nonce of another one', () => {

@@ -1,9 +1,19 @@
 /** The folder of data keys, as the processes of one machine share it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { newKekLine, openFileKeyStore, rotateKek } from '@agent-audit/erasure'
+import { createFileKeyStore, newKekLine, openFileKeyStore, rotateKek } from '@agent-audit/erasure'
 import { describe, expect, it } from 'vitest'
 import { ANNA, newStore } from './support.ts'
 
@@ -136,6 +146,62 @@ describe('a folder of data keys', () => {
     store.erase(ANNA)
     rotateKek(options)
     expect(store.find(key.id)).toEqual({ id: key.id, secret: undefined })
+  })
+
+  it('is for its owner alone, and one that others may enter is refused', () => {
+    const { options, store } = newStore()
+    store.keyFor(ANNA)
+    const entries = readdirSync(options.directory, { recursive: true, withFileTypes: true })
+    const modes = entries.map((entry) => statSync(join(entry.parentPath, entry.name)).mode & 0o777)
+    expect(new Set([statSync(options.directory).mode & 0o777, ...modes])).toEqual(new Set([0o700, 0o600]))
+    for (const mode of [0o750, 0o701, 0o777]) {
+      chmodSync(options.directory, mode)
+      for (const open of [openFileKeyStore, createFileKeyStore, rotateKek]) {
+        expect(() => open(options)).toThrow(/expected mode 0700, found 07\d\d: others could read or exchange its keys/)
+      }
+    }
+    chmodSync(options.directory, 0o700)
+    expect(openFileKeyStore(options).find(store.idOf(ANNA))?.secret).toBeDefined()
+    const file = { ...options, directory: options.kekFile }
+    expect(() => openFileKeyStore(file)).toThrow(/expected a folder/)
+  })
+
+  it('overwrites no file that a link in it leads to', () => {
+    const { options, store } = newStore()
+    const { id } = store.keyFor(ANNA)
+    const path = filesIn(options.directory).find((each) => each.endsWith('.key')) ?? ''
+    const target = `${options.kekFile}.other`
+    writeFileSync(target, 'of another program')
+    rmSync(path)
+    symlinkSync(target, path)
+    expect(store.erase(ANNA)).toEqual({ keyId: id, done: 'erased' })
+    expect(readFileSync(target, 'utf8')).toBe('of another program')
+    expect(filesIn(options.directory).filter((each) => !/(store|erased)$/.test(each))).toEqual([])
+  })
+
+  it.each([
+    ['a path', '../../x'],
+    ['an absolute path', '/etc/passwd'],
+    ['10,000 characters', 'ö'.repeat(10_000)],
+    ['lines and a NUL', 'user\n1\nanna\0'],
+    ['nothing but a dot', '.'],
+  ])('takes %s for a name like any other', (_, id) => {
+    const { options, store } = newStore()
+    const around = join(options.directory, '..')
+    const before = filesIn(around).filter((each) => !each.startsWith(options.directory))
+    const subject = { kind: 'user', id } as const
+    const key = store.keyFor(subject)
+    expect(openFileKeyStore(options).find(key.id)).toEqual({ id: key.id, secret: key.secret, subject })
+    // Its own key: not that of the session with this name, nor of a longer name.
+    const others = [
+      { kind: 'session', id },
+      { kind: 'user', id: `${id}\n` },
+    ] as const
+    expect(new Set([key, ...others.map((each) => store.keyFor(each))].map((each) => each.id)).size).toBe(3)
+    expect(store.erase(subject)).toEqual({ keyId: key.id, done: 'erased' })
+    expect(filesIn(around).filter((each) => !each.startsWith(options.directory))).toEqual(before)
+    const names = filesIn(options.directory).map((each) => each.slice(options.directory.length))
+    expect(names.every((name) => /^\/(store|[0-9a-f]{2}\/[0-9a-f]{32}\.(key|erased))$/.test(name))).toBe(true)
   })
 
   it('takes a key-encryption key from its owner alone, and names the one that is missing', () => {

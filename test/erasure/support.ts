@@ -9,6 +9,8 @@ import {
   openFileKeyStore,
   type Subject,
 } from '@agent-audit/erasure'
+import { JSON_FIELDS } from '@agent-audit/schemas'
+import type { SeedRow } from '../analytics/seed.ts'
 import { makeTempDirectory } from '../support/temp-directory.ts'
 
 export const ANNA: Subject = { kind: 'user', id: 'anna@example.com' }
@@ -25,4 +27,14 @@ export function newStore(): TestStore {
   writeFileSync(options.kekFile, `${newKekLine()}\n`, { mode: 0o600 })
   createFileKeyStore(options)
   return { options, store: openFileKeyStore(options) }
+}
+
+/** An encrypted JSON field is a JSON string in the store; the test trail has parsed it. */
+export function asStored(rows: SeedRow[]): SeedRow[] {
+  return rows.map((row) => {
+    const texts = JSON_FIELDS.flatMap((name) =>
+      typeof row[name] === 'string' ? [[name, JSON.stringify(row[name])]] : [],
+    )
+    return { ...row, ...(Object.fromEntries(texts) as object) }
+  })
 }

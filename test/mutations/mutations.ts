@@ -193,7 +193,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'consumer/src/pipeline/idle.ts',
     from: ' || readFrom < next',
     to: '',
-    finder: 'simulation',
+    finder: { file: 'test/consumer/idle.test.ts', test: 'before they are compared with the log' },
   },
   {
     guard: 'exact duplicate look-up',

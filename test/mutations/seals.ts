@@ -19,7 +19,7 @@ export const SEAL_MUTATIONS: readonly Mutation[] = [
     file: SEALER,
     from: 'this.#progress?.to === undefined ? Promise.resolve() : this.#moved.promise',
     to: 'this.#moved.promise',
-    finder,
+    finder: { file: 'test/consumer/idle.test.ts', test: 'and seals the rest' },
   },
   {
     guard: 'a range ends where a commit without one ended',

@@ -20,6 +20,7 @@ const approvals: fc.Arbitrary<SignedApproval> = fc
     id: fc.uuid(),
     sessionId: id,
     toolName: id,
+    onBehalfOf: fc.option(id, { nil: undefined }),
     argumentsSha256: hex,
     other: hex,
     isModified: fc.boolean(),
@@ -101,9 +102,16 @@ describe('approvals.json', () => {
 
   it('has the fields of its texts', () => {
     for (const { fields, text } of file.approvals) {
-      const { decidedAt, expiresAt, askedSha256 = null, shownSha256 = null, ...rest } = parseApproval(text)
+      const {
+        decidedAt,
+        expiresAt,
+        onBehalfOf = null,
+        askedSha256 = null,
+        shownSha256 = null,
+        ...rest
+      } = parseApproval(text)
       const [decided, expires] = [decidedAt, expiresAt].map((at) => new Date(at).toISOString())
-      expect({ ...rest, askedSha256, shownSha256, decidedAt: decided, expiresAt: expires }).toEqual(fields)
+      expect({ ...rest, onBehalfOf, askedSha256, shownSha256, decidedAt: decided, expiresAt: expires }).toEqual(fields)
     }
   })
 

@@ -3,10 +3,11 @@ import { InvalidInputError, type Issue, noSuch } from '@agent-audit/schemas'
 import type { Column, NamedQuery, Parameter } from './query.ts'
 
 /** A query, whatever its parameters and rows are. */
-export type AnyQuery = Omit<NamedQuery, 'params' | 'columns' | 'order'> & {
+export type AnyQuery = Omit<NamedQuery, 'params' | 'columns' | 'order' | 'encrypted'> & {
   readonly params: Readonly<Record<string, Parameter>>
   readonly columns: Readonly<Record<string, Column>>
   readonly order: readonly string[]
+  readonly encrypted?: Readonly<Record<string, readonly string[]>>
 }
 
 /** Checked parameters, with the defaults filled in; those that are not given are absent. */

@@ -86,6 +86,11 @@ export interface NamedQuery<Params = never, Row = unknown> {
   readonly maxDays?: number
   /** Whether the range is of whole days (UTC): those that the given range touches. @defaultValue false */
   readonly wholeDays?: boolean
+  /**
+   * Columns whose text the producer may have encrypted, by the column of the SQL, which is in no row, that says where the text is
+   * from: {@link encryptionOf} the event.
+   */
+  readonly encrypted?: Readonly<Record<string, readonly (keyof Row & string)[]>>
   /** Values that the SQL takes beside the parameters. */
   readonly constants?: Readonly<Record<string, string>>
   /**
@@ -93,6 +98,13 @@ export interface NamedQuery<Params = never, Row = unknown> {
    * `{agent:Nullable(String)}`. Its columns have the names of `columns`.
    */
   readonly sql: string
+}
+
+/** What opens the encrypted texts of an event: its run, number, id and notes; NULL where nothing of it is encrypted. */
+export function encryptionOf(table: string): string {
+  const parts = [`lower(hex(${table}.run_id))`, `toString(${table}.run_seq)`, `toString(${table}.event_id)`]
+  return `if(match(ifNull(${table}.field_notes, ''), '"(encrypted|erased|pseudonym)"'),
+    concat(${parts.join(`, ' ', `)}, ' ', ${table}.field_notes), NULL)`
 }
 
 /** A range of the time of events, by the producers' clocks. */

@@ -1,4 +1,5 @@
 /** Rows of a query: how each kind of column is asked for, and what a value of the answer becomes. */
+import type { FieldReader } from '@agent-audit/erasure'
 import type { RowSchema } from '../connection/clickhouse.ts'
 import { isoText } from '../connection/sql.ts'
 import type { AnyQuery } from './params.ts'
@@ -15,10 +16,13 @@ export const KEY_TYPES: Readonly<Record<ColumnKind, string>> = {
 }
 
 /** The columns of the rows of a query in a format. A text has the same bytes in each, a file keeps times and numbers as such. */
-export function selectOf({ columns }: AnyQuery, format: 'json' | 'file'): string {
-  return Object.entries(columns)
-    .map(([name, column]) => `${format === 'json' ? jsonOf(name, column) : fileOf(name, column)} AS ${name}`)
-    .join(', ')
+export function selectOf({ columns, encrypted = {} }: AnyQuery, format: 'json' | 'file'): string {
+  const selected = Object.entries(columns).map(
+    ([name, column]) => `${format === 'json' ? jsonOf(name, column) : fileOf(name, column)} AS ${name}`,
+  )
+  // A file is written by the server, with the texts as they are stored.
+  const places = format === 'json' ? Object.keys(encrypted).map((name) => `q.${name} AS ${name}`) : []
+  return [...selected, ...places].join(', ')
 }
 
 function jsonOf(name: string, { kind }: Column): string {
@@ -33,17 +37,32 @@ function fileOf(name: string, { kind, wide }: Column): string {
   return wide === true ? `toDecimal128(q.${name}, 0)` : `q.${name}`
 }
 
-/** Checks and converts a row of the answer, as the columns say. */
-export function schemaOf<Row>({ columns }: AnyQuery): RowSchema<Row> {
+/** Checks and converts a row of the answer, as the columns say, and decrypts it or marks what it cannot. */
+export function schemaOf<Row>({ columns, encrypted = {} }: AnyQuery, fields: FieldReader): RowSchema<Row> {
   const entries = Object.entries(columns)
   return {
     parse(row) {
-      const given = row as Readonly<Record<string, unknown>>
+      const given = row as Record<string, unknown>
+      for (const [place, names] of Object.entries(encrypted)) reveal(given, given[place], { names, fields })
       const parsed: Record<string, unknown> = {}
       for (const [name, column] of entries) parsed[name] = valueOf(given[name], name, column)
       return parsed as Row
     },
   }
+}
+
+/** @param place - As encryptionOf has it. */
+function reveal(
+  row: Record<string, unknown>,
+  place: unknown,
+  { names, fields }: { readonly names: readonly string[]; readonly fields: FieldReader },
+): void {
+  if (typeof place !== 'string') return
+  const [, run_id, run_seq, event_id, field_notes] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(place) ?? []
+  const texts = Object.fromEntries(names.map((name) => [name, row[name]]))
+  const event = { ...texts, run_id, run_seq, event_id, field_notes }
+  fields.reveal(event)
+  for (const name of names) row[name] = (event as Record<string, unknown>)[name]
 }
 
 function valueOf(value: unknown, name: string, { kind, nullable }: Column): unknown {

@@ -120,7 +120,11 @@ class Rows<Row> implements QueryRows<Row> {
     const { sql, params } = this.#page()
     let last: Row | undefined
     let given = 0
-    for await (const row of analytics.query(sql, { schema: schemaOf<Row>(query), params, signal: options.signal })) {
+    for await (const row of analytics.query(sql, {
+      schema: schemaOf<Row>(query, analytics.fields),
+      params,
+      signal: options.signal,
+    })) {
       // One more than the page was asked for: the page is not the last one.
       if (given === options.page) return
       given += 1

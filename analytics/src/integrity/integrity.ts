@@ -6,10 +6,11 @@ import { InvalidInputError } from '@agent-audit/schemas'
 import type { Trust } from '@agent-audit/seals'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
-import { storedPartitions } from '../queries/log-ranges.ts'
+import { type StoredPartition, storedPartitions } from '../queries/log-ranges.ts'
 import { checkCompleteness, type CompletenessOptions } from '../verify/completeness.ts'
 import type { CompletenessSummary, RunReport } from '../verify/completeness-report.ts'
 import { notedOffsets } from '../verify/expired-offsets.ts'
+import type { Range } from '../verify/ranges.ts'
 import { chainOfPartition } from './chains.ts'
 import { judgeErasures } from './erasures.ts'
 import { type FoundCheckpoints, readCheckpoints } from './checkpoints.ts'
@@ -61,6 +62,10 @@ export interface Integrity {
 }
 
 const HOUR_MS = 3_600_000
+/** Offsets that a log can have, and a number holds exactly. A row may stand at any other: it is named, and not read. */
+const OFFSETS: Range = { first: 0, last: Number.MAX_SAFE_INTEGER - 1 }
+/** The largest that both a number and an Int64 hold. */
+const LARGEST = 2 ** 63 - 1024
 
 /**
  * @throws TrailError as {@link Analytics.rows}: then the check has no result. IntegrityError `STORE_UNFIT`, if a view or another
@@ -126,7 +131,7 @@ function contestedIn(summary: CompletenessSummary | null, numbers: RunFindings):
 
 /** All partitions with rows, or with seals whose rows are gone. */
 async function partitionsOf(analytics: Analytics, book: SealBook, findings: Findings): Promise<PassedPartition[]> {
-  const stored = await storedPartitions(analytics)
+  const stored = (await storedPartitions(analytics)).map((partition) => withinLog(partition, findings))
   const noted = await notedOffsets(analytics)
   const keys = new Set(stored.map(({ log, partition }) => `${log}/${partition}`))
   const alone = [...book.partitions.keys()].filter((key) => !keys.has(key))
@@ -139,6 +144,14 @@ async function partitionsOf(analytics: Analytics, book: SealBook, findings: Find
     const seals = new PartitionSeals(chainOfPartition(book.partitions.get(key) ?? [], findings))
     return { ...partition, key, seals, expired: noted.get(key)?.ranges ?? [] }
   })
+}
+
+function withinLog(found: StoredPartition, findings: Findings): StoredPartition {
+  const { log: log_id, partition, first, last } = found
+  if (first >= OFFSETS.first && last <= OFFSETS.last) return found
+  const place = { log_id, partition, first_offset: first, last_offset: Math.min(last, LARGEST) }
+  findings.add('tampering', 'record-inserted', 'a row stands at an offset that no log has', place)
+  return { ...found, first: Math.max(first, OFFSETS.first), last: Math.min(last, OFFSETS.last) }
 }
 
 /** @throws InvalidInputError `OPTIONS_INVALID`, if there is no such partition */

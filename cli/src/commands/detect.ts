@@ -8,6 +8,7 @@ import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { expectWritable, measurable, writeMetrics } from '../metrics-file.ts'
 import { DetectMetrics } from '../detect-metrics.ts'
 import { serveMetrics } from '../metrics-server.ts'
+import { withKeys } from '../key-store.ts'
 import { asJson, counted, printable } from '../render/text.ts'
 import { EXIT, type Terminal } from '../terminal.ts'
 import { addDecisions } from './finding-decisions.ts'
@@ -56,7 +57,7 @@ export function addDetect(program: Command, terminal: Terminal, exit: (code: num
 
 /** Adds the options of commands that run detectors. */
 function runnable(command: Command): Command {
-  return connectable(command)
+  return withKeys(connectable(command))
     .option('--module <file>', 'also the detectors that this module exports (repeatable)', collect)
     .option('--thresholds <file>', 'JSON: thresholds that replace those of a detector, by its name')
     .option('--only <detector>', 'only this detector (repeatable)', collect)
@@ -182,7 +183,7 @@ async function watchLog(options: WatchOptions, terminal: Terminal, exit: (code: 
   using server =
     options.metricsPort === undefined
       ? undefined
-      : await serveMetrics(() => metrics.text(), options.metricsPort, options.metricsHost)
+      : await serveMetrics(() => metrics.text(), { port: options.metricsPort, host: options.metricsHost })
   await withTrail(
     options,
     terminal,

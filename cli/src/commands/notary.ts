@@ -74,7 +74,7 @@ export function addNotary(program: Command, terminal: Terminal): void {
     .option('--tiles <dir>', 'sink: the log as tiles of C2SP, for other tools, in this folder')
     .option('--witness <url>', 'sink: a C2SP witness, by add-checkpoint below this URL (repeatable)', collect)
     .option('--witness-key <vkey>', 'a key of the witnesses (default: those of the trust file; repeatable)', collect)
-    .option('--metrics-port <n>', 'serve /metrics and /healthz on this port', parseCount(0, 65_535))
+    .option('--metrics-port <n>', 'serve /metrics, /readyz and /healthz on this port', parseCount(0, 65_535))
     .option('--metrics-host <address>', 'the address of that port; 0.0.0.0 in a container', '127.0.0.1')
     .addHelpText('after', AFTER_HELP)
   connectable(command).action((options: Options) => run(options, terminal))
@@ -92,7 +92,11 @@ async function run(options: Options, terminal: Terminal): Promise<void> {
   using server =
     options.metricsPort === undefined
       ? undefined
-      : await serveMetrics(() => report.text(), options.metricsPort, options.metricsHost)
+      : await serveMetrics(() => report.text(), {
+          port: options.metricsPort,
+          host: options.metricsHost,
+          faults: () => report.faults(),
+        })
   if (server !== undefined) say(`metrics at ${server.url}/metrics`)
   const stop = interrupted()
   const work = async (analytics: Analytics, logDir: string | undefined): Promise<void> => {

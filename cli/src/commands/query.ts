@@ -14,6 +14,7 @@ import { AuditUnavailableError, InvalidInputError } from '@agent-audit/schemas'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { collect, parseCount, parseTime } from '../arguments.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
+import { withKeys } from '../key-store.ts'
 import { csvHead, csvLine, queryHelp, type QueryRow, rowJson, rowTable } from '../render/rows.ts'
 import { painter } from '../render/text.ts'
 import { Printer, type Terminal } from '../terminal.ts'
@@ -45,7 +46,7 @@ export function addQuery(program: Command, terminal: Terminal): void {
     .option('--list', 'list the queries')
     .option('--describe', 'show the query, its parameters, columns and cost')
     .addHelpText('after', ({ command: { args } }) => helpOf(args[0]))
-  connectable(command).action(async (name: string | undefined, options: Options) => {
+  withKeys(connectable(command)).action(async (name: string | undefined, options: Options) => {
     if (options.list === true) return terminal.out(list())
     if (name === undefined) throw wrong('name: which query? `agent-audit query --list` lists them')
     const query = findQuery(name)

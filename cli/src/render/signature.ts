@@ -10,6 +10,7 @@ const NAMES: Record<keyof SaidApproval, string> = {
   id: 'approval_id',
   sessionId: 'session_id',
   toolName: 'tool_name',
+  onBehalfOf: 'on_behalf_of',
   argumentsSha256: 'arguments_sha256',
   askedSha256: 'arguments asked for',
   decision: 'decision',

@@ -167,7 +167,7 @@ function assignPartition(
     partition,
     ended,
     draining,
-    position: async () => ({ committed: log.committed(groupId, topic, partition), ...log.bounds(topic, partition) }),
+    position: async () => positionOf(log, { groupId, topic, partition }),
     read: (from, until) => readPartition(log, { topic, partition, from }, AbortSignal.any([ended, draining, until])),
     commit: async (offset, metadata, keepFrom = offset) => {
       if (ended.aborted) return 'refused'
@@ -175,6 +175,20 @@ function assignPartition(
       trim.committed(topic, partition, { offset, keepFrom })
       return 'acknowledged'
     },
+  }
+}
+
+// Of one moment: another owner may commit, and trim the log, between two reads. The commit of before would then name records as
+// needed that are gone.
+function positionOf(
+  log: EmbeddedLog,
+  { groupId, topic, partition }: { groupId: string; topic: string; partition: number },
+): Awaited<ReturnType<Assignment['position']>> {
+  for (;;) {
+    const committed = log.committed(groupId, topic, partition)
+    const bounds = log.bounds(topic, partition)
+    const after = log.committed(groupId, topic, partition)
+    if (committed?.offset === after?.offset && committed?.metadata === after?.metadata) return { committed, ...bounds }
   }
 }
 

@@ -2,7 +2,7 @@
  * Reads whole sessions, in pages of neighbours in the log: a page is one short range of the primary key, however long the trail
  * is. Of a session that is too long, its last events are read.
  */
-import { type Analytics, columnsOf, toEvent } from '@agent-audit/analytics'
+import { type Analytics, columnsOf, type RowSchema, toEvent } from '@agent-audit/analytics'
 import { type Session, SESSION_FIELDS, type SessionEvent } from '../detector.ts'
 import { type Candidate, NOT_OF_FINDINGS } from './touched.ts'
 
@@ -60,8 +60,20 @@ function cut(group: readonly Candidate[]): Page[] {
   return page.length === 0 ? pages : [...pages, page]
 }
 
-const COLUMNS = columnsOf(SESSION_FIELDS)
-const AS_EVENT = { parse: (row: unknown): SessionEvent => toEvent(row as Record<string, unknown>) }
+const COLUMNS = columnsOf([...SESSION_FIELDS, 'field_notes'])
+
+/** Detectors get texts as agents have written them: decrypted where the connection has the keys, else not at all. */
+function asSessionEvent({ fields }: Analytics): RowSchema<SessionEvent> {
+  return {
+    parse(given) {
+      const row = given as Record<string, unknown>
+      const hidden = fields.revealOrOmit(row)
+      delete row['field_notes']
+      const event = toEvent(row)
+      return hidden.length === 0 ? event : Object.assign(event, { hidden })
+    },
+  }
+}
 
 /** The sessions of a page, one in memory at a time. */
 export async function* readPage(
@@ -80,7 +92,7 @@ export async function* readPage(
     return [{ session: { session_id, agent_id, events: inOrder }, mask: masks.get(session_id) ?? '' }]
   }
   const { sql, params } = pageQuery(page, { most: limits.events, sinceMs })
-  for await (const event of analytics.query(sql, { schema: AS_EVENT, params })) {
+  for await (const event of analytics.query(sql, { schema: asSessionEvent(analytics), params })) {
     if (event.session_id !== events[0]?.session_id) {
       yield* take()
       events = []

@@ -77,10 +77,10 @@ export async function recordOverride(
   const { session_id } = session
   const allowed = { session_id, tool_name, arguments_sha256: sha256, approver_id, expires_at }
   // Its event_id is known only once it is recorded, with its signature.
-  const said = saidByOverride({ ...allowed, approval }, randomUUID())
+  const said = saidByOverride({ ...allowed, approval }, randomUUID(), on_behalf_of)
   const signature = signHere(host, said, { decidedAt, eventType: 'human_intervention' })
   const signed = signature === undefined ? approval : { ...approval, signature }
-  const recorded = { ...about, approval: toRecorded(trail.redactor, signed, { approver_id, tool_name }) }
+  const recorded = { ...about, approval: toRecorded(trail.redactor, signed, { approver_id, tool_name, on_behalf_of }) }
   const receipt = session.recordChecked('human_intervention', { ...recorded, outcome: 'allowed', reason, content })
   await stored(trail, receipt, 'human_intervention')
   return { ...allowed, event_id: receipt.event_id, approval: signed, reason }
@@ -113,7 +113,7 @@ export async function recordVerdict(
   const { session, trail } = host
   const verdict = checkVerdict(given, trail.redactor)
   const bound = redactErrors(trail.redactor, () => bindVerdict(request, verdict))
-  const { approval_id, tool_name, expires_at } = request
+  const { approval_id, tool_name, on_behalf_of, expires_at } = request
   const { approval_status, approver_id, reason } = verdict
   const { fault, signature } = judgeVerdict(host, { request, verdict, bound })
   const described = describeVerdict(host, { request, verdict, bound })
@@ -121,7 +121,7 @@ export async function recordVerdict(
   const event =
     signature === undefined
       ? described
-      : { ...described, approval: toRecorded(trail.redactor, approval, { approver_id, tool_name }) }
+      : { ...described, approval: toRecorded(trail.redactor, approval, { approver_id, tool_name, on_behalf_of }) }
   const status = fault === undefined ? approval_status : 'pending'
   const added = { approval: { approval_id, approver_id, approval_status: status } }
   if (fault !== undefined) {

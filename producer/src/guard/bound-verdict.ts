@@ -34,6 +34,7 @@ export function saidByVerdict(
     id: request.approval_id,
     sessionId: request.session.session_id,
     toolName: request.tool_name,
+    onBehalfOf: request.on_behalf_of ?? undefined,
     argumentsSha256: (changed ?? asked).sha256,
     askedSha256: changed === undefined ? undefined : asked.sha256,
     decision: approval_status,

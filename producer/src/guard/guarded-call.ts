@@ -152,7 +152,11 @@ export class GuardedCall {
   }
 
   #recorded({ approval, approver_id }: CallApproval): Approval {
-    return toRecorded(this.host.trail.redactor, approval, { approver_id, tool_name: this.call.tool_name })
+    return toRecorded(this.host.trail.redactor, approval, {
+      approver_id,
+      tool_name: this.call.tool_name,
+      on_behalf_of: this.call.on_behalf_of,
+    })
   }
 
   /** Policy or approver may fail: then the call is not allowed, and an error records the failure. */

@@ -102,7 +102,9 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
   guarded.approval = { ...decision, approval }
   // A rejection runs nothing, whoever it is from.
   const isApproval = decision.approval_status === 'approved'
-  const forged = isApproval ? findForged(guarded, decision.approval, () => saidByDecision(decision)) : undefined
+  const forged = isApproval
+    ? findForged(guarded, decision.approval, () => saidByDecision(decision, call.on_behalf_of))
+    : undefined
   if (forged !== undefined) {
     guarded.object(forged.code, forged.why)
     return false
@@ -130,7 +132,9 @@ function checkApproved(guarded: GuardedCall, decision: ApprovalDecision): boolea
 
 /** @throws ActionRefusedError unless the override is of exactly this action; no override beats that. */
 export function checkOverridden(guarded: GuardedCall, override: Override): Override {
-  const forged = findForged(guarded, override.approval, () => saidByOverride(override, idOfOverride(override)))
+  const forged = findForged(guarded, override.approval, () =>
+    saidByOverride(override, idOfOverride(override), guarded.call.on_behalf_of),
+  )
   const fault = forged ?? findFault(guarded, override, 'override')
   if (fault === undefined) return override
   guarded.approval = overridden(override)

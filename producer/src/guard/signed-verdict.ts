@@ -10,7 +10,7 @@ import {
   type SignedApproval,
   verifyApproval,
 } from '@agent-audit/seals'
-import { type Approval, IntegrityError, invalidEvent, TrailError } from '@agent-audit/schemas'
+import { type Approval, IntegrityError, invalidEvent, type Maybe, TrailError } from '@agent-audit/schemas'
 import type { ApprovalDecision, Override } from '../api/approval.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { Fault } from './approver.ts'
@@ -19,9 +19,10 @@ import type { GuardHost } from './recording-session.ts'
 type DecisionFields = Omit<ApprovalDecision, 'event_id' | 'reason'>
 type OverrideFields = Omit<Override, 'event_id' | 'reason'>
 
-export function saidByDecision(decision: DecisionFields): SaidApproval {
+/** @param behalf - on_behalf_of of the call that is to run: it must be what was signed. */
+export function saidByDecision(decision: DecisionFields, behalf: Maybe<string>): SaidApproval {
   return {
-    ...saidByBoth(decision),
+    ...saidByBoth(decision, behalf),
     id: decision.approval_id,
     askedSha256: decision.modified?.requested_sha256,
     decision: decision.approval_status,
@@ -29,17 +30,19 @@ export function saidByDecision(decision: DecisionFields): SaidApproval {
   }
 }
 
-/** @param id - Of an override: the id that is signed. */
-export function saidByOverride(override: OverrideFields, id: string): SaidApproval {
-  return { ...saidByBoth(override), id, askedSha256: undefined, decision: 'overridden', shownSha256: undefined }
+/** @param id - Of an override: the id that is signed. @param behalf - As for {@link saidByDecision}. */
+export function saidByOverride(override: OverrideFields, id: string, behalf: Maybe<string>): SaidApproval {
+  return { ...saidByBoth(override, behalf), id, askedSha256: undefined, decision: 'overridden', shownSha256: undefined }
 }
 
 function saidByBoth(
   given: DecisionFields | OverrideFields,
+  behalf: Maybe<string>,
 ): Omit<SaidApproval, 'id' | 'askedSha256' | 'decision' | 'shownSha256'> {
   return {
     sessionId: given.session_id,
     toolName: given.tool_name,
+    onBehalfOf: behalf ?? undefined,
     argumentsSha256: given.arguments_sha256,
     approverKind: given.approval.approver_kind,
     approverId: given.approver_id,
@@ -121,6 +124,7 @@ const NAMES: Record<keyof SaidApproval, string> = {
   id: 'approval_id',
   sessionId: 'session_id',
   toolName: 'tool_name',
+  onBehalfOf: 'on_behalf_of',
   argumentsSha256: 'arguments_sha256',
   askedSha256: 'modified.requested_sha256',
   decision: 'approval_status',
@@ -144,10 +148,11 @@ function differenceOf(signed: SignedApproval, said: SaidApproval): Fault | undef
 export function toRecorded(
   redactor: Redactor | undefined,
   approval: Approval,
-  names: Readonly<Record<'approver_id' | 'tool_name', string>>,
+  names: Readonly<Record<'approver_id' | 'tool_name', string>> & { readonly on_behalf_of: Maybe<string> },
 ): Approval {
   if (approval.signature === undefined || redactor === undefined) return approval
-  const texts = Object.entries(names).map(([field, text]) => redactor.text(field, text))
+  const given = Object.entries(names).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  const texts = given.map(([field, text]) => redactor.text(field, text))
   const changed = [...texts, redactor.json('approval', JSON.stringify(approval), JSON.stringify)].some(
     (redacted) => redacted !== undefined && (redacted.hits !== undefined || redacted.text === null),
   )

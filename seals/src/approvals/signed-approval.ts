@@ -8,6 +8,8 @@ export interface SignedApproval {
   readonly id: string
   readonly sessionId: string
   readonly toolName: string
+  /** The principal whose authority the call uses, where that is not the session's user. */
+  readonly onBehalfOf: string | undefined
   /** SHA-256 of the canonical arguments that may run, 64 hex digits. */
   readonly argumentsSha256: string
   /** The same of the arguments that were asked for, where the approver changed them. */
@@ -39,6 +41,7 @@ const LINES = {
   id: '"id <UUID, lower case>"',
   session: '"session <percent-encoded session_id>"',
   tool: '"tool <percent-encoded tool_name>"',
+  behalf: '"behalf of <percent-encoded on_behalf_of>" or "behalf none"',
   arguments: '"arguments sha256 <64 hex digits>"',
   asked: '"asked sha256 <64 hex digits>" or "asked none"',
   decision: `"decision <${DECISIONS.join('|')}>"`,
@@ -57,6 +60,7 @@ export function formatApproval(approval: SignedApproval): string {
     `id ${approval.id}`,
     `session ${keyNameOf(approval.sessionId)}`,
     `tool ${keyNameOf(approval.toolName)}`,
+    approval.onBehalfOf === undefined ? 'behalf none' : `behalf of ${keyNameOf(approval.onBehalfOf)}`,
     digestLine('arguments', approval.argumentsSha256),
     digestLine('asked', approval.askedSha256),
     `decision ${approval.decision}`,
@@ -80,6 +84,7 @@ export function parseApproval(text: string): SignedApproval {
   if (!UUID.test(id)) lines.fail(LINES.id)
   const sessionId = readId(lines, 'session')
   const toolName = readId(lines, 'tool')
+  const onBehalfOf = readBehalf(lines)
   const argumentsSha256 = readDigest(lines, 'arguments') ?? lines.fail(LINES.arguments)
   const askedSha256 = readDigest(lines, 'asked')
   const decision = oneOf(lines, DECISIONS, [lines.fields('decision', 1, LINES.decision)[0], LINES.decision])
@@ -92,7 +97,7 @@ export function parseApproval(text: string): SignedApproval {
   const expiresAt = lines.time(lines.fields('expires', 1, LINES.expires)[0], LINES.expires)
   lines.end()
   const who = { approverKind, approverId, identitySource }
-  const what = { id, sessionId, toolName, argumentsSha256, askedSha256, decision, shownSha256 }
+  const what = { id, sessionId, toolName, onBehalfOf, argumentsSha256, askedSha256, decision, shownSha256 }
   const approval = { ...what, ...who, decidedAt, expiresAt }
   refuse('approval', faultOf(approval))
   return approval
@@ -119,6 +124,13 @@ function readDigest(lines: LineReader, tag: 'arguments' | 'asked' | 'shown'): st
   return line.startsWith(head) ? lines.hex(line.slice(head.length), DIGEST_DIGITS, LINES[tag]) : lines.fail(LINES[tag])
 }
 
+function readBehalf(lines: LineReader): string | undefined {
+  const line = lines.line(LINES.behalf)
+  if (line === 'behalf none') return undefined
+  const [, name] = /^behalf of (\S+)$/.exec(line) ?? lines.fail(LINES.behalf)
+  return idOfKeyName(name ?? '') ?? lines.fail(LINES.behalf)
+}
+
 function readId(lines: LineReader, tag: 'session' | 'tool' | 'identity'): string {
   return idOfKeyName(lines.fields(tag, 1, LINES[tag])[0]) ?? lines.fail(LINES[tag])
 }
@@ -138,7 +150,8 @@ function faultOf(approval: SignedApproval): string | undefined {
   const digests = [argumentsSha256, askedSha256 ?? argumentsSha256, shownSha256 ?? argumentsSha256]
   if (!digests.every((digest) => /^[0-9a-f]{64}$/.test(digest))) return 'expected digests of 64 hex digits'
   const ids = { session_id: approval.sessionId, tool_name: approval.toolName, approver_id: approval.approverId }
-  const empty = Object.entries({ ...ids, identity_source: approval.identitySource }).find(([, text]) => text === '')
+  const more = { identity_source: approval.identitySource, on_behalf_of: approval.onBehalfOf }
+  const empty = Object.entries({ ...ids, ...more }).find(([, text]) => text === '')
   if (empty !== undefined) return `expected a ${empty[0]} that is not empty`
   if (askedSha256 !== undefined && decision !== 'approved') return 'expected modified arguments with an approval alone'
   if (askedSha256 === argumentsSha256) return 'expected modified arguments to differ from those asked for'

@@ -1,5 +1,5 @@
 /** Signed notes of C2SP (c2sp.org/signed-note): a text, an empty line, and lines `— <key name> <Base64 of key id and signature>`. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { IntegrityError } from '@agent-audit/schemas'
 import { fromBase64, invalid, quoted } from './lines.ts'
 import { idText, KEY_ID_BYTES, keyNameFault, type Verified, type VerifierKey } from './verifier-key.ts'
@@ -32,7 +32,7 @@ export function readNote(bytes: Uint8Array): string {
 
 /** SHA-256 over the whole note, signatures too. */
 export function noteHash(note: string): Buffer {
-  return createHash('sha256').update(note).digest()
+  return hash('sha256', note, 'buffer')
 }
 
 /** @throws IntegrityError with code SEAL_INVALID */

@@ -1,9 +1,11 @@
 /** The leaves of a producer's seal: SHA-256(0x00 || record) of each, back to back in one buffer. */
-import { createHash, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 export const LEAF_BYTES = 32
 const FIRST_LEAVES = 1_024
 const FIRST_INPUT = 4_096
+/** Views of the input up to this length are made once: some 100 bytes each. */
+const MAX_VIEW = 1_024
 
 /** Leaves are added in the order of run_seq. */
 export class LeafList {
@@ -11,6 +13,8 @@ export class LeafList {
   #bytes = 0
   /** 0x00, and then the record of the moment. */
   #input = Buffer.alloc(FIRST_INPUT)
+  /** The first bytes of the input, by their number. */
+  #views: Buffer[] = []
 
   /** @param leaves - As {@link LeafList.leaves} gives them. */
   static from(leaves: Uint8Array): LeafList {
@@ -25,12 +29,21 @@ export class LeafList {
   /** @param bytes - Holds the Avro body of the record from `start` to before `end`. */
   add(bytes: Uint8Array, start: number, end: number): void {
     const length = 1 + end - start
-    if (length > this.#input.length) this.#input = Buffer.alloc(2 * length)
-    this.#input.set(bytes.subarray(start, end), 1)
+    if (length > this.#input.length) {
+      this.#input = Buffer.alloc(2 * length)
+      this.#views = []
+    }
+    // Makes no view of the record, as set() would need.
+    Buffer.prototype.copy.call(bytes, this.#input, 1, start, end)
     this.#reserve(LEAF_BYTES)
-    // Text of one byte a character, written into the list: no buffer is made for the hash (0.64 us for 400 B, against 1.1 us).
-    this.#leaves.write(hash('sha256', this.#input.subarray(0, length), 'binary'), this.#bytes, 'latin1')
+    // Text of one byte a character, written into the list: no buffer is made for the hash, which alone costs as much again.
+    this.#leaves.write(hash('sha256', this.#view(length), 'binary'), this.#bytes, 'latin1')
     this.#bytes += LEAF_BYTES
+  }
+
+  #view(length: number): Buffer {
+    if (length > MAX_VIEW) return this.#input.subarray(0, length)
+    return (this.#views[length] ??= this.#input.subarray(0, length))
   }
 
   get count(): number {
@@ -44,7 +57,7 @@ export class LeafList {
 
   /** SHA-256 over the leaves. */
   digest(): Buffer {
-    return createHash('sha256').update(this.#leaves.subarray(0, this.#bytes)).digest()
+    return hash('sha256', this.#leaves.subarray(0, this.#bytes), 'buffer')
   }
 
   clear(): void {

@@ -216,6 +216,28 @@ describe('a decision is refused, and the refusal recorded:', () => {
   })
 })
 
+describe('a true decision is not used elsewhere:', () => {
+  it('for another principal, in another session, in another trail, or a second time', async () => {
+    const { session, agent, desk, trust, pay } = await decided()
+    const ofAnna = { ...payment, on_behalf_of: 'anna' }
+    const decision = carried(await desk.decideApproval(await session.requestApproval(ofAnna), yes))
+    const differs = { decision, code: 'APPROVAL_UNVERIFIED', why: 'on_behalf_of differ' }
+    expect(await runsRefused(session, { ...differs, call: { ...payment, on_behalf_of: 'bert' } })).toBe(0)
+    expect(await runsRefused(session, { ...differs, call: payment })).toBe(0)
+    const elsewhere = { decision, code: 'APPROVAL_ALTERED', why: 'another session', call: ofAnna }
+    expect(await runsRefused(agent.startSession(), elsewhere)).toBe(0)
+    const foreign = openDesk({ trust })
+    expect(await runsRefused(foreign.agent.startSession(), elsewhere)).toBe(0)
+    // Moved to that session: the signature says where it belongs.
+    const there = foreign.agent.startSession()
+    const moved = { ...elsewhere, decision: { ...decision, session_id: there.session_id } }
+    expect(await runsRefused(there, { ...moved, code: 'APPROVAL_UNVERIFIED', why: 'session_id differ' })).toBe(0)
+    await session.guard(ofAnna, pay, { approval: decision })
+    expect(await runsRefused(session, { decision, code: 'APPROVAL_USED', call: ofAnna })).toBe(0)
+    expect(pay).toHaveBeenCalledTimes(1)
+  })
+})
+
 it('whatever is changed in it, a signed decision runs nothing else', async () => {
   const { session, decision } = await decided()
   const { signature = '' } = decision.approval
@@ -333,7 +355,7 @@ interface Refusal {
   readonly decision: ApprovalDecision
   readonly code: string
   readonly why?: string
-  readonly call?: typeof payment | typeof other
+  readonly call?: (typeof payment | typeof other) & { readonly on_behalf_of?: string }
 }
 
 /** Guards a call that must be refused so. @returns How often its tool ran. */

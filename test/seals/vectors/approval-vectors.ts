@@ -17,6 +17,7 @@ const approved: SignedApproval = {
   id: '0197c2d4-a1b2-7c3e-9f00-112233445566',
   sessionId: 'order 4711',
   toolName: 'send_payment',
+  onBehalfOf: undefined,
   argumentsSha256: '11'.repeat(32),
   askedSha256: undefined,
   decision: 'approved',
@@ -31,14 +32,26 @@ const approved: SignedApproval = {
 /** One of each decision; the arguments of the second were modified. */
 const APPROVALS: readonly SignedApproval[] = [
   approved,
-  { ...approved, argumentsSha256: '22'.repeat(32), askedSha256: '11'.repeat(32), shownSha256: '33'.repeat(32) },
+  {
+    ...approved,
+    onBehalfOf: 'lee & sons',
+    argumentsSha256: '22'.repeat(32),
+    askedSha256: '11'.repeat(32),
+    shownSha256: '33'.repeat(32),
+  },
   { ...approved, decision: 'rejected', approverKind: 'policy', approverId: 'limits/v2' },
   { ...approved, decision: 'overridden', id: '5f0c9a52-6f5e-4c31-8d1c-7a3c2f0e9b11', shownSha256: undefined },
 ]
 
-function fieldsOf({ askedSha256, shownSha256, decidedAt, expiresAt, ...rest }: SignedApproval): Vectors {
+function fieldsOf({ onBehalfOf, askedSha256, shownSha256, decidedAt, expiresAt, ...rest }: SignedApproval): Vectors {
   const times = { decidedAt: new Date(decidedAt).toISOString(), expiresAt: new Date(expiresAt).toISOString() }
-  return { ...rest, askedSha256: askedSha256 ?? null, shownSha256: shownSha256 ?? null, ...times }
+  return {
+    ...rest,
+    onBehalfOf: onBehalfOf ?? null,
+    askedSha256: askedSha256 ?? null,
+    shownSha256: shownSha256 ?? null,
+    ...times,
+  }
 }
 
 /** Changes of the second approval, one for each rule that a reader of the text keeps. */
@@ -53,6 +66,9 @@ const MALFORMED: readonly [string, string | RegExp, string][] = [
   ['a UUID in capitals', /id .*/, 'id 0197C2D4-A1B2-7C3E-9F00-112233445566'],
   ['an id that is none', /id .*/, 'id 1'],
   ['a session in another encoding', 'order%204711', 'order+4711'],
+  ['nobody whose authority it uses', /behalf .*/, 'behalf of '],
+  ['a principal in another encoding', 'lee%20%26%20sons', 'lee%20&%20sons'],
+  ['no word on the principal', /behalf .*\n/, ''],
   ['no arguments', /arguments .*/, 'arguments none'],
   ['a digest in capitals', /asked .*/, `asked sha256 ${'AB'.repeat(32)}`],
   ['a short digest', /shown .*/, 'shown sha256 33'],

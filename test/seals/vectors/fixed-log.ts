@@ -128,6 +128,7 @@ function approve(run: FixedRun, approver: KeySigner): Fields {
     id: run.eventId(1),
     sessionId: 'approved',
     toolName: 'send_payment',
+    onBehalfOf: undefined,
     argumentsSha256: '11'.repeat(32),
     askedSha256: undefined,
     decision: 'approved',

@@ -10,6 +10,7 @@ import {
   POSITION_COLUMN,
   SINCE,
   UNTIL,
+  encryptionOf,
 } from '../query.ts'
 
 export interface DataTouchedParams extends AgentRange {
@@ -83,6 +84,7 @@ export const dataTouched: NamedQuery<DataTouchedParams, DataTouchedRow> = {
     position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
+  encrypted: { encryption: ['tool_input'] },
   maxDays: MAX_DAYS.sums,
   sql: `
     SELECT t.* EXCEPT (crossing_effect), r.source AS source, r.untrusted AS untrusted, r.result AS result,
@@ -93,7 +95,8 @@ export const dataTouched: NamedQuery<DataTouchedParams, DataTouchedRow> = {
         if(e.event_type = 'tool_call', ifNull(e.tool_name, ''),
           concat(JSONExtractString(ifNull(e.content, ''), 'boundary'), ':', JSONExtractString(ifNull(e.content, ''), 'resource'))) AS target,
         if(e.event_type = 'tool_call', NULL, JSONExtract(e.content, 'direction', 'Nullable(String)')) AS direction,
-        e.tool_input AS tool_input, e.effect AS crossing_effect, e.event_id AS event_id, ${POSITION} AS position
+        e.tool_input AS tool_input, e.effect AS crossing_effect, e.event_id AS event_id, ${POSITION} AS position,
+        ${encryptionOf('e')} AS encryption
       FROM ${EVENTS}
       WHERE ${IN_AGENT_RANGE} AND ${OF_USER} AND e.event_type IN ('tool_call', 'sandbox_crossing')
         AND ifNull(e.outcome, '') NOT IN ('denied', 'blocked', 'error')) AS t

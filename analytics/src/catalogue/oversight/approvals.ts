@@ -8,6 +8,7 @@ import {
   optional,
   SINCE,
   UNTIL,
+  encryptionOf,
 } from '../query.ts'
 
 export interface ApprovalsParams extends AgentRange {
@@ -80,6 +81,7 @@ export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
     executed_at: { kind: 'time', nullable: true, about: 'When a call ran under it.' },
   },
   order: ['requested_at', 'approval_id'],
+  encrypted: { encryption: ['user_id', 'tool_input'] },
   maxDays: MAX_DAYS.lists,
   sql: `
     SELECT * FROM (
@@ -94,7 +96,8 @@ export const approvals: NamedQuery<ApprovalsParams, ApprovalsRow> = {
         (toUnixTimestamp64Micro(decided_at) - toUnixTimestamp64Micro(requested_at)) / 1000000 AS seconds_to_decide,
         countIf(${REFUSED_VERDICT}) AS refused_verdicts,
         ${first(`JSONExtract(e.content, 'expires_at', 'Nullable(String)')`, REQUEST)} AS expires_at,
-        if(countIf(${EXECUTION}) = 0, NULL, minIf(e.timestamp, ${EXECUTION})) AS executed_at
+        if(countIf(${EXECUTION}) = 0, NULL, minIf(e.timestamp, ${EXECUTION})) AS executed_at,
+        ${first(encryptionOf('e'), REQUEST)} AS encryption
       FROM ${EVENTS}
       WHERE e.timestamp >= ${SINCE} AND e.timestamp < ${UNTIL} + INTERVAL ${LATER_DAYS} DAY AND e.approval_id IS NOT NULL
         AND e.event_type IN ('approval_request', 'approval_decision', 'tool_call')

@@ -28,6 +28,7 @@ import {
   POSITION_COLUMN,
   SINCE,
   UNTIL,
+  encryptionOf,
 } from '../query.ts'
 
 export interface NearMissesRow {
@@ -50,7 +51,8 @@ export interface NearMissesRow {
 const REFUSED = `e.outcome IN ('denied', 'blocked')`
 /** Calls that need approval, by their ids: a result has its call as its parent, which may lie before the range. */
 const CALLS = `
-  SELECT event_id, true AS found, arguments_sha256, tool_input FROM {database:Identifier}.audit_events
+  SELECT event_id, true AS found, arguments_sha256, tool_input, ${encryptionOf('audit_events')} AS encryption
+  FROM {database:Identifier}.audit_events
   WHERE timestamp >= ${SINCE} - INTERVAL 1 DAY AND timestamp < ${UNTIL} AND event_type = 'tool_call' AND requires_approval`
 const KIND = `multiIf(
   e.event_type = 'tool_call' AND e.requires_approval AND ${REFUSED} AND ifNull(e.reason_code, '') != 'approval_rejected', 'refused',
@@ -118,6 +120,7 @@ export const nearMisses: NamedQuery<AgentRange, NearMissesRow> = {
     position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
+  encrypted: { encryption: ['user_id', 'reason'], call_encryption: ['tool_input'] },
   maxDays: MAX_DAYS.lists,
   sql: `
     SELECT m.* EXCEPT (arguments_sha256), arrayExists(at -> at > m.timestamp AND at <= m.timestamp + INTERVAL 1 HOUR, s.succeeded_at) AS went_ahead
@@ -126,7 +129,9 @@ export const nearMisses: NamedQuery<AgentRange, NearMissesRow> = {
         e.tool_name AS tool_name,
         if(e.event_type = 'sandbox_crossing', JSONExtract(e.content, 'resource', 'Nullable(String)'), NULL) AS resource,
         e.approver_id AS person, e.reason_code AS reason_code, e.reason AS reason, ${ofCall('tool_input')},
-        ${ofCall('arguments_sha256')}, e.event_id AS event_id, ${POSITION} AS position
+        ${ofCall('arguments_sha256')}, e.event_id AS event_id, ${POSITION} AS position,
+        ${encryptionOf('e')} AS encryption,
+        if(e.event_type = 'tool_result', c.encryption, encryption) AS call_encryption
       FROM ${EVENTS} LEFT JOIN (${CALLS}) AS c ON c.event_id = e.parent_event_id
       WHERE ${IN_AGENT_RANGE} AND kind != ''
         AND e.event_type IN ('tool_call', 'tool_result', 'sandbox_crossing', 'approval_decision', 'human_intervention')) AS m

@@ -8,6 +8,7 @@ import {
   type NamedQuery,
   POSITION,
   POSITION_COLUMN,
+  encryptionOf,
 } from '../query.ts'
 
 export interface NotTakenRow {
@@ -56,6 +57,7 @@ export const notTaken: NamedQuery<AgentRange, NotTakenRow> = {
     position: POSITION_COLUMN,
   },
   order: ['timestamp', 'position'],
+  encrypted: { encryption: ['user_id', 'reason', 'tool_input'] },
   maxDays: MAX_DAYS.lists,
   sql: `
     SELECT e.timestamp AS timestamp, assumeNotNull(e.outcome) AS outcome, e.event_type AS event_type, e.agent_id AS agent_id,
@@ -63,7 +65,8 @@ export const notTaken: NamedQuery<AgentRange, NotTakenRow> = {
       if(e.event_type = 'sandbox_crossing', JSONExtract(e.content, 'resource', 'Nullable(String)'), NULL) AS resource,
       e.reason_code AS reason_code, e.reason AS reason, JSONExtract(e.policy, 'id', 'Nullable(String)') AS policy_id,
       JSONExtract(e.policy, 'version', 'Nullable(String)') AS policy_version, e.tool_input AS tool_input,
-      e.event_id AS event_id, ${POSITION} AS position
+      e.event_id AS event_id, ${POSITION} AS position,
+      ${encryptionOf('e')} AS encryption
     FROM ${EVENTS}
     WHERE ${IN_AGENT_RANGE} AND (e.outcome IN ('denied', 'blocked') OR (e.event_type = 'tool_call' AND e.outcome = 'error'))`,
 }

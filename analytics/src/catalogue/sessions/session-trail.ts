@@ -1,5 +1,5 @@
 /** The events of one session, in order. */
-import { EVENTS, type NamedQuery, POSITION, POSITION_COLUMN } from '../query.ts'
+import { encryptionOf, EVENTS, type NamedQuery, POSITION, POSITION_COLUMN } from '../query.ts'
 
 export interface SessionTrailParams {
   readonly session: string
@@ -57,12 +57,14 @@ export const sessionTrail: NamedQuery<SessionTrailParams, SessionTrailRow> = {
     position: POSITION_COLUMN,
   },
   order: ['timestamp', 'run_seq', 'position'],
+  encrypted: { encryption: ['reason', 'error', 'reasoning', 'tool_input', 'tool_output', 'output_text', 'content'] },
   sql: `
     SELECT e.timestamp AS timestamp, e.run_seq AS run_seq, e.step_number AS step_number, e.event_type AS event_type,
       e.agent_id AS agent_id, e.model_id AS model_id, e.tool_name AS tool_name, e.outcome AS outcome,
       e.reason_code AS reason_code, e.reason AS reason, e.approver_id AS approver_id, e.error AS error,
       e.reasoning AS reasoning, e.tool_input AS tool_input, e.tool_output AS tool_output, e.output_text AS output_text,
-      e.content AS content, e.event_id AS event_id, e.parent_event_id AS parent_event_id, ${POSITION} AS position
+      e.content AS content, e.event_id AS event_id, e.parent_event_id AS parent_event_id, ${POSITION} AS position,
+      ${encryptionOf('e')} AS encryption
     FROM ${EVENTS}
     WHERE e.session_id = {session:String}`,
 }

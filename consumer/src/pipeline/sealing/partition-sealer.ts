@@ -68,15 +68,18 @@ export class PartitionSealer {
     // A chain that no commit has named yet begins anew: the row of its first offset may have come into quarantine since.
     const isNamed =
       this.#progress?.hash !== undefined || this.#progress?.to !== undefined || this.#carried !== undefined
+    const { seals } = readMetadata(committed?.metadata)
     if (!isNamed) {
-      const { seals } = readMetadata(committed?.metadata)
       this.#progress = seals === undefined ? beginAt(next) : takeOver(seals, committed)
       if (seals === undefined) this.#parts.observer.sealsBegin(next)
       this.#digest = new RangeDigest(this.#progress.last + 1)
     }
     // Rows that were in the hash are not in the tables: they are written again, and may become others.
     if (next < this.#digest.next) this.#digest.clear()
-    if (this.isBehind(next) && this.#digest.next < start) this.giveUp(next, `the log begins at offset ${start}`)
+    // Another owner has sealed on, so this assignment is over: the records were not needed any more.
+    const isFenced = (seals?.last ?? -1) > (this.#progress?.last ?? -1)
+    if (isFenced || !this.isBehind(next) || this.#digest.next >= start) return
+    this.giveUp(next, `the log begins at offset ${start}`)
   }
 
   /** First offset whose row is not in the hash. */

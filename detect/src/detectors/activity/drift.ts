@@ -239,7 +239,8 @@ export const argumentDrift: QueryDetector<DriftRow, Limits> = driftDetector({
   method:
     'Categories are the keys of the first level of the arguments and their JSON types, compared within each tool, so that another mix of tools is no drift of arguments.',
   category: `concat(ifNull(tool_name, ''), '\\t', ${SHAPE})`,
-  where: `event_type = 'tool_call'`,
+  // Encrypted arguments have no shape that a server could read.
+  where: `event_type = 'tool_call' AND NOT startsWith(ifNull(tool_input, ''), '"enc:v1:')`,
 })
 
 export const outcomeDrift: QueryDetector<DriftRow, Limits> = driftDetector({

@@ -1,5 +1,5 @@
 /** The tool calls of a session with their results, as detectors of conduct read them. */
-import type { Session, SessionEvent } from '../../detector.ts'
+import { isHidden, type Session, type SessionEvent } from '../../detector.ts'
 
 export interface Call {
   readonly call: SessionEvent
@@ -39,12 +39,17 @@ export function isExecuted({ result }: Call): boolean {
   return result?.outcome !== 'blocked' && result?.outcome !== 'denied'
 }
 
-function actionOf({ tool_name, arguments_sha256, tool_input }: SessionEvent): string {
-  return `${tool_name ?? ''} ${arguments_sha256 ?? JSON.stringify(tool_input ?? null)}`
+/** Arguments without a digest that cannot be read are like no others. */
+function actionOf(call: SessionEvent): string {
+  const { tool_name, arguments_sha256, tool_input, event_id } = call
+  const input = isHidden(call, 'tool_input') ? event_id : JSON.stringify(tool_input ?? null)
+  return `${tool_name ?? ''} ${arguments_sha256 ?? input}`
 }
 
 function cameOf(call: SessionEvent, result: SessionEvent | undefined, failed: boolean): string | undefined {
   if (result === undefined) return undefined
+  const isUnread = isHidden(result, result.error === null && !isHidden(result, 'error') ? 'tool_output' : 'error')
+  if (isUnread) return `${failed ? 'error' : 'ok'} ${result.event_id}`
   return failed ? `error ${errorOf(call, result)}` : `ok ${withoutTimes(result.tool_output ?? '')}`
 }
 

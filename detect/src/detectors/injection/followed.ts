@@ -5,8 +5,10 @@ import { type Passage, passagesOf } from './passages.ts'
 import { type SuspectCall, suspectsOf } from './suspects.ts'
 import { FOLLOWED_THRESHOLDS, type FollowedThresholds, type Verdict, weigh } from './weigh.ts'
 
+/** With data keys it is read. */
+export const IS_ENCRYPTED = `startsWith(ifNull(tool_output, ''), 'enc:v1:')`
 /** A result that may hold a passage: only a call after it follows one. */
-const READ = `event_type = 'tool_result' AND ${mayInstruct('tool_output', 'any')}`
+const READ = `event_type = 'tool_result' AND (${mayInstruct('tool_output', 'any')} OR ${IS_ENCRYPTED})`
 
 export const injectionFollowed: SessionDetector<FollowedThresholds> = {
   name: 'injection.followed',
@@ -40,6 +42,8 @@ const MAX_PASSAGES = 50
 
 /** The calls that follow one of the passages, each with the passage that it follows most. */
 export function followedCalls(session: Session, thresholds: FollowedThresholds): Followed[] {
+  // What cannot be read may be what the user asked for.
+  if (session.events.some(({ hidden }) => hidden !== undefined)) return []
   const passages = passagesOf(session)
   const strong = passages.filter(({ strength }) => strength === 'takeover')
   const others = passages.filter(({ strength }) => strength !== 'takeover')

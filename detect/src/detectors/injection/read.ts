@@ -1,7 +1,7 @@
 /** `injection.read`: the agent was given a text that speaks as only a text for a model does, and did not do what it says. */
 import { mayInstruct } from '@agent-audit/analytics'
 import type { SessionDetector } from '../../detector.ts'
-import { followedCalls } from './followed.ts'
+import { followedCalls, IS_ENCRYPTED } from './followed.ts'
 import { passagesOf } from './passages.ts'
 import { FOLLOWED_THRESHOLDS } from './weigh.ts'
 
@@ -27,7 +27,7 @@ export const injectionRead: SessionDetector<typeof THRESHOLDS> = {
     'Forms of published attacks in general; docs/adr/0051. Text alone cannot tell a text that was followed from one that was not.',
   thresholds: THRESHOLDS,
   // A mere order is no finding of its own.
-  candidates: `countIf(event_type = 'tool_result' AND ${mayInstruct('tool_output', 'stronger')}) > 0`,
+  candidates: `countIf(event_type = 'tool_result' AND (${mayInstruct('tool_output', 'stronger')} OR ${IS_ENCRYPTED})) > 0`,
   find(session, thresholds) {
     const passages = passagesOf(session)
     const followed = new Set(followedCalls(session, FOLLOWED_THRESHOLDS).map(({ passage }) => passage.event.event_id))

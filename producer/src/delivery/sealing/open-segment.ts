@@ -32,8 +32,8 @@ export function leavesOf({ bytes, ends, firstSeq }: Chunk): ChunkLeaves {
 
 /** A run writes all its records with one schema, which the framing of the first one names. */
 function schemaOf(bytes: Uint8Array): string {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, SINGLE_OBJECT_BYTES)
-  return view.readBigUInt64LE(2).toString(16).padStart(16, '0')
+  const fingerprint = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(2, true)
+  return fingerprint === NEWEST_SCHEMA.fingerprint ? NEWEST : fingerprint.toString(16).padStart(16, '0')
 }
 
 export class OpenSegment {
