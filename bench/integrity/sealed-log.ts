@@ -1,18 +1,10 @@
 /** A topic with its topic of seals, and the processes that store, seal and notarize it: our consumer and notary, with keys. */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DataDir, openDataDir } from '@agent-audit/embedded'
 import { EVENTS_TABLE, SEALS_SUFFIX } from '@agent-audit/schemas'
-import {
-  EMPTY_TRUST,
-  formatTrust,
-  generateKey,
-  type KeyRole,
-  type KeySigner,
-  readCheckpointLine,
-  signerFromPem,
-} from '@agent-audit/seals'
+import { EMPTY_TRUST, formatTrust, generateKey, type KeyRole, type KeySigner, signerFromPem } from '@agent-audit/seals'
 import { prepareLog, startOurConsumer } from '../consumer/consumer-contenders.ts'
 import { connectKafka, createTopic } from '../support/kafka.ts'
 import { MeasuredProcess } from '../support/measured-process.ts'
@@ -47,8 +39,8 @@ export interface SealedLog extends AsyncDisposable {
   readonly topic: string
   readonly trustFile: string
   readonly producer: Key
-  /** Notes of the checkpoints that the notary has written outside, in a file for verify. */
-  readonly checkpointsFile: () => string
+  /** Where the notary writes its checkpoints outside. */
+  readonly checkpointsFile: string
   /** Waits until all events are stored, and all of them sealed and under a checkpoint. */
   untilSealed(events: number): Promise<void>
 }
@@ -92,7 +84,7 @@ export async function openSealedLog(options: SealedLogOptions): Promise<SealedLo
     topic,
     trustFile,
     producer,
-    checkpointsFile: () => writeNotes(sink),
+    checkpointsFile: sink,
     untilSealed: (events) =>
       untilSealed(store, events, async () => {
         if (!sealing.isAlive) throw new Error(`the notary ended:\n${sealing.lastLines()}`)
@@ -130,14 +122,6 @@ function trustOf(keys: Readonly<Record<'producer' | 'consumer' | 'notary', Key>>
     revoked: undefined,
   }))
   return formatTrust({ ...EMPTY_TRUST, keys: trusted, producers: [producer], origin: ORIGIN })
-}
-
-function writeNotes(sink: string): string {
-  const lines = readFileSync(sink, 'utf8').split('\n')
-  const notes = lines.map((line) => readCheckpointLine(line)?.note ?? '')
-  const file = `${sink}.notes`
-  writeFileSync(file, notes.join('\n'))
-  return file
 }
 
 interface Progress {

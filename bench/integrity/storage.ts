@@ -11,7 +11,7 @@ import { startLatencyProducer } from '../latency/queryable.ts'
 import { rounded } from '../support/results.ts'
 import { environmentOf, type Store } from '../support/store.ts'
 import type { Figure, IntegrityBenchmark, Measured } from './figures.ts'
-import { openSealedLog, startCommand, type TrailStore, withStore } from './sealed-log.ts'
+import { openSealedLog, type SealedLog, startCommand, type TrailStore, withStore } from './sealed-log.ts'
 
 interface Load {
   readonly name: string
@@ -94,11 +94,11 @@ async function recordedEvents(
 }
 
 /** What is measured is a trail that verifies. */
-export async function verifyTrail(
+async function verifyTrail(
   { dataDir }: Pick<TrailStore, 'dataDir'>,
-  { trustFile, checkpointsFile }: { readonly trustFile: string; readonly checkpointsFile: () => string },
+  { trustFile, checkpointsFile }: SealedLog,
 ): Promise<void> {
-  const args = ['verify', '--trust', trustFile, '--checkpoints', checkpointsFile()]
+  const args = ['verify', '--trust', trustFile, '--checkpoints', checkpointsFile]
   await startCommand(args, environmentOf(dataDir.reader)).ended()
 }
 

@@ -2,6 +2,8 @@
  * How fast a trail is verified: `agent-audit verify` as an operator runs it, a process beside the server on the same cores, of the
  * whole trail and of an increment; and the same rows checked by hashes in the rows (hash-peer.ts), in turns.
  */
+import { existsSync, mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
 import { readUsage } from '../support/process-usage.ts'
 import { rounded } from '../support/results.ts'
 import { environmentOf } from '../support/store.ts'
@@ -27,12 +29,14 @@ interface Round extends Readonly<Record<RowFormat, number>> {
 }
 
 export async function measureVerify(benchmark: IntegrityBenchmark, trail: SealedTrail): Promise<Measured> {
-  const { only, events, rounds: count, profileDir, say } = benchmark
-  await verify(trail)
+  const { directory, only, events, rounds: count, profileDir, say } = benchmark
+  const state = join(mkdtempSync(join(directory, 'state-')), 'state')
+  await verify(trail, { state })
+  const notes = existsSync(state) ? [] : ['verify keeps no state: for the increment the whole trail was read.']
   await trail.append(events)
-  const increment = only.has('increment') ? [await verify(trail)] : []
+  const increment = only.has('increment') ? [await verify(trail, { state })] : []
   for (const { seconds } of increment) say(`increment: ${events} events in ${seconds} s`)
-  if (!only.has('verify')) return { figures: incrementFigures(events, increment), notes: [] }
+  if (!only.has('verify')) return { figures: incrementFigures(events, increment), notes }
   const { admin } = trail.store
   await makeHashes(admin)
   say('hashes in the rows are made')
@@ -49,17 +53,23 @@ export async function measureVerify(benchmark: IntegrityBenchmark, trail: Sealed
       `verify, round ${round} of ${count}: ${trail.events} events in ${own.seconds} s (${cpu}); by SQL ${RowBinary} and ${JSONEachRow} s`,
     )
   }
-  if (profileDir !== undefined) await verify(trail, profileDir)
-  return { figures: [...figuresOf(trail, rounds), ...incrementFigures(events, increment)], notes: [] }
+  if (profileDir !== undefined) await verify(trail, { profileDir })
+  return { figures: [...figuresOf(trail, rounds), ...incrementFigures(events, increment)], notes }
 }
 
-/** @throws Error unless the trail is verified */
-async function verify(trail: SealedTrail, profileDir?: string): Promise<Verified> {
-  const { dataDir, log } = trail
-  const args = ['verify', '--trust', log.trustFile, '--checkpoints', log.checkpointsFile()]
+/**
+ * @param options - state: a file that a run leaves for the next one, which then reads only what is new.
+ * @throws Error unless the trail is verified
+ */
+async function verify(
+  { dataDir, log }: SealedTrail,
+  { state = '', profileDir }: { state?: string; profileDir?: string } = {},
+): Promise<Verified> {
+  const args = ['verify', '--trust', log.trustFile, '--checkpoints', log.checkpointsFile]
   const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const env = { ...environmentOf(dataDir.reader), AUDIT_VERIFY_STATE: state }
   const before = readUsage(dataDir.clickhouse.pid).cpuUs
-  const { seconds, cpuSeconds, peakMb } = await startCommand(args, environmentOf(dataDir.reader), profiling).measured()
+  const { seconds, cpuSeconds, peakMb } = await startCommand(args, env, profiling).measured()
   const serverCpuSeconds = (readUsage(dataDir.clickhouse.pid).cpuUs - before) / 1e6
   return {
     seconds: rounded(seconds, 2),
