@@ -25,11 +25,10 @@ export type {
 export { currentSession } from './context/current-session.ts'
 export { createAuditTrail } from './create-audit-trail.ts'
 export { signVerdict } from './guard/bound-verdict.ts'
-export { producerOfKey } from './options/signing.ts'
 export type { DataKey, DataKeyStore, FileKeyStoreOptions, Subject } from '@agent-audit/erasure'
 export type { KafkaSasl } from '@agent-audit/kafka'
 export { spoolStatus } from './spool-status.ts'
-export type { SpoolStatus } from './spool-status.ts'
+export type { SpoolSealStatus, SpoolStatus } from './spool-status.ts'
 export {
   ActionRefusedError,
   AuditUnavailableError,

@@ -3,7 +3,10 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { AuditUnavailableError } from '@agent-audit/schemas'
 import { inspectSpools } from '@agent-audit/spool'
-import type { SpoolReport } from '@agent-audit/spool'
+import type { SealStatus, SpoolReport } from '@agent-audit/spool'
+
+/** What waits to be sealed and sent in a spool of a run with a key. */
+export type SpoolSealStatus = SealStatus
 
 /** One spool of a directory. */
 export interface SpoolStatus extends SpoolReport {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { IntegrityError, TrailError } from '@agent-audit/schemas'
 import { Database, isBusy } from './database.ts'
 import { listNames, runIdOf, setAsideRunIdOf, SPOOL } from './spool-file.ts'
+import type { SealStatus } from './seals.ts'
 import { isEmptySpool } from './spool-rows.ts'
 import { SpoolTable } from './spool-table.ts'
 
@@ -25,6 +26,8 @@ export interface SpoolReport {
   readonly records: number | null
   /** When the oldest of them was appended, milliseconds since 1970. */
   readonly oldestMs: number | null
+  /** Its seals; null when the run makes none, or only the owner knows. */
+  readonly seals: SealStatus | null
   /** Why it is damaged or unreadable. */
   readonly reason: string | null
 }
@@ -54,7 +57,8 @@ function inspect(file: string, runId: string): SpoolReport {
     if (isEmptySpool(db)) return { ...report({ runId, file }, 'waiting'), records: 0 }
     const table = new SpoolTable(db, runId, Number.MAX_SAFE_INTEGER)
     const { records, oldestMs } = table.stats()
-    return { ...report({ runId, file }, 'waiting'), cluster: table.cluster ?? null, records, oldestMs }
+    const seals = table.seals?.status() ?? null
+    return { ...report({ runId, file }, 'waiting'), cluster: table.cluster ?? null, records, oldestMs, seals }
   } catch (error) {
     if (isBusy(error)) return report({ runId, file }, 'live')
     if (!(error instanceof TrailError)) throw error
@@ -66,7 +70,7 @@ function inspect(file: string, runId: string): SpoolReport {
 
 function report(of: { runId: string; file: string }, state: SpoolReport['state'], reason?: string): SpoolReport {
   const fileBytes = sizeOf(of.file) + sizeOf(`${of.file}-wal`)
-  return { ...of, state, fileBytes, cluster: null, records: null, oldestMs: null, reason: reason ?? null }
+  return { ...of, state, fileBytes, cluster: null, records: null, oldestMs: null, seals: null, reason: reason ?? null }
 }
 
 function sizeOf(file: string): number {

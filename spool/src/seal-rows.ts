@@ -13,8 +13,10 @@ const DDL = [
     producer_id TEXT NOT NULL, number INTEGER NOT NULL, next_seq INTEGER NOT NULL, prev BLOB, undelivered TEXT NOT NULL,
     ended INTEGER NOT NULL, checksum INTEGER NOT NULL
   ) STRICT`,
-  `CREATE TABLE leaves (first_seq INTEGER PRIMARY KEY, leaves BLOB NOT NULL) STRICT`,
-  `CREATE TABLE seal (number INTEGER PRIMARY KEY, note TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT`,
+  `CREATE TABLE leaves (first_seq INTEGER PRIMARY KEY, appended_ms INTEGER NOT NULL, leaves BLOB NOT NULL) STRICT`,
+  `CREATE TABLE seal (
+    number INTEGER PRIMARY KEY, stored_ms INTEGER NOT NULL, note TEXT NOT NULL, checksum INTEGER NOT NULL
+  ) STRICT`,
 ] as const
 
 interface ChainRow {
@@ -31,8 +33,8 @@ interface ChainRow {
 export function createSealTables(db: Database, { producerId, chain, leaves }: RunSeals): void {
   for (const statement of DDL) db.prepare(statement).run()
   db.prepare('INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?)').run(...chainValues(producerId, chain))
-  const insert = db.prepare('INSERT INTO leaves VALUES (?, ?)')
-  for (const each of leaves) insert.run(each.firstSeq, packLeaves(each))
+  const insert = db.prepare('INSERT INTO leaves VALUES (?, ?, ?)')
+  for (const each of leaves) insert.run(each.firstSeq, Date.now(), packLeaves(each))
 }
 
 /** Copies the tables, where there are any, inside the caller's transaction. */
@@ -81,10 +83,10 @@ export type Statements = Readonly<
 export function compile(db: Database): Statements {
   return {
     keepLeaves: db.prepare(
-      `INSERT INTO leaves SELECT first_seq, leaves FROM chunk WHERE id <= ? AND first_seq >= ? AND leaves IS NOT NULL`,
+      `INSERT INTO leaves SELECT first_seq, appended_ms, leaves FROM chunk WHERE id <= ? AND first_seq >= ? AND leaves IS NOT NULL`,
     ),
     deleteLeaves: db.prepare('DELETE FROM leaves WHERE first_seq < ?'),
-    insertSeal: db.prepare('INSERT INTO seal VALUES (?, ?, ?)'),
+    insertSeal: db.prepare('INSERT INTO seal VALUES (?, ?, ?, ?)'),
     unsent: db.prepare(`SELECT * FROM seal WHERE number > ? ORDER BY number LIMIT ${READ_SEALS}`),
     sizeOfSent: db.prepare('SELECT coalesce(sum(length(note)), 0) AS bytes FROM seal WHERE number <= ?'),
     deleteSent: db.prepare('DELETE FROM seal WHERE number <= ?'),
@@ -104,6 +106,11 @@ export function packLeaves({ firstSeq, schema, leaves }: ChunkLeaves): Uint8Arra
   packed.set(leaves, LEAVES_HEAD)
   packed.writeUInt32LE(leavesChecksum(firstSeq, packed), 8)
   return packed
+}
+
+/** Records of so many bytes of packed leaves. */
+export function recordsIn(bytes: number): number {
+  return (bytes - LEAVES_HEAD) / LEAF_BYTES
 }
 
 /** Undefined when they are not as they were written. */

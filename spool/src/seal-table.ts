@@ -15,11 +15,12 @@ import {
   compile,
   hasSealTables,
   readChain,
+  recordsIn,
   sealChecksum,
   type Statements,
   unpackLeaves,
 } from './seal-rows.ts'
-import type { ChunkLeaves, SealChain, SpoolSeals, StoredSeal } from './seals.ts'
+import type { ChunkLeaves, SealChain, SealStatus, SpoolSeals, StoredSeal } from './seals.ts'
 
 /** The leaves of so many seals are deleted together: that costs half of a seal's commit. */
 const DELETE_SEALS = 16
@@ -93,6 +94,21 @@ export class SealTable implements SpoolSeals {
     return isCovered && this.allSent && (ended || number === 0) && undelivered.length === 0
   }
 
+  /** What waits to be sealed, and to be sent. */
+  status(): SealStatus {
+    const statement = this.#db.prepare(`SELECT
+      (SELECT count(*) FROM seal) AS unsent, (SELECT min(stored_ms) FROM seal) AS oldestUnsentMs,
+      min(appended_ms) AS oldestUnsealedMs FROM (
+        SELECT appended_ms FROM leaves WHERE first_seq >= $next
+        UNION ALL SELECT appended_ms FROM chunk WHERE first_seq >= $next AND leaves IS NOT NULL)`)
+    const found = this.#db.use('read', () => statement.get({ next: this.chain.nextSeq })) as unknown
+    const unsealed = [...this.#inChunks.values(), ...this.#kept.values()].reduce(
+      (sum, each) => sum + recordsIn(each),
+      0,
+    )
+    return { ...(found as Omit<SealStatus, 'unsealed'>), unsealed }
+  }
+
   /** A chunk is stored, with so many bytes of leaves in its row. */
   stored(firstSeq: number, bytes: number): void {
     this.#inChunks.set(firstSeq, bytes)
@@ -133,7 +149,7 @@ export class SealTable implements SpoolSeals {
     const number = chain.number - 1
     const isDeleting = chain.ended || number % DELETE_SEALS === 0
     this.#write('seal in', () => {
-      this.#statements.insertSeal.run(number, note, sealChecksum({ number, note }))
+      this.#statements.insertSeal.run(number, Date.now(), note, sealChecksum({ number, note }))
       if (isDeleting) this.#statements.deleteLeaves.run(chain.nextSeq)
       this.#updateChain(chain)
     })

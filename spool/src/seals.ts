@@ -38,6 +38,18 @@ export interface StoredSeal {
   readonly note: string
 }
 
+/** What waits in the file of a run that is sealed. Times are milliseconds since 1970; null when nothing waits. */
+export interface SealStatus {
+  /** Seals that are not acknowledged. */
+  readonly unsent: number
+  /** When the oldest of them was stored. */
+  readonly oldestUnsentMs: number | null
+  /** Records that no seal covers; they may have been sent. */
+  readonly unsealed: number
+  /** When the oldest of them was stored. */
+  readonly oldestUnsealedMs: number | null
+}
+
 /** What a file of a run begins with. */
 export interface RunSeals {
   /** The producer of the run. */

@@ -188,6 +188,22 @@ it('for producers it signs no seal of a consumer', async () => {
   await expect(signer.sign(rangeOf(0, 9))).rejects.toThrow('producer seal, line 1: expected "audit-seal/v1 producer"')
 })
 
+it('a process that holds the socket, over many connections: one signature a second and run, and one seal for each range', async () => {
+  const installation = install()
+  await start(installation)
+  const clients = await Promise.all(Array.from({ length: 4 }, () => connect(installation.socket)))
+  const began = performance.now()
+  const [first] = await Promise.all(clients.map((client) => client.sign(textOf(0, undefined, { time: 1 }))))
+  const histories = clients.map((client, index) => {
+    return client.sign(textOf(1, first, { digest: Buffer.alloc(32, index) }))
+  })
+  const outcomes = await Promise.allSettled(histories)
+  expect(performance.now() - began).toBeGreaterThan(990)
+  expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+  expect(refused).toMatchObject(Array.from({ length: 3 }, () => ({ code: 'SIGNER_REFUSED' })))
+})
+
 it('an adopted tail is signed for another producer too, and its run is signed no further by itself', async () => {
   const installation = install()
   await start(installation)

@@ -1,7 +1,7 @@
 /** Reads the seals of a log back, and checks them against the records in it, without the code that made them. */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { findSchema, readFrame } from '@agent-audit/schemas'
+import { findSchema, NEWEST_SCHEMA, readFrame } from '@agent-audit/schemas'
 import {
   generateKey,
   noteHash,
@@ -95,9 +95,11 @@ function leavesOf(messages: readonly Message[]): Leaves {
   for (const { value } of messages) {
     const message = Buffer.from(value)
     const frame = readFrame(message)
-    if (frame.kind !== 'single-object') throw new Error(`not in single-object encoding: ${frame.kind}`)
+    if (frame.kind === 'unknown') throw new Error(frame.reason)
+    // What this build registers is of its own schema.
+    const fingerprint = frame.kind === 'confluent' ? NEWEST_SCHEMA.fingerprint : frame.fingerprint
     const body = message.subarray(frame.bodyStart)
-    const record = findSchema(frame.fingerprint)?.avroType.fromBuffer(body) as { run_id: Buffer; run_seq: number }
+    const record = findSchema(fingerprint)?.avroType.fromBuffer(body) as { run_id: Buffer; run_seq: number }
     const runId = Buffer.from(record.run_id).toString('hex')
     const run = runs.get(runId) ?? new Map<number, Buffer>()
     runs.set(runId, run)

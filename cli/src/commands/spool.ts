@@ -1,7 +1,13 @@
 /** `agent-audit spool status` and `agent-audit spool drain`: the events that producers left on a disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AuditTrailOptions, SpoolStatus } from '@agent-audit/producer'
-import { AuditUnavailableError, InvalidInputError, readRegistryAccess, type TrailError } from '@agent-audit/schemas'
+import type { AuditTrailOptions, SpoolSealStatus, SpoolStatus } from '@agent-audit/producer'
+import {
+  AuditUnavailableError,
+  type Environment,
+  InvalidInputError,
+  readRegistryAccess,
+  type TrailError,
+} from '@agent-audit/schemas'
 import type { Command } from 'commander'
 import { parseCount } from '../arguments.ts'
 import { readOrThrow } from '../connect.ts'
@@ -22,12 +28,16 @@ interface DrainOptions {
 
 const DAY_MS = 86_400_000
 const POLL_MS = 50
+const KEY = 'AUDIT_SIGNING_KEY'
+const SIGNER_TIMEOUT_MS = 5000
 
 const COLUMNS: readonly Column<SpoolStatus>[] = [
   { title: 'TOPIC', value: (row) => row.topic },
   { title: 'RUN', value: (row) => row.runId },
   { title: 'STATE', value: (row) => row.state },
   { title: 'EVENTS', value: (row) => (row.records === null ? '-' : figure(row.records)), right: true },
+  { title: 'UNSEALED', value: (row) => sealFigure(row, ({ unsealed }) => unsealed), right: true },
+  { title: 'SEALS', value: (row) => sealFigure(row, ({ unsent }) => unsent), right: true },
   { title: 'BYTES', value: (row) => figure(row.fileBytes), right: true },
   { title: 'OLDEST (UTC)', value: (row) => (row.oldestMs === null ? '-' : dayAndTime(isoOf(row.oldestMs))) },
   { title: 'CLUSTER', value: (row) => row.cluster ?? '-' },
@@ -65,7 +75,7 @@ export function addSpool(program: Command, terminal: Terminal, exit: (code: numb
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      `\n${KAFKA_HELP}\n\nAUDIT_SIGNING_KEY_FILE: key that seals what killed processes had not sealed.\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
+      `\n${KAFKA_HELP}\n\nWhat killed processes had not sealed is sealed by the key of AUDIT_SIGNING_KEY_FILE or AUDIT_SIGNING_KEY, or the signer at\nAUDIT_SIGNER_SOCKET. Without one its events and seals are sent, and its file is left for an owner with a key.\n\nExit codes: 0 all sent, 1 a damaged spool was found, 3 some events are left, 64 wrong use`,
     )
     .action((directory: string, options: DrainOptions) => drain(directory, options, terminal, exit))
 }
@@ -106,7 +116,26 @@ function isDamaged({ state }: SpoolStatus): boolean {
 function statusText(found: readonly SpoolStatus[], directory: string, terminal: Terminal): string {
   if (found.length === 0) return `no spools below ${directory}\n`
   const reasons = found.flatMap(({ file, reason }) => (reason === null ? [] : `${printable(`${file}: ${reason}`)}\n`))
-  return `${table(COLUMNS, found, painter(terminal.colors))}${reasons.join('')}`
+  return `${table(COLUMNS, found, painter(terminal.colors))}${sealsText(found)}${reasons.join('')}`
+}
+
+function sealFigure({ seals }: SpoolStatus, read: (seals: SpoolSealStatus) => number): string {
+  return seals === null ? '-' : figure(read(seals))
+}
+
+/** How long records wait for a seal, and seals for their topic. */
+function sealsText(found: readonly SpoolStatus[]): string {
+  const of = found.flatMap(({ seals }) => seals ?? [])
+  const unsealed = of.map(({ unsealed: count, oldestUnsealedMs: oldestMs }) => ({ count, oldestMs }))
+  const unsent = of.map(({ unsent: count, oldestUnsentMs: oldestMs }) => ({ count, oldestMs }))
+  return waitingLine('unsealed event', unsealed) + waitingLine('unsent seal', unsent)
+}
+
+function waitingLine(what: string, of: readonly { count: number; oldestMs: number | null }[]): string {
+  const count = of.reduce((total, each) => total + each.count, 0)
+  if (count === 0) return ''
+  const since = Math.min(...of.map(({ oldestMs }) => oldestMs ?? Infinity))
+  return `${counted(count, what)}, the oldest of ${dayAndTime(isoOf(since))}\n`
 }
 
 async function drain(
@@ -115,10 +144,8 @@ async function drain(
   terminal: Terminal,
   exit: (code: number) => void,
 ): Promise<void> {
-  const { producerOfKey, spoolStatus } = await import('@agent-audit/producer')
-  // What killed runs had not sealed is sealed with this key, whose name is the producer's.
-  const keyFile = terminal.env['AUDIT_SIGNING_KEY_FILE']
-  const sealing = keyFile ? { signing: { keyFile }, producerId: producerOfKey(keyFile) } : {}
+  const { spoolStatus } = await import('@agent-audit/producer')
+  const sealing = await sealingOf(terminal.env)
   const destination = { ...destinationOf(options, terminal), ...sealing, toAnyCluster: options.toAny ?? false }
   const deadline = performance.now() + options.timeoutMs
   const left = (): SpoolStatus[] => spoolStatus(directory).filter(({ state }) => state !== 'live')
@@ -139,6 +166,26 @@ async function drain(
   for (const { message } of problems.values()) terminal.err(`agent-audit: ${message}\n`)
   terminal.out(`${counted(sent, 'event')} sent; ${counted(waiting.length, 'spool')} left\n`)
   if (remaining.length > 0) terminal.out(statusText(remaining, directory, terminal))
+}
+
+/**
+ * What killed runs had not sealed is sealed with this key, whose name is the producer's.
+ * @throws InvalidInputError or AuditUnavailableError: a key that cannot be used, or a signer that is not there.
+ */
+async function sealingOf(env: Environment): Promise<Pick<AuditTrailOptions, 'signing' | 'producerId'>> {
+  const { connectSigner, idOfKeyName, keyFromEnvironment } = await import('@agent-audit/seals')
+  const [socket, keyFile, key] = ['AUDIT_SIGNER_SOCKET', `${KEY}_FILE`, KEY].map((name) => env[name] ?? '')
+  const local = keyFromEnvironment(env, KEY)
+  if (local !== undefined && socket)
+    throw new InvalidInputError('OPTIONS_INVALID', `AUDIT_SIGNER_SOCKET: expected no ${KEY} beside it`)
+  if (local !== undefined) {
+    const signing = keyFile ? { keyFile } : { key: (key ?? '').replaceAll('\\n', '\n') }
+    return { signing, producerId: idOfKeyName(local.keyName) }
+  }
+  if (!socket) return {}
+  const signer = await connectSigner(socket, { timeoutMs: SIGNER_TIMEOUT_MS })
+  signer.close()
+  return { signing: { socket }, producerId: idOfKeyName(signer.keyName) }
 }
 
 type TopicOptions = Omit<AuditTrailOptions, 'agentId'> & { readonly topic: string; readonly spoolDir: string }

@@ -49,7 +49,7 @@ export interface AuditTrailOptions {
    * The Ed25519 private key that the trail seals its records with: PKCS8 PEM, as `agent-audit keys generate` writes it, in a file
    * that only its owner can read, or as text. Its name is the producer's. A key that cannot be used is `OPTIONS_INVALID`. Or the
    * Unix socket of `agent-audit signer`, which has the key in a process of its own; while it is away, seals wait.
-   * @defaultValue env AUDIT_SIGNING_KEY_FILE, or AUDIT_SIGNER_SOCKET; with none, the records are not sealed
+   * @defaultValue env AUDIT_SIGNING_KEY_FILE, AUDIT_SIGNING_KEY (the text) or AUDIT_SIGNER_SOCKET; with none, the records are not sealed
    */
   signing?: { keyFile: string } | { key: string } | { socket: string } | undefined
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */

@@ -1,7 +1,7 @@
 /** The key that a trail seals its records with. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { idOfKeyName, keyNameOf, openKeyFile, signerFromPem } from '@agent-audit/seals'
+import { keyNameOf, openKeyFile, signerFromPem } from '@agent-audit/seals'
 import { InvalidInputError, type Issue } from '@agent-audit/schemas'
 import { z } from 'zod'
 
@@ -32,8 +32,9 @@ export function readSigning(
   producerId: string,
   issues: Issue[],
 ): Signing | undefined {
-  const given = option ?? fromEnvironment(issues)
-  if (given === undefined) return undefined
+  const found = option === undefined ? fromEnvironment(issues) : { option, path: 'signing' }
+  if (found === undefined) return undefined
+  const { option: given, path } = found
   const keyName = keyNameOf(producerId)
   if ('socket' in given) return { socket: resolve(given.socket), keyName }
   try {
@@ -43,29 +44,28 @@ export function readSigning(
     return { pem: checked(readFileSync(given.keyFile, 'utf8'), keyName), keyName }
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error
-    issues.push({ path: option === undefined ? 'AUDIT_SIGNING_KEY_FILE' : 'signing', expected: error.message })
+    issues.push({ path, expected: error.message })
     return undefined
   }
 }
 
-function fromEnvironment(issues: Issue[]): SigningOption | undefined {
-  const { AUDIT_SIGNING_KEY_FILE: keyFile, AUDIT_SIGNER_SOCKET: socket } = process.env
-  if (keyFile && socket)
-    issues.push({ path: 'AUDIT_SIGNER_SOCKET', expected: 'expected no AUDIT_SIGNING_KEY_FILE beside it' })
-  if (keyFile) return { keyFile }
-  return socket ? { socket } : undefined
-}
+/** The one of three variables that is set. */
+const VARIABLES = {
+  AUDIT_SIGNING_KEY_FILE: (keyFile: string): SigningOption => ({ keyFile }),
+  // In a variable `\n` may stand for a line feed.
+  AUDIT_SIGNING_KEY: (key: string): SigningOption => ({ key: key.replaceAll('\\n', '\n') }),
+  AUDIT_SIGNER_SOCKET: (socket: string): SigningOption => ({ socket }),
+} as const
 
-/**
- * The producer_id that a key belongs to, for a process that seals what others left; undefined: the file cannot be used, or names no
- * producer.
- */
-export function producerOfKey(keyFile: string): string | undefined {
-  try {
-    return idOfKeyName(openKeyFile(keyFile).keyName)
-  } catch {
-    return undefined // The trail that is made with it says what is wrong.
-  }
+function fromEnvironment(issues: Issue[]): { option: SigningOption; path: string } | undefined {
+  const set = Object.entries(VARIABLES).flatMap(([path, read]) => {
+    const text = process.env[path]
+    return text ? [{ path, option: read(text) }] : []
+  })
+  const [first, second] = set
+  if (first !== undefined && second !== undefined)
+    issues.push({ path: second.path, expected: `expected no ${first.path} beside it` })
+  return first
 }
 
 function checked(pem: string, keyName: string): string {

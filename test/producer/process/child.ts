@@ -1,5 +1,6 @@
 /** Commands that the tests run in separate processes: they end the process, fill its disk, or stop its delivery thread. */
 import { subscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { registerHooks, syncBuiltinESMExports } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -276,9 +277,25 @@ const commands: Record<string, () => void | Promise<void>> = {
   },
   /** Records for ever, each event after the one before it is stored. */
   'record-until-killed': async () => {
-    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false, onProblem: () => {} })
+    const durability = how === 'memory' ? 'memory' : undefined
+    const trail = createAuditTrail({ agentId: 'child', dataDir, durability, handleExit: false, onProblem: () => {} })
     const session = trail.startSession({ session_id: 'killed' })
-    for (let count = 0; ; count++) await session.decision({ reasoning: `${count}` }).stored
+    for (let count = 0; ; count++) {
+      const receipt = session.decision({ reasoning: `${count}` })
+      await (durability === 'memory' ? receipt.acked : receipt.stored)
+    }
+  },
+  /** Records an event, is idle until SIGUSR2, records another one, and ends. */
+  idle: async () => {
+    const trail = createAuditTrail({ agentId: 'child', dataDir, handleExit: false })
+    const session = trail.startSession()
+    await session.decision({ reasoning: 'before' }).acked
+    const alive = setInterval(() => {}, 1000)
+    printLine('idle')
+    await once(process, 'SIGUSR2')
+    clearInterval(alive)
+    session.decision({ reasoning: 'after' })
+    await trail.close()
   },
   /**
    * Records in rounds, each with larger records than the one before, and waits until each round is acknowledged, so that

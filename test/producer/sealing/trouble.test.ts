@@ -134,6 +134,22 @@ it('a spool that is full refuses events, and not the seals, which name the refus
   expect(run?.seals.at(-1)?.state.kind).toBe('closed')
 })
 
+it('events that are refused before they have a run_seq leave no gap: an invalid one, and one above maxRecordBytes', async () => {
+  const dataDir = makeTempDirectory()
+  const key = newKey('agent-1')
+  const limits = { maxRecordBytes: 2 ** 16, onOversize: 'refuse' } as const
+  const trail = openTrail({ dataDir, signing: { key: key.pem }, onProblem: () => {}, ...limits })
+  const session = trail.startSession()
+  session.decision({ reasoning: 'first' })
+  expect(() => session.decision({ reasoning: 1 } as never)).toThrow(/EVENT_INVALID|reasoning/)
+  expect(() => session.decision({ reasoning: 'x'.repeat(2 ** 17) })).toThrow(/maxRecordBytes/)
+  session.decision({ reasoning: 'second' })
+  await trail.close()
+  const [run] = check(dataDir, [key]).values()
+  expect(run).toMatchObject({ ...NOTHING_WRONG, gaps: [], missing: [] })
+  expect(run?.records).toEqual(run?.records.map((_, seq) => seq))
+})
+
 it.each(['memory', 'disk'] as const)('durability %s: every record is in one seal of the run', async (durability) => {
   const dataDir = makeTempDirectory()
   const key = newKey('agent-1')

@@ -77,10 +77,11 @@ export class Sealing {
 
   /** Where the chain stands without a file that says it; undefined: in a file that another process has, which ends it there. */
   #chainBefore(): SealChain | undefined {
-    const { chain, durability } = this.#options.settings
+    const { chain, durability, restarted } = this.#options.settings
+    // Leaves and unsent seals are gone with the thread that failed, perhaps before it had said where the chain stands: no seal
+    // may call their records a gap.
+    if (durability !== 'disk' && restarted) return { ...(chain ?? NEW_CHAIN), nextSeq: -1 }
     if (chain === null) return NEW_CHAIN
-    // Leaves and unsent seals are gone with the thread that failed: no seal may call their records a gap.
-    if (durability !== 'disk') return { ...chain, nextSeq: -1 }
     if (!this.#saidUnsealed.has(this.#run.runId)) {
       const message = `run ${this.#run.runId} goes on without seals: the file with its newest seals is damaged, or another process has it`
       this.#options.onProblem(new AuditUnavailableError('SPOOL_UNAVAILABLE', message))
