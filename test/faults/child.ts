@@ -10,23 +10,31 @@ export interface ChildOptions {
   readonly argument?: string
   /** Added to this process's environment, without its variables that name other servers or directories. */
   readonly environment?: Readonly<Record<string, string>>
+  /** Module of this folder that is loaded first, in each of its threads. */
+  readonly imported?: string
   /** The file to which its standard error is appended. */
   readonly logFile: string
 }
 
 const ELSEWHERE = /^(AUDIT|CLICKHOUSE|KAFKA|SCHEMA|HTTP|LOG)_/
 
-export function startChild({ script, argument, environment = {}, logFile }: ChildOptions): ChildProcess {
+export function startChild(options: ChildOptions): ChildProcess {
+  const { script, argument, environment = {}, imported, logFile } = options
+  const imports = imported === undefined ? [] : ['--import', new URL(imported, import.meta.url).href]
   const path = fileURLToPath(new URL(script, import.meta.url))
   const inherited = Object.entries(process.env).filter(([name]) => !ELSEWHERE.test(name))
   const log = openSync(logFile, 'a')
   try {
-    return spawn(process.execPath, ['--conditions=agent-audit-source', path, ...(argument ? [argument] : [])], {
-      env: { ...Object.fromEntries(inherited), ...environment },
-      // Its own process group: this process handles Ctrl-C in the terminal.
-      detached: true,
-      stdio: ['ignore', 'pipe', log, 'ipc'],
-    })
+    return spawn(
+      process.execPath,
+      ['--conditions=agent-audit-source', ...imports, path, ...(argument ? [argument] : [])],
+      {
+        env: { ...Object.fromEntries(inherited), ...environment },
+        // Its own process group: this process handles Ctrl-C in the terminal.
+        detached: true,
+        stdio: ['ignore', 'pipe', log, 'ipc'],
+      },
+    )
   } finally {
     closeSync(log)
   }

@@ -17,13 +17,13 @@ const kills: Fault[] = STEPS.map((step) => ({
   inject: (scene) => kill(scene, step),
 }))
 
-const zombies: Fault[] = (['before a commit', 'insert sent', 'insert answered', 'after the fence commit'] as const).map(
-  (step) => ({
-    kind: `consumer held ${inWords(step)}, zombie`,
-    target: 'consumer',
-    inject: (scene) => hold(scene, step),
-  }),
-)
+const zombies: Fault[] = (
+  ['before a commit', 'insert sent', 'insert answered', 'after the fence commit', 'before a seal', 'seal sent'] as const
+).map((step) => ({
+  kind: `consumer held ${inWords(step)}, zombie`,
+  target: 'consumer',
+  inject: (scene) => hold(scene, step),
+}))
 
 export const consumerFaults: readonly Fault[] = [
   ...kills,
@@ -33,7 +33,7 @@ export const consumerFaults: readonly Fault[] = [
 ]
 
 function inWords(step: Step): string {
-  return step === 'insert sent' || step === 'insert answered' ? `with its ${step}` : step
+  return step.endsWith(' sent') || step.endsWith(' answered') ? `with its ${step}` : step
 }
 
 /** A consumer that works on partitions: a consumer without partitions reaches no step. */

@@ -7,6 +7,7 @@ import { writeSync } from 'node:fs'
 import net from 'node:net'
 import { createConsumer, readSettings } from '@agent-audit/consumer'
 import { type Assignment, composeParts, type ConsumerParts, type Insert } from '@agent-audit/consumer/pipeline'
+import type { Sender } from '@agent-audit/kafka'
 import { pino } from 'pino'
 import { decodeRows } from '../simulation/insert-rows.ts'
 
@@ -18,6 +19,9 @@ export const STEPS = [
   'insert sent',
   'insert answered',
   'between the two inserts',
+  'before a seal',
+  'seal sent',
+  'seal answered',
 ] as const
 export type Step = (typeof STEPS)[number]
 
@@ -102,10 +106,11 @@ function reachLater(step: Step): void {
 }
 
 function watchParts(parts: ConsumerParts): ConsumerParts {
-  const { source } = parts
+  const { source, seals } = parts
   const sink = noteCalls(parts.sink, 'sink')
   return {
     ...parts,
+    seals: seals && { ...seals, createSender: () => watchSender(seals.createSender()) },
     source: override(source, { run: (work, drain) => source.run((claim) => watchWork(claim, work), drain) }),
     sink: override(sink, {
       async insert(insert) {
@@ -126,6 +131,19 @@ function watchParts(parts: ConsumerParts): ConsumerParts {
   }
 }
 
+function watchSender(sender: Sender): Sender {
+  return override(sender, {
+    async send(to, records) {
+      reach('before a seal')
+      const answer = sender.send(to, records)
+      reachLater('seal sent')
+      const said = await answer
+      reach('seal answered')
+      return said
+    },
+  })
+}
+
 async function watchWork(given: Assignment, work: (claim: Assignment) => Promise<void>): Promise<void> {
   const { partition } = given
   const claim = noteCalls(given, `partition ${partition}`)
@@ -141,9 +159,9 @@ async function watchWork(given: Assignment, work: (claim: Assignment) => Promise
         yield slice
       }
     },
-    async commit(offset, metadata) {
+    async commit(offset, metadata, keepFrom) {
       reach('before a commit')
-      const answer = claim.commit(offset, metadata)
+      const answer = claim.commit(offset, metadata, keepFrom)
       reachLater('in a commit')
       const said = await answer
       if (said === 'acknowledged' && metadata.startsWith('busy')) reach('after the fence commit')

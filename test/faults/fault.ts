@@ -1,5 +1,6 @@
 /** A fault. Each kind reports when it struck and the partitions that it stopped; these then have to flow again. */
 import type { Fleet } from './fleet.ts'
+import type { Load } from './profiles.ts'
 import type { Servers } from './servers.ts'
 import type { Trail } from './trail.ts'
 
@@ -16,6 +17,7 @@ export interface Scene {
   readonly trail: Trail
   readonly fleet: Fleet
   readonly timing: Timing
+  readonly load: Load
   /** Seeded, from 0 to 1. */
   readonly random: () => number
 }
@@ -31,7 +33,7 @@ export interface Injected {
 export interface Fault {
   readonly kind: string
   /** The part that it breaks: two faults at once have different targets, or one would undo the other. */
-  readonly target: 'consumer' | 'group' | 'store' | 'link to the store' | 'brokers' | 'link to the brokers'
+  readonly target: 'consumer' | 'producer' | 'group' | 'store' | 'link to the store' | 'brokers' | 'link to the brokers'
   /** Resolves when the fault has struck and its cause has ended: killed processes run again. */
   inject(scene: Scene): Promise<Injected>
   /** Why this fault is not available on this machine. */

@@ -22,6 +22,8 @@ export interface FleetOptions {
   readonly clickhousePort: number
   readonly brokerPorts: readonly number[]
   readonly logFile: string
+  /** Makes the key of a consumer, in a file. */
+  readonly makeKey: (name: string) => string
 }
 
 /** One consumer that stays: when its process ends, it is started again. */
@@ -30,6 +32,7 @@ export class Member {
   readonly toStore: CuttingProxy
   readonly toBrokers: readonly CuttingProxy[]
   readonly #options: FleetOptions
+  readonly #keyFile: string
   readonly #onStored: (stored: Stored) => void
   readonly #partitions = new Set<number>()
   #struck: Struck | undefined
@@ -47,6 +50,7 @@ export class Member {
     this.toStore = proxies.toStore
     this.toBrokers = proxies.toBrokers
     this.#options = options
+    this.#keyFile = options.makeKey(name)
     this.#onStored = onStored
   }
 
@@ -70,6 +74,7 @@ export class Member {
       environment: {
         ...settings,
         CLICKHOUSE_URL: `http://127.0.0.1:${this.toStore.port}`,
+        AUDIT_SIGNING_KEY_FILE: this.#keyFile,
         [ROUTES]: JSON.stringify(Object.fromEntries(routes)),
       },
       logFile,

@@ -4,23 +4,26 @@
  *   npm run test:faults                            every fault once, and a few pairs
  *   npm run test:faults -- --rounds N --seed S     as many rounds, drawn by the seed
  *   npm run test:faults -- --only TEXT             only faults whose name holds the text
- *   npm run test:faults -- --settings default      with the consumer's default settings instead of quick ones
+ *   npm run test:faults -- --settings default      with the consumer's default settings instead of quick ones; patient for a busy machine
+ *   npm run test:faults -- --load light            with a tenth of the events, on a machine that is used otherwise
  *   npm run test:faults -- --keep DIRECTORY        the processes' logs, if a round fails
  *
  * Exit code 1 if a round failed. The last two lines are the report as JSON, and `N passed, N failed, N skipped`.
  */
-import { cpSync } from 'node:fs'
+import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { generateKey } from '@agent-audit/seals'
 import { chooseServers, embeddedAvailability, kafkaAvailability } from '@agent-audit/stack'
 import { createRandom } from '../../bench/support/sessions.ts'
 import type { Scene } from './fault.ts'
 import { Fleet, type FleetOptions } from './fleet.ts'
 import { Oracle } from './oracle.ts'
 import { ALL, longPlan, type Round, shortPlan } from './plan.ts'
-import { type Profile, PROFILES } from './profiles.ts'
+import { type Load, LOADS, type Profile, PROFILES } from './profiles.ts'
 import { makeReport, renderReport } from './report.ts'
 import { playRound, type RoundResult } from './round.ts'
+import { SealOracle } from './seal-oracle.ts'
 import { Servers } from './servers.ts'
 import { Trail } from './trail.ts'
 
@@ -34,7 +37,9 @@ process.exitCode = await main()
 async function main(): Promise<number> {
   const options = readOptions()
   if (options === undefined) {
-    say('expected --rounds and --seed as whole numbers, --settings as quick or default')
+    say(
+      'expected --rounds and --seed as whole numbers, --settings as quick, patient or default, --load as full or light',
+    )
     return 2
   }
   await chooseServers(['kafka'])
@@ -52,22 +57,27 @@ interface Options {
   readonly rounds: number | undefined
   readonly only: string
   readonly profile: Profile
+  readonly load: Load
   /** Where the logs of a failed run go. */
   readonly keep: string | undefined
 }
 
 function readOptions(): Options | undefined {
   const text = { type: 'string' } as const
-  const { values } = parseArgs({ options: { rounds: text, seed: text, only: text, settings: text, keep: text } })
+  const { values } = parseArgs({
+    options: { rounds: text, seed: text, only: text, settings: text, load: text, keep: text },
+  })
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
   const settings = values.settings ?? 'quick'
   const isValid = Number.isSafeInteger(seed) && Number.isSafeInteger(rounds ?? 1)
-  if (!isValid || (settings !== 'quick' && settings !== 'default')) return undefined
-  return { seed, rounds, only: values.only ?? '', profile: PROFILES[settings], keep: values.keep }
+  const load = values.load ?? 'full'
+  if (!isValid || (settings !== 'quick' && settings !== 'patient' && settings !== 'default')) return undefined
+  if (load !== 'full' && load !== 'light') return undefined
+  return { seed, rounds, only: values.only ?? '', profile: PROFILES[settings], load: LOADS[load], keep: values.keep }
 }
 
-async function run({ seed, rounds, only, profile, keep }: Options): Promise<number> {
+async function run({ seed, rounds, only, profile, load, keep }: Options): Promise<number> {
   say(`seed ${seed}`)
   const startedAt = performance.now()
   const random = createRandom(seed)
@@ -89,6 +99,7 @@ async function run({ seed, rounds, only, profile, keep }: Options): Promise<numb
       first,
       random,
       profile,
+      load,
     })
     results.push(...outcome.results)
     first += outcome.results.length
@@ -122,19 +133,29 @@ interface Stretch {
   readonly first: number
   readonly random: () => number
   readonly profile: Profile
+  readonly load: Load
 }
 
 /** Some rounds on one topic, up to the first that cannot be played to its end: the next ones need another. */
 async function playTrail(
   servers: Servers,
-  { rounds, first, random, profile }: Stretch,
+  { rounds, first, random, profile, load }: Stretch,
 ): Promise<{ results: RoundResult[]; broken: boolean }> {
   const name = `from-${first + 1}`
-  const durability = (first / ROUNDS_OF_TRAIL) % 2 === 0 ? 'broker' : 'disk'
-  const trail = await Trail.open(servers, { name, partitions: PARTITIONS, durability })
-  const fleet = await Fleet.start(fleetOptions(servers, { trail, name, settings: profile.settings }))
-  const scene: Scene = { servers, trail, fleet, timing: profile.timing, random }
-  const oracle = new Oracle(servers, trail)
+  // Without a spool the records of a killed producer are gone with it.
+  const kills = rounds.flat().some(({ target }) => target === 'producer')
+  const durability = !kills && (first / ROUNDS_OF_TRAIL) % 2 === 0 ? 'broker' : 'disk'
+  const trail = await Trail.open(servers, { name, partitions: PARTITIONS, durability, rate: load.rate })
+  const keys: string[] = []
+  const makeKey = (member: string): string => {
+    const file = join(servers.directory, `${name}-consumer-${keys.length}.key`)
+    writeFileSync(file, generateKey(encodeURIComponent(member)), { mode: 0o600 })
+    keys.push(file)
+    return file
+  }
+  const fleet = await Fleet.start(fleetOptions(servers, { trail, name, settings: profile.settings, makeKey }))
+  const scene: Scene = { servers, trail, fleet, timing: profile.timing, load, random }
+  const oracle = new Oracle(servers, trail, new SealOracle(servers, trail, () => keys))
   const results: RoundResult[] = []
   let broken = false
   for (const [index, round] of rounds.entries()) {
@@ -182,11 +203,17 @@ function inWords({ faults, verdict }: RoundResult): string {
 
 function fleetOptions(
   servers: Servers,
-  { trail: { topic, group }, name, settings }: { trail: Trail; name: string; settings: Profile['settings'] },
+  {
+    trail: { topic, group },
+    name,
+    settings,
+    makeKey,
+  }: { trail: Trail; name: string; settings: Profile['settings']; makeKey: FleetOptions['makeKey'] },
 ): FleetOptions {
   const { username, password, database } = servers.store.writer
   return {
     name,
+    makeKey,
     clickhousePort: servers.clickhousePort,
     brokerPorts: servers.brokerPorts,
     logFile: join(servers.directory, `${name}-consumers.log`),

@@ -1,6 +1,7 @@
 /** Checks the promises after every round, by the tables and the log alone, never by the consumer. */
 import { completeness } from '@agent-audit/analytics'
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
+import type { SealOracle } from './seal-oracle.ts'
 import type { Servers } from './servers.ts'
 import type { Trail } from './trail.ts'
 import { until } from '../support/wait.ts'
@@ -22,6 +23,7 @@ export interface Verdict {
 
 interface Row {
   readonly id: string
+  readonly run: string
   readonly type: string
 }
 
@@ -29,12 +31,14 @@ interface Row {
 export class Oracle {
   readonly #servers: Servers
   readonly #trail: Trail
+  readonly #seals: SealOracle
   /** Offsets below which earlier rounds have compared ids. */
   readonly #checked = new Map<number, number>()
 
-  constructor(servers: Servers, trail: Trail) {
+  constructor(servers: Servers, trail: Trail, seals: SealOracle) {
     this.#servers = servers
     this.#trail = trail
+    this.#seals = seals
   }
 
   /**
@@ -53,7 +57,8 @@ export class Oracle {
       { timeoutMs: STORED_TIMEOUT_MS, pollMs: POLL_MS },
     )
     const ids = await this.#checkIds(acknowledged)
-    const findings = [...ids.findings, ...(await this.#checkOffsets(ends)), ...(await this.#checkCompleteness())]
+    const rows = [...ids.findings, ...(await this.#checkOffsets(ends)), ...(await this.#checkCompleteness())]
+    const findings = [...rows, ...(await this.#seals.check(ends))]
     for (const [partition, end] of ends) this.#checked.set(partition, end)
     return { ...ids, findings }
   }
@@ -68,7 +73,7 @@ export class Oracle {
       (partition) => `(log_partition = ${partition} AND log_offset >= ${this.#checked.get(partition) ?? 0})`,
     )
     const rows = await this.#servers.admin.rows<Row>(
-      `SELECT toString(event_id) AS id, event_type AS type FROM {database:Identifier}.${EVENTS_TABLE}
+      `SELECT toString(event_id) AS id, lower(hex(run_id)) AS run, event_type AS type FROM {database:Identifier}.${EVENTS_TABLE}
        WHERE log_id = unhex({log:String}) AND (${since.join(' OR ')})`,
       { log: this.#trail.logId },
     )
@@ -76,7 +81,9 @@ export class Oracle {
     for (const { id } of rows) counts.set(id, (counts.get(id) ?? 0) + 1)
     const expected = new Set(acknowledged)
     const lost = acknowledged.filter((id) => !counts.has(id))
-    const strange = rows.filter(({ id, type }) => !expected.has(id) && !OWN_TYPES.has(type))
+    // Of a killed producer's events only those that it could tell of are known.
+    const isKnown = ({ run }: Row): boolean => !this.#trail.killedRuns.has(run)
+    const strange = rows.filter((row) => !expected.has(row.id) && !OWN_TYPES.has(row.type) && isKnown(row))
     const [all] = await this.#servers.admin.rows<{ rows: number; different: number }>(
       `SELECT toFloat64(count()) AS rows, toFloat64(uniqExact(event_id)) AS different
        FROM {database:Identifier}.${EVENTS_TABLE} WHERE log_id = unhex({log:String})`,

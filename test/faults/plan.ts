@@ -2,9 +2,10 @@
 import { brokerFaults } from './broker-faults.ts'
 import { consumerFaults } from './consumer-faults.ts'
 import { type Fault, pick } from './fault.ts'
+import { producerFaults } from './producer-faults.ts'
 import { storeFaults } from './store-faults.ts'
 
-export const ALL: readonly Fault[] = [...consumerFaults, ...storeFaults, ...brokerFaults]
+export const ALL: readonly Fault[] = [...consumerFaults, ...producerFaults, ...storeFaults, ...brokerFaults]
 
 const SHORT_PAIRS = 3
 const PAIR_SHARE = 0.5

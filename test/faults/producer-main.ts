@@ -14,22 +14,24 @@ export interface ProducerOrder {
   readonly spoolDir: string
   readonly durability: Durability
   readonly idsFile: string
+  readonly keyFile: string
 }
 
-/** `go`: record, so many events at full speed, then slowly until `pause`: stop, and wait until all is acknowledged. */
-export type Command = { readonly kind: 'go'; readonly burst: number } | { readonly kind: 'pause' }
+/** `go`: record, so many events at full speed, then so many a second until `pause`: stop, and wait until all is acknowledged. */
+export type Command =
+  | { readonly kind: 'go'; readonly burst: number; readonly rate: number }
+  | { readonly kind: 'pause' }
 
 export interface Tally {
   readonly acked: number
   readonly refused: number
+  readonly runId: string
 }
 
 const SESSIONS = 48
 const CHUNK = 100
 /** The most events without an acknowledgement: beyond, the producer waits for the broker. */
 const WINDOW = 20_000
-/** After the burst, milliseconds from one chunk to the next. */
-const PACE_MS = 100
 const POLL_MS = 5
 
 function listen(): void {
@@ -37,7 +39,7 @@ function listen(): void {
   const load = new Load(order)
   process.on('disconnect', () => process.exit(9))
   process.on('message', (command: Command) => {
-    const done = command.kind === 'go' ? load.go(command.burst) : load.pause()
+    const done = command.kind === 'go' ? load.go(command) : load.pause()
     void done.then((tally) => process.send?.(tally))
   })
 }
@@ -47,22 +49,24 @@ class Load {
   readonly #ids: number
   readonly #waiting = new Set<Promise<void>>()
   #acknowledged: string[] = []
-  readonly #tally = { acked: 0, refused: 0 }
+  readonly #tally = { acked: 0, refused: 0, runId: '' }
   #recording: Promise<void> = Promise.resolve()
   #paused = true
 
-  constructor({ brokers, topic, spoolDir, durability, idsFile }: ProducerOrder) {
-    const settings = { agentId: 'faults', handleExit: false, brokers, topic, spoolDir, durability }
+  constructor({ brokers, topic, spoolDir, durability, idsFile, keyFile }: ProducerOrder) {
+    const signing = { keyFile }
+    const settings = { agentId: 'faults', handleExit: false, brokers, topic, spoolDir, durability, signing }
     this.#trail = createAuditTrail({
       ...settings,
       onProblem: (problem) => process.stderr.write(`${problem.message}\n`),
     })
+    this.#tally.runId = this.#trail.runId
     this.#ids = openSync(idsFile, 'a')
   }
 
-  async go(burst: number): Promise<Tally> {
+  async go({ burst, rate }: { readonly burst: number; readonly rate: number }): Promise<Tally> {
     this.#paused = false
-    this.#recording = this.#record(burst)
+    this.#recording = this.#record(burst, rate)
     return this.#tally
   }
 
@@ -70,21 +74,26 @@ class Load {
     this.#paused = true
     await this.#recording
     await Promise.all(this.#waiting)
-    writeSync(this.#ids, this.#acknowledged.map((id) => `${id}\n`).join(''))
-    this.#acknowledged = []
+    this.#writeIds()
     return this.#tally
   }
 
-  async #record(burst: number): Promise<void> {
+  #writeIds(): void {
+    if (this.#acknowledged.length > 0) writeSync(this.#ids, this.#acknowledged.map((id) => `${id}\n`).join(''))
+    this.#acknowledged = []
+  }
+
+  async #record(burst: number, rate: number): Promise<void> {
     const sessions = Array.from({ length: SESSIONS }, () => this.#trail.startSession())
     for (let count = 0; !this.#paused; count += CHUNK) {
       await this.#trail.writable()
+      this.#writeIds()
       while (this.#waiting.size > WINDOW) await sleep(POLL_MS)
       for (let index = count; index < count + CHUNK; index++) {
         const session = sessions[index % SESSIONS]
         if (session !== undefined) this.#note(session.decision({ reasoning: `event ${index} of a burst of ${burst}` }))
       }
-      await sleep(count < burst ? 0 : PACE_MS)
+      await sleep(count < burst ? 0 : (1000 * CHUNK) / rate)
     }
     for (const session of sessions) this.#note(session.end())
   }

@@ -6,8 +6,7 @@ import type { Oracle, Verdict } from './oracle.ts'
 import type { Round } from './plan.ts'
 import { until } from '../support/wait.ts'
 
-const BURST_EVENTS = 20_000
-const FLOW_TIMEOUT_MS = 90_000
+const FLOW_TIMEOUT_MS = 180_000
 /** The second of two faults comes up to so much later than the first. */
 const APART_MS = 1500
 
@@ -27,12 +26,12 @@ export interface RoundResult {
 
 /** @throws Error if the pipeline does not flow again, or a consumer ends by itself. */
 export async function playRound(round: Round, scene: Scene, oracle: Oracle): Promise<RoundResult> {
-  const { fleet, trail, servers, random } = scene
+  const { fleet, trail, servers, random, load } = scene
   const check = (): void => {
     for (const member of fleet.members) member.check()
   }
   fleet.forget()
-  await trail.go(BURST_EVENTS)
+  await trail.go(load.burst)
   await flows(scene, { at: 0, partitions: trail.partitions }, check)
   const faults = await Promise.all(
     round.map(async (fault, index) => {

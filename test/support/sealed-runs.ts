@@ -88,10 +88,10 @@ export function sealsOf(messages: readonly Message[], keys: readonly TestKey[]):
 }
 
 /** Leaf by run_seq of each run. */
-type Leaves = Map<string, Map<number, Buffer>>
+export type Leaves = Map<string, Map<number, Buffer>>
 
-function leavesOf(messages: readonly Message[]): Leaves {
-  const runs: Leaves = new Map<string, Map<number, Buffer>>()
+/** Adds the leaves of messages. */
+export function addLeaves(messages: readonly Message[], runs: Leaves): Leaves {
   for (const { value } of messages) {
     const message = Buffer.from(value)
     const frame = readFrame(message)
@@ -118,7 +118,15 @@ export function checkSeals(
   seals: readonly Message[],
   keys: readonly TestKey[],
 ): Map<string, SealedRun> {
-  const leaves = leavesOf(events)
+  return checkLeaves(addLeaves(events, new Map()), seals, keys)
+}
+
+/** The same with the leaves of the records. */
+export function checkLeaves(
+  leaves: Leaves,
+  seals: readonly Message[],
+  keys: readonly TestKey[],
+): Map<string, SealedRun> {
   const found = Map.groupBy(sealsOf(seals, keys), ({ runId }) => runId)
   const runs = new Set([...leaves.keys(), ...found.keys()])
   return new Map(
