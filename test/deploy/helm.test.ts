@@ -71,6 +71,8 @@ describe.skipIf(NO_HELM !== '')(`the rendered chart ${NO_HELM}`, () => {
     ['clickhouse.existingSecret=', /clickhouse\/existingSecret/],
     ['setup.clickhouse.existingSecret=', /setup\/clickhouse\/existingSecret/],
     ['detect.enabled=true', /detect\/clickhouse\/existingSecret/],
+    ['notary.enabled=true', /notary\/(clickhouse|signingKey)\/existingSecret/],
+    ['notary.s3.url=s3://audit/a/', /notary\/s3\/(existingSecret|retentionDays)/],
     ['detect.alerts.severity=grave', /detect\/alerts\/severity/],
     ['consumer.replicas=two', /consumer\/replicas.*want integer/],
     ['consumer.settings.LEASE_SECONDS=3', /consumer\/settings.*'LEASE_SECONDS'/],
@@ -119,6 +121,8 @@ describe.skipIf(NO_HELM !== '')(`the rendered chart ${NO_HELM}`, () => {
     expect(further.toSorted()).toEqual([
       'CLICKHOUSE_DETECTOR_PASSWORD_FILE',
       'CLICKHOUSE_DETECTOR_USER',
+      'CLICKHOUSE_NOTARY_PASSWORD_FILE',
+      'CLICKHOUSE_NOTARY_USER',
       'CLICKHOUSE_WRITER_PASSWORD_FILE',
       'CLICKHOUSE_WRITER_USER',
     ])
@@ -171,6 +175,55 @@ describe.skipIf(NO_HELM !== '')(`the rendered chart ${NO_HELM}`, () => {
       [8443],
       [443],
     ])
+  })
+
+  it('runs the notary by options and variables that the command knows, with its own user, key and secrets', async () => {
+    const { objects, error } = render('full.yaml')
+    expect(error).toBe('')
+    const deployment = find(objects, 'Deployment', '-notary')
+    const pod = deployment.spec.template.spec
+    const [command, ...options] = pod.containers[0].args ?? []
+    expect(command).toBe('notary')
+    let help = ''
+    const terminal = { out: (text: string) => (help += text), err: () => undefined, env: {}, colors: false }
+    await runCli(['notary', '--help'], terminal)
+    const names = options.map((option) => option.split('=')[0] ?? '')
+    expect(names.filter((name) => !new RegExp(`${name}\\b`).test(help))).toEqual([])
+    expect(options).toEqual(expect.arrayContaining(['--topic=audit.events', '--stdout', '--s3-retention-days=3650']))
+
+    const environment = environmentOf(deployment)
+    const mounted = pod.volumes[0].projected.sources.map(({ secret }) => [secret.items[0].path, secret.name])
+    expect(Object.fromEntries(mounted)).toMatchObject({
+      CLICKHOUSE_PASSWORD: 'audit-notary',
+      AUDIT_SIGNING_KEY: 'notary-key',
+      AWS_ACCESS_KEY_ID: 'notary-s3',
+      AWS_SECRET_ACCESS_KEY: 'notary-s3',
+      KAFKA_SASL_PASSWORD: 'kafka-notary',
+    })
+    expect(environment).toMatchObject({ CLICKHOUSE_USER: 'audit_notary', KAFKA_SASL_USERNAME: 'audit-notary' })
+    const sources = [
+      'cli/src/connect.ts',
+      'cli/src/s3-sink.ts',
+      'cli/src/commands/notary.ts',
+      'kafka/src/connection.ts',
+    ]
+    const known = sources.map((file) => readFileSync(join(DEPLOY, '..', file), 'utf8')).join('')
+    const plain = Object.keys(environment).filter((name) => !/_SSL/.test(name))
+    expect(plain.filter((name) => !known.includes(name.replace(/_FILE$/, '')))).toEqual([])
+
+    const { labels } = deployment.spec.template.metadata
+    const service = find(objects, 'Service', '-notary')
+    expect(labels).toMatchObject(service.spec.selector)
+    expect(service.metadata.labels).toMatchObject(find(objects, 'ServiceMonitor', '-notary').spec.selector.matchLabels)
+    const policy = find(objects, 'NetworkPolicy', '-notary')
+    expect(labels).toMatchObject(policy.spec.podSelector.matchLabels)
+    expect(policy.spec.egress.map(({ ports }) => ports.map(({ port }) => port))).toEqual([
+      [53, 53],
+      [9093, 9094, 9095],
+      [8443],
+      [443],
+    ])
+    expect(environmentOf(find(objects, 'Job'))).toMatchObject({ CLICKHOUSE_NOTARY_USER: 'audit_notary' })
   })
 
   it('without a topic of alerts the detectors reach no Kafka', () => {

@@ -1,7 +1,9 @@
 /** Which key counts when: the trust file, windows, revocation and rotation. */
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import {
   applyRotation,
   EMPTY_TRUST,
@@ -253,6 +255,27 @@ describe('a key file', () => {
       `expected mode 0600 or 0400, found ${found}: others could read the private key`,
     )
   })
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'a file of root that a group of the process may read is taken: Kubernetes mounts secrets so',
+    () => {
+      const file = write(pem)
+      chmodSync(dirname(file), 0o755)
+      const open = (mode: number, group: number): string => {
+        chownSync(file, 0, group)
+        chmodSync(file, mode)
+        const code = `import { openKeyFile } from '@agent-audit/seals'
+        try { console.log(openKeyFile(${JSON.stringify(file)}).keyName) } catch (error) { console.log(error.message) }`
+        const args = ['--conditions=agent-audit-source', '--input-type=module', '--eval', code]
+        const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)), uid: 10_001, gid: 10_001, env: {} }
+        return execFileSync(process.execPath, args, options).toString().trim()
+      }
+      expect(open(0o440, 10_001)).toBe('acme%2Fagent')
+      expect(open(0o640, 10_001)).toBe('acme%2Fagent')
+      expect(open(0o660, 10_001)).toContain('expected mode 0600 or 0400, found 0660')
+      expect(open(0o444, 12_345)).toContain('expected mode 0600 or 0400, found 0444')
+    },
+  )
 
   it.skipIf(process.getuid?.() !== 0)('a file of another user is refused: that user could exchange the key', () => {
     const file = write(pem)

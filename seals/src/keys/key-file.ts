@@ -121,7 +121,8 @@ function readPrivateKey(pem: string): KeyObject | undefined {
 }
 
 /**
- * The text of a file of secret keys: a regular file, mode 0600 or 0400, of this process's user or root.
+ * The text of a file of secret keys: a regular file, mode 0600 or 0400, of this process's user or root. One of root may also be
+ * readable by a group of this process (0640 or 0440).
  * @throws InvalidInputError with code KEY_INVALID
  */
 export function readKeyFile(path: string): string {
@@ -136,10 +137,13 @@ export function readKeyFile(path: string): string {
   }
   try {
     // Of the open file: its name may lead to another one a moment later.
-    const { mode, uid, size } = fstatSync(file)
+    const { mode, uid, gid, size } = fstatSync(file)
     const found = (mode & 0o777).toString(8).padStart(4, '0')
     if ((mode & 0o170000) !== 0o100000) refuse('expected a regular file')
-    if ((mode & 0o177) !== 0) refuse(`expected mode 0600 or 0400, found ${found}: others could read the private key`)
+    // Kubernetes gives the files of a secret to root, and the right to read to the pod's own group.
+    const isOfGroup = uid === 0 && process.getuid?.() !== 0 && process.getgroups?.().includes(gid) === true
+    if ((mode & (isOfGroup ? 0o137 : 0o177)) !== 0)
+      refuse(`expected mode 0600 or 0400, found ${found}: others could read the private key`)
     const user = process.getuid?.()
     if (user !== undefined && uid !== user && uid !== 0) {
       refuse(`expected a file of user ${user}, found one of user ${uid}, who could exchange the key`)

@@ -49,13 +49,26 @@ environment, which names the files, and for the volume that holds them.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $clickhouse := $setup | ternary $v.setup.clickhouse ($detect | ternary $v.detect.clickhouse $v.clickhouse) -}}
+{{- $clickhouse := $v.clickhouse -}}
+{{- if has .role (list "setup" "detect" "notary") }}{{ $clickhouse = (index $v .role).clickhouse }}{{ end -}}
 {{- $items = append $items (dict "name" "CLICKHOUSE_PASSWORD" "secret" $clickhouse.existingSecret "key" $clickhouse.passwordKey) -}}
 {{- if and $setup $v.setup.checkWriter -}}
 {{- $items = append $items (dict "name" "CLICKHOUSE_WRITER_PASSWORD" "secret" $v.clickhouse.existingSecret "key" $v.clickhouse.passwordKey) -}}
 {{- end -}}
 {{- if and $setup $v.detect.enabled -}}
 {{- $items = append $items (dict "name" "CLICKHOUSE_DETECTOR_PASSWORD" "secret" $v.detect.clickhouse.existingSecret "key" $v.detect.clickhouse.passwordKey) -}}
+{{- end -}}
+{{- if and $setup $v.notary.enabled -}}
+{{- $items = append $items (dict "name" "CLICKHOUSE_NOTARY_PASSWORD" "secret" $v.notary.clickhouse.existingSecret "key" $v.notary.clickhouse.passwordKey) -}}
+{{- end -}}
+{{- $signingKey := dict -}}
+{{- if $consumer }}{{ $signingKey = $v.consumer.signingKey }}{{ else if eq .role "notary" }}{{ $signingKey = $v.notary.signingKey }}{{ end -}}
+{{- if $signingKey.existingSecret -}}
+{{- $items = append $items (dict "name" "AUDIT_SIGNING_KEY" "secret" $signingKey.existingSecret "key" $signingKey.key) -}}
+{{- end -}}
+{{- if and (eq .role "notary") $v.notary.s3.url -}}
+{{- $items = append $items (dict "name" "AWS_ACCESS_KEY_ID" "secret" $v.notary.s3.existingSecret "key" $v.notary.s3.accessKeyIdKey) -}}
+{{- $items = append $items (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" $v.notary.s3.existingSecret "key" $v.notary.s3.secretAccessKeyKey) -}}
 {{- end -}}
 {{- if $detect -}}
 {{- with $v.detect.alerts -}}
@@ -80,8 +93,11 @@ environment, which names the files, and for the volume that holds them.
 
 {{/* SASL credentials of a role. */}}
 {{- define "agent-audit.sasl" -}}
-{{- $own := eq .role "detect" | ternary .root.Values.detect.kafka.sasl .root.Values.setup.kafka.sasl -}}
-{{- and (ne .role "consumer") (ne $own.username "") | ternary $own .root.Values.kafka.sasl | toJson -}}
+{{- $sasl := .root.Values.kafka.sasl -}}
+{{- if ne .role "consumer" -}}
+{{- with (index .root.Values .role).kafka.sasl }}{{ if .username }}{{ $sasl = . }}{{ end }}{{ end -}}
+{{- end -}}
+{{- $sasl | toJson -}}
 {{- end }}
 
 {{/* How a role reaches Kafka and ClickHouse. */}}
@@ -159,6 +175,13 @@ environment, which names the files, and for the volume that holds them.
   to: {{ toJson . }}
   {{- end }}
 {{- end }}
+{{- end }}
+{{- if and (eq .role "notary") (or $v.notary.s3.url $v.notary.witnesses) }}
+- ports:
+    {{- include "agent-audit.ports" (dict "given" $policy.checkpoints.ports "found" (list 443)) | trim | nindent 4 }}
+  {{- with $policy.checkpoints.to }}
+  to: {{ toJson . }}
+  {{- end }}
 {{- end }}
 {{- if and $v.schemaRegistry.url (eq .role "consumer") }}
 - ports:
