@@ -12,10 +12,26 @@ export interface HeldCheckpoint extends VerifiedCheckpoint {
 
 const CHECKPOINTS = `
   SELECT lower(hex(seals_log_id)) AS log, origin, base64Encode(note) AS note
-  FROM {database:Identifier}.${CHECKPOINTS_TABLE} ORDER BY size`
+  FROM {database:Identifier}.${CHECKPOINTS_TABLE} WHERE size >= {fromSize:UInt64} ORDER BY size`
 
-/** The notes of a file, one behind the other; empty lines between them count for nothing. */
+/**
+ * The notes of a file: a line of Base64 each, as a notary's sink writes them, or one behind the other; empty lines between them
+ * count for nothing.
+ */
 export function splitNotes(file: string): string[] {
+  // Among lines of Base64, one that is no note was torn by a crash, and is no line.
+  const lines = file.split('\n').flatMap(noteOfLine)
+  return lines.length > 0 ? lines : notesOf(file)
+}
+
+function noteOfLine(line: string): string[] {
+  if (line === '' || /[^A-Za-z0-9+/=]/.test(line)) return []
+  const bytes = Buffer.from(line, 'base64')
+  const note = bytes.toString()
+  return bytes.toString('base64') === line && note.includes('\n\n— ') && note.endsWith('\n') ? [note] : []
+}
+
+function notesOf(file: string): string[] {
   const notes: string[] = []
   let lines: string[] = []
   let signed = false
@@ -40,14 +56,22 @@ export interface FoundCheckpoints {
   readonly log: string | undefined
 }
 
-/** @param outside - Notes that were kept outside of the database. */
+export interface CheckpointOptions {
+  /** Undefined: no checkpoint counts. */
+  readonly trust: Trust | undefined
+  /** Notes that were kept outside of the database. */
+  readonly checkpoints?: readonly string[] | undefined
+  /** Smaller ones were held against the tree before. */
+  readonly fromSize: number
+}
+
 export async function readCheckpoints(
   analytics: Analytics,
-  trust: Trust,
-  outside: readonly string[],
+  { trust, checkpoints: outside = [], fromSize }: CheckpointOptions,
   findings: Findings,
 ): Promise<FoundCheckpoints> {
-  const rows = await analytics.rows<Row>(CHECKPOINTS)
+  if (trust === undefined) return { held: [], log: undefined }
+  const rows = await analytics.rows<Row>(CHECKPOINTS, { fromSize })
   const stored = rows.filter((row) => trust.origin === undefined || row['origin'] === trust.origin)
   const check = (note: string, isOutside: boolean): HeldCheckpoint[] => {
     const verified = verify(note, trust, findings, isOutside ? 'kept outside' : 'in the table')
@@ -58,7 +82,8 @@ export async function readCheckpoints(
     ...stored.flatMap((row) => check(Buffer.from(text(row, 'note'), 'base64').toString(), false)),
   ]
   const logs = new Set(stored.map((row) => text(row, 'log')))
-  return { held: held.toSorted((a, b) => a.size - b.size), log: logs.size === 1 ? [...logs][0] : undefined }
+  const large = held.filter(({ size }) => size >= fromSize)
+  return { held: large.toSorted((a, b) => a.size - b.size), log: logs.size === 1 ? [...logs][0] : undefined }
 }
 
 function verify(note: string, trust: Trust, findings: Findings, where: string): VerifiedCheckpoint | undefined {
