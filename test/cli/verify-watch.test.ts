@@ -51,7 +51,7 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`agent-audit verify --watch ${MISSI
     const metric = async (name: string, label?: string): Promise<number | undefined> =>
       readMetric(await (await fetch(metrics)).text(), name, label)
     await made.step({ one: 5 })
-    await expect.poll(() => out, WAIT).toMatch(/VERIFIED {2}5 more events, a log of 6 seals/)
+    await expect.poll(() => out, WAIT).toMatch(/VERIFIED {2}\d more events, a log of 6 seals/)
     expect(await metric('audit_verify_last_exit_code')).toBe(0)
     expect(await metric('audit_verify_increment')).toBe(1)
     await made.step({ one: 3 })

@@ -24,7 +24,8 @@ import { nameSessions } from './sessions-at.ts'
 import { SealBook } from './seal-book.ts'
 import { readSealLog, type SealLogReport } from './seal-log.ts'
 import { checkStore } from './store-check.ts'
-import { leaveOver, lookUpRuns, type TakenOver, takeOver } from './taken-over.ts'
+import { leaveOver, lookUpRuns } from './leave-over.ts'
+import { type TakenOver, takeOver } from './taken-over.ts'
 import { digestOfTrust, type VerifiedState } from './verified-state.ts'
 
 const SEAL_LOGS = `SELECT DISTINCT lower(hex(seals_log_id)) AS log FROM {database:Identifier}.${SEALS_TABLE}`

@@ -14,6 +14,19 @@ export interface Source {
   readonly offset: number
 }
 
+/** A record of a run. */
+export interface PassedRecord extends Source {
+  readonly seq: number
+  /** 32 characters of latin1. */
+  readonly leaf: string
+  readonly logTimeMs: number
+  readonly isReplay: boolean
+  /** Whether a consumer seal covers its offset. */
+  readonly isStoredSealed: boolean
+  /** Whether no earlier run of verify has read it. */
+  readonly isNew: boolean
+}
+
 export interface Candidate extends Source {
   /** 32 characters of latin1. */
   readonly leaf: string

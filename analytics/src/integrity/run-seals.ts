@@ -3,22 +3,9 @@ import type { SealBook, BookedProducerSeal } from './seal-book.ts'
 import type { Range } from '../verify/ranges.ts'
 import { chainOfRun, placeOfRun } from './chains.ts'
 import type { Findings } from './findings.ts'
-import { LeafSlots, MAX_SLOTS, type Source } from './leaf-slots.ts'
+import { LeafSlots, MAX_SLOTS, type PassedRecord, type Source } from './leaf-slots.ts'
 import type { TakenOver, TakenRun } from './taken-over.ts'
 import { UnsealedRecords, type WhyUnsealed } from './unsealed-records.ts'
-
-/** A record of a run. */
-export interface PassedRecord extends Source {
-  readonly seq: number
-  /** 32 characters of latin1. */
-  readonly leaf: string
-  readonly logTimeMs: number
-  readonly isReplay: boolean
-  /** Whether a consumer seal covers its offset. */
-  readonly isStoredSealed: boolean
-  /** Whether no earlier run of verify has read it. */
-  readonly isNew: boolean
-}
 
 const MAX_REPEATS = 1000
 

@@ -1,6 +1,6 @@
 /** The records that no seal of their producer covers: sums of each run and reason, and what they mean. */
 import type { Findings, Place } from './findings.ts'
-import type { PassedRecord } from './run-seals.ts'
+import type { PassedRecord } from './leaf-slots.ts'
 import type { SealBook } from './seal-book.ts'
 
 export type WhyUnsealed = 'no seal' | 'gap' | 'ended' | 'tail' | 'between' | 'replay'
