@@ -163,9 +163,9 @@ def read_log(trust, log, notes):
     return anchors
 def check_approval(trust, row, time, notes):
     said, status, digest, asis = members(row.get("approval")), row["approval_status"], "sha256 [0-9a-f]{64}", lambda text: re.escape(encoded(text))
-    if not isinstance(said.get("signature"), str) or said["signature"] == "[redacted:signature]": return
+    if not isinstance(said.get("signature"), str) or said["signature"] == "[redacted:signature]" or "approval" in labels_of(row): return
     (text, signatures), shown = parse_note(said["signature"].encode()), said.get("shown_sha256")
-    form = (f"audit-approval/v1\nid {'[0-9a-f-]{36}' if status is None else row['approval_id']}\nsession {asis(row['session_id'])}\ntool {asis(row['tool_name'])}\n"
+    form = (f"audit-approval/v1\nid {'[0-9a-f-]{36}' if status is None else row['approval_id']}\nsession {asis(row['session_id'])}\ntool {asis(row['tool_name'])}\nbehalf (none|of \\S+)\n"
             f"arguments {digest if trust['keyed'] else 'sha256 ' + (row['arguments_sha256'] or b'').hex()}\nasked (none|{digest})\n"
             f"decision {'overridden' if status is None else asis(status)}\napprover {asis(said.get('approver_kind'))} {asis(row['approver_id'])}\n"
             f"identity {asis(said.get('identity_source'))}\nshown {'sha256 ' + asis(shown) if isinstance(shown, str) else 'none'}\ndecided \\S+\nexpires \\S+\n")

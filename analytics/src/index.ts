@@ -16,9 +16,18 @@ export {
 export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
 export { finalEnd, type LogRange, type StoredPartition, storedPartitions } from './queries/log-ranges.ts'
 export { withoutQuarantined } from './connection/quarantine.ts'
+export { judgeSignature, type SignatureFound, type SignedRecord } from './integrity/approval-signature.ts'
 export { splitNotes } from './integrity/checkpoints.ts'
 export type { Finding, FindingCode, Place, Severity } from './integrity/findings.ts'
-export { checkIntegrity, type Integrity, type IntegrityOptions, type Tier } from './integrity/integrity.ts'
+export {
+  checkIntegrity,
+  faultOfState,
+  hasSeals,
+  type Integrity,
+  type IntegrityOptions,
+  type Tier,
+} from './integrity/integrity.ts'
+export { formatVerifiedState, parseVerifiedState, type VerifiedState } from './integrity/verified-state.ts'
 export { ROW_COLUMNS } from './integrity/row-columns.ts'
 export type { SealLogReport } from './integrity/seal-log.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'

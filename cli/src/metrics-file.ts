@@ -31,6 +31,21 @@ export function expectWritable(file: string | undefined): void {
 
 /** Replaces the file in one step: its reader never sees half of it. @returns why it could not be written. */
 export async function writeMetrics(file: string, metrics: readonly FileMetric[]): Promise<string | undefined> {
+  const text = await metricsText(metrics)
+  // The textfile collector reads names that end in .prom only.
+  const unfinished = `${file}.${process.pid}.new`
+  try {
+    writeFileSync(unfinished, text)
+    renameSync(unfinished, file)
+    return undefined
+  } catch (error) {
+    rmSync(unfinished, { force: true })
+    return `--metrics: ${reasonOf(error)}`
+  }
+}
+
+/** The text format of Prometheus. */
+export async function metricsText(metrics: readonly FileMetric[]): Promise<string> {
   const { Gauge, Registry } = await import('prom-client')
   const registry = new Registry()
   // prom-client gives a metric without samples the value 0.
@@ -39,16 +54,7 @@ export async function writeMetrics(file: string, metrics: readonly FileMetric[])
     const gauge = new Gauge({ name, help, labelNames, registers: [registry] })
     for (const { labels, value } of samples) gauge.set(labels ?? {}, value)
   }
-  // The textfile collector reads names that end in .prom only.
-  const unfinished = `${file}.${process.pid}.new`
-  try {
-    writeFileSync(unfinished, await registry.metrics())
-    renameSync(unfinished, file)
-    return undefined
-  } catch (error) {
-    rmSync(unfinished, { force: true })
-    return `--metrics: ${reasonOf(error)}`
-  }
+  return registry.metrics()
 }
 
 function reasonOf(error: unknown): string {

@@ -14,7 +14,8 @@ import { kafkaAvailability } from '@agent-audit/stack'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openStore } from '../consumer/support.ts'
 import { findPython } from '../seals/evidence/python.ts'
-import { makeSealedTrail, storeSealLog } from '../support/sealed-trail.ts'
+import { storeSealLog } from '../support/seal-log.ts'
+import { makeSealedTrail } from '../support/sealed-trail.ts'
 import { sharedKafka } from '../support/shared-kafka.ts'
 
 const CHECKER = fileURLToPath(new URL('../../examples/check_evidence.py', import.meta.url))

@@ -118,7 +118,7 @@ describe('without a server', () => {
       expect(out).toContain(word)
     }
     expect((await run(['verify', '--help'])).out.replaceAll('\n', ' ')).toContain(
-      '0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check, or nothing is stored, 4 gaps that only another run or a dead letter explains, 64 wrong use',
+      '0 verified, 1 tampering, 2 incomplete: sealed records are not stored, stored ones not sealed, or numbers have gaps, 3 could not check: a key, a schema or a checkpoint is missing, or nothing is stored, 64 wrong use. With --completeness alone also 4: gaps that only another run or a dead letter explains.',
     )
   })
 

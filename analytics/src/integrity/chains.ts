@@ -1,17 +1,30 @@
 /** The chain of seals of each run, and of each partition: numbers, hashes of the seal before, ranges, ends. */
 import type { BookedConsumerSeal, BookedProducerSeal } from './seal-book.ts'
+import type { TakenRun, TakenSeal } from './taken-over.ts'
 import type { Findings, Place } from './findings.ts'
 
 /**
  * The seals of a run, each once, in order. Ranges ascend; numbers between two of them may be unsealed, after a restart without a
  * spool.
+ * @param taken - The last seal that an earlier run of verify has found right: the chain goes on from it.
  */
-export function chainOfRun(seals: readonly BookedProducerSeal[], findings: Findings): BookedProducerSeal[] {
+export function chainOfRun(
+  seals: readonly BookedProducerSeal[],
+  findings: Findings,
+  taken?: TakenRun,
+): BookedProducerSeal[] {
   const chain: BookedProducerSeal[] = []
   // A note of the same text is the same seal, by another key perhaps: the next one may name either.
-  let hashes: Buffer[] = []
+  let hashes: Buffer[] = taken === undefined ? [] : [taken.hash]
   for (const seal of seals.toSorted((a, b) => a.number - b.number || a.leaf - b.leaf)) {
-    const before = chain.at(-1)
+    const before = chain.at(-1) ?? taken
+    // Read before, and read again as its neighbours were not complete then.
+    if (taken !== undefined && seal.number < taken.number && seal.leaf < taken.readTo) continue
+    if (taken !== undefined && seal.number < taken.number) {
+      const message = `the run has two seals of number ${seal.number}: one of them was verified before`
+      wrong(findings, 'seal-forked', message, placeOfRun(seal))
+      continue
+    }
     if (before?.number === seal.number) {
       if (before.textHash.equals(seal.textHash)) hashes.push(seal.hash)
       else wrong(findings, 'seal-forked', `the run has two seals of number ${seal.number}`, placeOfRun(seal))
@@ -29,7 +42,7 @@ export function chainOfRun(seals: readonly BookedProducerSeal[], findings: Findi
 }
 
 function checkLink(
-  before: BookedProducerSeal | undefined,
+  before: BookedProducerSeal | TakenRun | undefined,
   seal: BookedProducerSeal,
   hashes: readonly Buffer[],
   findings: Findings,
@@ -44,11 +57,16 @@ function checkLink(
   if (before.topic !== seal.topic || before.producerId !== seal.producerId) say('it is of another topic or producer')
 }
 
-/** The seals of a partition, each once, by rising offsets. */
-export function chainOfPartition(seals: readonly BookedConsumerSeal[], findings: Findings): BookedConsumerSeal[] {
+/** The seals of a partition, each once, by rising offsets. @param taken - As that of {@link chainOfRun}. */
+export function chainOfPartition(
+  seals: readonly BookedConsumerSeal[],
+  findings: Findings,
+  taken?: TakenSeal,
+): BookedConsumerSeal[] {
   const chain: BookedConsumerSeal[] = []
   for (const seal of seals.toSorted((a, b) => a.first - b.first || a.last - b.last || a.leaf - b.leaf)) {
-    const before = chain.at(-1)
+    const before = chain.at(-1) ?? taken
+    if (taken !== undefined && seal.last <= taken.last && seal.leaf < taken.readTo) continue
     if (before?.textHash.equals(seal.textHash) === true) continue
     if (before !== undefined && seal.first <= before.last) {
       const twice = `two seals cover offset ${seal.first} and do not agree`

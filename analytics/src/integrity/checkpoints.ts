@@ -19,7 +19,7 @@ export interface HeldCheckpoint extends VerifiedCheckpoint {
 
 const CHECKPOINTS = `
   SELECT lower(hex(seals_log_id)) AS log, origin, base64Encode(note) AS note
-  FROM {database:Identifier}.${CHECKPOINTS_TABLE} ORDER BY size`
+  FROM {database:Identifier}.${CHECKPOINTS_TABLE} WHERE size >= {fromSize:UInt64} ORDER BY size`
 
 /**
  * The notes of a file: one behind the other, with empty lines between them or none; or, as the notary's file and standard output
@@ -61,14 +61,22 @@ export interface FoundCheckpoints {
   readonly log: string | undefined
 }
 
-/** @param outside - Notes that were kept outside of the database. */
+export interface CheckpointOptions {
+  /** Undefined: no checkpoint counts. */
+  readonly trust: Trust | undefined
+  /** Notes that were kept outside of the database. */
+  readonly checkpoints?: readonly string[] | undefined
+  /** Smaller ones were held against the tree before. */
+  readonly fromSize: number
+}
+
 export async function readCheckpoints(
   analytics: Analytics,
-  trust: Trust,
-  outside: readonly string[],
+  { trust, checkpoints: outside = [], fromSize }: CheckpointOptions,
   findings: Findings,
 ): Promise<FoundCheckpoints> {
-  const rows = await analytics.rows<Row>(CHECKPOINTS)
+  if (trust === undefined) return { held: [], log: undefined }
+  const rows = await analytics.rows<Row>(CHECKPOINTS, { fromSize })
   const stored = rows.filter((row) => trust.origin === undefined || row['origin'] === trust.origin)
   const check = (note: string, isOutside: boolean): HeldCheckpoint[] => {
     const verified = verify(note, trust, findings, isOutside ? 'kept outside' : 'in the table')
@@ -79,7 +87,8 @@ export async function readCheckpoints(
     ...stored.flatMap((row) => check(Buffer.from(text(row, 'note'), 'base64').toString(), false)),
   ]
   const logs = new Set(stored.map((row) => text(row, 'log')))
-  return { held: held.toSorted((a, b) => a.size - b.size), log: logs.size === 1 ? [...logs][0] : undefined }
+  const large = held.filter(({ size }) => size >= fromSize)
+  return { held: large.toSorted((a, b) => a.size - b.size), log: logs.size === 1 ? [...logs][0] : undefined }
 }
 
 function verify(note: string, trust: Trust, findings: Findings, where: string): VerifiedCheckpoint | undefined {

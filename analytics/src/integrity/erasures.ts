@@ -2,14 +2,16 @@
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import { ERASURE_EVENTS, type ErasureEvent, erasureFault, keysOfRole, type Trust } from '@agent-audit/seals'
 import type { Analytics } from '../connection/clickhouse.ts'
+import { IN_RANGE } from '../queries/log-ranges.ts'
 import type { Findings } from './findings.ts'
+import type { PassedPartition } from './row-pass.ts'
 
 const EVENTS = `
   SELECT event_type, lower(hex(run_id)) AS run_id, run_seq, approver_id, reason, content,
     lower(hex(log_id)) AS log_id, log_partition, log_offset, toUnixTimestamp64Milli(log_time) AS log_time_ms
   FROM {database:Identifier}.${EVENTS_TABLE}
-  WHERE event_type IN {types:Array(String)}
-  ORDER BY log_id, log_partition, log_offset`
+  WHERE ${IN_RANGE} AND event_type IN {types:Array(String)}
+  ORDER BY log_offset`
 
 interface Row extends ErasureEvent {
   readonly run_seq: number
@@ -20,16 +22,24 @@ interface Row extends ErasureEvent {
 }
 
 /** A key counts by the time at which the log appended the event, which the consumer's seal covers. */
-export async function judgeErasures(analytics: Analytics, trust: Trust, findings: Findings): Promise<void> {
+export async function checkErasures(
+  analytics: Analytics,
+  { trust, partitions, findings }: { trust: Trust; partitions: readonly PassedPartition[]; findings: Findings },
+): Promise<void> {
   if (keysOfRole(trust, 'eraser').length === 0) return
   const schema = { parse: (row: unknown) => row as Row }
-  for await (const row of analytics.query(EVENTS, { schema, params: { types: ERASURE_EVENTS } })) {
-    const fault = erasureFault(row, trust, row.log_time_ms)
-    if (fault === undefined) continue
-    const place = { log_id: row.log_id, partition: row.log_partition, run_id: row.run_id }
-    const at = { ...place, first_offset: row.log_offset, last_offset: row.log_offset }
-    const message = `${row.event_type}: ${fault.why}`
-    if (fault.kind === 'forged') findings.add('tampering', 'erasure-forged', message, at)
-    else findings.add('incomplete', 'erasure-unsigned', message, at)
+  for (const { log, partition, first, last } of partitions) {
+    const params = { log, partition, from: first, to: last + 1, types: ERASURE_EVENTS }
+    for await (const row of analytics.query(EVENTS, { schema, params })) judge(row, trust, findings)
   }
+}
+
+function judge(row: Row, trust: Trust, findings: Findings): void {
+  const fault = erasureFault(row, trust, row.log_time_ms)
+  if (fault === undefined) return
+  const place = { log_id: row.log_id, partition: row.log_partition, run_id: row.run_id }
+  const at = { ...place, first_offset: row.log_offset, last_offset: row.log_offset }
+  const message = `${row.event_type}: ${fault.why}`
+  if (fault.kind === 'forged') findings.add('tampering', 'erasure-forged', message, at)
+  else findings.add('incomplete', 'erasure-unsigned', message, at)
 }

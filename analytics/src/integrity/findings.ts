@@ -29,6 +29,7 @@ export type FindingCode =
   | 'records-missing'
   | 'record-inserted'
   | 'records-unsealed'
+  | 'approval-forged'
   | 'conflict-decided'
   | 'conflict-undecided'
   | 'producer-silent'

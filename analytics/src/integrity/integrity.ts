@@ -2,37 +2,46 @@
  * The check of integrity: the stored rows are those that producers and consumers have sealed, and the seals are those that the
  * notary's checkpoints hold. What is trusted comes from outside: the trust file and the checkpoints.
  */
-import { InvalidInputError } from '@agent-audit/schemas'
+import { SEALS_TABLE } from '@agent-audit/schemas'
 import type { Trust } from '@agent-audit/seals'
 import type { Analytics } from '../connection/clickhouse.ts'
 import { withoutQuarantined } from '../connection/quarantine.ts'
-import { type StoredPartition, storedPartitions } from '../queries/log-ranges.ts'
+import { type Row, text } from '../connection/rows.ts'
 import { checkCompleteness, type CompletenessOptions } from '../verify/completeness.ts'
+import { notedNumbers } from '../verify/expired-offsets.ts'
 import type { CompletenessSummary, RunReport } from '../verify/completeness-report.ts'
-import { notedOffsets } from '../verify/expired-offsets.ts'
-import type { Range } from '../verify/ranges.ts'
-import { chainOfPartition } from './chains.ts'
-import { judgeErasures } from './erasures.ts'
+import { checkApprovals } from './approvals.ts'
 import { type FoundCheckpoints, readCheckpoints } from './checkpoints.ts'
+import { checkErasures } from './erasures.ts'
 import { RunFindings } from './explained.ts'
 import { type Finding, Findings, type Severity } from './findings.ts'
-import { judgeSlots, type JudgedSlots } from './judge-slots.ts'
-import { PartitionSeals } from './partition-seals.ts'
-import { type PassedPartition, passRows } from './row-pass.ts'
+import { judgeSlots } from './judge-slots.ts'
+import { notChecked } from './not-checked.ts'
+import { counting, judgePartitions, partitionsToRead, type PartitionChoice } from './passed-partitions.ts'
+import { passRows } from './row-pass.ts'
 import { RunSeals } from './run-seals.ts'
+import type { Times } from './unsealed-records.ts'
 import { nameSessions } from './sessions-at.ts'
 import { SealBook } from './seal-book.ts'
 import { readSealLog, type SealLogReport } from './seal-log.ts'
 import { checkStore } from './store-check.ts'
+import { leaveOver, lookUpRuns } from './leave-over.ts'
+import { type TakenOver, takeOver } from './taken-over.ts'
+import { digestOfTrust, type VerifiedState } from './verified-state.ts'
 
-export interface IntegrityOptions extends CompletenessOptions {
-  readonly trust: Trust
+const SEAL_LOGS = `SELECT DISTINCT lower(hex(seals_log_id)) AS log FROM {database:Identifier}.${SEALS_TABLE}`
+
+export interface IntegrityOptions extends CompletenessOptions, PartitionChoice {
+  /** Undefined: no key is checked, and no checkpoint. */
+  readonly trust: Trust | undefined
   /** Notes of checkpoints that were kept outside of the database. */
   readonly checkpoints?: readonly string[] | undefined
-  /** Reads the rows of this partition alone, of this log or of each that has one of that number. @defaultValue all */
-  readonly partition?: { readonly log?: string | undefined; readonly partition: number } | undefined
+  /** What a run before has found right: only what is new is read. With `partition` or `since` it is not used. */
+  readonly from?: VerifiedState | undefined
   /** Records that were appended so long ago count as late if they are not sealed. @defaultValue one hour */
   readonly sealedWithinMs?: number | undefined
+  /** What came within this time may wait for its seal, and a seal for its records: no finding. @defaultValue 0 */
+  readonly settleMs?: number | undefined
   /** Told how many offsets of how many are read. */
   readonly onProgress?: ((read: number, total: number) => void) | undefined
   /** Gets the report of each run, of the check of completeness. */
@@ -57,46 +66,33 @@ export interface Integrity {
   readonly truncated: boolean
   /** What the check could not say, in words. */
   readonly not_checked: readonly string[]
-  /** Null for one partition alone. */
+  /** What an earlier run has found right, and this one has not read again; null: nothing. */
+  readonly from: { readonly verified_at: string; readonly events: number; readonly leaves: number } | null
+  /** For the next run to go on from; null, unless all of the trail is verified now. */
+  readonly state: VerifiedState | null
+  /** Null, unless all rows were read. */
   readonly completeness: CompletenessSummary | null
 }
 
 const HOUR_MS = 3_600_000
-/** Offsets that a log can have, and a number holds exactly. A row may stand at any other: it is named, and not read. */
-const OFFSETS: Range = { first: 0, last: Number.MAX_SAFE_INTEGER - 1 }
-/** The largest that both a number and an Int64 hold. */
-const LARGEST = 2 ** 63 - 1024
 
 /**
  * @throws TrailError as {@link Analytics.rows}: then the check has no result. IntegrityError `STORE_UNFIT`, if a view or another
- * engine stands in the place of a table.
+ * engine stands in the place of a table. InvalidInputError `OPTIONS_INVALID`, if `from` is not of this trail: {@link faultOfState}.
  */
 export async function checkIntegrity(connection: Analytics, options: IntegrityOptions): Promise<Integrity> {
+  const startedAt = Date.now()
   const findings = new Findings()
-  const policies = await checkStore(connection, findings)
-  const { analytics } = await withoutQuarantined(connection)
+  const read = { startedAt, ...(await readTrail(connection, options, findings)) }
+  const { analytics, checkpoints, log, completeness, pass, book, taken } = read
+  const notSaid = judge(read, options, findings)
+  const verdict = verdictOf(findings)
   const { trust } = options
-  // Checkpoints first: each of the seals that they hold was stored before.
-  const checkpoints = await readCheckpoints(analytics, trust, options.checkpoints ?? [], findings)
-  const book = new SealBook(trust, findings)
-  const log = await readSealLog(analytics, checkpoints, book, findings)
-  expectCheckpoint(trust, checkpoints, log, findings)
-  const numbers = new RunFindings()
-  const whole = options.partition === undefined
-  const completeness = whole ? await checkCompleteness(connection, takeRun(numbers, options), options) : null
-  const runs = new RunSeals(book, findings)
-  for (const [run, seq] of contestedIn(completeness, numbers)) runs.contest(run, seq)
-  const partitions = chosen(await partitionsOf(analytics, book, findings), options)
-  const pass = await passRows(partitions, { analytics, runs, findings, onProgress: counting(partitions, options) })
-  const slots = judgeSlots(runs, findings, whole)
-  const notSealing = judgeUnsealed(runs, options, findings)
-  const beforeSealing = judgePartitions(partitions, trust, findings)
-  if (completeness !== null) numbers.judge(completeness, runs, slots.decided, findings)
-  expectProducers(trust, runs, findings)
-  await judgeErasures(analytics, trust, findings)
+  const mayLeave = verdict === 'verified' && !isPartial(options) && trust !== undefined
+  const left = { ...read, events: pass.events, expected: trust?.producers ?? [] }
   return {
-    verdict: verdictOf(findings),
-    tier: tierOf(checkpoints, log),
+    verdict,
+    tier: trust === undefined ? 'none' : tierOf(checkpoints, log),
     events: pass.events,
     skipped: pass.skipped,
     sealed_events: pass.sealedEvents,
@@ -105,9 +101,70 @@ export async function checkIntegrity(connection: Analytics, options: IntegrityOp
     counts: findings.counts,
     findings: await nameSessions(analytics, findings.named),
     truncated: findings.truncated || completeness?.truncated === true,
-    not_checked: notChecked({ whole, policies, slots, notSealing, beforeSealing, partitions, book }),
+    not_checked: notSaid,
+    from: fromOf(taken),
+    state: mayLeave ? (leaveOver({ ...left, trust: digestOfTrust(trust) }) ?? null) : null,
     completeness,
   }
+}
+
+/** Reads the seals, and then the rows. */
+async function readTrail(connection: Analytics, options: IntegrityOptions, findings: Findings) {
+  const { trust, from } = options
+  const policies = await checkStore(connection, findings)
+  const { analytics } = await withoutQuarantined(connection)
+  const taken = from === undefined || isPartial(options) ? undefined : takeOver(from)
+  // Checkpoints first: each of the seals that they hold was stored before.
+  const checkpoints = await readCheckpoints(analytics, { ...options, fromSize: taken?.tree.size ?? 0 }, findings)
+  const book = new SealBook(trust, findings)
+  const { report: log, tree } = await readSealLog(analytics, checkpoints, { book, taken, findings })
+  if (trust !== undefined) expectCheckpoint(trust, checkpoints, log, findings)
+  const numbers = new RunFindings()
+  const isWhole = !isPartial(options) && taken === undefined
+  const completeness = isWhole ? await checkCompleteness(connection, takeRun(numbers, options), options) : null
+  const partitions = await partitionsToRead(analytics, options, { book, taken, findings })
+  if (taken !== undefined) await lookUpRuns(analytics, taken, { book, partitions })
+  const runs = new RunSeals(book, findings, taken)
+  for (const [run, seq] of contestedIn(completeness, numbers)) runs.contest(run, seq)
+  const onProgress = counting(partitions, options.onProgress)
+  const pass = await passRows(partitions, { analytics, runs, findings, onProgress })
+  const approvals = trust && (await checkApprovals(analytics, { trust, partitions, findings }))
+  if (trust !== undefined) await checkErasures(analytics, { trust, partitions, findings })
+  const expired = await notedNumbers(analytics, runs.openRuns())
+  const seals = { checkpoints, book, log, tree, runs, taken }
+  return { analytics, policies, approvals, expired, completeness, numbers, partitions, pass, ...seals }
+}
+
+/** @returns what it cannot say. */
+function judge(
+  read: Awaited<ReturnType<typeof readTrail>> & { readonly startedAt: number },
+  options: IntegrityOptions,
+  findings: Findings,
+): string[] {
+  const { runs, completeness, expired, partitions, numbers, taken, startedAt } = read
+  const { trust, since } = options
+  const times = timesOf({ ...options, startedAt })
+  const slotOptions = { ...times, partial: isPartial(options), complete: completeness !== null, expired }
+  const slots = judgeSlots(runs, findings, slotOptions)
+  const unsealed = runs.unsealed.judge(findings, times)
+  const rows = judgePartitions(partitions, { trust, findings, ...times })
+  if (completeness !== null) numbers.judge(completeness, runs, slots.decided, findings)
+  if (trust !== undefined) expectProducers(trust, runs, taken, findings)
+  const chosen = { isTrusted: trust !== undefined, onePartition: options.partition !== undefined, since }
+  return notChecked({ ...read, ...unsealed, ...chosen, slots, rows })
+}
+
+function isPartial({ partition, since }: IntegrityOptions): boolean {
+  return partition !== undefined || since !== undefined
+}
+
+interface Timed extends Pick<IntegrityOptions, 'sealedWithinMs' | 'settleMs'> {
+  readonly startedAt: number
+}
+
+function timesOf({ startedAt, sealedWithinMs = HOUR_MS, settleMs = 0 }: Timed): Times {
+  const nowMs = Date.now()
+  return { youngMs: nowMs - sealedWithinMs, settledMs: settleMs === 0 ? Infinity : startedAt - settleMs, nowMs }
 }
 
 function takeRun(numbers: RunFindings, { onRun }: IntegrityOptions): (run: RunReport) => void {
@@ -117,11 +174,6 @@ function takeRun(numbers: RunFindings, { onRun }: IntegrityOptions): (run: RunRe
   }
 }
 
-function judgeUnsealed(runs: RunSeals, { sealedWithinMs = HOUR_MS }: IntegrityOptions, findings: Findings): number {
-  const now = Date.now()
-  return runs.judgeUnsealed(findings, now - sealedWithinMs, now)
-}
-
 function contestedIn(summary: CompletenessSummary | null, numbers: RunFindings): [string, number][] {
   const conflicts = (summary?.partitions ?? []).flatMap(({ conflicting }) =>
     conflicting.map(({ run_id, run_seq }): [string, number] => [run_id, run_seq]),
@@ -129,72 +181,8 @@ function contestedIn(summary: CompletenessSummary | null, numbers: RunFindings):
   return [...conflicts, ...numbers.contested]
 }
 
-/** All partitions with rows, or with seals whose rows are gone. */
-async function partitionsOf(analytics: Analytics, book: SealBook, findings: Findings): Promise<PassedPartition[]> {
-  const stored = (await storedPartitions(analytics)).map((partition) => withinLog(partition, findings))
-  const noted = await notedOffsets(analytics)
-  const keys = new Set(stored.map(({ log, partition }) => `${log}/${partition}`))
-  const alone = [...book.partitions.keys()].filter((key) => !keys.has(key))
-  const gone = alone.map((key) => {
-    const [log = '', partition] = key.split('/')
-    return { log, partition: Number(partition), first: 0, last: -1 }
-  })
-  return [...stored, ...gone].map((partition) => {
-    const key = `${partition.log}/${partition.partition}`
-    const seals = new PartitionSeals(chainOfPartition(book.partitions.get(key) ?? [], findings))
-    return { ...partition, key, seals, expired: noted.get(key)?.ranges ?? [] }
-  })
-}
-
-function withinLog(found: StoredPartition, findings: Findings): StoredPartition {
-  const { log: log_id, partition, first, last } = found
-  if (first >= OFFSETS.first && last <= OFFSETS.last) return found
-  const place = { log_id, partition, first_offset: first, last_offset: Math.min(last, LARGEST) }
-  findings.add('tampering', 'record-inserted', 'a row stands at an offset that no log has', place)
-  return { ...found, first: Math.max(first, OFFSETS.first), last: Math.min(last, OFFSETS.last) }
-}
-
-/** @throws InvalidInputError `OPTIONS_INVALID`, if there is no such partition */
-function chosen(
-  partitions: readonly PassedPartition[],
-  { partition: asked }: IntegrityOptions,
-): readonly PassedPartition[] {
-  if (asked === undefined) return partitions
-  const found = partitions.filter((one) => one.partition === asked.partition && (asked.log ?? one.log) === one.log)
-  if (found.length > 0) return found
-  const known = partitions.map(({ log, partition }) => `${log}/${partition}`).slice(0, 20)
-  throw new InvalidInputError(
-    'OPTIONS_INVALID',
-    `no such partition is stored or sealed; there are: ${known.join(', ')}`,
-  )
-}
-
-function counting(partitions: readonly PassedPartition[], { onProgress }: IntegrityOptions): (offsets: number) => void {
-  const total = partitions.reduce((sum, { first, last }) => sum + last - first + 1, 0)
-  let read = 0
-  return (offsets) => onProgress?.((read += offsets), total)
-}
-
-/** Rows that no consumer has sealed. @returns rows from before the consumers' keys */
-function judgePartitions(partitions: readonly PassedPartition[], trust: Trust, findings: Findings): number {
-  const since = Math.min(...trust.keys.filter(({ role }) => role === 'consumer').map(({ notBefore }) => notBefore))
-  let before = 0
-  for (const { log, partition, seals } of partitions) {
-    const { unsealed } = seals
-    if (unsealed === undefined) continue
-    if (unsealed.newestMs < since) {
-      before += unsealed.count
-      continue
-    }
-    const tail = unsealed.first > seals.sealedTo ? 'behind the last seal' : 'between or before seals'
-    const place = { log_id: log, partition, first_offset: unsealed.first, last_offset: unsealed.last }
-    findings.add('incomplete', 'rows-unsealed', `${unsealed.count} row(s) not sealed by a consumer, ${tail}`, place)
-  }
-  return before
-}
-
-function expectProducers(trust: Trust, runs: RunSeals, findings: Findings): void {
-  const sealing = runs.producers
+function expectProducers(trust: Trust, runs: RunSeals, taken: TakenOver | undefined, findings: Findings): void {
+  const sealing = new Set([...runs.producers, ...(taken?.state.producers ?? [])])
   for (const producer_id of trust.producers) {
     if (sealing.has(producer_id)) continue
     findings.add('incomplete', 'producer-silent', 'the trust file expects this producer, and it has no seal', {
@@ -219,37 +207,26 @@ function tierOf({ held }: FoundCheckpoints, log: SealLogReport): Tier {
   return log.anchored_outside > 0 ? 'outside' : 'database'
 }
 
-interface Unchecked {
-  readonly whole: boolean
-  readonly policies: string | undefined
-  readonly slots: JudgedSlots
-  readonly notSealing: number
-  readonly beforeSealing: number
-  readonly partitions: readonly PassedPartition[]
-  readonly book: SealBook
+/** Whether any seal is stored. */
+export async function hasSeals(analytics: Analytics): Promise<boolean> {
+  return (await analytics.rows<Row>(SEAL_LOGS)).length > 0
 }
 
-function notChecked(found: Unchecked): string[] {
-  const { whole, policies, slots, notSealing, beforeSealing, partitions, book } = found
-  const expired = partitions.reduce((sum, { seals }) => sum + seals.expired, 0)
-  return [
-    ...(whole
-      ? []
-      : [
-          'other partitions, and what lies in several: completeness, conflicts, seals of producers with records elsewhere',
-        ]),
-    ...(policies === undefined ? [] : [policies]),
-    ...(notSealing > 0
-      ? [`${notSealing} events of producers that have no key in the trust file, or from before it`]
-      : []),
-    ...(beforeSealing > 0 ? [`${beforeSealing} rows from before the consumers had keys`] : []),
-    ...(slots.unmade > 0
-      ? [`the digest of ${slots.unmade} producer seals: records of them never came, or have expired`]
-      : []),
-    ...(expired > 0 ? [`the hashes of ${expired} consumer seals: rows of them have expired`] : []),
-    ...(book.unanchored > 0
-      ? [`whether later seals were removed: ${book.unanchored} seals are in no checkpoint yet`]
-      : []),
-    'what a producer left out before it sealed, and the order of events of different runs',
-  ]
+/** Why a state cannot be used: it is of another trail, or of another trust file. Undefined: it can. */
+export async function faultOfState(
+  analytics: Analytics,
+  state: VerifiedState,
+  trust: Trust,
+): Promise<string | undefined> {
+  if (state.trust !== digestOfTrust(trust)) return 'the trust file is another one than in that run'
+  const rows = await analytics.rows<Row>(SEAL_LOGS)
+  const logs = rows.map((row) => text(row, 'log'))
+  if (logs.length === 0 || (logs.length === 1 && logs[0] === state.seals_log_id)) return undefined
+  return `it is of the seal log ${state.seals_log_id}, and ${logs.join(', ')} is stored`
+}
+
+function fromOf(taken: TakenOver | undefined): Integrity['from'] {
+  if (taken === undefined) return null
+  const { verified_at, events } = taken.state
+  return { verified_at, events, leaves: taken.tree.size }
 }

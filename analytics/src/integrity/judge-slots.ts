@@ -1,29 +1,58 @@
 /** After the pass: which seals of producers have the records that they say. */
+import type { Range } from '../verify/ranges.ts'
 import type { Findings, Place } from './findings.ts'
 import { placeOfRun } from './chains.ts'
-import type { Contest, LeafSlots } from './leaf-slots.ts'
-import type { RunSeals } from './run-seals.ts'
+import type { Contest, LeafSlots, Source } from './leaf-slots.ts'
+import { missingOf, type RunSeals } from './run-seals.ts'
 
 export interface JudgedSlots {
   /** Seals whose digest cannot be made: records are missing. */
   readonly unmade: number
+  /** Seals whose records may still come. */
+  readonly waiting: number
   /** Numbers of which the seal says which record is the run's own, as `<run>:<seq>`. */
   readonly decided: ReadonlySet<string>
 }
 
-/** @param whole - Whether all rows were read: else records may lie in other partitions. */
-export function judgeSlots(runs: RunSeals, findings: Findings, whole: boolean): JudgedSlots {
-  let unmade = 0
+export interface SlotOptions {
+  /** Whether records of a seal may lie in rows that were not read. */
+  readonly partial: boolean
+  /** Whether completeness was checked, which names repeated numbers. */
+  readonly complete: boolean
+  /** Milliseconds since 1970: a seal that came later may be here before its records. */
+  readonly settledMs: number
+  /** Numbers that expiry notes name, by run. */
+  readonly expired: ReadonlyMap<string, readonly Range[]>
+}
+
+export function judgeSlots(runs: RunSeals, findings: Findings, options: SlotOptions): JudgedSlots {
+  let [unmade, waiting] = [0, 0]
   const decided = new Set<string>()
   for (const slots of runs.allSlots()) {
     const contests = slots.decide()
     for (const contest of contests) report(slots, contest, decided, findings)
+    if (!options.complete)
+      for (const { seq, source } of slots.repeats) repeated(slots.seal.runId, seq, source, findings)
     if (slots.state === 'wrong') changed(slots, contests, findings)
     if (slots.state !== 'open') continue
+    const { anchoredMs, time } = slots.seal
+    if (options.settledMs <= (anchoredMs ?? time)) {
+      waiting++
+      continue
+    }
     unmade++
-    if (whole) missing(slots, runs, findings)
+    const noted = options.expired.get(slots.seal.runId) ?? []
+    if (!options.partial) missing(slots, [...runs.undelivered(slots.seal.runId), ...noted], findings)
   }
-  return { unmade, decided }
+  for (const { runId, seq, source } of runs.repeats) repeated(runId, seq, source, findings)
+  return { unmade, waiting, decided }
+}
+
+function repeated(run_id: string, seq: number, { partition: key, offset }: Source, findings: Findings): void {
+  const [log_id = '', partition] = key.split('/')
+  const at = { log_id, partition: Number(partition), first_offset: offset, last_offset: offset }
+  const place = { run_id, first_run_seq: seq, last_run_seq: seq, ...at }
+  findings.add('tampering', 'row-repeated', 'another row has its number already', place)
 }
 
 function report({ seal }: LeafSlots, { seq, own, others }: Contest, decided: Set<string>, findings: Findings): void {
@@ -59,11 +88,9 @@ function changed(slots: LeafSlots, contests: readonly Contest[], findings: Findi
   findings.add('tampering', 'records-changed', message, { ...placeOfRun(slots.seal), ...offsets })
 }
 
-function missing(slots: LeafSlots, runs: RunSeals, findings: Findings): void {
+function missing(slots: LeafSlots, explained: readonly Range[], findings: Findings): void {
   const { seal } = slots
-  const undelivered = runs.undelivered(seal.runId)
-  const left = slots.missing().filter((seq) => !undelivered.some(({ first, last }) => seq >= first && seq <= last))
-  for (const { first, last } of rangesOf(left)) {
+  for (const { first, last } of rangesOf(missingOf(slots, explained))) {
     const place = { ...placeOfRun(seal), first_run_seq: first, last_run_seq: last }
     findings.add('incomplete', 'records-missing', `sealed by the producer and not stored`, place)
   }

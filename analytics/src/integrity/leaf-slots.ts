@@ -14,6 +14,19 @@ export interface Source {
   readonly offset: number
 }
 
+/** A record of a run. */
+export interface PassedRecord extends Source {
+  readonly seq: number
+  /** 32 characters of latin1. */
+  readonly leaf: string
+  readonly logTimeMs: number
+  readonly isReplay: boolean
+  /** Whether a consumer seal covers its offset. */
+  readonly isStoredSealed: boolean
+  /** Whether no earlier run of verify has read it. */
+  readonly isNew: boolean
+}
+
 export interface Candidate extends Source {
   /** 32 characters of latin1. */
   readonly leaf: string
@@ -36,6 +49,9 @@ export const MAX_SLOTS: number = 2 ** 20
 /** Most combinations of candidates that are tried for one seal, and most candidates of one slot. */
 const MAX_TRIED = 4096
 const MAX_CANDIDATES = 16
+const MAX_REPEATS = 16
+/** What has filled a slot. */
+const [BY_EVENT, BY_OTHER] = [1, 2]
 
 export class LeafSlots {
   readonly seal: BookedProducerSeal
@@ -45,6 +61,9 @@ export class LeafSlots {
   #state: SlotState = 'open'
   /** Slots with more than one record, or of which more are expected. */
   readonly #contested = new Map<number, Candidate[]>()
+  /** Events that have a number which another event has already; the first ones. */
+  readonly repeats: { readonly seq: number; readonly source: Source }[] = []
+  #events = 0
   /** Offsets of its rows, by partition: first and last. */
   readonly spans: Map<string, [number, number]> = new Map()
 
@@ -68,26 +87,40 @@ export class LeafSlots {
     const slot = this.#slotOf(seq)
     if (slot === undefined) return false
     this.#span(source)
-    if (this.#state !== 'open') return true
+    if (this.#state !== 'open') {
+      if (this.#events === this.seal.count) this.#repeat(seq, source)
+      return true
+    }
     const leaves = (this.#leaves ??= Buffer.alloc(this.seal.count * LEAF_BYTES))
     const filled = (this.#filled ??= new Uint8Array(this.seal.count))
     const at = slot * LEAF_BYTES
     const candidates = this.#contested.get(slot)
-    if (filled[slot] === 1) {
+    if (filled[slot] !== 0) {
       const first = leaves.toString('latin1', at, at + LEAF_BYTES)
       if (candidates !== undefined) addCandidate(candidates, leaf, source)
       else if (first !== leaf) {
         const known: Candidate = { kind: 'event', partition: '', offset: -1, leaf: first }
         this.#contested.set(slot, [known, candidateOf(leaf, source)])
-      }
+      } else if (filled[slot] === BY_EVENT) this.#repeat(seq, source)
+      else this.#fill(filled, slot, source)
       return true
     }
     leaves.write(leaf, at, 'latin1')
-    filled[slot] = 1
+    this.#fill(filled, slot, source)
     this.#left--
     if (candidates !== undefined) addCandidate(candidates, leaf, source)
     if (this.#left === 0 && this.#contested.size === 0) this.#close(this.#matches(leaves))
     return true
+  }
+
+  #fill(filled: Uint8Array, slot: number, { kind }: Source): void {
+    if (kind === 'event') this.#events++
+    filled[slot] = kind === 'event' ? BY_EVENT : BY_OTHER
+  }
+
+  #repeat(seq: number, { kind, partition, offset }: Source): void {
+    if (kind !== 'event' || this.repeats.length >= MAX_REPEATS) return
+    this.repeats.push({ seq, source: { kind, partition, offset } })
   }
 
   /** run_seqs whose slots are empty, ascending. */
@@ -95,7 +128,7 @@ export class LeafSlots {
     if (this.#left === 0) return []
     const missing: number[] = []
     for (let slot = 0; slot < this.seal.count; slot++) {
-      if (this.#filled?.[slot] !== 1) missing.push(this.#seqOf(slot))
+      if ((this.#filled?.[slot] ?? 0) === 0) missing.push(this.#seqOf(slot))
     }
     return missing
   }

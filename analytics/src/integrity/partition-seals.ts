@@ -20,6 +20,7 @@ interface OpenSeal {
 /** Rows that no seal covers. */
 export interface UnsealedRows extends Range {
   readonly count: number
+  readonly oldestMs: number
   readonly newestMs: number
 }
 
@@ -63,11 +64,12 @@ export class PartitionSeals {
   }
 
   noteUnsealed(offset: number, logTimeMs: number): void {
-    const { first = offset, last = offset, count = 0, newestMs = logTimeMs } = this.unsealed ?? {}
+    const { first = offset, last = offset, count = 0, oldestMs = logTimeMs, newestMs = logTimeMs } = this.unsealed ?? {}
     this.unsealed = {
       first: Math.min(first, offset),
       last: Math.max(last, offset),
       count: count + 1,
+      oldestMs: Math.min(oldestMs, logTimeMs),
       newestMs: Math.max(newestMs, logTimeMs),
     }
   }

@@ -31,6 +31,8 @@ const RUN_ID_BYTES = 16
 export interface PassedPartition extends StoredPartition {
   /** `<log_id>/<partition>`. */
   readonly key: string
+  /** The last offset that an earlier run of verify has read; -1 without one. */
+  readonly readTo: number
   readonly seals: PartitionSeals
   /** Offsets that expiry notes name. */
   readonly expired: readonly Range[]
@@ -134,13 +136,14 @@ class Pass {
 
   #events(partition: PassedPartition, data: Buffer): number {
     const stretch = new Stretch(EVENTS_TABLE, partition.seals, data)
+    const { key, readTo } = partition
     const { bounds } = this.#skipper
     let newest = -Infinity
     for (let at = 0; at < data.length;) {
       const end = this.#skipper.skip(data, at)
       if (end < 0) throw cut(EVENTS_TABLE)
       const isStoredSealed = stretch.row(at, bounds.logOffset, bounds.logTimeMs)
-      this.#placeEvent(data, at, { partition: partition.key, isStoredSealed, end })
+      this.#placeEvent(data, at, { partition: key, isStoredSealed, isNew: bounds.logOffset > readTo, end })
       if (bounds.logTimeMs > newest) newest = bounds.logTimeMs
       this.#report.events++
       at = end
@@ -149,7 +152,7 @@ class Pass {
     return newest
   }
 
-  #placeEvent(data: Buffer, start: number, row: { partition: string; isStoredSealed: boolean; end: number }): void {
+  #placeEvent(data: Buffer, start: number, row: RowInPass): void {
     const { bounds } = this.#skipper
     const { runIdStart, runSeq, producerStart, producerEnd, logOffset, logTimeMs, isReplay, bodyEnds } = bounds
     const version = SCHEMA_TAILS.get(data.toString('latin1', bounds.schemaStart, row.end))
@@ -170,6 +173,7 @@ class Pass {
         logTimeMs,
         isReplay,
         isStoredSealed: row.isStoredSealed,
+        isNew: row.isNew,
       },
     )
     if (isSealed) this.#report.sealedEvents++
@@ -193,7 +197,17 @@ class Pass {
       if (runId !== undefined && seq !== undefined && body !== undefined) {
         const kind = entry.kind === 'dead' ? ('dead letter' as const) : ('duplicate' as const)
         const leaf = this.#leaf(body, 0, body.length)
-        const record = { seq, leaf, kind, partition: key, offset, logTimeMs, isReplay: false, isStoredSealed }
+        const record = {
+          seq,
+          leaf,
+          kind,
+          partition: key,
+          offset,
+          logTimeMs,
+          isReplay: false,
+          isStoredSealed,
+          isNew: true,
+        }
         this.#parts.runs.place(runId, () => '', record)
       }
       newest = Math.max(newest, logTimeMs)
@@ -211,6 +225,13 @@ class Pass {
     bytes.copy(this.#input, 1, start, end)
     return hash('sha256', this.#input.subarray(0, length), 'binary')
   }
+}
+
+interface RowInPass {
+  readonly partition: string
+  readonly isStoredSealed: boolean
+  readonly isNew: boolean
+  readonly end: number
 }
 
 /** The rows of a block of a table: hashed in stretches of rows of the same consumer seal. */

@@ -1,46 +1,20 @@
-/** Gives each record of the pass to the seal that covers it, and judges the records that no seal covers. */
+/** Gives each record of the pass to the seal that covers it. */
 import type { SealBook, BookedProducerSeal } from './seal-book.ts'
 import type { Range } from '../verify/ranges.ts'
 import { chainOfRun, placeOfRun } from './chains.ts'
-import type { Findings, Place } from './findings.ts'
-import { LeafSlots, MAX_SLOTS, type Source } from './leaf-slots.ts'
+import type { Findings } from './findings.ts'
+import { LeafSlots, MAX_SLOTS, type PassedRecord, type Source } from './leaf-slots.ts'
+import type { TakenOver, TakenRun } from './taken-over.ts'
+import { UnsealedRecords, type WhyUnsealed } from './unsealed-records.ts'
 
-/** A record of a run. */
-export interface PassedRecord extends Source {
-  readonly seq: number
-  /** 32 characters of latin1. */
-  readonly leaf: string
-  readonly logTimeMs: number
-  readonly isReplay: boolean
-  /** Whether a consumer seal covers its offset. */
-  readonly isStoredSealed: boolean
-}
+const MAX_REPEATS = 1000
 
-/** Unsealed records of one run. */
-interface Unsealed extends UnsealedRange {
-  readonly producerId: string
-  readonly why: 'no seal' | 'gap' | 'ended' | 'tail' | 'between' | 'replay'
-}
-
-interface UnsealedRange {
-  count: number
-  first: number
-  last: number
-  partition: string
-  firstOffset: number
-  lastOffset: number
-  newestMs: number
-  /** Some of them are in no consumer seal either. */
-  inNeither: boolean
-}
-
-const RUN_ID_BYTES = 16
-
-/** The key of a run by its 32 hex digits, and back. */
+/** The key of a run by its 32 hex digits. */
 const keyOf = (runId: string): string => Buffer.from(runId, 'hex').toString('latin1')
-const idOf = (key: string): string => Buffer.from(key, 'latin1').toString('hex')
 
 interface Run {
+  /** The last seal that was verified before. */
+  readonly taken: TakenRun | undefined
   readonly seals: readonly BookedProducerSeal[]
   readonly slots: (LeafSlots | undefined)[]
   at: number
@@ -49,17 +23,24 @@ interface Run {
 export class RunSeals {
   /** By run_id as 16 characters of latin1: the text that a row's bytes give most cheaply. */
   readonly #runs = new Map<string, Run>()
-  readonly #unsealed = new Map<string, Unsealed>()
-  readonly #book: SealBook
+  /** Records that no seal of their producer covers. */
+  readonly unsealed: UnsealedRecords
+  /** Records whose number was verified before; the first ones. */
+  readonly repeats: { readonly runId: string; readonly seq: number; readonly source: Source }[] = []
 
-  constructor(book: SealBook, findings: Findings) {
-    this.#book = book
+  /** @param taken - What an earlier run of verify has found right. */
+  constructor(book: SealBook, findings: Findings, taken?: TakenOver) {
+    this.unsealed = new UnsealedRecords(book)
+    for (const [runId, own] of taken?.runs ?? []) {
+      this.#runs.set(keyOf(runId), { taken: own, seals: [], slots: [], at: 0 })
+    }
     for (const [runId, seals] of book.runs) {
-      const chain = chainOfRun(seals, findings)
+      const own = taken?.runs.get(runId)
+      const chain = chainOfRun(seals, findings, own)
       for (const seal of chain.filter(({ count }) => count > MAX_SLOTS)) {
         findings.add('unchecked', 'seal-too-large', `a seal of ${seal.count} records is not checked`, placeOfRun(seal))
       }
-      this.#runs.set(keyOf(runId), { seals: chain, slots: chain.map(() => undefined), at: 0 })
+      this.#runs.set(keyOf(runId), { taken: own, seals: chain, slots: chain.map(() => undefined), at: 0 })
     }
   }
 
@@ -76,12 +57,73 @@ export class RunSeals {
    */
   place(key: string, producerId: () => string, record: PassedRecord): boolean {
     const run = this.#runs.get(key)
+    if (run?.taken !== undefined && record.seq <= run.taken.last) {
+      this.#placeAgain(run.taken, record)
+      return true
+    }
     const index = run === undefined ? -1 : indexOf(run, record.seq)
     const slots = run === undefined || index < 0 ? undefined : slotsAt(run, index)
     if (slots?.place(record.seq, record.leaf, record) === true) return true
     if (record.kind === 'event')
-      this.#note(key, producerId(), record, slots === undefined ? whyUnsealed(run, record) : 'gap')
+      this.unsealed.note(key, producerId(), record, slots === undefined ? whyUnsealed(run, record) : 'gap')
     return false
+  }
+
+  /** A record of a verified seal: read again with its neighbours, or new, though its number is taken. */
+  #placeAgain({ runId }: TakenRun, { seq, kind, partition, offset, isNew }: PassedRecord): void {
+    if (!isNew || kind !== 'event' || this.repeats.length >= MAX_REPEATS) return
+    this.repeats.push({ runId, seq, source: { kind, partition, offset } })
+  }
+
+  /** Runs with a seal of which records are missing. */
+  openRuns(): string[] {
+    return [...this.#runs.values()].flatMap((run) => {
+      const open = run.seals[this.#firstOpen(run)]
+      return open === undefined ? [] : [open.runId]
+    })
+  }
+
+  /** The last seal of each run that is verified, with all before it. */
+  lastVerified(): TakenRun[] {
+    return [...this.#runs.values()].flatMap((run) => {
+      const done = run.seals.slice(0, this.#firstOpen(run))
+      const last = done.at(-1)
+      const end = last === undefined ? run.taken : { ...last, readTo: 0 }
+      return end === undefined ? [] : [end]
+    })
+  }
+
+  /** The first leaf of a seal whose records are not all there. */
+  firstOpenLeaf(): number {
+    let first = Infinity
+    for (const run of this.#runs.values()) {
+      for (const { leaf } of run.seals.slice(this.#firstOpen(run))) first = Math.min(first, leaf)
+    }
+    return first
+  }
+
+  #firstOpen(run: Run): number {
+    const undelivered = run.seals.flatMap((seal) => seal.undelivered)
+    const open = run.seals.findIndex((_, index) => {
+      const slots = slotsAt(run, index)
+      return slots !== undefined && slots.state !== 'right' && missingOf(slots, undelivered).length > 0
+    })
+    return open < 0 ? run.seals.length : open
+  }
+
+  /** By partition, the first offset whose record waits for its seal, or whose seal waits for other records. */
+  waiting(): Map<string, number> {
+    const first = new Map<string, number>()
+    const note = (partition: string, offset: number): void => {
+      first.set(partition, Math.min(offset, first.get(partition) ?? Infinity))
+    }
+    for (const [key, offset] of this.unsealed.waiting()) note(key, offset)
+    for (const run of this.#runs.values()) {
+      for (const slots of run.slots.slice(this.#firstOpen(run))) {
+        for (const [partition, [offset]] of slots?.spans ?? []) note(partition, offset)
+      }
+    }
+    return first
   }
 
   /** The seals whose records came, or should have. */
@@ -112,72 +154,16 @@ export class RunSeals {
       [...this.#runs.values()].flatMap(({ seals }) => seals.slice(0, 1).map(({ producerId }) => producerId)),
     )
   }
-
-  /** @param youngMs - Records appended after it may still be sealed. @returns events of producers without a key */
-  judgeUnsealed(findings: Findings, youngMs: number, nowMs: number): number {
-    let notSealing = 0
-    for (const [key, found] of this.#unsealed) {
-      const since = this.#book.producerSince(found.producerId)
-      if (since === undefined || found.newestMs < since) {
-        notSealing += found.count
-        continue
-      }
-      const young = found.newestMs >= youngMs && found.newestMs <= nowMs + (nowMs - youngMs)
-      const forged =
-        found.why === 'gap' || found.why === 'ended' || (!young && (found.why === 'no seal' || found.inNeither))
-      const place = placeOf(idOf(key.slice(0, RUN_ID_BYTES)), found)
-      const of = `${found.count} record(s)`
-      if (forged)
-        findings.add(
-          'tampering',
-          'record-inserted',
-          `${of} that no seal of the producer covers: ${WHY[found.why]}`,
-          place,
-        )
-      else findings.add('incomplete', 'records-unsealed', `${of} not sealed by the producer: ${WHY[found.why]}`, place)
-    }
-    return notSealing
-  }
-
-  #note(run: string, producerId: string, record: PassedRecord, why: Unsealed['why']): void {
-    const key = `${run} ${why}`
-    const found = this.#unsealed.get(key)
-    const { seq, offset, partition, logTimeMs, isStoredSealed } = record
-    if (found === undefined) {
-      const range = { count: 1, first: seq, last: seq, partition, firstOffset: offset, lastOffset: offset }
-      this.#unsealed.set(key, { ...range, newestMs: logTimeMs, inNeither: !isStoredSealed, producerId, why })
-      return
-    }
-    found.count++
-    found.first = Math.min(found.first, seq)
-    found.last = Math.max(found.last, seq)
-    found.newestMs = Math.max(found.newestMs, logTimeMs)
-    found.inNeither ||= !isStoredSealed
-    if (partition !== found.partition) return
-    found.firstOffset = Math.min(found.firstOffset, offset)
-    found.lastOffset = Math.max(found.lastOffset, offset)
-  }
 }
 
-const WHY: Readonly<Record<Unsealed['why'], string>> = {
-  'no seal': 'the run has no seal',
-  gap: 'the seal says that the run has no such record',
-  ended: 'the run had ended before',
-  tail: 'they follow the last seal of the run, which has not ended',
-  between: 'they lie between two seals: the delivery of a producer without a spool was started again',
-  replay: 'a replay of a dead letter is a run of its own, without seals',
+/** Numbers of a seal that are not stored, and that its producer does not name as never delivered. */
+export function missingOf(slots: LeafSlots, undelivered: readonly Range[]): number[] {
+  return slots.missing().filter((seq) => !undelivered.some(({ first, last }) => seq >= first && seq <= last))
 }
 
-function placeOf(run_id: string, found: Unsealed): Place {
-  const [log_id = '', partition] = found.partition.split('/')
-  const offsets = { first_offset: found.firstOffset, last_offset: found.lastOffset }
-  const numbers = { first_run_seq: found.first, last_run_seq: found.last }
-  return { run_id, producer_id: found.producerId, ...numbers, log_id, partition: Number(partition), ...offsets }
-}
-
-function whyUnsealed(run: Run | undefined, record: PassedRecord): Unsealed['why'] {
+function whyUnsealed(run: Run | undefined, record: PassedRecord): WhyUnsealed {
   if (run === undefined) return record.isReplay ? 'replay' : 'no seal'
-  const last = run.seals.at(-1)
+  const last = run.seals.at(-1) ?? run.taken
   if (last === undefined || record.seq <= last.last) return 'between'
   return last.state.kind === 'open' ? 'tail' : 'ended'
 }

@@ -18,6 +18,8 @@ import type { Findings, Place } from './findings.ts'
 
 export interface BookedProducerSeal extends ProducerSeal {
   readonly leaf: number
+  /** Of the first checkpoint that holds it, milliseconds since 1970; undefined: none does. */
+  readonly anchoredMs: number | undefined
   /** Hash of the note, by which the next seal of the run names it. */
   readonly hash: Buffer
   /** Hash of its text: notes of one text are one seal. */
@@ -42,13 +44,16 @@ export class SealBook {
   /** Seals that no checkpoint holds yet. */
   unanchored = 0
   readonly #findings: Findings
-  readonly #byName: ReadonlyMap<string, readonly TrustedKey[]>
+  /** Undefined: no trust file, and no key is checked. */
+  readonly #byName: ReadonlyMap<string, readonly TrustedKey[]> | undefined
+  readonly #sealing = new Set<string>()
   readonly #now = Date.now()
   readonly #missed = new Set<string>()
 
-  constructor(trust: Trust, findings: Findings) {
+  /** @param trust - Undefined: seals count whoever has signed them. */
+  constructor(trust: Trust | undefined, findings: Findings) {
     this.#findings = findings
-    this.#byName = Map.groupBy(trust.keys, ({ key, role }) => `${role} ${key.name}`)
+    this.#byName = trust && Map.groupBy(trust.keys, ({ key, role }) => `${role} ${key.name}`)
   }
 
   /** @param anchoredMs - Time of the first checkpoint that holds it. Undefined: none does, and it is judged by now. */
@@ -73,6 +78,7 @@ export class SealBook {
 
   /** Since when a key of this producer counts, milliseconds since 1970. Undefined: none does. */
   producerSince(producerId: string): number | undefined {
+    if (this.#byName === undefined) return this.#sealing.has(producerId) ? -Infinity : undefined
     const keys = this.#byName.get(`producer ${keyNameOf(producerId)}`)
     return keys === undefined ? undefined : Math.min(...keys.map(({ notBefore }) => notBefore))
   }
@@ -84,9 +90,10 @@ export class SealBook {
     // An adopted seal has the adopter's key, whose producer its text does not name.
     const name = seal.state.kind === 'adopted' ? undefined : keyNameOf(producer_id)
     if (!this.#isSigned('producer', name, found, place)) return
+    this.#sealing.add(producer_id)
     const hashes = { hash: noteHash(found.note), textHash: sha256(found.text) }
     const seals = this.runs.get(run_id)
-    const booked = { ...seal, leaf, ...hashes }
+    const booked = { ...seal, leaf, anchoredMs: found.anchoredMs, ...hashes }
     if (seals === undefined) this.runs.set(run_id, [booked])
     else seals.push(booked)
   }
@@ -104,15 +111,20 @@ export class SealBook {
 
   /** @param name - The key name that must have signed it; undefined: any of the role. */
   #isSigned(role: Role, name: string | undefined, { note, anchoredMs }: FoundNote, place: Place): boolean {
+    const byName = this.#byName
+    if (byName === undefined) {
+      this.seals++
+      return true
+    }
     const { signatures } = parseNote(note)
     const names = signatures.map(({ keyName }) => keyName)
     const trusted = names
-      .flatMap((each) => this.#byName.get(`${role} ${each}`) ?? [])
+      .flatMap((each) => byName.get(`${role} ${each}`) ?? [])
       .filter(({ key }) => name === undefined || key.name === name)
     const [signer = ''] = names
     if (trusted.length === 0) {
       const asked = name ?? signer
-      if (this.#byName.has(`${role} ${asked}`)) {
+      if (byName.has(`${role} ${asked}`)) {
         this.#wrong('key-foreign', `${role} seal: expected the key of ${asked}, found ${signer}`, place)
       } else {
         this.#missKey(role, asked, place)

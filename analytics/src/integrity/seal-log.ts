@@ -9,10 +9,12 @@ import { number, type Row, text } from '../connection/rows.ts'
 import type { FoundCheckpoints, HeldCheckpoint } from './checkpoints.ts'
 import type { Findings } from './findings.ts'
 import type { SealBook } from './seal-book.ts'
+import type { TakenOver } from './taken-over.ts'
 
 const SEALS = `
   SELECT lower(hex(seals_log_id)) AS log, leaf_index, seals_topic, kind, base64Encode(note) AS note
-  FROM {database:Identifier}.${SEALS_TABLE} ORDER BY seals_log_id, leaf_index`
+  FROM {database:Identifier}.${SEALS_TABLE} WHERE seals_log_id != unhex({log:String}) OR leaf_index >= {from:UInt64}
+  ORDER BY seals_log_id, leaf_index`
 const UNCHECKED = { parse: (row: unknown): Row => row as Row }
 
 export interface SealLogReport {
@@ -27,15 +29,30 @@ export interface SealLogReport {
   readonly checkpoints: number
 }
 
-/** Reads each leaf once. @param book - Gets the seals. */
+/** The tree of the log whose checkpoints count, as it was read. */
+export interface ReadTree {
+  /** 16 hex digits; undefined: no seal is stored, or those of several logs are. */
+  readonly log: string | undefined
+  readonly size: number
+  /** The tree of a size that is at most this one, and near it. */
+  before(size: number): { readonly size: number; readonly hashes: readonly Buffer[] }
+}
+
+export interface ReadLog {
+  readonly report: SealLogReport
+  readonly tree: ReadTree
+}
+
+/** Reads each leaf once. */
 export async function readSealLog(
   analytics: Analytics,
   { held, log: ofOrigin }: FoundCheckpoints,
-  book: SealBook,
-  findings: Findings,
-): Promise<SealLogReport> {
+  { book, taken, findings }: LogParts,
+): Promise<ReadLog> {
   const trees = new Map<string, Tree>()
-  for await (const row of analytics.query(SEALS, { schema: UNCHECKED })) {
+  const params = { log: taken?.logId ?? '', from: taken?.tree.size ?? 0 }
+  if (taken !== undefined) trees.set(taken.logId, new Tree(held, findings, taken.tree))
+  for await (const row of analytics.query(SEALS, { schema: UNCHECKED, params })) {
     const log = text(row, 'log')
     let tree = trees.get(log)
     if (tree === undefined) {
@@ -51,11 +68,22 @@ export async function readSealLog(
     book.add(index, bytes, tree.anchorOf(index))
   }
   const anchoredLog = [...trees.values()].find((tree) => tree.isAnchored) ?? new Tree(held, findings)
-  anchoredLog.close()
+  anchoredLog.close(taken)
+  const leaves = [...trees.values()].reduce((sum, tree) => sum + tree.size, 0)
+  const [only, ...others] = trees
+  const log = others.length > 0 ? undefined : only?.[0]
   return {
-    leaves: [...trees.values()].reduce((sum, tree) => sum + tree.size, 0),
-    ...anchoredLog.report(),
+    report: { leaves, ...anchoredLog.report() },
+    tree: { log, size: anchoredLog.size, before: (size) => anchoredLog.before(size) },
   }
+}
+
+interface LogParts {
+  /** Gets the seals. */
+  readonly book: SealBook
+  /** What an earlier run of verify has read: the tree goes on from there. */
+  readonly taken: TakenOver | undefined
+  readonly findings: Findings
 }
 
 /** Anyone that can write the topic can put bytes there: they are a leaf, and say nothing. */
@@ -67,10 +95,14 @@ function isNote(bytes: Buffer): boolean {
   }
 }
 
+/** Leaves between two sizes that {@link Tree.before} can give. */
+const KEPT_EVERY = 1024
+
 class Tree {
   readonly #held: readonly HeldCheckpoint[]
   readonly #findings: Findings
-  readonly #range = new CompactRange()
+  readonly #range: CompactRange
+  readonly #kept: { readonly size: number; readonly hashes: readonly Buffer[] }[]
   #next = 0
   #good = 0
   #anchored = 0
@@ -78,10 +110,17 @@ class Tree {
   #before: Buffer | undefined
   #broken = false
 
-  constructor(held: readonly HeldCheckpoint[], findings: Findings) {
+  constructor(held: readonly HeldCheckpoint[], findings: Findings, from?: TakenOver['tree']) {
     this.#held = held
     this.#findings = findings
+    this.#range = from === undefined ? new CompactRange() : CompactRange.from(from.size, from.hashes)
+    this.#kept = [{ size: this.#range.size, hashes: this.#range.hashes() }]
     this.#compare()
+  }
+
+  before(size: number): { readonly size: number; readonly hashes: readonly Buffer[] } {
+    if (size >= this.#range.size) return { size: this.#range.size, hashes: this.#range.hashes() }
+    return this.#kept.findLast((kept) => kept.size <= size) ?? { size: 0, hashes: [] }
   }
 
   get size(): number {
@@ -111,6 +150,7 @@ class Tree {
     this.#before = bytes
     if (this.#broken) return true
     this.#range.append(leafHash(bytes))
+    if (this.#range.size % KEPT_EVERY === 0) this.#kept.push({ size: this.#range.size, hashes: this.#range.hashes() })
     this.#compare()
     return true
   }
@@ -126,7 +166,12 @@ class Tree {
   #anchorAt = 0
 
   /** After the last leaf. */
-  close(): void {
+  close(taken: TakenOver | undefined): void {
+    if (taken !== undefined && taken.leaves > this.#range.size && !this.#broken) {
+      const message = `verify has read ${taken.leaves} leaves before, and ${this.#range.size} are stored`
+      this.#findings.add('tampering', 'log-cut', message, { leaf: this.#range.size })
+      return
+    }
     const cut = this.#held.at(-1)
     if (cut === undefined || cut.size <= this.#range.size || this.#broken) return
     const where = cut.outside ? 'kept outside' : 'in the table'

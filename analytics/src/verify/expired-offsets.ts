@@ -1,8 +1,8 @@
 /** What expiry notes say of the offsets of each partition, compared with the rows. */
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
-import { CLAIMS, NOTED, NOTED_ROWS } from './expiry-queries.ts'
-import { countRange, type Range } from './ranges.ts'
+import { CLAIMS, NOTED, NOTED_ROWS, RUN_NOTES_OF } from './expiry-queries.ts'
+import { countRange, type Range, rangeOf } from './ranges.ts'
 
 export interface NotedOffsets {
   readonly log_id: string
@@ -42,6 +42,18 @@ export async function notedOffsets(analytics: Analytics): Promise<Map<string, No
     ]
   })
   return new Map(entries)
+}
+
+const RUNS_AT_ONCE = 10_000
+
+/** The numbers of runs that expiry notes name, by run_id. */
+export async function notedNumbers(analytics: Analytics, runs: readonly string[]): Promise<Map<string, Range[]>> {
+  const noted = new Map<string, Range[]>()
+  for (let at = 0; at < runs.length; at += RUNS_AT_ONCE) {
+    const rows = await analytics.rows<Row>(RUN_NOTES_OF, { runs: runs.slice(at, at + RUNS_AT_ONCE) })
+    for (const [run, own] of Map.groupBy(rows, (row) => text(row, 'run_id_hex'))) noted.set(run, own.flatMap(rangeOf))
+  }
+  return noted
 }
 
 function figure(row: Row | undefined, key: string): number {

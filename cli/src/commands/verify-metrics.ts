@@ -1,5 +1,5 @@
 /** The metrics of one run of `verify`. */
-import type { CompletenessSummary } from '@agent-audit/analytics'
+import type { CompletenessSummary, Integrity } from '@agent-audit/analytics'
 import type { FileMetric } from '../metrics-file.ts'
 import type { RunSummary } from '../render/completeness.ts'
 
@@ -10,14 +10,17 @@ export interface VerifyOutcome {
   /** Undefined: the check did not come to its end. */
   readonly summary: CompletenessSummary | undefined
   readonly runs: RunSummary
+  /** Undefined: no seals were checked. */
+  readonly report?: Integrity | undefined
 }
 
-export function verifyMetrics({ exitCode, startedAt, summary, runs }: VerifyOutcome): FileMetric[] {
+export function verifyMetrics({ exitCode, startedAt, summary, runs, report }: VerifyOutcome): FileMetric[] {
   const now = Date.now()
   const ended = [
     one('audit_verify_last_run_timestamp_seconds', 'When verify ended last, seconds since 1970.', now / 1000),
     one('audit_verify_last_duration_seconds', 'How long it took, seconds.', (now - startedAt) / 1000),
     one('audit_verify_last_exit_code', 'Its exit code: 0 complete, 2 gaps; docs/errors.md has all.', exitCode),
+    ...(report === undefined ? [] : sealMetrics(report)),
   ]
   if (summary === undefined) return ended
   const help = 'What it found, by kind: offsets of the log and events of runs, each counted on its own.'
@@ -27,6 +30,17 @@ export function verifyMetrics({ exitCode, startedAt, summary, runs }: VerifyOutc
     one('audit_verify_events', 'Events that are stored.', summary.events),
     { name: 'audit_verify_found', help, samples },
   ]
+}
+
+function sealMetrics({ events, counts, seals, from }: Integrity): FileMetric[] {
+  const help = 'Findings of the check of the seals, by severity.'
+  const samples = Object.entries(counts).map(([severity, value]) => ({ labels: { severity }, value }))
+  const read = one('audit_verify_read_events', 'Events that it read: those of an increment, or all.', events)
+  const whole = one('audit_verify_increment', '1: it went on from what was verified before.', from === null ? 0 : 1)
+  const found = { name: 'audit_verify_findings', help, samples }
+  if (seals.anchored_at_ms === null) return [found, read, whole]
+  const at = 'Time of the newest checkpoint that it held the seals against, seconds since 1970.'
+  return [found, read, whole, one('audit_verify_checkpoint_timestamp_seconds', at, seals.anchored_at_ms / 1000)]
 }
 
 function one(name: string, help: string, value: number): FileMetric {

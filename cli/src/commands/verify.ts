@@ -1,26 +1,23 @@
-/** `agent-audit verify`: seals and completeness with a trust file, completeness alone without one. */
-import { checkCompleteness, type CompletenessSummary } from '@agent-audit/analytics'
+/** `agent-audit verify`: all that can be checked with the seals, the trust file and the checkpoints that there are. */
+import { checkCompleteness, type CompletenessSummary, hasSeals } from '@agent-audit/analytics'
 import { InvalidInputError } from '@agent-audit/schemas'
-import type { Command } from 'commander'
-import { collect } from '../arguments.ts'
+import { type Command, Option } from 'commander'
+import { collect, parseCount, parseTime } from '../arguments.ts'
 import { EXIT, Printer, type Terminal } from '../terminal.ts'
 import { connectable, type ConnectionOptions, withTrail } from '../connect.ts'
 import { completenessReport, RunSummary } from '../render/completeness.ts'
 import { expectWritable, measurable, writeMetrics } from '../metrics-file.ts'
 import { asJson, painter } from '../render/text.ts'
 import { verifyMetrics } from './verify-metrics.ts'
-import {
-  type Output,
-  parsePartition,
-  readAnchors,
-  type SealOptions,
-  type Verified,
-  verifySeals,
-} from './verify-seals.ts'
+import { type Anchors, type Output, parsePartition, readAnchors, type Verified, verifySeals } from './verify-seals.ts'
+import { verifySession } from './verify-session.ts'
+import { memoryState } from './verify-state.ts'
+import { type WatchOptions, watchTrail } from './verify-watch.ts'
 
-interface Options extends ConnectionOptions, SealOptions {
+interface Options extends ConnectionOptions, Omit<WatchOptions, 'watch'> {
   readonly completeness?: boolean
-  readonly metrics?: string
+  /** Seconds. */
+  readonly watch?: number | true
 }
 
 const EXIT_CODES = { complete: 0, repeated: 1, conflict: 1, overstated: 1, gaps: 2, claimed: 4 } as const
@@ -30,7 +27,7 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
     .command('verify')
     .description('check that no event is missing, changed, added or stored twice')
     .option('--completeness', 'only that: every offset of every log partition, and every number of every run; no seals')
-    .option('--trust <file>', 'whose seals count (default: AUDIT_TRUST_FILE); without it no seal is checked')
+    .option('--trust <file>', 'whose seals count (default: AUDIT_TRUST_FILE, or the file "trust" of --data-dir)')
     .option('--root <vkey>', 'the root key that must have signed the trust file (default: AUDIT_ROOT_VKEY)')
     .option(
       '--checkpoints <file>',
@@ -38,20 +35,59 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
       collect,
     )
     .option(
+      '--state <file>',
+      "this verifier's own: go on from what it has verified before (default: AUDIT_VERIFY_STATE)",
+    )
+    .option('--full', 'read all, whatever was verified before')
+    .option(
       '--partition <partition>',
       'the rows of this partition alone: a number, or <log_id>/<number>',
       parsePartition,
     )
+    .option('--since <time>', 'the rows appended since then alone: 24h, 7d, or 2026-11-24T10:00:00Z', parseTime)
+    .addOption(
+      new Option('--session <id>', 'one session alone, as evidence export proves it').conflicts([
+        'partition',
+        'since',
+        'completeness',
+        'state',
+      ]),
+    )
+    .option('--settle <seconds>', 'what is younger may wait for its seal: no finding', parseCount(0, 86_400), 60)
+    .option('--watch [seconds]', 'verify what is new so often, until SIGTERM (default: 60)', parseCount(1, 86_400))
+    .option('--record', 'with --watch: record each result as the event integrity.verified')
+    .option('--brokers <list>', 'Kafka for --record, host:port separated by commas (default: KAFKA_BROKERS)')
+    .option('--topic <name>', 'topic of the events (default: audit.events)')
+    .option('--metrics-port <n>', 'with --watch: serve /metrics and /healthz on this port', parseCount(0, 65_535))
+    .option('--metrics-host <address>', 'the address of that port; 0.0.0.0 in a container', '127.0.0.1')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
-Exit codes with a trust file: 0 verified, 1 tampering, 2 incomplete: sealed records are not stored, or stored ones not sealed,
-3 could not check: a key, a schema or a checkpoint is missing, or nothing is stored, 64 wrong use
-Exit codes without: 0 complete, 1 repeated, altered, two records of one number or wrongly noted as expired, 2 gaps, 3 could not check,
-or nothing is stored, 4 gaps that only another run or a dead letter explains, 64 wrong use`,
+Exit codes: 0 verified, 1 tampering, 2 incomplete: sealed records are not stored, stored ones not sealed, or numbers have gaps,
+3 could not check: a key, a schema or a checkpoint is missing, or nothing is stored, 64 wrong use. With --completeness alone also
+4: gaps that only another run or a dead letter explains. Without a trust file no key is checked; without seals only completeness is.`,
     )
-  measurable(connectable(command)).action((options: Options) => verify(options, terminal, exit))
+  measurable(connectable(command)).action((options: Options) =>
+    options.watch === undefined ? verify(options, terminal, exit) : watch(options, terminal, exit),
+  )
+}
+
+const WATCH_SECONDS = 60
+
+async function watch(options: Options, terminal: Terminal, exit: (code: number) => void): Promise<void> {
+  expectWritable(options.metrics)
+  // In the process without a file: what a service has verified, it need not read again.
+  const memory = memoryState()
+  const seconds = options.watch === true || options.watch === undefined ? WATCH_SECONDS : options.watch
+  await watchTrail({ ...options, watch: seconds }, terminal, async (output) => {
+    // Read each time: the sink's file grows.
+    const anchors = options.completeness === true ? undefined : await readAnchors(options, terminal.env)
+    return anchors === undefined
+      ? verifyCompleteness(output, options)
+      : verifyAll(anchors, { ...output, memory }, options)
+  })
+  exit(EXIT.done)
 }
 
 async function verify(options: Options, terminal: Terminal, exit: (code: number) => void): Promise<void> {
@@ -61,25 +97,26 @@ async function verify(options: Options, terminal: Terminal, exit: (code: number)
   exit(EXIT.notCompleted)
   const [startedAt, runs] = [Date.now(), new RunSummary()]
   const printer = new Printer(terminal)
-  const measure = async (exitCode: number, summary?: CompletenessSummary): Promise<void> => {
+  const measure = async (exitCode: number, { summary, report }: Partial<Verified> = {}): Promise<void> => {
     if (options.metrics === undefined) return
-    const fault = await writeMetrics(options.metrics, verifyMetrics({ exitCode, startedAt, summary, runs }))
+    const fault = await writeMetrics(options.metrics, verifyMetrics({ exitCode, startedAt, summary, runs, report }))
     if (fault === undefined) return
     terminal.err(`agent-audit: ${fault}\n`)
     // A finding keeps its code.
     if (exitCode === EXIT.done) exit(EXIT.notCompleted)
   }
   try {
-    const { summary, exitCode: found } = await withTrail(options, terminal, (analytics) => {
+    const verified = await withTrail(options, terminal, (analytics) => {
       const output = { printer, analytics, terminal, runs }
-      return anchors === undefined ? verifyCompleteness(output, options) : verifySeals(anchors, output, options)
+      return anchors === undefined ? verifyCompleteness(output, options) : verifyAll(anchors, output, options)
     })
+    const { summary, exitCode: found } = verified
     // Seals without rows are no empty trail: their rows are gone.
     const isEmpty = summary?.partitions.length === 0 && found !== EXIT.finding
     const exitCode = isEmpty ? EXIT.notCompleted : found
     if (isEmpty) terminal.err(`agent-audit: ${NOTHING}\n`)
     exit(exitCode)
-    await measure(exitCode, summary)
+    await measure(exitCode, verified)
   } catch (error) {
     await measure(error instanceof InvalidInputError ? EXIT.wrongUse : EXIT.notCompleted)
     throw error
@@ -88,12 +125,24 @@ async function verify(options: Options, terminal: Terminal, exit: (code: number)
 }
 
 const NOTHING = 'nothing to verify: the trail has no rows and no expiry notes, or all of them were removed'
-const NOT_SIGNED = 'not signed: no seal was checked; --trust FILE names the keys whose seals count'
+const NOT_SIGNED =
+  'not signed: the trail has no seals, so an administrator of the database can change it without a trace'
+
+/** Everything that can be checked with what is there. */
+async function verifyAll(anchors: Anchors, output: Output, options: Options): Promise<Verified> {
+  const { session } = options
+  if (session !== undefined) return verifySession(anchors, output, { session, json: options.json })
+  if (anchors.trust !== undefined || (await hasSeals(output.analytics))) return verifySeals(anchors, output, options)
+  if (options.partition === undefined && options.since === undefined) return verifyCompleteness(output, options)
+  const message = 'verify: --partition and --since compare rows with seals, and the trail has none'
+  throw new InvalidInputError('OPTIONS_INVALID', message)
+}
 
 async function verifyCompleteness(output: Output, { json, completeness }: Options): Promise<Verified> {
   const print = json === true ? printJson : printReport
   const summary = await print(output, completeness === true ? undefined : NOT_SIGNED)
-  return { summary, exitCode: EXIT_CODES[summary.verdict] }
+  const code = EXIT_CODES[summary.verdict]
+  return { summary, exitCode: completeness !== true && code === EXIT_CODES.claimed ? EXIT_CODES.gaps : code }
 }
 
 /** One object; the runs come first, as they are checked: there may be millions. */

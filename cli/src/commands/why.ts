@@ -35,7 +35,7 @@ export function addWhy(program: Command, terminal: Terminal, exit: (code: number
       return exit(EXIT.finding)
     }
     if (options.json === true) return terminal.out(`${asJson(answer)}\n`)
-    const texts = await signatureTexts(answer.session.session_id, trust)
+    const texts = signatureTexts(answer.session.session_id, trust)
     terminal.out(renderWhy(answer, painter(terminal.colors), texts))
   })
 }

@@ -4,6 +4,8 @@ import { counted, figure, type Paint, printable, shortId } from './text.ts'
 
 const SHOWN = 50
 const STYLES = { verified: 'green', tampering: 'red', unchecked: 'yellow', incomplete: 'yellow' } as const
+/** Without a trust file. */
+const UNTRUSTED = 'NOT SIGNED BY A KNOWN KEY, rows as sealed'
 const NAMES = {
   verified: 'VERIFIED',
   tampering: 'TAMPERING',
@@ -26,9 +28,12 @@ export function integrityReport(report: Integrity, trustSignature: string, paint
   const anchored =
     seals.anchored_at_ms === null ? '' : `, the newest of ${new Date(seals.anchored_at_ms).toISOString()}`
   const lines = [
-    `${paint(STYLES[verdict], NAMES[verdict])}  ${counted(events, 'event')} and ${counted(skipped, 'skipped row')}: ${figure(report.sealed_events)} events sealed by their producers, ${figure(report.sealed_rows)} rows by consumers\n`,
+    `${paint(STYLES[verdict], verdict === 'verified' && trustSignature === 'missing' ? UNTRUSTED : NAMES[verdict])}  ${counted(events, 'event')} and ${counted(skipped, 'skipped row')}: ${figure(report.sealed_events)} events sealed by their producers, ${figure(report.sealed_rows)} rows by consumers\n`,
     `\n${counted(seals.counted, 'seal')} in a log of ${figure(seals.leaves)}, ${figure(seals.anchored)} of them in ${counted(seals.checkpoints, 'checkpoint')}${anchored}\n`,
     `tier ${report.tier}: ${TIERS[report.tier]}\n`,
+    report.from === null
+      ? ''
+      : `taken over from the run of ${report.from.verified_at}: ${counted(report.from.events, 'event')}, ${figure(report.from.leaves)} leaves\n`,
     trustSignature === 'checked' ? '' : `trust file: ${TRUST[trustSignature] ?? trustSignature}\n`,
     shown.length === 0 ? '' : `\n${shown.join('')}${more}`,
     `\nnot checked:\n${report.not_checked.map((text) => `  ${printable(text)}\n`).join('')}`,
@@ -36,7 +41,14 @@ export function integrityReport(report: Integrity, trustSignature: string, paint
   return lines.join('')
 }
 
+/** A round of a service that has found nothing. */
+export function verifiedLine({ events, from, seals, tier }: Integrity): string {
+  const read = from === null ? counted(events, 'event') : `${figure(events)} more events`
+  return `${new Date().toISOString()} VERIFIED  ${read}, a log of ${counted(seals.leaves, 'seal')}, tier ${tier}\n`
+}
+
 const TRUST: Readonly<Record<string, string>> = {
+  missing: 'none: keys are not checked',
   none: 'not signed by a root key',
   unchecked: 'signed, and --root did not say by which key',
 }

@@ -1,65 +1,33 @@
-/** What the signature of a recorded decision shows. */
-import type { Decision } from '@agent-audit/analytics'
-import { TrailError } from '@agent-audit/schemas'
-import type { SaidApproval, Trust } from '@agent-audit/seals'
+/** What the signature of a recorded decision shows, in one line. */
+import { type Decision, judgeSignature } from '@agent-audit/analytics'
+import type { Trust } from '@agent-audit/seals'
 
 /** One line about the signature of a decision. */
 export type SignatureText = (decision: Decision) => string
 
-const NAMES: Record<keyof SaidApproval, string> = {
-  id: 'approval_id',
-  sessionId: 'session_id',
-  toolName: 'tool_name',
-  onBehalfOf: 'on_behalf_of',
-  argumentsSha256: 'arguments_sha256',
-  askedSha256: 'arguments asked for',
-  decision: 'decision',
-  approverKind: 'approver_kind',
-  approverId: 'approver_id',
-  identitySource: 'identity_source',
-  shownSha256: 'shown_sha256',
-  expiresAt: 'expires_at',
-}
-
 /** @param trust - Undefined: signatures are named, and not verified. */
-export async function signatureTexts(sessionId: string, trust: Trust | undefined): Promise<SignatureText> {
-  const { differencesOf, idOfKeyName, readApproval, verifyApproval } = await import('@agent-audit/seals')
-  const nameOf = (keyName: string): string => idOfKeyName(keyName) ?? keyName
+export function signatureTexts(sessionId: string, trust: Trust | undefined): SignatureText {
   return (decision) => {
-    const { signature } = decision
-    if (signature === null) return 'not signed'
-    if (/^\[(encrypted|erased)/.test(signature)) return `signed; the signature is not readable here: ${signature}`
-    if (signature.startsWith('[redacted:')) return 'signed; redaction has removed the signature from the record'
-    try {
-      const { approval, keyName } = readApproval(signature)
-      if (trust === undefined) return `signature by ${nameOf(keyName)}, not verified: give --trust FILE`
-      const { key } = verifyApproval(signature, trust, Date.parse(decision.log_time))
-      const differing = differencesOf(approval, saidBy(decision, sessionId)).map((field) => NAMES[field])
-      if (differing.length > 0) return `! signature of another decision: ${differing.join(', ')} differ`
-      const alone = decision.keyed_digests
-        ? '; its arguments are encrypted: their digest was compared by the guard alone'
-        : ''
-      return `signed by ${nameOf(key.key.name)}${alone}`
-    } catch (error) {
-      if (!(error instanceof TrailError)) throw error
-      return `! signature WRONG: ${error.message}`
+    const found = judgeSignature({ ...decision, session_id: sessionId }, trust)
+    switch (found.kind) {
+      case 'none':
+        return 'not signed'
+      case 'redacted':
+        return 'signed; redaction has removed the signature from the record'
+      case 'hidden':
+        return `signed; the signature is not readable here: ${decision.signature}`
+      case 'unverified':
+        return `signature by ${found.signer}, not verified: give --trust FILE`
+      case 'other decision':
+        return `! signature of another decision: ${found.differing.join(', ')} differ`
+      case 'wrong':
+        return `! signature WRONG: ${found.message}`
+      default: {
+        const alone = decision.keyed_digests
+          ? '; its arguments are encrypted: their digest was compared by the guard alone'
+          : ''
+        return `signed by ${found.signer}${alone}`
+      }
     }
   }
-}
-
-/** What its record says. The expiry is that of the request; the id of an override is its own. */
-function saidBy(decision: Decision, sessionId: string): Partial<SaidApproval> {
-  const isOverride = decision.event_type === 'human_intervention'
-  const said = {
-    sessionId,
-    toolName: decision.tool_name ?? '',
-    decision: (isOverride ? 'overridden' : (decision.status ?? '')) as SaidApproval['decision'],
-    approverKind: (decision.approver_kind ?? '') as SaidApproval['approverKind'],
-    approverId: decision.approver_id ?? '',
-    identitySource: decision.identity_source ?? '',
-  }
-  const digests = decision.keyed_digests
-    ? {}
-    : { argumentsSha256: decision.arguments_sha256 ?? '', shownSha256: decision.shown_sha256 ?? undefined }
-  return isOverride ? { ...said, ...digests } : { ...said, ...digests, id: decision.approval_id ?? '' }
 }

@@ -40,6 +40,8 @@ export function checkApprovals(
     const note = approval?.['signature']
     const time = times.get(record)
     if (approval === undefined || typeof note !== 'string' || note === REDACTED || time === undefined) return []
+    // The signature is encrypted: it repeats the digest of the arguments.
+    if (labelsOf(fields).has('approval')) return []
     const where = placeOf(runId, runSeq, runSeq)
     const read = findings.try('approval', where, () => readApproval(note))
     if (read === undefined) return []

@@ -264,7 +264,8 @@ describe.skipIf(!kafka.available)(`the seals of a trail ${MISSING}`, { timeout: 
     // The last seal of a consumer has not arrived yet.
     const late = trail.notes.findLastIndex((note) => isOf(note, 'consumer'))
     const notes = trail.notes.toSpliced(late, 1)
-    const unsealed = await run({ notes, checkpoints: checkpointsOf(notes, [notes.length], trail.notary) }, [])
+    const log = { notes, checkpoints: checkpointsOf(notes, [notes.length], trail.notary) }
+    const unsealed = await run(log, [], ['--settle', '0'])
     expect(unsealed.code).toBe(2)
     expect(unsealed.out).toMatch(
       /^INCOMPLETE.*incomplete rows-unsealed: log [0-9a-f]{16} partition \d, offsets \d+\.\.\d+: /s,
