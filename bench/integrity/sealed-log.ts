@@ -46,7 +46,7 @@ export interface SealedLog extends AsyncDisposable {
 }
 
 const ORIGIN = 'bench.example/seals'
-const CLI = 'cli/src/main.ts'
+const CLI = 'cli/dist/main.js'
 const POLL_MS = 250
 /** Without any progress. */
 const STUCK_MS = 120_000
@@ -57,7 +57,7 @@ export function startCommand(
   env: Readonly<Record<string, string>>,
   nodeOptions: readonly string[] = [],
 ): MeasuredProcess {
-  return new MeasuredProcess({ script: CLI, args, env, nodeOptions })
+  return new MeasuredProcess({ script: CLI, args, env, nodeOptions, built: true })
 }
 
 export async function openSealedLog(options: SealedLogOptions): Promise<SealedLog> {

@@ -18,6 +18,8 @@ export interface ProcessOptions {
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly nodeOptions?: readonly string[]
+  /** Runs what `tsc -b` has made, as an installed package does, instead of the sources. @defaultValue false */
+  readonly built?: boolean
 }
 
 const STOP_GRACE_MS = 30_000
@@ -33,8 +35,9 @@ export class MeasuredProcess {
   readonly #waiting: { pattern: RegExp; resolve: (mark: Mark & { line: string }) => void }[] = []
   readonly #exited: Promise<unknown>
 
-  constructor({ script, args = [], env = {}, nodeOptions = [] }: ProcessOptions) {
-    const node = ['--conditions=agent-audit-source', '--import', LIFELINE, ...nodeOptions]
+  constructor({ script, args = [], env = {}, nodeOptions = [], built = false }: ProcessOptions) {
+    const sources = built ? [] : ['--conditions=agent-audit-source']
+    const node = [...sources, '--import', LIFELINE, ...nodeOptions]
     this.#child = spawn(process.execPath, [...node, script, ...args], {
       cwd: CHECKOUT,
       env: { ...process.env, ...env },
