@@ -86,14 +86,18 @@ describe.skipIf(!kafka.available)(`the durability of topics${reason}`, async () 
   it('a new topic on three brokers has three copies of a record, of which two acknowledge it', async () => {
     const topic = `audit.${randomUUID()}`
     const lines = await setup(three.brokers, '--topic', topic)
-    expect(lines).toEqual([`+ topic ${topic}: created with 2 partitions, LogAppendTime`])
+    expect(lines).toEqual([
+      `+ topic ${topic}: created with 2 partitions, LogAppendTime`,
+      `+ topic ${topic}.seals: created with 1 partition, LogAppendTime`,
+    ])
     expect(await describeTopic(three.brokers, topic)).toEqual({ replicas: [3, 3], inSync: '2', unclean: 'false' })
   })
 
   it('a new topic with two copies waits for both, and setup names the number of copies', async () => {
     const topic = `audit.${randomUUID()}`
     const lines = await setup(three.brokers, '--topic', topic, '--replication-factor', '2')
-    expect(lines.slice(1)).toEqual([`! durability: ${WEAK_LINES(topic)[0] ?? ''}`])
+    const weak = [topic, `${topic}.seals`].map((each) => `! durability: ${WEAK_LINES(each)[0] ?? ''}`)
+    expect(lines.slice(2)).toEqual(weak)
     expect(await describeTopic(three.brokers, topic)).toEqual({ replicas: [2, 2], inSync: '2', unclean: 'false' })
   })
 
@@ -107,7 +111,7 @@ describe.skipIf(!kafka.available)(`the durability of topics${reason}`, async () 
     const again = await setup(three.brokers, '--topic', topic)
     const named = WEAK_LINES(topic).map((line) => `! durability: ${line}`)
     expect(first.filter((line) => line.startsWith('!'))).toEqual(named)
-    expect(again.slice(1)).toEqual([...named, 'nothing to do'])
+    expect(again.slice(2)).toEqual([...named, 'nothing to do'])
     expect(await describeTopic(three.brokers, topic)).toEqual({ replicas: [2, 2], inSync: '1', unclean: 'true' })
   })
 

@@ -102,7 +102,7 @@ export async function makeSealedTrail(
   })
   const spoolDir = join(directory, 'spool')
   mkdirSync(spoolDir)
-  await runAndKill({ brokers, topic, spoolDir, keyFile: killed.file }, 100)
+  await runAndKill({ brokers, topic, spoolDir, keyFile: killed.file, everyMs: 20, seals: 3 }, 100)
   const trail = createAuditTrail({
     agentId: 'agent',
     handleExit: false,
@@ -111,10 +111,12 @@ export async function makeSealedTrail(
     spoolDir,
     signing: { key: agent.pem },
   })
-  for (const name of ['a', 'b', 'c', 'd']) {
+  for (const [count, name] of ['a', 'b', 'c', 'd'].entries()) {
     const session = trail.startSession({ session_id: `session ${name}` })
     for (let index = 0; index < 60; index++) await session.decision({ reasoning: `${name} ${index}` }).stored
     session.end({ outcome: 'success' })
+    // Each session has a seal of its own.
+    await expect.poll(() => ownSeals(brokers, topic, 'agent'), WAIT).toBeGreaterThan(count)
   }
   await untilAdopted(brokers, topic, 1)
   await trail.close({ timeoutMs: WAIT.timeout })
@@ -170,6 +172,12 @@ async function sealedTo(brokers: readonly string[], log: TestLog, partition: num
   return readMetadata(found?.metadata ?? undefined).seals?.last
 }
 
+/** How many seals of its own runs a producer has sent. */
+async function ownSeals(brokers: readonly string[], topic: string, producer: string): Promise<number> {
+  const notes = await readNotes(brokers, topic)
+  return notes.filter((note) => note.includes(`\nproducer ${producer}\n`) && !note.includes('state adopted')).length
+}
+
 /** The notes in the topic of a log's seals, each once. */
 export async function readNotes(brokers: readonly string[], topic: string): Promise<string[]> {
   return [...new Set((await readValues(brokers, `${topic}${SEALS_SUFFIX}`, 0)).map(String))]
@@ -210,17 +218,24 @@ export interface KilledOrder {
   readonly topic: string
   readonly spoolDir: string
   readonly keyFile: string
+  /** The pause after each event, milliseconds. @defaultValue none */
+  readonly everyMs?: number
+  /** It is killed once the topic has so many of its own seals. @defaultValue 0 */
+  readonly seals?: number
 }
 
 /** Runs a producer, and kills it once so many of its events are on its disk. */
-export async function runAndKill({ keyFile, ...order }: KilledOrder, events: number): Promise<void> {
+export async function runAndKill({ keyFile, seals = 0, ...order }: KilledOrder, events: number): Promise<void> {
   const child = spawn(process.execPath, ['--conditions=agent-audit-source', KILLED, JSON.stringify(order)], {
     env: { ...process.env, AUDIT_SIGNING_KEY_FILE: keyFile },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   onTestFinished(() => void child.kill('SIGKILL'))
+  const { brokers, topic } = order
   for await (const line of createInterface({ input: child.stdout })) {
-    if (line === `stored ${events}`) child.kill('SIGKILL')
+    if (line !== `stored ${events}`) continue
+    if (seals > 0) await expect.poll(() => ownSeals(brokers, topic, 'killed'), WAIT).toBeGreaterThanOrEqual(seals)
+    child.kill('SIGKILL')
   }
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
 }

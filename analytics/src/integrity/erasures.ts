@@ -8,15 +8,13 @@ import type { PassedPartition } from './row-pass.ts'
 
 const EVENTS = `
   SELECT event_type, lower(hex(run_id)) AS run_id, run_seq, approver_id, reason, content,
-    lower(hex(log_id)) AS log_id, log_partition, log_offset, toUnixTimestamp64Milli(log_time) AS log_time_ms
+    log_offset, toUnixTimestamp64Milli(log_time) AS log_time_ms
   FROM {database:Identifier}.${EVENTS_TABLE}
   WHERE ${IN_RANGE} AND event_type IN {types:Array(String)}
   ORDER BY log_offset`
 
 interface Row extends ErasureEvent {
   readonly run_seq: number
-  readonly log_id: string
-  readonly log_partition: number
   readonly log_offset: number
   readonly log_time_ms: number
 }
@@ -30,16 +28,14 @@ export async function checkErasures(
   const schema = { parse: (row: unknown) => row as Row }
   for (const { log, partition, first, last } of partitions) {
     const params = { log, partition, from: first, to: last + 1, types: ERASURE_EVENTS }
-    for await (const row of analytics.query(EVENTS, { schema, params })) judge(row, trust, findings)
+    for await (const row of analytics.query(EVENTS, { schema, params })) {
+      const fault = erasureFault(row, trust, row.log_time_ms)
+      if (fault === undefined) continue
+      const at = { run_id: row.run_id, first_offset: row.log_offset, last_offset: row.log_offset }
+      const place = { log_id: log, partition, ...at }
+      const message = `${row.event_type}: ${fault.why}`
+      if (fault.kind === 'forged') findings.add('tampering', 'erasure-forged', message, place)
+      else findings.add('incomplete', 'erasure-unsigned', message, place)
+    }
   }
-}
-
-function judge(row: Row, trust: Trust, findings: Findings): void {
-  const fault = erasureFault(row, trust, row.log_time_ms)
-  if (fault === undefined) return
-  const place = { log_id: row.log_id, partition: row.log_partition, run_id: row.run_id }
-  const at = { ...place, first_offset: row.log_offset, last_offset: row.log_offset }
-  const message = `${row.event_type}: ${fault.why}`
-  if (fault.kind === 'forged') findings.add('tampering', 'erasure-forged', message, at)
-  else findings.add('incomplete', 'erasure-unsigned', message, at)
 }

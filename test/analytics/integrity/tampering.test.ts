@@ -116,9 +116,8 @@ describe.skipIf(!kafka.available)(`a sealed trail ${MISSING}`, { timeout: 300_00
     expectNamed(report, row)
   })
 
-  it('rows are noted as expired and removed: the notes are wrong, the producers miss their records, and what was not checked is named', async () => {
+  it('rows are noted as expired and removed: the notes are wrong, and what was not checked is named', async () => {
     const where = `session_id = 'session b'`
-    const { run, seq } = await rowAt(copies, `reasoning = 'b 7'`)
     const note = `INSERT INTO {db}.audit_expired (log_id, log_partition, first_offset, last_offset, retention_class, month)
       SELECT log_id, log_partition, log_offset, log_offset, 'default', 202601 FROM {db}.audit_events WHERE ${where}`
     const noteRun = `INSERT INTO {db}.audit_expired_runs (run_id, first_run_seq, last_run_seq, kind, retention_class, month)
@@ -128,12 +127,23 @@ describe.skipIf(!kafka.available)(`a sealed trail ${MISSING}`, { timeout: 300_00
     // Notes of a month that rows beside them are not of.
     const wrongly = expect.stringMatching(/^\d+ offsets wrongly noted as expired$/)
     expect(report.findings).toContainEqual(expect.objectContaining({ code: 'completeness', message: wrongly }))
+    const hashes = /hashes of \d+ consumer seals: rows of them have expired/
+    expect(report.not_checked).toContainEqual(expect.stringMatching(hashes))
+    const digests = /digest of \d+ producer seals: records of them never came, or have expired/
+    expect(report.not_checked).toContainEqual(expect.stringMatching(digests))
+  })
+
+  it('rows are noted as expired by offset alone, and removed: the producers miss their records', async () => {
+    const where = `session_id = 'session b'`
+    const { run, seq } = await rowAt(copies, `reasoning = 'b 7'`)
+    const note = `INSERT INTO {db}.audit_expired (log_id, log_partition, first_offset, last_offset, retention_class, month)
+      SELECT log_id, log_partition, log_offset, log_offset, 'default', 202601 FROM {db}.audit_events WHERE ${where}`
+    const report = await after([note, `ALTER TABLE {db}.audit_events DELETE WHERE ${where}`], { fresh: true })
+    expect(report.verdict).toBe('tampering')
     const lost = report.findings.filter(({ run_id: id, first_run_seq: first = 0, last_run_seq: last = -1 }) => {
       return id === run && first <= Number(seq) && Number(seq) <= last
     })
-    expect(lost).toEqual([expect.objectContaining({ code: 'records-missing', severity: 'incomplete' })])
-    const hashes = /hashes of \d+ consumer seals: rows of them have expired/
-    expect(report.not_checked).toContainEqual(expect.stringMatching(hashes))
+    expect(lost).toContainEqual(expect.objectContaining({ code: 'records-missing', severity: 'incomplete' }))
   })
 
   it('a forged row is inserted', async () => {

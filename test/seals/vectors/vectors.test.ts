@@ -92,7 +92,7 @@ it('each file is what `npm run vectors` writes, byte for byte, and there is no o
 
 it('are no part of the package', () => {
   const { files } = JSON.parse(readFileSync(join(VECTORS, '..', 'package.json'), 'utf8')) as { files: string[] }
-  expect(files).toEqual(['dist', '!dist/**/*.map'])
+  expect(files.filter((file) => !file.startsWith('!'))).toEqual(['dist'])
 })
 
 function filesOf(directory: string): string[] {
