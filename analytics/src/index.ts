@@ -16,7 +16,13 @@ export {
 export { type Changes, changesSince, type Cursor } from './queries/changes.ts'
 export { finalEnd, type LogRange, type StoredPartition, storedPartitions } from './queries/log-ranges.ts'
 export { withoutQuarantined } from './connection/quarantine.ts'
-export { judgeSignature, type SignatureFound, type SignedRecord } from './integrity/approval-signature.ts'
+export {
+  faultOfSignature,
+  judgeSignature,
+  type SignatureFound,
+  type SignedRecord,
+} from './integrity/approval-signature.ts'
+export type { Trust } from '@agent-audit/seals'
 export { splitNotes } from './integrity/checkpoints.ts'
 export type { Finding, FindingCode, Place, Severity } from './integrity/findings.ts'
 export {

@@ -15,7 +15,7 @@ export {
   type Signal,
   type Thresholds,
 } from './detector.ts'
-export { type ApprovalCheck, forgedApprovals, type RecordedApproval } from './detectors/conduct/forged-approvals.ts'
+export { forgedApprovals } from './detectors/conduct/forged-approvals.ts'
 export { DETECTORS } from './detectors/detectors.ts'
 export { Engine, type EngineOptions, type Judged } from './engine/engine.ts'
 export { DECIDING_AGENT, type DecisionType, type FindingState, STATES, type Subject } from './findings/decisions.ts'

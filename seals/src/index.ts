@@ -6,7 +6,6 @@ export {
   type SignedApproval,
 } from './approvals/signed-approval.ts'
 export {
-  approvalFault,
   readApproval,
   type UnverifiedApproval,
   type VerifiedApproval,

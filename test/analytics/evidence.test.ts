@@ -63,7 +63,7 @@ describe('an export', () => {
     await storeSeals(store, log)
   })
 
-  it.each(['short', 'handed', 'adopted', 'rotated', 'approved', 'misled', 'encrypted', 'open'])(
+  it.each(['short', 'handed', 'adopted', 'rotated', 'approved', 'misled', 'private', 'encrypted', 'open'])(
     'of the session %s has what its messages and seals give',
     async (session) => {
       const { bundle, report, decided } = await exported(session)

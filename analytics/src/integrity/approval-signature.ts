@@ -26,7 +26,11 @@ export type SignedRecord = Pick<
   | 'approval_id'
   | 'keyed_digests'
   | 'log_time'
-> & { readonly session_id: string }
+> & {
+  readonly session_id: string
+  /** Of a call: in whose name it ran. */
+  readonly on_behalf_of?: string | null
+}
 
 export type SignatureFound =
   /** `hidden`: it is encrypted, and the reader has no data key, or the key was destroyed. */
@@ -61,7 +65,7 @@ export function judgeSignature(record: SignedRecord, trust: Trust | undefined): 
     const { approval, keyName } = readApproval(signature)
     if (trust === undefined) return { kind: 'unverified', signer: idOfKeyName(keyName) ?? keyName }
     const { key } = verifyApproval(signature, trust, Date.parse(record.log_time))
-    const differing = differencesOf(approval, saidBy(record, approval.decision === 'overridden'))
+    const differing = differencesOf(approval, saidBy(record))
     if (differing.length > 0) return { kind: 'other decision', differing: differing.map((field) => NAMES[field]) }
     return { kind: 'verified', signer: idOfKeyName(key.key.name) ?? key.key.name }
   } catch (error) {
@@ -70,20 +74,29 @@ export function judgeSignature(record: SignedRecord, trust: Trust | undefined): 
   }
 }
 
-/** What its record says. The expiry is that of the request; the id of an override is its own. */
-function saidBy(record: SignedRecord, isOverridden: boolean): Partial<SaidApproval> {
+/** Why a signature does not count; undefined: it counts, or nothing tells. */
+export function faultOfSignature(found: SignatureFound): string | undefined {
+  if (found.kind === 'wrong') return found.message
+  if (found.kind !== 'other decision') return undefined
+  return `its signature is of another decision: ${found.differing.join(', ')} differ`
+}
+
+/** What its record says. The expiry is that of the request. */
+function saidBy(record: SignedRecord): Partial<SaidApproval> {
+  const { event_type: type, status } = record
+  const isCall = type === 'tool_call'
   const said = {
     sessionId: record.session_id,
     toolName: record.tool_name ?? '',
     approverKind: (record.approver_kind ?? '') as SaidApproval['approverKind'],
     approverId: record.approver_id ?? '',
     identitySource: record.identity_source ?? '',
+    ...(isCall ? { onBehalfOf: record.on_behalf_of ?? undefined } : {}),
     ...digestsOf(record),
   }
-  if (record.event_type === 'human_intervention') return { ...said, decision: 'overridden' }
-  // A call says what it ran on by its own fields; one that ran on an override has no decision in them.
-  if (record.event_type === 'tool_call' && isOverridden) return said
-  const decision = (record.status ?? '') as SaidApproval['decision']
+  // The id of an override is its own. A call that ran on one has no status, and runs on no other decision than an approval.
+  if (type === 'human_intervention' || (isCall && status === null)) return { ...said, decision: 'overridden' }
+  const decision = isCall ? 'approved' : ((status ?? '') as SaidApproval['decision'])
   return { ...said, id: record.approval_id ?? '', decision }
 }
 

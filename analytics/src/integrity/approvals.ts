@@ -5,15 +5,14 @@ import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import { IN_RANGE } from '../queries/log-ranges.ts'
 import { textIn } from '../why/fields.ts'
-import { judgeSignature, type SignedRecord } from './approval-signature.ts'
+import { faultOfSignature, judgeSignature, type SignedRecord } from './approval-signature.ts'
 import type { Findings, Place } from './findings.ts'
 import type { PassedPartition } from './row-pass.ts'
 
 /** A decision that a guard refused is on record as well: it did not count. */
 const DECISIONS = `
   SELECT log_offset, lower(hex(run_id)) AS run, run_seq, producer_id, session_id, event_type, tool_name,
-    lower(hex(arguments_sha256)) AS arguments, approval_status, approver_id, toString(approval_id) AS id, approval,
-    JSONExtractBool(ifNull(field_notes, ''), 'approval', 'encrypted') AS keyed,
+    lower(hex(arguments_sha256)) AS arguments, approval_status, approver_id, on_behalf_of, toString(approval_id) AS id, approval,
     toUnixTimestamp64Milli(log_time) AS stored
   FROM {database:Identifier}.${EVENTS_TABLE}
   WHERE ${IN_RANGE} AND ifNull(outcome, '') NOT IN ('denied', 'blocked', 'error')
@@ -34,12 +33,10 @@ export async function checkApprovals(
     for await (const row of analytics.query(DECISIONS, { schema: ROW, params })) {
       const found = judgeSignature(recordOf(row), hasApprovers ? trust : undefined)
       const place = { log_id: log, partition, ...placeOf(row) }
-      if (found.kind === 'wrong') findings.add('tampering', 'approval-forged', found.message, place)
-      else if (found.kind === 'other decision') {
-        const message = `its signature is of another decision: ${found.differing.join(', ')} differ`
-        findings.add('tampering', 'approval-forged', message, place)
-      } else if (found.kind === 'unverified') unchecked['no approver']++
-      else if (found.kind !== 'verified') unchecked[found.kind]++
+      const fault = faultOfSignature(found)
+      if (fault !== undefined) findings.add('tampering', 'approval-forged', fault, place)
+      if (found.kind === 'unverified') unchecked['no approver']++
+      else if (found.kind in unchecked) unchecked[found.kind as keyof typeof unchecked]++
     }
   }
   if (!hasApprovers && unchecked['no approver'] === 0) return undefined
@@ -69,7 +66,9 @@ function recordOf(row: Row): SignedRecord {
     identity_source: textIn(approval, 'identity_source'),
     shown_sha256: textIn(approval, 'shown_sha256'),
     approval_id: textOrNull('id'),
-    keyed_digests: number(row, 'keyed') === 1,
+    on_behalf_of: textOrNull('on_behalf_of'),
+    // Where digests are keyed, the signature is encrypted, and it is read here as it is stored.
+    keyed_digests: false,
     log_time: new Date(number(row, 'stored')).toISOString(),
   }
 }

@@ -80,11 +80,7 @@ export async function chosenDetectors(
 ): Promise<Detect.EngineOptions> {
   const own = await Promise.all(module.map((path) => detect.loadDetectors(path)))
   const trust = await readTrust(keys)
-  const { approvalFault } = await import('@agent-audit/seals')
-  const signed =
-    trust === undefined
-      ? []
-      : [detect.forgedApprovals((note, said, time) => approvalFault(note, said, { trust, time }))]
+  const signed = trust === undefined ? [] : [detect.forgedApprovals(trust)]
   const all = detect.joined(detect.DETECTORS, signed, ...own)
   const replaced = thresholds === undefined ? {} : detect.readThresholds(thresholds, all)
   for (const name of only ?? []) {

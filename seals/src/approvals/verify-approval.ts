@@ -1,10 +1,10 @@
 /** Whether an approver's note counts: who has signed it, and whether that key may sign for that approver at that time. */
-import { IntegrityError, TrailError } from '@agent-audit/schemas'
+import { IntegrityError } from '@agent-audit/schemas'
 import { keyFaultAt, type Trust, type TrustedKey } from '../keys/trust.ts'
 import { formatTime, invalid, quoted } from '../notes/lines.ts'
 import { parseNote, verifyNote } from '../notes/note.ts'
 import { idText, keyNameOf } from '../notes/verifier-key.ts'
-import { differencesOf, parseApproval, type SaidApproval, type SignedApproval } from './signed-approval.ts'
+import { parseApproval, type SignedApproval } from './signed-approval.ts'
 
 export interface VerifiedApproval {
   readonly approval: SignedApproval
@@ -43,27 +43,6 @@ export function verifyApproval(note: string, trust: Trust, time: number): Verifi
   if (fault !== undefined) throw wrong(`the key ${name} is ${fault} at ${formatTime(time)}`)
   if (signsFor(trust, found, approval.approverId)) return { approval, key: found }
   throw wrong(`the key ${name} may not sign for ${quoted(approval.approverId)}: it is neither theirs nor a service's`)
-}
-
-/**
- * Why the signature of a record does not count; undefined: it does.
- * @param said - What the record says, as far as it can. Without a decision: the record of a call that ran.
- * The time is when the log took the record, milliseconds since 1970.
- */
-export function approvalFault(
-  note: string,
-  said: Partial<SaidApproval>,
-  { trust, time }: { readonly trust: Trust; readonly time: number },
-): string | undefined {
-  try {
-    const { approval } = verifyApproval(note, trust, time)
-    const differing = differencesOf(approval, said)
-    if (said.decision === undefined && approval.decision === 'rejected') differing.push('decision')
-    return differing.length === 0 ? undefined : `its signature is of another decision: ${differing.join(', ')} differ`
-  } catch (error) {
-    if (!(error instanceof TrailError)) throw error
-    return error.message
-  }
 }
 
 /** A key signs for the approver that it is named after; that of a service for all approvers, whom the service knows. */

@@ -101,6 +101,20 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`verify, part by part ${MISSING}`, 
     ['by a key of another role', 'p1', {}, {}, /has the role producer/],
     ['of another decision', 'approver', { argumentsSha256: 'cd'.repeat(32) }, {}, /arguments_sha256 differ/],
     ['of a rejection', 'approver', { decision: 'rejected' }, {}, /decision differ/],
+    [
+      'in the name of no principal, for a call in the name of one',
+      'approver',
+      {},
+      { event_type: 'tool_call', on_behalf_of: 'anna' },
+      /on_behalf_of differ/,
+    ],
+    [
+      'of other arguments, with a note that the signature is encrypted',
+      'approver',
+      { argumentsSha256: 'cd'.repeat(32) },
+      { field_notes: '{"approval":{"encrypted":true}}' },
+      /arguments_sha256 differ/,
+    ],
     ['for another approver', 'approver', { approverId: 'kim' }, { approver_id: 'kim' }, /may not sign for "kim"/],
   ] as const)('an approval that a producer recorded and sealed, signed %s', async (_, signer, said, row, message) => {
     const { check, decide } = await newMade()
@@ -114,6 +128,16 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`verify, part by part ${MISSING}`, 
     const refused = await newMade()
     await refused.decide(signer, said, { ...row, outcome: 'denied' })
     expect((await refused.check()).verdict).toBe('verified')
+  })
+
+  it('the signature of an approval is encrypted: named, and no finding', async () => {
+    const { check, decide } = await newMade()
+    const signature = `enc:v1:${'a1'.repeat(16)}:${Buffer.alloc(600, 7).toString('base64')}`
+    const approval = JSON.stringify({ approver_kind: 'person', identity_source: 'https://id', signature })
+    await decide('approver', {}, { approval, field_notes: '{"approval":{"encrypted":true}}' })
+    const report = await check()
+    expect(report).toMatchObject({ verdict: 'verified', findings: [] })
+    expect(report.not_checked).toContainEqual('approvals and overrides: the signature of 1 is encrypted')
   })
 
   describe('retention drops rows whose seals stay', () => {

@@ -2,7 +2,6 @@
 import { forgedApprovals, type Session, type SessionEvent } from '@agent-audit/detect'
 import type { Verdict } from '@agent-audit/producer'
 import { describe, expect, it } from 'vitest'
-import { approvalFault } from '@agent-audit/seals'
 import { keys, TRUST, trusted } from '../../producer/guard/signing-support.ts'
 import { recorded, sessionOf } from './support.ts'
 
@@ -21,8 +20,9 @@ const altered = (session: Session, type: string, change: Partial<SessionEvent>):
   sessionOf(session.events.map((each) => (each.event_type === type ? { ...each, ...change } : each)))
 
 function found(session: Session, trust = TRUST): string[] {
-  const detector = forgedApprovals((note, said, time) => approvalFault(note, said, { trust, time }))
-  return detector.find(session, {}).map(({ summary }) => summary)
+  return forgedApprovals(trust)
+    .find(session, {})
+    .map(({ summary }) => summary)
 }
 
 describe('approval.forged', () => {
@@ -46,14 +46,25 @@ describe('approval.forged', () => {
   })
 
   it.each<[string, Partial<SessionEvent>]>([
-    ['toolName', { tool_name: 'wire' }],
-    ['argumentsSha256', { arguments_sha256: 'ab'.repeat(32) }],
-    ['onBehalfOf', { on_behalf_of: 'anna' }],
-    ['approverId', { approver_id: 'lee' }],
+    ['tool_name', { tool_name: 'wire' }],
+    ['arguments_sha256', { arguments_sha256: 'ab'.repeat(32) }],
+    ['on_behalf_of', { on_behalf_of: 'anna' }],
+    ['approver_id', { approver_id: 'lee' }],
   ])('finds a call that is not what was signed: %s', async (field, change) => {
     const [summary, ...more] = found(altered(await approved(), 'tool_call', change))
     expect(more).toEqual([])
     expect(summary).toMatch(new RegExp(`^forged approval of (pay|wire): .*${field}`))
+  })
+
+  it('finds a call under the signature of a rejection', async () => {
+    const rejected = await recorded(async (trail, session) => {
+      const no = { ...yes, approval_status: 'rejected' } as const
+      const approval = await trail.decideApproval(await session.requestApproval(payment), no)
+      await session.guard(payment, pay, { approval }).catch(() => undefined)
+    }, SIGNED)
+    expect(found(altered(rejected, 'tool_call', { outcome: 'allowed' }))).toEqual([
+      expect.stringMatching(/^forged approval of pay: .*decision differ$/),
+    ])
   })
 
   it('finds the signature of a key that does not count, also where nothing ran', async () => {

@@ -6,7 +6,17 @@ import { fixedLog } from './fixed-log.ts'
 import { formCases } from './form-cases.ts'
 import type { Vectors } from './fixed-keys.ts'
 
-const SESSIONS = ['short', 'open', 'handed', 'adopted', 'rotated', 'approved', 'misled', 'encrypted'] as const
+const SESSIONS = [
+  'short',
+  'open',
+  'handed',
+  'adopted',
+  'rotated',
+  'approved',
+  'misled',
+  'private',
+  'encrypted',
+] as const
 const EXIT_CODES = { verified: 0, tampered: 1, incomplete: 2, unchecked: 3 } as const
 type Session = (typeof SESSIONS)[number]
 

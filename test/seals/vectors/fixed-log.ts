@@ -7,7 +7,7 @@ import { type Fields, FixedRun, fixedKey } from './fixed-runs.ts'
 
 const START = Date.UTC(2026, 10, 23, 21)
 const DAY = 86_400_000
-const RUNS = ['01', '02', '03', '04', '05', '06'].map((digits) => `0197c2d4a1b27c3e9f001122334455${digits}`)
+const RUNS = ['01', '02', '03', '04', '05', '06', '07'].map((digits) => `0197c2d4a1b27c3e9f001122334455${digits}`)
 const [OLDEST = NEWEST_SCHEMA] = SCHEMA_VERSIONS
 const CALL = { model_id: 'model-1', output_text: HOSTILE, input_tokens: 120, latency_ms: 831, cost_usd: 1 / 3e7 }
 
@@ -26,6 +26,7 @@ export function fixedLog(): SealedLog {
     ...firstSessions(producer),
     ...moreSessions(producer, second, successor),
     signedAndEncrypted(producer, approver),
+    signedInPrivate(producer),
   ]
   const now = START + DAY
   const ofKey = { notBefore: START, notAfter: undefined, revoked: undefined }
@@ -120,6 +121,38 @@ function signedAndEncrypted(producer: TestKey, approver: TestKey): FixedRun {
   run.add('encrypted', 'session_end')
   run.seal(signerFromPem(producer.pem), { kind: 'closed' })
   return run
+}
+
+/** `private`: a signed decision and the call that it allows, of a subject whose texts are encrypted: the signature is too. */
+function signedInPrivate(producer: TestKey): FixedRun {
+  const run = runOf(6, 'agent-1', NEWEST_SCHEMA)
+  const text = `enc:v1:${'b2'.repeat(16)}:${Buffer.alloc(600, 7).toString('base64')}`
+  const approver = { approver_kind: 'person', identity_source: 'https://login.example.com' }
+  const approval = JSON.stringify({ ...approver, shown_sha256: '55'.repeat(32), signature: text })
+  const call = { tool_call_id: 'call 1', tool_name: 'send_payment', arguments_sha256: Buffer.alloc(32, 0x44) }
+  const asked = { ...call, approval_id: run.eventId(1), tool_input: JSON.stringify(text) }
+  const decided = {
+    ...call,
+    approval_id: run.eventId(1),
+    approval_status: 'approved',
+    approver_id: 'kim@example.com',
+    approval,
+  }
+  run.add('private', 'session_start')
+  run.add('private', 'approval_request', {
+    ...asked,
+    approval_status: 'pending',
+    field_notes: encryptedIn('tool_input'),
+  })
+  run.add('private', 'approval_decision', { ...decided, field_notes: encryptedIn('approval') })
+  run.add('private', 'tool_call', { ...asked, ...decided, field_notes: encryptedIn('tool_input', 'approval') })
+  run.add('private', 'session_end')
+  run.seal(signerFromPem(producer.pem), { kind: 'closed' })
+  return run
+}
+
+function encryptedIn(...fields: string[]): string {
+  return JSON.stringify(Object.fromEntries(fields.map((field) => [field, { encrypted: true }])))
 }
 
 /** The fields of a decision on the request that is record 1 of the run. */

@@ -51,6 +51,7 @@ export function formCases(log: SealedLog): EvidenceCase[] {
       ending(approver, { role: 'eraser' }),
     ),
     as('a call on the signature of another one', 'misled', { verdict: 'tampered', kind: 'approval' }),
+    as('a signed decision whose signature is encrypted', 'private', { verdict: 'verified' }),
     as('texts that are encrypted, and one that was erased', 'encrypted', { verdict: 'verified' }),
     as(
       'another label of an encrypted text',

@@ -1,38 +1,11 @@
 /** `approval.forged`: decisions whose signature does not count, and actions that ran under one that nobody has signed. */
+import { faultOfSignature, judgeSignature, type SignedRecord, type Trust } from '@agent-audit/analytics'
 import type { Finding, Session, SessionDetector, SessionEvent } from '../../detector.ts'
-import { isHidden } from '../../detector.ts'
 import { ofType, textOf } from './approval-record.ts'
 import { callsOf, isExecuted } from './calls.ts'
 
-/**
- * What a record says of its approval, by the names of the signed text. A field that is absent is not compared: the record cannot say
- * it. `decision` is absent of a call.
- */
-export interface RecordedApproval {
-  id?: string
-  sessionId: string
-  toolName: string
-  decision?: 'approved' | 'overridden'
-  approverId: string
-  approverKind: 'person' | 'policy' | 'agent'
-  identitySource: string
-  argumentsSha256?: string
-  /** Undefined: the call has none. */
-  onBehalfOf?: string | undefined
-}
-
-/**
- * Verifies a signature by the keys that count.
- * @param time - When the log took the record, milliseconds since 1970.
- * @returns why it does not count; undefined: it does
- */
-export type ApprovalCheck = (signature: string, said: RecordedApproval, time: number) => string | undefined
-
-/** Marks of redaction, and of texts that cannot be read. */
-const UNREADABLE = /^\[(redacted|encrypted|erased)|^enc:v1:/
-
-/** A detector that takes signatures into account: the rows alone do not say whose keys count. */
-export function forgedApprovals(check: ApprovalCheck): SessionDetector {
+/** @param trust - Whose keys count: the rows alone do not say it. */
+export function forgedApprovals(trust: Trust): SessionDetector {
   return {
     name: 'approval.forged',
     version: 1,
@@ -43,7 +16,7 @@ export function forgedApprovals(check: ApprovalCheck): SessionDetector {
     source: 'Own rule: what a guard with a trust file does (docs/guard.md, docs/adr/0062), done again by a reader.',
     thresholds: {},
     candidates: `countIf(approver_id IS NOT NULL) > 0`,
-    find: (session) => forged(session, check),
+    find: (session) => forged(session, trust),
   }
 }
 
@@ -53,7 +26,7 @@ interface Fault {
   readonly why: string
 }
 
-function forged(session: Session, check: ApprovalCheck): Finding[] {
+function forged(session: Session, trust: Trust): Finding[] {
   const ran = callsOf(session).filter((each) => isExecuted(each) && each.call.approver_id !== null)
   const decisions = ofType(session, 'approval_decision').filter(({ approval_status: status }) => status === 'approved')
   const overrides = ofType(session, 'human_intervention').filter(
@@ -61,8 +34,8 @@ function forged(session: Session, check: ApprovalCheck): Finding[] {
   )
   const faults = [
     // A decision that nobody has signed runs nothing by itself.
-    ...[...decisions, ...overrides].flatMap((event) => faultOf(event, check) ?? []).filter((each) => !each.isUnsigned),
-    ...ran.flatMap(({ call }) => faultOf(call, check) ?? []),
+    ...[...decisions, ...overrides].flatMap((event) => faultOf(event, trust) ?? []).filter((each) => !each.isUnsigned),
+    ...ran.flatMap(({ call }) => faultOf(call, trust) ?? []),
   ]
   const byApproval = Map.groupBy(faults, ({ event }) => approvalOf(event))
   return [...byApproval].map(([approval, of]) => toFinding(session, approval, of as [Fault, ...Fault[]]))
@@ -90,27 +63,24 @@ function toFinding(session: Session, approval: string, faults: readonly [Fault, 
   }
 }
 
-function faultOf(event: SessionEvent, check: ApprovalCheck): Fault | undefined {
-  const signature = textOf(event.approval, 'signature')
-  if (signature === '') return { event, isUnsigned: true, why: 'not signed' }
-  if (UNREADABLE.test(signature) || isHidden(event, 'approval')) return undefined
-  const why = check(signature, saidBy(event), event.stored_ms ?? Date.parse(event.timestamp))
+function faultOf(event: SessionEvent, trust: Trust): Fault | undefined {
+  const found = judgeSignature(recordOf(event), trust)
+  if (found.kind === 'none') return { event, isUnsigned: true, why: 'not signed' }
+  const why = faultOfSignature(found)
   return why === undefined ? undefined : { event, isUnsigned: false, why }
 }
 
-function saidBy(event: SessionEvent): RecordedApproval {
-  const { event_type: type, approval_id, arguments_sha256, approval, on_behalf_of } = event
-  const said: RecordedApproval = {
-    sessionId: event.session_id,
-    toolName: event.tool_name ?? '',
-    approverId: event.approver_id ?? '',
-    approverKind: textOf(approval, 'approver_kind') as RecordedApproval['approverKind'],
-    identitySource: textOf(approval, 'identity_source'),
+function recordOf(event: SessionEvent): SignedRecord {
+  const { approval, stored_ms: storedMs, keyed_digests: isKeyed = false } = event
+  const member = (name: string): string | null => textOf(approval, name) || null
+  return {
+    ...event,
+    status: event.approval_status,
+    signature: member('signature'),
+    approver_kind: member('approver_kind'),
+    identity_source: member('identity_source'),
+    shown_sha256: member('shown_sha256'),
+    keyed_digests: isKeyed,
+    log_time: storedMs === undefined ? event.timestamp : new Date(storedMs).toISOString(),
   }
-  if (type === 'tool_call') said.onBehalfOf = on_behalf_of ?? undefined
-  else said.decision = type === 'human_intervention' ? 'overridden' : 'approved'
-  // An override has an id of its own in the text.
-  if (type !== 'human_intervention' && approval_id !== null) said.id = approval_id
-  if (event.keyed_digests !== true) said.argumentsSha256 = arguments_sha256 ?? ''
-  return said
 }
