@@ -1,5 +1,5 @@
 /** Never one nonce for two texts under one key: across processes, restarts, restored folders, and clones of a process. */
-import { cpSync } from 'node:fs'
+import { chmodSync, cpSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FieldCipher } from '@agent-audit/erasure'
@@ -34,6 +34,8 @@ it(
     const { id } = store.keyFor(ANNA)
     const restored = join(dirname(options.directory), 'restored')
     cpSync(options.directory, restored, { recursive: true })
+    // The copy has the modes of a new folder.
+    chmodSync(restored, 0o700)
     const run = async (directory: string): Promise<string> => {
       const dataDir = makeTempDirectory()
       const args = [
