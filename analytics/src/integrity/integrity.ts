@@ -12,6 +12,7 @@ import { notedNumbers } from '../verify/expired-offsets.ts'
 import type { CompletenessSummary, RunReport } from '../verify/completeness-report.ts'
 import { checkApprovals } from './approvals.ts'
 import { type FoundCheckpoints, readCheckpoints } from './checkpoints.ts'
+import { contestDeadClaims } from './dead-claims.ts'
 import { checkErasures } from './erasures.ts'
 import { RunFindings } from './explained.ts'
 import { type Finding, Findings, type Severity } from './findings.ts'
@@ -126,13 +127,14 @@ async function readTrail(connection: Analytics, options: IntegrityOptions, findi
   if (taken !== undefined) await lookUpRuns(analytics, taken, { book, partitions })
   const runs = new RunSeals(book, findings, taken)
   for (const [run, seq] of contestedIn(completeness, numbers)) runs.contest(run, seq)
+  const deadClaims = isWhole ? await contestDeadClaims(analytics, runs) : undefined
   const onProgress = counting(partitions, options.onProgress)
   const pass = await passRows(partitions, { analytics, runs, findings, onProgress })
   const approvals = trust && (await checkApprovals(analytics, { trust, partitions, findings }))
   if (trust !== undefined) await checkErasures(analytics, { trust, partitions, findings })
   const expired = await notedNumbers(analytics, runs.openRuns())
   const seals = { checkpoints, book, log, tree, runs, taken }
-  return { analytics, policies, approvals, expired, completeness, numbers, partitions, pass, ...seals }
+  return { analytics, policies, approvals, deadClaims, expired, completeness, numbers, partitions, pass, ...seals }
 }
 
 /** @returns what it cannot say. */

@@ -76,6 +76,10 @@ export class LeafSlots {
     return this.#state
   }
 
+  get isContested(): boolean {
+    return this.#contested.size > 0
+  }
+
   /** Keeps the leaves until {@link LeafSlots.decide}: several records claim this number. */
   contest(seq: number): void {
     const slot = this.#slotOf(seq)
@@ -140,7 +144,8 @@ export class LeafSlots {
     const contests = [...this.#contested].map(([slot, found]) => ({ slot, found: distinct(found) }))
     const several = contests.filter(({ found }) => found.length > 1)
     const combinations = several.reduce((product, { found }) => product * found.length, 1)
-    const chosen = combinations <= MAX_TRIED ? this.#tryAll(leaves, several, combinations) : undefined
+    // The first one is of the stored events: however many records claim their numbers, right ones are found right.
+    const chosen = this.#tryAll(leaves, several, Math.min(combinations, MAX_TRIED))
     this.#close(chosen !== undefined)
     return several.map(({ slot, found }, index) => {
       const own = chosen === undefined ? undefined : found[chosen[index] ?? 0]

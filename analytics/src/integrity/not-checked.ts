@@ -19,6 +19,7 @@ export interface Unchecked {
   readonly partitions: readonly PassedPartition[]
   readonly book: SealBook
   readonly approvals: string | undefined
+  readonly deadClaims: string | undefined
 }
 
 export function notChecked(found: Unchecked): string[] {
@@ -30,6 +31,7 @@ export function notChecked(found: Unchecked): string[] {
     ...chosen(found),
     policies,
     approvals,
+    found.deadClaims,
     notSealing > 0 && `${notSealing} events of producers that have no key in the trust file, or from before it`,
     rows.before > 0 && `${rows.before} rows from before the consumers had keys`,
     found.waiting > 0 && `${found.waiting} events of the last moments: the seals of their producers are not here yet`,

@@ -8,6 +8,8 @@ import type { TakenOver, TakenRun } from './taken-over.ts'
 import { UnsealedRecords, type WhyUnsealed } from './unsealed-records.ts'
 
 const MAX_REPEATS = 1000
+/** Records of contested seals, whose leaves are held to the end of the pass: 128 MiB. */
+const MAX_HELD = 2 ** 22
 
 /** The key of a run by its 32 hex digits. */
 const keyOf = (runId: string): string => Buffer.from(runId, 'hex').toString('latin1')
@@ -23,6 +25,7 @@ interface Run {
 export class RunSeals {
   /** By run_id as 16 characters of latin1: the text that a row's bytes give most cheaply. */
   readonly #runs = new Map<string, Run>()
+  #held = 0
   /** Records that no seal of their producer covers. */
   readonly unsealed: UnsealedRecords
   /** Records whose number was verified before; the first ones. */
@@ -44,11 +47,17 @@ export class RunSeals {
     }
   }
 
-  /** Several records claim this number of the run. */
-  contest(runId: string, seq: number): void {
+  /** Several records claim this number of the run. @returns false: the leaves of its seal are too many to be held as well */
+  contest(runId: string, seq: number): boolean {
     const run = this.#runs.get(keyOf(runId))
     const index = run === undefined ? -1 : indexOf(run, seq)
-    if (run !== undefined && index >= 0) slotsAt(run, index)?.contest(seq)
+    const slots = run === undefined || index < 0 ? undefined : slotsAt(run, index)
+    if (slots === undefined) return true
+    const held = this.#held + (slots.isContested ? 0 : slots.seal.count)
+    if (held > MAX_HELD) return false
+    slots.contest(seq)
+    if (slots.isContested) this.#held = held
+    return true
   }
 
   /**

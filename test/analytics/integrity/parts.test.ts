@@ -3,7 +3,8 @@ import { checkIntegrity, type Integrity, type IntegrityOptions, quarantineRow, r
 import { formatApproval, formatNote, type SignedApproval } from '@agent-audit/seals'
 import { describe, expect, it } from 'vitest'
 import { MadeTrail } from '../../support/made-trail.ts'
-import { execute, LOG_ID, type SeedRow } from '../seed.ts'
+import { encodeRecord, makeRecord } from '../../support/records.ts'
+import { execute, LOG_ID, seedSkipped, type SeedRow } from '../seed.ts'
 import { NO_CLICKHOUSE, startTestServer } from '../support.ts'
 
 const MISSING = NO_CLICKHOUSE === undefined ? '' : `(skipped: ${NO_CLICKHOUSE})`
@@ -202,6 +203,57 @@ describe.skipIf(NO_CLICKHOUSE !== undefined)(`verify, part by part ${MISSING}`, 
     const missed = await check()
     expect(missed.verdict).toBe('tampering')
     expect(missed.findings.map(({ code }) => code)).toEqual(expect.arrayContaining(['rows-changed', 'records-missing']))
+  })
+
+  it.each([
+    ['before', 0],
+    ['after', 1],
+  ])('a dead letter has the number of a stored event, and is read %s all records of its seal', async (_, partition) => {
+    const { analytics, made, check, change } = await newMade()
+    await made.step({ one: 10 })
+    const value = encodeRecord(makeRecord('one', 4, { reasoning: 'forged' })).toString('hex')
+    const dead = { kind: 'dead', run_id: made.runId('one'), run_seq: 4, log_partition: partition, log_offset: 5 }
+    await seedSkipped(analytics.server, [{ ...dead, value: 'to come' }])
+    await change(`ALTER TABLE audit_skipped UPDATE value = unhex('${value}') WHERE kind = 'dead'`)
+    const { findings } = await check()
+    const place = { run_id: made.runId('one'), first_run_seq: 4, last_run_seq: 4, partition, first_offset: 5 }
+    const message = expect.stringMatching(
+      `own record is the event at .*; not its own: the dead letter at .*/${partition}/5$`,
+    )
+    expect(findings).toContainEqual(expect.objectContaining({ code: 'conflict-decided', ...place, message }))
+    expect(findings.map(({ code }) => code)).not.toContain('records-changed')
+  })
+
+  it('dead letters have the numbers of many events of one seal: the stored ones are found right', async () => {
+    const { analytics, made, check, change } = await newMade()
+    await made.step({ one: 20 })
+    const dead = { kind: 'dead', run_id: made.runId('one'), log_partition: 1, value: 'to come' }
+    const numbers = Array.from({ length: 14 }, (_, seq) => seq)
+    await seedSkipped(
+      analytics.server,
+      numbers.map((run_seq) => ({ ...dead, run_seq, log_offset: 10 + run_seq })),
+    )
+    const value = encodeRecord(makeRecord('one', 4, { reasoning: 'forged' })).toString('hex')
+    await change(`ALTER TABLE audit_skipped UPDATE value = unhex('${value}') WHERE kind = 'dead'`)
+    const { findings } = await check()
+    const tampering = findings.filter(({ severity }) => severity === 'tampering')
+    expect(new Set(tampering.map(({ code }) => code))).toEqual(new Set(['conflict-decided']))
+    const named = tampering.map(({ first_run_seq: seq = -1 }) => seq)
+    expect(named.toSorted((one, other) => one - other)).toEqual(numbers)
+  })
+
+  it('dead letters have numbers of more seals than are held: said', async () => {
+    const { analytics, made, check } = await newMade()
+    const count = 2 ** 20
+    for (let run = 0; run < 5; run++) await made.step({ [`run ${run}`]: 1 }, { count, last: count - 1 })
+    const dead = { kind: 'dead', run_seq: 0, log_partition: 1 }
+    await seedSkipped(
+      analytics.server,
+      [0, 1, 2, 3, 4].map((run) => ({ ...dead, run_id: made.runId(`run ${run}`), log_offset: 10 + run })),
+    )
+    expect((await check()).not_checked).toContainEqual(
+      'whether dead letters are other records than the events whose numbers they have: 1 stored events',
+    )
   })
 
   it('a column that the server computes, or another engine, is refused', async () => {
