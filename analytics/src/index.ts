@@ -35,6 +35,7 @@ export {
 } from './integrity/integrity.ts'
 export { formatVerifiedState, parseVerifiedState, type VerifiedState } from './integrity/verified-state.ts'
 export { ROW_COLUMNS } from './integrity/row-columns.ts'
+export type { KeptPartition, LogReader } from './integrity/log-search.ts'
 export type { SealLogReport } from './integrity/seal-log.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {

@@ -40,6 +40,7 @@ function outcomeOf(work: () => unknown): string {
 }
 
 const RECORDS = 20
+const held: unknown[] = []
 
 const commands: Record<string, (directory: string, number: number, count: number) => void> = {
   /** Appends for ever, printing each committed id. */
@@ -62,6 +63,8 @@ const commands: Record<string, (directory: string, number: number, count: number
   hold: (directory, number) => {
     const spool = openRunSpool({ directory, runId: runIdOf(number), topic: TOPIC, maxBytes: 2 ** 30, fsync: false })
     printLine(spool.append(chunkOf(0, RECORDS)))
+    // A database that is collected gives its lock up.
+    held.push(spool)
     stayAlive()
   },
   /** Opens and closes `count` spools, each with one chunk, which stay. */

@@ -17,6 +17,7 @@ import { checkErasures } from './erasures.ts'
 import { RunFindings } from './explained.ts'
 import { type Finding, Findings, type Severity } from './findings.ts'
 import { judgeSlots } from './judge-slots.ts'
+import { type LogReader, type LogSearch, searchLog } from './log-search.ts'
 import { notChecked } from './not-checked.ts'
 import { counting, judgePartitions, partitionsToRead, type PartitionChoice } from './passed-partitions.ts'
 import { passRows } from './row-pass.ts'
@@ -43,6 +44,8 @@ export interface IntegrityOptions extends CompletenessOptions, PartitionChoice {
   readonly sealedWithinMs?: number | undefined
   /** What came within this time may wait for its seal, and a seal for its records: no finding. @defaultValue 0 */
   readonly settleMs?: number | undefined
+  /** Looks for missing and conflicting records in the log. Undefined, or with `partition` or `since`: only the tables are read. */
+  readonly log?: LogReader | undefined
   /** Told how many offsets of how many are read. */
   readonly onProgress?: ((read: number, total: number) => void) | undefined
   /** Gets the report of each run, of the check of completeness. */
@@ -76,6 +79,8 @@ export interface Integrity {
 }
 
 const HOUR_MS = 3_600_000
+/** 32 bytes each. */
+const MAX_KEPT_LEAVES = 2 ** 21
 
 /**
  * @throws TrailError as {@link Analytics.rows}: then the check has no result. IntegrityError `STORE_UNFIT`, if a view or another
@@ -84,7 +89,8 @@ const HOUR_MS = 3_600_000
 export async function checkIntegrity(connection: Analytics, options: IntegrityOptions): Promise<Integrity> {
   const startedAt = Date.now()
   const findings = new Findings()
-  const read = { startedAt, ...(await readTrail(connection, options, findings)) }
+  const trail = { startedAt, ...(await readTrail(connection, options, findings)) }
+  const read = { ...trail, search: await searchFor(trail, options) }
   const { analytics, checkpoints, log, completeness, pass, book, taken } = read
   const notSaid = judge(read, options, findings)
   const verdict = verdictOf(findings)
@@ -125,7 +131,8 @@ async function readTrail(connection: Analytics, options: IntegrityOptions, findi
   const completeness = isWhole ? await checkCompleteness(connection, takeRun(numbers, options), options) : null
   const partitions = await partitionsToRead(analytics, options, { book, taken, findings })
   if (taken !== undefined) await lookUpRuns(analytics, taken, { book, partitions })
-  const runs = new RunSeals(book, findings, taken)
+  const kept = options.log && { left: MAX_KEPT_LEAVES }
+  const runs = new RunSeals(book, findings, { taken, kept })
   for (const [run, seq] of contestedIn(completeness, numbers)) runs.contest(run, seq)
   const deadClaims = isWhole ? await contestDeadClaims(analytics, runs) : undefined
   const onProgress = counting(partitions, options.onProgress)
@@ -137,16 +144,26 @@ async function readTrail(connection: Analytics, options: IntegrityOptions, findi
   return { analytics, policies, approvals, deadClaims, expired, completeness, numbers, partitions, pass, ...seals }
 }
 
+type Trail = Awaited<ReturnType<typeof readTrail>> & { readonly startedAt: number }
+
+/** @returns undefined, if the log is not to be asked. */
+async function searchFor(trail: Trail, options: IntegrityOptions): Promise<LogSearch | undefined> {
+  const { log, onProgress } = options
+  if (log === undefined || isPartial(options)) return undefined
+  const { settledMs } = timesOf({ ...options, startedAt: trail.startedAt })
+  return searchLog({ ...trail, log, settledMs, onProgress })
+}
+
 /** @returns what it cannot say. */
 function judge(
-  read: Awaited<ReturnType<typeof readTrail>> & { readonly startedAt: number },
+  read: Trail & { readonly search: LogSearch | undefined },
   options: IntegrityOptions,
   findings: Findings,
 ): string[] {
-  const { runs, completeness, expired, partitions, numbers, taken, startedAt } = read
+  const { runs, completeness, expired, search, partitions, numbers, taken, startedAt } = read
   const { trust, since } = options
   const times = timesOf({ ...options, startedAt })
-  const slotOptions = { ...times, partial: isPartial(options), complete: completeness !== null, expired }
+  const slotOptions = { ...times, partial: isPartial(options), complete: completeness !== null, expired, search }
   const slots = judgeSlots(runs, findings, slotOptions)
   const unsealed = runs.unsealed.judge(findings, times)
   const rows = judgePartitions(partitions, { trust, findings, ...times })

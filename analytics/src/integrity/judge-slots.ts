@@ -3,6 +3,8 @@ import type { Range } from '../verify/ranges.ts'
 import type { Findings, Place } from './findings.ts'
 import { placeOfRun } from './chains.ts'
 import type { Contest, LeafSlots, Source } from './leaf-slots.ts'
+import { missingRanges, reportLogged } from './log-findings.ts'
+import { type LogSearch, sealKey } from './log-search.ts'
 import { missingOf, type RunSeals } from './run-seals.ts'
 
 export interface JudgedSlots {
@@ -23,6 +25,8 @@ export interface SlotOptions {
   readonly settledMs: number
   /** Numbers that expiry notes name, by run. */
   readonly expired: ReadonlyMap<string, readonly Range[]>
+  /** Undefined: the log was not asked. */
+  readonly search: LogSearch | undefined
 }
 
 export function judgeSlots(runs: RunSeals, findings: Findings, options: SlotOptions): JudgedSlots {
@@ -33,7 +37,9 @@ export function judgeSlots(runs: RunSeals, findings: Findings, options: SlotOpti
     for (const contest of contests) report(slots, contest, decided, findings)
     if (!options.complete)
       for (const { seq, source } of slots.repeats) repeated(slots.seal.runId, seq, source, findings)
-    if (slots.state === 'wrong') changed(slots, contests, findings)
+    const sought = options.search?.seals.get(sealKey(slots.seal))
+    if (sought?.isDecided === true) reportLogged(sought, decided, findings)
+    else if (slots.state === 'wrong') changed(slots, contests, findings)
     if (slots.state !== 'open') continue
     const { anchoredMs, time } = slots.seal
     if (options.settledMs <= (anchoredMs ?? time)) {
@@ -42,7 +48,8 @@ export function judgeSlots(runs: RunSeals, findings: Findings, options: SlotOpti
     }
     unmade++
     const noted = options.expired.get(slots.seal.runId) ?? []
-    if (!options.partial) missing(slots, [...runs.undelivered(slots.seal.runId), ...noted], findings)
+    const explained = [...runs.undelivered(slots.seal.runId), ...noted]
+    if (!options.partial) missing(slots, explained, { search: options.search, findings })
   }
   for (const { runId, seq, source } of runs.repeats) repeated(runId, seq, source, findings)
   return { unmade, waiting, decided }
@@ -88,20 +95,14 @@ function changed(slots: LeafSlots, contests: readonly Contest[], findings: Findi
   findings.add('tampering', 'records-changed', message, { ...placeOfRun(slots.seal), ...offsets })
 }
 
-function missing(slots: LeafSlots, explained: readonly Range[], findings: Findings): void {
+function missing(
+  slots: LeafSlots,
+  explained: readonly Range[],
+  { search, findings }: { readonly search: LogSearch | undefined; readonly findings: Findings },
+): void {
   const { seal } = slots
-  for (const { first, last } of rangesOf(missingOf(slots, explained))) {
-    const place = { ...placeOfRun(seal), first_run_seq: first, last_run_seq: last }
-    findings.add('incomplete', 'records-missing', `sealed by the producer and not stored`, place)
+  for (const { first, last, text, place } of missingRanges(seal, missingOf(slots, explained), search)) {
+    const numbers = { ...placeOfRun(seal), first_run_seq: first, last_run_seq: last }
+    findings.add('incomplete', 'records-missing', text, { ...numbers, ...place })
   }
-}
-
-function rangesOf(numbers: readonly number[]): { first: number; last: number }[] {
-  const ranges: { first: number; last: number }[] = []
-  for (const number of numbers) {
-    const before = ranges.at(-1)
-    if (before !== undefined && before.last === number - 1) before.last = number
-    else ranges.push({ first: number, last: number })
-  }
-  return ranges
 }

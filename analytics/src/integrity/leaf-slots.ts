@@ -47,14 +47,20 @@ export type SlotState = 'open' | 'right' | 'wrong'
 export const MAX_SLOTS: number = 2 ** 20
 
 /** Most combinations of candidates that are tried for one seal, and most candidates of one slot. */
-const MAX_TRIED = 4096
+export const MAX_TRIED = 4096
 const MAX_CANDIDATES = 16
 const MAX_REPEATS = 16
 /** What has filled a slot. */
 const [BY_EVENT, BY_OTHER] = [1, 2]
 
+/** How many leaves of seals whose digest is wrong may be kept: a search in the log goes on from them. */
+export interface KeptLeaves {
+  left: number
+}
+
 export class LeafSlots {
   readonly seal: BookedProducerSeal
+  readonly #kept: KeptLeaves | undefined
   #leaves: Buffer | undefined
   #filled: Uint8Array | undefined
   #left: number
@@ -67,8 +73,12 @@ export class LeafSlots {
   /** Offsets of its rows, by partition: first and last. */
   readonly spans: Map<string, [number, number]> = new Map()
 
-  constructor(seal: BookedProducerSeal) {
+  #decided: Contest[] | undefined
+
+  /** @param kept - Undefined: a seal whose digest is wrong keeps no leaves. */
+  constructor(seal: BookedProducerSeal, kept?: KeptLeaves) {
     this.seal = seal
+    this.#kept = kept
     this.#left = seal.count
   }
 
@@ -82,13 +92,13 @@ export class LeafSlots {
 
   /** Keeps the leaves until {@link LeafSlots.decide}: several records claim this number. */
   contest(seq: number): void {
-    const slot = this.#slotOf(seq)
+    const slot = this.slotOf(seq)
     if (slot !== undefined && !this.#contested.has(slot)) this.#contested.set(slot, [])
   }
 
   /** @returns false, if the seal says that no record of the run has the number */
   place(seq: number, leaf: string, source: Source): boolean {
-    const slot = this.#slotOf(seq)
+    const slot = this.slotOf(seq)
     if (slot === undefined) return false
     this.#span(source)
     if (this.#state !== 'open') {
@@ -132,14 +142,15 @@ export class LeafSlots {
     if (this.#left === 0) return []
     const missing: number[] = []
     for (let slot = 0; slot < this.seal.count; slot++) {
-      if ((this.#filled?.[slot] ?? 0) === 0) missing.push(this.#seqOf(slot))
+      if ((this.#filled?.[slot] ?? 0) === 0) missing.push(this.seqOf(slot))
     }
     return missing
   }
 
   /** After all rows: which of the candidates are the producer's own, found by the seal's digest. Needs all slots full. */
-  decide(): Contest[] {
+  decide(): readonly Contest[] {
     const leaves = this.#leaves
+    if (this.#decided !== undefined) return this.#decided
     if (this.#state !== 'open' || this.#left > 0 || leaves === undefined) return []
     const contests = [...this.#contested].map(([slot, found]) => ({ slot, found: distinct(found) }))
     const several = contests.filter(({ found }) => found.length > 1)
@@ -147,10 +158,26 @@ export class LeafSlots {
     // The first one is of the stored events: however many records claim their numbers, right ones are found right.
     const chosen = this.#tryAll(leaves, several, Math.min(combinations, MAX_TRIED))
     this.#close(chosen !== undefined)
-    return several.map(({ slot, found }, index) => {
+    this.#decided = several.map(({ slot, found }, index) => {
       const own = chosen === undefined ? undefined : found[chosen[index] ?? 0]
-      return { seq: this.#seqOf(slot), own, others: found.filter((one) => one !== own) }
+      return { seq: this.seqOf(slot), own, others: found.filter((one) => one !== own) }
     })
+    return this.#decided
+  }
+
+  /** Whether {@link LeafSlots.storedAt} can tell. */
+  get keepsLeaves(): boolean {
+    return this.#leaves !== undefined || (this.#state === 'open' && this.#left === this.seal.count)
+  }
+
+  /** The different stored records that claim a slot. */
+  storedAt(slot: number): readonly Candidate[] {
+    const candidates = this.#contested.get(slot) ?? []
+    if (candidates.length > 0) return distinct(candidates)
+    const by = this.#filled?.[slot] ?? 0
+    if (by === 0 || this.#leaves === undefined) return []
+    const leaf = this.#leaves.toString('latin1', slot * LEAF_BYTES, (slot + 1) * LEAF_BYTES)
+    return [{ kind: by === BY_EVENT ? 'event' : 'duplicate', partition: '', offset: -1, leaf }]
   }
 
   #tryAll(
@@ -177,6 +204,10 @@ export class LeafSlots {
 
   #close(right: boolean): void {
     this.#state = right ? 'right' : 'wrong'
+    if (!right && this.#kept !== undefined && this.#kept.left >= this.seal.count) {
+      this.#kept.left -= this.seal.count
+      return
+    }
     this.#leaves = undefined
     this.#filled = undefined
   }
@@ -188,7 +219,8 @@ export class LeafSlots {
     else if (offset > span[1]) span[1] = offset
   }
 
-  #slotOf(seq: number): number | undefined {
+  /** Undefined: the seal says that no record of the run has the number. */
+  slotOf(seq: number): number | undefined {
     let slot = seq - this.seal.first
     for (const { first, last } of this.seal.gaps) {
       if (seq > last) slot -= last - first + 1
@@ -197,7 +229,7 @@ export class LeafSlots {
     return slot
   }
 
-  #seqOf(slot: number): number {
+  seqOf(slot: number): number {
     let seq = this.seal.first + slot
     for (const { first, last } of this.seal.gaps) if (seq >= first) seq += last - first + 1
     return seq

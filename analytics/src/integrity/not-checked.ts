@@ -1,6 +1,7 @@
 /** What a run of verify cannot say, in words. */
 import type { JudgedSlots } from './judge-slots.ts'
 import type { UnsealedOffsets } from './passed-partitions.ts'
+import type { LogSearch } from './log-search.ts'
 import type { PassedPartition } from './row-pass.ts'
 import type { SealBook } from './seal-book.ts'
 import type { TakenOver } from './taken-over.ts'
@@ -20,6 +21,8 @@ export interface Unchecked {
   readonly book: SealBook
   readonly approvals: string | undefined
   readonly deadClaims: string | undefined
+  /** Undefined: the log was not asked. */
+  readonly search: LogSearch | undefined
 }
 
 export function notChecked(found: Unchecked): string[] {
@@ -32,6 +35,7 @@ export function notChecked(found: Unchecked): string[] {
     policies,
     approvals,
     found.deadClaims,
+    ...(found.search?.faults ?? []),
     notSealing > 0 && `${notSealing} events of producers that have no key in the trust file, or from before it`,
     rows.before > 0 && `${rows.before} rows from before the consumers had keys`,
     found.waiting > 0 && `${found.waiting} events of the last moments: the seals of their producers are not here yet`,

@@ -3,7 +3,7 @@ import type { SealBook, BookedProducerSeal } from './seal-book.ts'
 import type { Range } from '../verify/ranges.ts'
 import { chainOfRun, placeOfRun } from './chains.ts'
 import type { Findings } from './findings.ts'
-import { LeafSlots, MAX_SLOTS, type PassedRecord, type Source } from './leaf-slots.ts'
+import { type KeptLeaves, LeafSlots, MAX_SLOTS, type PassedRecord, type Source } from './leaf-slots.ts'
 import type { TakenOver, TakenRun } from './taken-over.ts'
 import { UnsealedRecords, type WhyUnsealed } from './unsealed-records.ts'
 
@@ -19,7 +19,13 @@ interface Run {
   readonly taken: TakenRun | undefined
   readonly seals: readonly BookedProducerSeal[]
   readonly slots: (LeafSlots | undefined)[]
+  readonly kept: KeptLeaves | undefined
   at: number
+}
+
+export interface RunOptions {
+  readonly taken?: TakenOver | undefined
+  readonly kept?: KeptLeaves | undefined
 }
 
 export class RunSeals {
@@ -31,11 +37,14 @@ export class RunSeals {
   /** Records whose number was verified before; the first ones. */
   readonly repeats: { readonly runId: string; readonly seq: number; readonly source: Source }[] = []
 
-  /** @param taken - What an earlier run of verify has found right. */
-  constructor(book: SealBook, findings: Findings, taken?: TakenOver) {
+  /**
+   * @param taken - What an earlier run of verify has found right.
+   * @param kept - Leaves that may be kept for a search in the log.
+   */
+  constructor(book: SealBook, findings: Findings, { taken, kept }: RunOptions = {}) {
     this.unsealed = new UnsealedRecords(book)
     for (const [runId, own] of taken?.runs ?? []) {
-      this.#runs.set(keyOf(runId), { taken: own, seals: [], slots: [], at: 0 })
+      this.#runs.set(keyOf(runId), { taken: own, seals: [], slots: [], kept, at: 0 })
     }
     for (const [runId, seals] of book.runs) {
       const own = taken?.runs.get(runId)
@@ -43,7 +52,7 @@ export class RunSeals {
       for (const seal of chain.filter(({ count }) => count > MAX_SLOTS)) {
         findings.add('unchecked', 'seal-too-large', `a seal of ${seal.count} records is not checked`, placeOfRun(seal))
       }
-      this.#runs.set(keyOf(runId), { taken: own, seals: chain, slots: chain.map(() => undefined), at: 0 })
+      this.#runs.set(keyOf(runId), { taken: own, seals: chain, slots: chain.map(() => undefined), kept, at: 0 })
     }
   }
 
@@ -200,5 +209,5 @@ function indexOf(run: Run, seq: number): number {
 function slotsAt(run: Run, index: number): LeafSlots | undefined {
   const seal = run.seals[index]
   if (seal === undefined || seal.count === 0 || seal.count > MAX_SLOTS) return undefined
-  return (run.slots[index] ??= new LeafSlots(seal))
+  return (run.slots[index] ??= new LeafSlots(seal, run.kept))
 }

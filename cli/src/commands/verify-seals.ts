@@ -11,6 +11,7 @@ import {
 import { InvalidInputError, TrailError } from '@agent-audit/schemas'
 import type { OpenedTrust } from '@agent-audit/seals'
 import { InvalidArgumentError } from 'commander'
+import { openLogReader } from '../log-reader.ts'
 import { isS3, openS3 } from '../s3-sink.ts'
 import type { RunSummary } from '../render/completeness.ts'
 import { integrityReport, verifiedLine } from '../render/integrity.ts'
@@ -29,6 +30,9 @@ export interface SealOptions extends StateOptions {
   readonly settle: number
   readonly json?: boolean
   readonly dataDir?: string | undefined
+  /** Whether the log is asked for missing records. */
+  readonly kafka?: boolean
+  readonly brokers?: string
 }
 
 /** One partition, of a log or of each. */
@@ -42,6 +46,8 @@ export interface Output {
   readonly printer: Printer
   readonly analytics: Analytics
   readonly terminal: Terminal
+  /** The embedded log beside the trail, if there is one. */
+  readonly logDir: string | undefined
   /** Sums up the runs that are checked. */
   readonly runs: RunSummary
   /** Ends the check; it has no result then. */
@@ -128,6 +134,8 @@ export function parsePartition(text: string): PartitionOption {
 export async function verifySeals(anchors: Anchors, output: Output, options: SealOptions): Promise<Verified> {
   const { printer, analytics, terminal, runs } = output
   const { trust, checkpoints } = anchors
+  const { logDir } = output
+  const log = options.kafka === true ? openLogReader({ brokers: options.brokers, logDir }, terminal) : undefined
   const kept = await openState(options, output, trust)
   const report = await checkIntegrity(analytics, {
     trust,
@@ -135,6 +143,7 @@ export async function verifySeals(anchors: Anchors, output: Output, options: Sea
     partition: options.partition,
     since: options.since?.getTime(),
     from: kept.from,
+    log,
     settleMs: options.settle * 1e3,
     onRun: (run) => runs.add(run),
     onProgress: progressOf(terminal, output.signal),

@@ -16,7 +16,6 @@ export interface WatchOptions extends SealOptions {
   /** Seconds between two rounds. */
   readonly watch: number
   readonly record?: boolean
-  readonly brokers?: string
   readonly topic?: string
   readonly metrics?: string
   readonly metricsPort?: number
@@ -48,7 +47,7 @@ export async function watchTrail(
     terminal.err(`agent-audit: verifying every ${options.watch} s${where}\n`)
     const watch = async (record: RecordEvent | undefined): Promise<void> => {
       while (!signal.aborted) {
-        const outcome = await verifyOnce({ analytics, terminal, round, signal })
+        const outcome = await verifyOnce({ analytics, terminal, round, signal, logDir })
         if (outcome === undefined) return
         metrics = verifyMetrics(outcome)
         const fault = options.metrics === undefined ? undefined : await writeMetrics(options.metrics, metrics)
@@ -68,13 +67,14 @@ interface Round {
   readonly terminal: Terminal
   readonly round: (output: Output) => Promise<Verified>
   readonly signal: AbortSignal
+  readonly logDir: string | undefined
 }
 
 /** @returns undefined, if the signal has ended it: it has no result. */
-async function verifyOnce({ analytics, terminal, round, signal }: Round): Promise<VerifyOutcome | undefined> {
+async function verifyOnce({ analytics, terminal, round, signal, logDir }: Round): Promise<VerifyOutcome | undefined> {
   const [startedAt, runs, printer] = [Date.now(), new RunSummary(), new Printer(terminal)]
   try {
-    const { summary, exitCode, report } = await round({ printer, analytics, terminal, runs, signal })
+    const { summary, exitCode, report } = await round({ printer, analytics, terminal, runs, signal, logDir })
     await printer.flush()
     return { exitCode, startedAt, summary, runs, report }
   } catch (error) {

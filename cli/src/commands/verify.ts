@@ -53,10 +53,19 @@ export function addVerify(program: Command, terminal: Terminal, exit: (code: num
         'state',
       ]),
     )
+    .addOption(
+      new Option(
+        '--kafka',
+        'look for missing and changed records in the log, while it keeps them; with --data-dir in the embedded log',
+      ).conflicts(['partition', 'since', 'session', 'completeness']),
+    )
     .option('--settle <seconds>', 'what is younger may wait for its seal: no finding', parseCount(0, 86_400), 60)
     .option('--watch [seconds]', 'verify what is new so often, until SIGTERM (default: 60)', parseCount(1, 86_400))
     .option('--record', 'with --watch: record each result as the event integrity.verified')
-    .option('--brokers <list>', 'Kafka for --record, host:port separated by commas (default: KAFKA_BROKERS)')
+    .option(
+      '--brokers <list>',
+      'Kafka for --kafka and --record, host:port separated by commas (default: KAFKA_BROKERS)',
+    )
     .option('--topic <name>', 'topic of the events (default: audit.events)')
     .option('--metrics-port <n>', 'with --watch: serve /metrics and /healthz on this port', parseCount(0, 65_535))
     .option('--metrics-host <address>', 'the address of that port; 0.0.0.0 in a container', '127.0.0.1')
@@ -106,8 +115,8 @@ async function verify(options: Options, terminal: Terminal, exit: (code: number)
     if (exitCode === EXIT.done) exit(EXIT.notCompleted)
   }
   try {
-    const verified = await withTrail(options, terminal, (analytics) => {
-      const output = { printer, analytics, terminal, runs }
+    const verified = await withTrail(options, terminal, (analytics, logDir) => {
+      const output = { printer, analytics, terminal, runs, logDir }
       return anchors === undefined ? verifyCompleteness(output, options) : verifyAll(anchors, output, options)
     })
     const { summary, exitCode: found } = verified
@@ -133,8 +142,9 @@ async function verifyAll(anchors: Anchors, output: Output, options: Options): Pr
   const { session } = options
   if (session !== undefined) return verifySession(anchors, output, { session, json: options.json })
   if (anchors.trust !== undefined || (await hasSeals(output.analytics))) return verifySeals(anchors, output, options)
-  if (options.partition === undefined && options.since === undefined) return verifyCompleteness(output, options)
-  const message = 'verify: --partition and --since compare rows with seals, and the trail has none'
+  const { partition, since, kafka } = options
+  if (partition === undefined && since === undefined && kafka !== true) return verifyCompleteness(output, options)
+  const message = 'verify: --partition, --since and --kafka compare rows with seals, and the trail has none'
   throw new InvalidInputError('OPTIONS_INVALID', message)
 }
 
