@@ -21,9 +21,9 @@ export {
   judgeSignature,
   type SignatureFound,
   type SignedRecord,
-} from './integrity/approval-signature.ts'
+} from './integrity/signatures/approval-signature.ts'
 export type { Trust } from '@agent-audit/seals'
-export { splitNotes } from './integrity/checkpoints.ts'
+export { splitNotes } from './integrity/seal-log/checkpoints.ts'
 export type { Finding, FindingCode, Place, Severity } from './integrity/findings.ts'
 export {
   checkIntegrity,
@@ -33,10 +33,10 @@ export {
   type IntegrityOptions,
   type Tier,
 } from './integrity/integrity.ts'
-export { formatVerifiedState, parseVerifiedState, type VerifiedState } from './integrity/verified-state.ts'
-export { ROW_COLUMNS } from './integrity/row-columns.ts'
-export type { KeptPartition, LogReader } from './integrity/log-search.ts'
-export type { SealLogReport } from './integrity/seal-log.ts'
+export { formatVerifiedState, parseVerifiedState, type VerifiedState } from './integrity/increments/verified-state.ts'
+export { ROW_COLUMNS } from './integrity/rows/row-columns.ts'
+export type { KeptPartition, LogReader } from './integrity/log-search/log-search.ts'
+export type { SealLogReport } from './integrity/seal-log/seal-log.ts'
 export { checkCompleteness, completeness, type CompletenessOptions } from './verify/completeness.ts'
 export type {
   Completeness,

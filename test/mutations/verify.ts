@@ -10,7 +10,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the hash of a consumer's rows",
     without: 'counts the rows of a consumer seal alone',
-    file: `${FOLDER}/partition-seals.ts`,
+    file: `${FOLDER}/rows/partition-seals.ts`,
     from: 'return rows.hash.digest().equals(digest) ? [] : [`${what}s changed`]',
     to: 'return []',
     finder: { file: ROWS, test: 'a text is changed' },
@@ -18,7 +18,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the number of a consumer's rows",
     without: 'does not say that rows were removed',
-    file: `${FOLDER}/partition-seals.ts`,
+    file: `${FOLDER}/rows/partition-seals.ts`,
     from: 'if (rows.count < count) return',
     to: 'if (rows.count < -1) return',
     finder: { file: ROWS, test: 'one row is removed' },
@@ -26,7 +26,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'seals above the last row',
     without: 'ends at the last row that is there',
-    file: `${FOLDER}/row-pass.ts`,
+    file: `${FOLDER}/rows/row-pass.ts`,
     from: 'for (const { seals, expired } of partitions) seals.closeTo(Infinity, expired, parts.findings)',
     to: '',
     finder: { file: ROWS, test: 'all rows' },
@@ -34,7 +34,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the digest of a producer's seal",
     without: 'takes any records of the right numbers',
-    file: `${FOLDER}/leaf-slots.ts`,
+    file: `${FOLDER}/rows/leaf-slots.ts`,
     from: "return createHash('sha256').update(leaves).digest().equals(this.seal.digest)",
     to: 'return leaves.length > 0',
     finder: { file: SEALS, test: 'a consumer with its key stores another record' },
@@ -42,7 +42,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'fields behind the record are null',
     without: "hashes the fields of the row's schema alone",
-    file: `${FOLDER}/row-pass.ts`,
+    file: `${FOLDER}/rows/row-pass.ts`,
     from: 'const whole = isZero(data, bodyEnd, newest) ? bodyEnd : newest',
     to: 'const whole = isZero(data, newest, newest) ? bodyEnd : newest',
     finder: { file: SEALS, test: 'fills a field that the record of an older version has not' },
@@ -50,15 +50,15 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'empty slots are missing records',
     without: 'says nothing of sealed records that are not stored',
-    file: `${FOLDER}/judge-slots.ts`,
-    from: 'if (!options.partial) missing(slots, [...runs.undelivered(slots.seal.runId), ...noted], findings)',
+    file: `${FOLDER}/rows/judge-slots.ts`,
+    from: 'if (!options.partial) missing(slots, explained, { search: options.search, findings })',
     to: '',
     finder: { file: ROWS, test: 'one row is removed' },
   },
   {
     guard: 'a record that no seal covers',
     without: 'takes an old record without a seal for one on its way',
-    file: `${FOLDER}/unsealed-records.ts`,
+    file: `${FOLDER}/rows/unsealed-records.ts`,
     from: "found.why === 'gap' || found.why === 'ended' ||",
     to: "found.why === 'gap' ||",
     finder: { file: ROWS, test: 'a forged row is inserted' },
@@ -66,7 +66,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'an offset that no log has',
     without: 'reads on to any offset, in steps that a number cannot make',
-    file: `${FOLDER}/passed-partitions.ts`,
+    file: `${FOLDER}/rows/passed-partitions.ts`,
     from: "findings.add('tampering', 'record-inserted', 'a row stands at an offset that no log has', place)",
     to: '',
     finder: { file: ROWS, test: 'a forged row stands at offset -1' },
@@ -82,7 +82,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the choice is the seal's",
     without: 'takes the first record of a number',
-    file: `${FOLDER}/leaf-slots.ts`,
+    file: `${FOLDER}/rows/leaf-slots.ts`,
     from: 'if (this.#matches(leaves)) return chosen',
     to: 'return chosen',
     finder: { file: STOLEN, test: 'ahead of the producer' },
@@ -90,7 +90,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the root at a checkpoint',
     without: 'looks at the sizes of checkpoints alone',
-    file: `${FOLDER}/seal-log.ts`,
+    file: `${FOLDER}/seal-log/seal-log.ts`,
     from: 'if (checkpoint.root.equals(this.#range.root())) {',
     to: 'if (checkpoint.root.length > 0) {',
     finder: { file: SEALS, test: 'the notary forks the log' },
@@ -98,7 +98,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the size of the newest checkpoint',
     without: 'takes a seal log that ends before it',
-    file: `${FOLDER}/seal-log.ts`,
+    file: `${FOLDER}/seal-log/seal-log.ts`,
     from: 'if (cut === undefined || cut.size <= this.#range.size || this.#broken) return',
     to: 'if (cut === undefined || this.#range.size >= 0) return',
     finder: { file: SEALS, test: 'rows and their seals are removed' },
@@ -106,7 +106,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'leaves without a gap',
     without: 'does not see that a leaf is missing',
-    file: `${FOLDER}/seal-log.ts`,
+    file: `${FOLDER}/seal-log/seal-log.ts`,
     from: 'if (index > this.#range.size && !this.#broken) {',
     to: 'if (index < 0) {',
     finder: { file: SEALS, test: 'a seal is taken out of the middle' },
@@ -114,7 +114,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the key of the producer',
     without: 'takes a seal by the key of any producer',
-    file: `${FOLDER}/seal-book.ts`,
+    file: `${FOLDER}/seal-log/seal-book.ts`,
     from: "const name = seal.state.kind === 'adopted' ? undefined : keyNameOf(producer_id)",
     to: 'const name = undefined',
     finder: { file: SEALS, test: "by another producer's key" },
@@ -122,7 +122,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the role of a key',
     without: 'takes a seal by a key of any role',
-    file: `${FOLDER}/seal-book.ts`,
+    file: `${FOLDER}/seal-log/seal-book.ts`,
     from: '.flatMap((each) => byName.get(`${role} ${each}`) ?? [])',
     to: '.flatMap((each) => [...this.#byName.values()].flat().filter(({ key }) => key.name === each))',
     finder: { file: SEALS, test: "by a producer's key" },
@@ -130,7 +130,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "a key's time",
     without: 'takes a key outside of its window, or revoked',
-    file: `${FOLDER}/seal-book.ts`,
+    file: `${FOLDER}/seal-log/seal-book.ts`,
     from: 'if (!faults.includes(undefined)) {',
     to: 'if (faults.length === 0) {',
     finder: { file: SEALS, test: 'the key of agent is used outside of its time' },
@@ -138,7 +138,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the time of the first checkpoint',
     without: 'judges every seal by now',
-    file: `${FOLDER}/seal-log.ts`,
+    file: `${FOLDER}/seal-log/seal-log.ts`,
     from: 'book.add(index, bytes, tree.anchorOf(index))',
     to: 'book.add(index, bytes, undefined)',
     finder: { file: SEALS, test: 'a key is revoked' },
@@ -146,7 +146,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the time of a notary's key",
     without: 'takes a checkpoint by a notary whose key does not count',
-    file: `${FOLDER}/checkpoints.ts`,
+    file: `${FOLDER}/seal-log/checkpoints.ts`,
     from: 'const fault = trusted && keyFaultAt(trusted, found.seconds * 1000)',
     to: 'const fault = trusted && keyFaultAt({ ...trusted, notBefore: 0 }, found.seconds * 1000)',
     finder: { file: SEALS, test: 'the key of notary is used outside of its time' },
@@ -154,7 +154,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the numbers of seals',
     without: 'does not miss a seal of a run',
-    file: `${FOLDER}/chains.ts`,
+    file: `${FOLDER}/seal-log/chains.ts`,
     from: 'if (seal.number !== expected) {',
     to: 'if (seal.number < 0) {',
     finder: { file: SEALS, test: 'a seal of a producer is taken out of its chain' },
@@ -162,7 +162,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: "the chain of a partition's seals",
     without: 'does not miss a seal of a partition',
-    file: `${FOLDER}/chains.ts`,
+    file: `${FOLDER}/seal-log/chains.ts`,
     from: 'if (seal.prev !== undefined && before?.textHash.equals(seal.prev) !== true) {',
     to: 'if (seal.first < 0) {',
     finder: { file: SEALS, test: 'a seal of a consumer is taken out of its chain' },
@@ -170,7 +170,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'the hash of the seal before',
     without: 'does not compare what a seal continues',
-    file: `${FOLDER}/chains.ts`,
+    file: `${FOLDER}/seal-log/chains.ts`,
     from: 'if (!hashes.some((hash) => seal.prev?.equals(hash) === true)) say',
     to: 'if (hashes.length === 0) say',
     finder: { file: SEALS, test: 'a stolen key signs a second seal' },
@@ -178,7 +178,7 @@ export const VERIFY_MUTATIONS: readonly Mutation[] = [
   {
     guard: 'two seals of one number',
     without: 'takes the first seal of a number',
-    file: `${FOLDER}/chains.ts`,
+    file: `${FOLDER}/seal-log/chains.ts`,
     from: "else wrong(findings, 'seal-forked', `the run has two seals of number ${seal.number}`, placeOfRun(seal))",
     to: '',
     finder: { file: SEALS, test: 'a stolen key signs a second seal' },

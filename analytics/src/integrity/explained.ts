@@ -2,7 +2,7 @@
 import type { CompletenessSummary, RunReport } from '../verify/completeness-report.ts'
 import { split } from '../verify/ranges.ts'
 import type { Findings, Place } from './findings.ts'
-import type { RunSeals } from './run-seals.ts'
+import type { RunSeals } from './rows/run-seals.ts'
 
 /** Numbers of a run that are not stored; claimed: a record that is no proof says why. */
 interface MissingNumbers {

@@ -1,10 +1,10 @@
 /** What a run of verify cannot say, in words. */
-import type { JudgedSlots } from './judge-slots.ts'
-import type { UnsealedOffsets } from './passed-partitions.ts'
-import type { LogSearch } from './log-search.ts'
-import type { PassedPartition } from './row-pass.ts'
-import type { SealBook } from './seal-book.ts'
-import type { TakenOver } from './taken-over.ts'
+import type { JudgedSlots } from './rows/judge-slots.ts'
+import type { UnsealedOffsets } from './rows/passed-partitions.ts'
+import type { LogSearch } from './log-search/log-search.ts'
+import type { PassedPartition } from './rows/row-pass.ts'
+import type { SealBook } from './seal-log/seal-book.ts'
+import type { TakenOver } from './increments/taken-over.ts'
 
 export interface Unchecked {
   readonly isTrusted: boolean

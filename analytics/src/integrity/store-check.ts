@@ -10,7 +10,7 @@ import {
 import type { Analytics } from '../connection/clickhouse.ts'
 import { number, type Row, text } from '../connection/rows.ts'
 import type { Findings } from './findings.ts'
-import { ROW_COLUMNS } from './row-columns.ts'
+import { ROW_COLUMNS } from './rows/row-columns.ts'
 
 const TABLES = [EVENTS_TABLE, SKIPPED_TABLE, SEALS_TABLE, CHECKPOINTS_TABLE]
 const ENGINES = `SELECT name, engine FROM system.tables WHERE database = {database:String} AND name IN {tables:Array(String)}`

@@ -1,7 +1,7 @@
 /** Numbers of stored events that dead letters claim too: their seals must say which record is the producer's own. */
 import { EVENTS_TABLE, SKIPPED_TABLE } from '@agent-audit/schemas'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row, text } from '../connection/rows.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row, text } from '../../connection/rows.ts'
 import type { RunSeals } from './run-seals.ts'
 
 /** Numbers of dead letters that are looked up among the events. */

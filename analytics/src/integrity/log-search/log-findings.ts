@@ -1,9 +1,9 @@
 /** What a search in the log says of missing and changed records, in words and places. */
-import type { Range } from '../verify/ranges.ts'
-import { placeOfRun } from './chains.ts'
-import type { Findings, Place } from './findings.ts'
+import type { Range } from '../../verify/ranges.ts'
+import { placeOfRun } from '../seal-log/chains.ts'
+import type { Findings, Place } from '../findings.ts'
 import { type KeptPartition, type LogSearch, sealKey } from './log-search.ts'
-import type { BookedProducerSeal } from './seal-book.ts'
+import type { BookedProducerSeal } from '../seal-log/seal-book.ts'
 import type { LogContest, LogRecordPlace, SoughtSeal } from './sought-seal.ts'
 
 const NOT_STORED = 'sealed by the producer and not stored'

@@ -1,13 +1,13 @@
 /** Whether the signatures of decisions, overrides and calls are those of approvers whom the trust file names. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import { keysOfRole, type Trust } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row, text } from '../connection/rows.ts'
-import { IN_RANGE } from '../queries/log-ranges.ts'
-import { textIn } from '../why/fields.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row, text } from '../../connection/rows.ts'
+import { IN_RANGE } from '../../queries/log-ranges.ts'
+import { textIn } from '../../why/fields.ts'
 import { faultOfSignature, judgeSignature, type SignedRecord } from './approval-signature.ts'
-import type { Findings, Place } from './findings.ts'
-import type { PassedPartition } from './row-pass.ts'
+import type { Findings, Place } from '../findings.ts'
+import type { PassedPartition } from '../rows/row-pass.ts'
 
 /** A decision that a guard refused is on record as well: it did not count. */
 const DECISIONS = `

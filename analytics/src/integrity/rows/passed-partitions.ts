@@ -1,18 +1,18 @@
 /** Which partitions are read, from where on, and what of them no consumer has sealed. */
 import { EVENTS_TABLE, InvalidInputError, SKIPPED_TABLE } from '@agent-audit/schemas'
 import type { Trust } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row, text } from '../connection/rows.ts'
-import { type StoredPartition, storedPartitions } from '../queries/log-ranges.ts'
-import { notedOffsets } from '../verify/expired-offsets.ts'
-import type { Range } from '../verify/ranges.ts'
-import { chainOfPartition } from './chains.ts'
-import type { Findings } from './findings.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row, text } from '../../connection/rows.ts'
+import { type StoredPartition, storedPartitions } from '../../queries/log-ranges.ts'
+import { notedOffsets } from '../../verify/expired-offsets.ts'
+import type { Range } from '../../verify/ranges.ts'
+import { chainOfPartition } from '../seal-log/chains.ts'
+import type { Findings } from '../findings.ts'
 import { PartitionSeals } from './partition-seals.ts'
 import type { PassedPartition } from './row-pass.ts'
 import type { Times } from './unsealed-records.ts'
-import type { SealBook } from './seal-book.ts'
-import type { TakenOver, TakenSeal } from './taken-over.ts'
+import type { SealBook } from '../seal-log/seal-book.ts'
+import type { TakenOver, TakenSeal } from '../increments/taken-over.ts'
 
 /** Offsets that a log can have, and a number holds exactly. A row may stand at any other: it is named, and not read. */
 const OFFSETS: Range = { first: 0, last: Number.MAX_SAFE_INTEGER - 1 }

@@ -1,10 +1,10 @@
 /** Gives each record of the pass to the seal that covers it. */
-import type { SealBook, BookedProducerSeal } from './seal-book.ts'
-import type { Range } from '../verify/ranges.ts'
-import { chainOfRun, placeOfRun } from './chains.ts'
-import type { Findings } from './findings.ts'
+import type { SealBook, BookedProducerSeal } from '../seal-log/seal-book.ts'
+import type { Range } from '../../verify/ranges.ts'
+import { chainOfRun, placeOfRun } from '../seal-log/chains.ts'
+import type { Findings } from '../findings.ts'
 import { type KeptLeaves, LeafSlots, MAX_SLOTS, type PassedRecord, type Source } from './leaf-slots.ts'
-import type { TakenOver, TakenRun } from './taken-over.ts'
+import type { TakenOver, TakenRun } from '../increments/taken-over.ts'
 import { UnsealedRecords, type WhyUnsealed } from './unsealed-records.ts'
 
 const MAX_REPEATS = 1000

@@ -9,7 +9,7 @@ import {
   type Trust,
   verifyApproval,
 } from '@agent-audit/seals'
-import type { Decision } from '../why/answer.ts'
+import type { Decision } from '../../why/answer.ts'
 
 /** A decision, an override, or the call that ran on one. */
 export type SignedRecord = Pick<

@@ -11,12 +11,12 @@ import {
   SCHEMA_TAILS,
   SKIPPED_TABLE,
 } from '@agent-audit/schemas'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row } from '../connection/rows.ts'
-import { IN_RANGE, type StoredPartition } from '../queries/log-ranges.ts'
-import type { Range } from '../verify/ranges.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row } from '../../connection/rows.ts'
+import { IN_RANGE, type StoredPartition } from '../../queries/log-ranges.ts'
+import type { Range } from '../../verify/ranges.ts'
 import { containerBlocks } from './container-blocks.ts'
-import type { Findings } from './findings.ts'
+import type { Findings } from '../findings.ts'
 import type { PartitionSeals } from './partition-seals.ts'
 import { readSkippedEntry, ROW_COLUMNS, type SealedTable } from './row-columns.ts'
 import type { RunSeals } from './run-seals.ts'

@@ -8,9 +8,9 @@ import {
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { type Row, text } from '../connection/rows.ts'
-import type { Findings } from './findings.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { type Row, text } from '../../connection/rows.ts'
+import type { Findings } from '../findings.ts'
 
 export interface HeldCheckpoint extends VerifiedCheckpoint {
   /** Whether it was kept outside of the database. */

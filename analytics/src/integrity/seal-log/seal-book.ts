@@ -14,7 +14,7 @@ import {
   type TrustedKey,
   verifyNote,
 } from '@agent-audit/seals'
-import type { Findings, Place } from './findings.ts'
+import type { Findings, Place } from '../findings.ts'
 
 export interface BookedProducerSeal extends ProducerSeal {
   readonly leaf: number

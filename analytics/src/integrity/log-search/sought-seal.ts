@@ -1,8 +1,8 @@
 /** A producer seal whose records are missing or changed in the tables, and the records of the log that may be its own. */
 import { createHash } from 'node:crypto'
 import { LEAF_BYTES } from '@agent-audit/seals'
-import { type Candidate, type LeafSlots, MAX_TRIED, type Source } from './leaf-slots.ts'
-import type { BookedProducerSeal } from './seal-book.ts'
+import { type Candidate, type LeafSlots, MAX_TRIED, type Source } from '../rows/leaf-slots.ts'
+import type { BookedProducerSeal } from '../seal-log/seal-book.ts'
 
 /** A record of the log. */
 export interface LogRecordPlace {

@@ -1,7 +1,7 @@
 /** The chain of seals of each run, and of each partition: numbers, hashes of the seal before, ranges, ends. */
 import type { BookedConsumerSeal, BookedProducerSeal } from './seal-book.ts'
-import type { TakenRun, TakenSeal } from './taken-over.ts'
-import type { Findings, Place } from './findings.ts'
+import type { TakenRun, TakenSeal } from '../increments/taken-over.ts'
+import type { Findings, Place } from '../findings.ts'
 
 /**
  * The seals of a run, each once, in order. Ranges ascend; numbers between two of them may be unsealed, after a restart without a

@@ -1,7 +1,7 @@
 /** The records that no seal of their producer covers: sums of each run and reason, and what they mean. */
-import type { Findings, Place } from './findings.ts'
+import type { Findings, Place } from '../findings.ts'
 import type { PassedRecord } from './leaf-slots.ts'
-import type { SealBook } from './seal-book.ts'
+import type { SealBook } from '../seal-log/seal-book.ts'
 
 export type WhyUnsealed = 'no seal' | 'gap' | 'ended' | 'tail' | 'between' | 'replay'
 

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { LEAF_BYTES } from '@agent-audit/seals'
-import type { BookedProducerSeal } from './seal-book.ts'
+import type { BookedProducerSeal } from '../seal-log/seal-book.ts'
 
 /** Where a record lies that claims a slot. */
 export interface Source {

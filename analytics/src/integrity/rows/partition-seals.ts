@@ -1,11 +1,11 @@
 /** Holds the rows of one partition against its consumer seals, in the order of offsets. */
 import { createHash, type Hash } from 'node:crypto'
 import { EVENTS_TABLE } from '@agent-audit/schemas'
-import type { Range } from '../verify/ranges.ts'
-import { placeOfPartition } from './chains.ts'
-import type { Findings } from './findings.ts'
+import type { Range } from '../../verify/ranges.ts'
+import { placeOfPartition } from '../seal-log/chains.ts'
+import type { Findings } from '../findings.ts'
 import type { SealedTable } from './row-columns.ts'
-import type { BookedConsumerSeal } from './seal-book.ts'
+import type { BookedConsumerSeal } from '../seal-log/seal-book.ts'
 
 class TableHash {
   readonly hash: Hash = createHash('sha256')

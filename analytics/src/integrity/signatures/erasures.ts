@@ -1,10 +1,10 @@
 /** Events of erasures: where the trust file has keys of erasers, one of them must have signed each. */
 import { EVENTS_TABLE } from '@agent-audit/schemas'
 import { ERASURE_EVENTS, type ErasureEvent, erasureFault, keysOfRole, type Trust } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { IN_RANGE } from '../queries/log-ranges.ts'
-import type { Findings } from './findings.ts'
-import type { PassedPartition } from './row-pass.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { IN_RANGE } from '../../queries/log-ranges.ts'
+import type { Findings } from '../findings.ts'
+import type { PassedPartition } from '../rows/row-pass.ts'
 
 const EVENTS = `
   SELECT event_type, lower(hex(run_id)) AS run_id, run_seq, approver_id, reason, content,

@@ -1,10 +1,10 @@
 /** After the pass: which seals of producers have the records that they say. */
-import type { Range } from '../verify/ranges.ts'
-import type { Findings, Place } from './findings.ts'
-import { placeOfRun } from './chains.ts'
+import type { Range } from '../../verify/ranges.ts'
+import type { Findings, Place } from '../findings.ts'
+import { placeOfRun } from '../seal-log/chains.ts'
 import type { Contest, LeafSlots, Source } from './leaf-slots.ts'
-import { missingRanges, reportLogged } from './log-findings.ts'
-import { type LogSearch, sealKey } from './log-search.ts'
+import { missingRanges, reportLogged } from '../log-search/log-findings.ts'
+import { type LogSearch, sealKey } from '../log-search/log-search.ts'
 import { missingOf, type RunSeals } from './run-seals.ts'
 
 export interface JudgedSlots {

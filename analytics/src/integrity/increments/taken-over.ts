@@ -1,6 +1,6 @@
 /** What a run of verify takes over from the one before. */
 import type { SealState } from '@agent-audit/seals'
-import type { BookedProducerSeal } from './seal-book.ts'
+import type { BookedProducerSeal } from '../seal-log/seal-book.ts'
 import type { VerifiedState } from './verified-state.ts'
 
 /** The last verified seal of a run. */

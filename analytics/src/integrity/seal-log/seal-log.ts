@@ -4,12 +4,12 @@
  */
 import { SEALS_TABLE } from '@agent-audit/schemas'
 import { CompactRange, leafHash, parseNote, readNote } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row, text } from '../connection/rows.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row, text } from '../../connection/rows.ts'
 import type { FoundCheckpoints, HeldCheckpoint } from './checkpoints.ts'
-import type { Findings } from './findings.ts'
+import type { Findings } from '../findings.ts'
 import type { SealBook } from './seal-book.ts'
-import type { TakenOver } from './taken-over.ts'
+import type { TakenOver } from '../increments/taken-over.ts'
 
 const SEALS = `
   SELECT lower(hex(seals_log_id)) AS log, leaf_index, seals_topic, kind, base64Encode(note) AS note

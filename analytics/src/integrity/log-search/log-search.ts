@@ -5,13 +5,13 @@
  */
 import { EVENTS_TABLE, readFrame, readIdentity, SKIPPED_TABLE, TrailError } from '@agent-audit/schemas'
 import { LeafList } from '@agent-audit/seals'
-import type { Analytics } from '../connection/clickhouse.ts'
-import { number, type Row, text } from '../connection/rows.ts'
-import type { CompletenessSummary } from '../verify/completeness-report.ts'
-import type { Range } from '../verify/ranges.ts'
-import type { Candidate, LeafSlots, Source } from './leaf-slots.ts'
-import type { PassedPartition } from './row-pass.ts'
-import { missingOf, type RunSeals } from './run-seals.ts'
+import type { Analytics } from '../../connection/clickhouse.ts'
+import { number, type Row, text } from '../../connection/rows.ts'
+import type { CompletenessSummary } from '../../verify/completeness-report.ts'
+import type { Range } from '../../verify/ranges.ts'
+import type { Candidate, LeafSlots, Source } from '../rows/leaf-slots.ts'
+import type { PassedPartition } from '../rows/row-pass.ts'
+import { missingOf, type RunSeals } from '../rows/run-seals.ts'
 import { SoughtSeal } from './sought-seal.ts'
 
 /** What a log still keeps of a partition: offsets `[start, end)`. */
