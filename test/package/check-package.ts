@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PACKED = ['schemas', 'seals', 'erasure', 'spool', 'kafka', 'producer'] as const
 
 /** Of which zod 8.6 and kafkajs 2.7 MB. */
-const MAX_BYTES = 13.5e6
+const MAX_BYTES = 13.7e6
 const MAX_PACKAGES = 10
 const MAX_IMPORT_MS = 120
 /** The machine may be busy: the best of these counts. */
