@@ -51,7 +51,20 @@ export interface AuditTrailOptions {
    * Unix socket of `agent-audit signer`, which has the key in a process of its own; while it is away, seals wait.
    * @defaultValue env AUDIT_SIGNING_KEY_FILE, AUDIT_SIGNING_KEY (the text) or AUDIT_SIGNER_SOCKET; with none, the records are not sealed
    */
-  signing?: { keyFile: string } | { key: string } | { socket: string } | undefined
+  signing?:
+    | {
+        /** Path of the key. */
+        keyFile: string
+      }
+    | {
+        /** The key's text. */
+        key: string
+      }
+    | {
+        /** Path of the signer's socket. */
+        socket: string
+      }
+    | undefined
   /** One fsync a group commit, so that stored events survive power loss. @defaultValue false */
   fsync?: boolean | undefined
   /**
@@ -101,13 +114,29 @@ export interface AuditTrailOptions {
    * service that knows its approvers. Give it to the process that decides, not to the agent's. A key that cannot be used is
    * `OPTIONS_INVALID`. @defaultValue env AUDIT_APPROVAL_KEY_FILE; with none, they are not signed
    */
-  approvalSigning?: { keyFile: string } | { key: string } | undefined
+  approvalSigning?:
+    | {
+        /** Path of the key. */
+        keyFile: string
+      }
+    | {
+        /** The key's text. */
+        key: string
+      }
+    | undefined
   /**
    * The trust file: guards run nothing on a decision or an override without a signature that it lets count. It is read for each
-   * decision. `root`: vkey of the root key that must have signed the file.
+   * decision.
    * @defaultValue env AUDIT_APPROVAL_TRUST_FILE and AUDIT_APPROVAL_TRUST_ROOT; with none, decisions need no signature
    */
-  approvalTrust?: { file: string; root?: string | undefined } | undefined
+  approvalTrust?:
+    | {
+        /** Path of the trust file. */
+        file: string
+        /** vkey of the root key that must have signed the file. @defaultValue the file need not be signed */
+        root?: string | undefined
+      }
+    | undefined
   /**
    * input_messages of an llm_call: record only the messages that the session has not recorded yet, or all of them. 'new' knows
    * a message by its object, and sees an edit in place of its first 1000 keys and values (a text is one value): then the whole
