@@ -27,7 +27,7 @@ export async function measureEvidence(benchmark: IntegrityBenchmark, trail: Seal
   for (let round = 0; round <= ROUNDS * benchmark.rounds; round++) {
     const result = {
       export: await secondsOf(() =>
-        startCommand(['evidence', 'export', session, '-o', file, '--trust', trustFile], env).ended(),
+        startCommand(['evidence', 'export', session, '-o', file, '--force', '--trust', trustFile], env).ended(),
       ),
       check: await secondsOf(() => startCommand(['evidence', 'check', file, '--trust', trustFile], {}).ended()),
       exportInside: await secondsOf(() => exportEvidence(analytics, session, { trust })),
