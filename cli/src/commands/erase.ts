@@ -101,7 +101,7 @@ type Sign = (of: {
   readonly about: { readonly key_id: string; readonly subject_kind: Subject['kind']; readonly identity_source: string }
 }) => string
 
-/** Undefined: nobody signs. The key is read before anything is done. */
+/** Undefined: no key signs. The key is read before anything is done. */
 async function signerOf({ key }: Options, { env }: Terminal): Promise<Sign | undefined> {
   const seals = await import('@agent-audit/seals')
   const signer: KeySigner | undefined =

@@ -50,7 +50,7 @@ export class SealBook {
   readonly #now = Date.now()
   readonly #missed = new Set<string>()
 
-  /** @param trust - Undefined: seals count whoever has signed them. */
+  /** @param trust - Undefined: seals count by whichever key they are signed. */
   constructor(trust: Trust | undefined, findings: Findings) {
     this.#findings = findings
     this.#byName = trust && Map.groupBy(trust.keys, ({ key, role }) => `${role} ${key.name}`)

@@ -1,4 +1,4 @@
-/** `approval.forged`: decisions whose signature does not count, and actions that ran under one that nobody has signed. */
+/** `approval.forged`: decisions whose signature does not count, and actions that ran under one without a signature. */
 import { faultOfSignature, judgeSignature, type SignedRecord, type Trust } from '@agent-audit/analytics'
 import type { Finding, Session, SessionDetector, SessionEvent } from '../../detector.ts'
 import { ofType, textOf } from './approval-record.ts'
@@ -33,7 +33,7 @@ function forged(session: Session, trust: Trust): Finding[] {
     ({ outcome, tool_name }) => outcome === 'allowed' && tool_name !== null,
   )
   const faults = [
-    // A decision that nobody has signed runs nothing by itself.
+    // A decision without a signature runs nothing by itself.
     ...[...decisions, ...overrides].flatMap((event) => faultOf(event, trust) ?? []).filter((each) => !each.isUnsigned),
     ...ran.flatMap(({ call }) => faultOf(call, trust) ?? []),
   ]
