@@ -3,19 +3,18 @@
  * a real ClickHouse. They write results to bench/results, and docs/performance.md from the newest results. A quick run, with
  * --events, --rounds or --profile, saves no results.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openDataDir } from '@agent-audit/embedded'
-import { startKafka, startSchemaRegistry, stopAll } from '@agent-audit/stack'
+import { startKafka, startSchemaRegistry } from '@agent-audit/stack'
 import { benchmarkCompleteness } from './analytics/completeness-benchmark.ts'
 import { benchmarkConsumers } from './consumer/consumer-benchmark.ts'
 import { benchmarkDetect } from './detect/detect-benchmark.ts'
 import { writeDocument } from './document/document.ts'
 import { benchmarkEveryday } from './everyday/everyday-benchmark.ts'
+import { closeBenchDirectory, openBenchDirectory } from './support/bench-directory.ts'
 import { describeEnvironment } from './support/environment.ts'
-import { stopMeasured } from './support/measured-process.ts'
 import { benchmarkLatency } from './latency/latency-benchmark.ts'
 import { benchmarkProducers } from './producer/producer-benchmark.ts'
 import { benchmarkQueries } from './queries/queries-benchmark.ts'
@@ -70,18 +69,11 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`)
 process.env['AUDIT_SERVERS'] ??= 'local'
 
 /** Tables and spools of this run. */
-const directory = await mkdtemp(join(tmpdir(), 'agent-audit-bench-'))
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    void Promise.allSettled([stopMeasured(), stopAll()])
-      .then(() => rm(directory, { recursive: true, force: true }))
-      .finally(() => process.exit(130))
-  })
-}
+const directory = await openBenchDirectory()
 try {
   process.exitCode = await main()
 } finally {
-  await rm(directory, { recursive: true, force: true })
+  await closeBenchDirectory(directory)
 }
 
 interface Order {

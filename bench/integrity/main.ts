@@ -4,14 +4,11 @@
  * evidence and checked. It writes results to bench/results, and docs/performance.md from the newest results. A run with options
  * saves no results.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { startKafka, stopAll } from '@agent-audit/stack'
+import { startKafka } from '@agent-audit/stack'
 import { writeDocument } from '../document/document.ts'
+import { closeBenchDirectory, openBenchDirectory } from '../support/bench-directory.ts'
 import { describeEnvironment } from '../support/environment.ts'
-import { stopMeasured } from '../support/measured-process.ts'
 import { saveResults } from '../support/results.ts'
 import { measureConsumers } from './consumer-cost.ts'
 import {
@@ -43,20 +40,11 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`)
 // The figures are of servers without Docker, by their process ids too.
 process.env['AUDIT_SERVERS'] ??= 'local'
 
-const directory = await mkdtemp(join(tmpdir(), 'agent-audit-bench-'))
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    void Promise.allSettled([stopMeasured(), stopAll()])
-      .then(() => rm(directory, { recursive: true, force: true }))
-      .finally(() => process.exit(130))
-  })
-}
+const directory = await openBenchDirectory()
 try {
   process.exitCode = await main()
 } finally {
-  await stopMeasured()
-  await stopAll()
-  await rm(directory, { recursive: true, force: true })
+  await closeBenchDirectory(directory)
 }
 
 type Order = Omit<IntegrityBenchmark, 'brokers' | 'say' | 'directory'> & { readonly quick: boolean }
