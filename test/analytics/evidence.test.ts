@@ -5,8 +5,7 @@ import { type Bundle, checkEvidence, formatBundle, parseBundle, readRecord } fro
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { countEvents, environmentOf, openEmbedded, openStore, runConsumer } from '../consumer/support.ts'
 import { fixedLog } from '../seals/vectors/fixed-log.ts'
-import { bundleOf, type SealedLog, trustOf } from '../support/evidence.ts'
-import { storeSeals } from '../support/notary-rows.ts'
+import { bundleOf, type SealedLog, trustOf, storeSeals } from '../support/evidence.ts'
 
 const WAIT = { timeout: 60_000, interval: 50 }
 const store = await openStore()

@@ -16,6 +16,8 @@ import {
   type TrustedKey,
 } from '@agent-audit/seals'
 import { type Bundle, type EvidenceRecord, readRecord, renderReport } from '@agent-audit/seals/evidence'
+import type { Store } from '../consumer/support.ts'
+import { storeSealLog } from './seal-log.ts'
 import { newKey, readMessages, type TestKey } from './sealed-runs.ts'
 
 export const ORIGIN = 'trail.example/audit.events'
@@ -175,4 +177,9 @@ function isIn({ runId, first, last }: ProducerSeal, record: EvidenceRecord): boo
 function fingerprintOf(bytes: Buffer): bigint {
   const frame = readFrame(bytes)
   return frame.kind === 'single-object' ? frame.fingerprint : -1n
+}
+
+/** Stores the notes as the leaves of one log, and its checkpoints, in the tables of the notary. */
+export async function storeSeals(store: Store, log: SealedLog): Promise<void> {
+  await storeSealLog(store, 'audit', { notes: log.notes, checkpoints: [...notarize(log).notes.values()] })
 }
